@@ -1,0 +1,46 @@
+"""poolsearch finds where a CNN should downsample.
+
+``poolsearch.run("runs/mine", Settings.of(data="cifar10"))`` is the whole job; ``search``, ``rank``, ``retrain`` and
+``report`` are its stages. See ``poolsearch --help`` for the same on the command line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from poolsearch.errors import Interrupted, PoolsearchError
+    from poolsearch.pipeline import rank, report, retrain, run, search
+    from poolsearch.placement import Placement
+    from poolsearch.settings import Settings
+    from poolsearch.space import Space
+
+__all__ = [
+    "Interrupted",
+    "Placement",
+    "PoolsearchError",
+    "Settings",
+    "Space",
+    "rank",
+    "report",
+    "retrain",
+    "run",
+    "search",
+]
+
+_HOMES = {
+    "Interrupted": "errors",
+    "PoolsearchError": "errors",
+    "Placement": "placement",
+    "Settings": "settings",
+    "Space": "space",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: the stages need torch, and ``poolsearch --help`` should not wait for it."""
+    if name not in __all__:
+        raise AttributeError(f"module 'poolsearch' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f"poolsearch.{_HOMES.get(name, 'pipeline')}"), name)

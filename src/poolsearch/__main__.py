@@ -1,0 +1,5 @@
+"""``python -m poolsearch``."""
+
+from poolsearch.cli import console
+
+console()

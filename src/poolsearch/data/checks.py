@@ -1,0 +1,94 @@
+"""What a data set must fulfil before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from poolsearch.errors import PoolsearchError
+
+LEAST_PER_CLASS = 4
+"""One for the test, and at least one in each half of the training data, with one to spare."""
+
+
+def check_labels(name: str, label_N: npt.NDArray[np.int64], classes: int, label: Callable[[int], str]) -> None:
+    """Labels must lie in 0..classes-1; ``label(i)`` says which image i is.
+
+    Raises:
+        PoolsearchError: names the first label that does not.
+    """
+    if len(label_N) == 0:
+        raise PoolsearchError(f"no images found in {name}.")
+    bad = np.flatnonzero((label_N < 0) | (label_N >= classes))
+    if len(bad):
+        first = int(bad[0])
+        raise PoolsearchError(
+            f"{name}: {len(bad)} labels are out of range, the first is {label_N[first]} of {label(first)}. Allowed "
+            f"are 0 to {classes - 1} ({classes} classes). Number the classes from 0; leave out a part without labels."
+        )
+
+
+def check_classes(
+    name: str, label_N: npt.NDArray[np.int64], part_N: npt.NDArray[np.str_], names: Sequence[str]
+) -> None:
+    """There must be two classes, each with images to train on.
+
+    Raises:
+        PoolsearchError: fewer than two classes; a class without images, or without training images, or with fewer
+            than four of them.
+    """
+    if len(names) < 2:
+        raise PoolsearchError(f"{name} has {len(names)} class ({', '.join(names)}); a search needs at least 2 classes.")
+    all_C = np.bincount(label_N, minlength=len(names))
+    train_C = np.bincount(label_N[part_N == "train"], minlength=len(names))
+    fit_C = np.bincount(label_N[is_training(part_N)], minlength=len(names))
+    for number, class_name in enumerate(names):
+        if all_C[number] == 0:
+            raise PoolsearchError(
+                f"{name}: class '{class_name}' has no readable image. Add images to it, or remove the class."
+            )
+        if train_C[number] == 0:
+            parts = " and ".join(sorted({str(part) for part in part_N[label_N == number]}))
+            raise PoolsearchError(
+                f"{name}: class '{class_name}' is in {parts} but not in train. Every class must have training images: "
+                "add some, or remove the class."
+            )
+    _check_counts(name, fit_C, names)
+
+
+def is_training(part_N: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
+    """Which images may be trained on: "train", and "val" unless it has to serve as the test."""
+    if np.any(part_N == "test"):
+        return part_N != "test"
+    return part_N == "train"
+
+
+def _check_counts(name: str, fit_C: npt.NDArray[Any], names: Sequence[str]) -> None:
+    few = [f"'{names[c]}' has {count}" for c, count in enumerate(fit_C) if count < LEAST_PER_CLASS]
+    if few:
+        more = f" and {len(few) - 5} more classes" if len(few) > 5 else ""
+        raise PoolsearchError(
+            f"{name}: too few training images: class {', '.join(few[:5])}{more}. Every class needs at "
+            f"least {LEAST_PER_CLASS}, because they are divided into search-train, search-val and test. Add images, "
+            "or remove the class."
+        )
+
+
+def as_labels(name: str, values: Any) -> npt.NDArray[np.int64]:
+    """Labels as int64, from integers N or N1.
+
+    Raises:
+        PoolsearchError: they are of another type or shape.
+    """
+    array = np.asarray(values)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+        raise PoolsearchError(
+            f"{name}: labels are {array.dtype} of shape {array.shape}; they must be integers, one for each image "
+            "(shape N), numbered from 0."
+        )
+    return array.astype(np.int64)

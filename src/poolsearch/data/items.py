@@ -1,0 +1,164 @@
+"""A data set before decoding: what images there are, their labels and parts, and how to read one of them."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from poolsearch import files
+from poolsearch.data.checks import check_classes, check_labels
+
+Ints = npt.NDArray[np.int64]
+Texts = npt.NDArray[np.str_]
+Bytes = npt.NDArray[np.uint8]
+
+Raw = Image.Image | Bytes
+"""One image as its source has it: a PIL image that is opened but not yet decoded, or pixels HW or HWC."""
+
+PARTS = ("train", "val", "test")
+
+
+class Items(Protocol):
+    """The images of a source, read one at a time and from any thread."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> Raw:
+        """The image; raises whatever its file makes PIL raise."""
+        ...
+
+    def label(self, index: int) -> str:
+        """What to call this image when it has to be left out."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A cheap hash that changes when an image may have changed."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A data set that can be read.
+
+    ``label_N`` numbers into ``class_names``; ``part_N`` holds "train", "val" or "test" as the data set itself is
+    divided (``split`` decides what each part is for). ``flippable``: a mirrored image still shows its class.
+    """
+
+    name: str
+    items: Items
+    label_N: Ints
+    part_N: Texts
+    class_names: tuple[str, ...]
+    flippable: bool
+    fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """The images of one part, with their labels."""
+
+    part: str
+    items: Items
+    label_N: Ints
+
+
+def make_source(name: str, pieces: Sequence[Piece], class_names: Sequence[str], flippable: bool = True) -> Source:
+    """Join the parts of a data set.
+
+    Raises:
+        PoolsearchError: the labels do not fit the classes, or a class has too few images.
+    """
+    items = Joined([piece.items for piece in pieces])
+    label_N = np.concatenate([piece.label_N for piece in pieces]).astype(np.int64)
+    part_N = np.concatenate([np.full(len(piece.items), piece.part, dtype="<U5") for piece in pieces])
+    names = tuple(class_names)
+    check_labels(name, label_N, len(names), items.label)
+    check_classes(name, label_N, part_N, names)
+    text = "\n".join([items.fingerprint(), *names])
+    fingerprint = files.sha256(text.encode(), label_N.tobytes(), part_N.tobytes())
+    return Source(name, items, label_N, part_N, names, flippable, fingerprint)
+
+
+class ArrayItems:
+    """Images that lie in memory (or in an HDF5 file) as uint8, NHW or NHWC."""
+
+    def __init__(self, pixels: Any, name: str, fingerprint: str | None = None) -> None:
+        self._pixels = pixels
+        self._name = name
+        self._fingerprint = fingerprint
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def read(self, index: int) -> Raw:
+        return np.asarray(self._pixels[index])
+
+    def label(self, index: int) -> str:
+        return f"{self._name}[{index}]"
+
+    def fingerprint(self) -> str:
+        return self._fingerprint or files.sha256(np.ascontiguousarray(self._pixels).data)
+
+
+class FileItems:
+    """Images in files, opened when they are asked for."""
+
+    def __init__(self, paths: Sequence[Path | str], root: Path) -> None:
+        self._paths = [os.fspath(path) for path in paths]
+        self._root = root
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def read(self, index: int) -> Raw:
+        return Image.open(self._paths[index])
+
+    def label(self, index: int) -> str:
+        return os.path.relpath(self._paths[index], self._root)
+
+    def fingerprint(self) -> str:
+        return files.sha256(*(f"{os.path.relpath(path, self._root)} {stamp(path)}\n".encode() for path in self._paths))
+
+
+class Joined:
+    """Several sequences of images, one after the other."""
+
+    def __init__(self, members: Sequence[Items]) -> None:
+        self._members = members
+        self._ends = list(itertools.accumulate(len(member) for member in members))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def read(self, index: int) -> Raw:
+        member, row = self._find(index)
+        return member.read(row)
+
+    def label(self, index: int) -> str:
+        member, row = self._find(index)
+        return member.label(row)
+
+    def fingerprint(self) -> str:
+        return files.sha256(*(member.fingerprint().encode() for member in self._members))
+
+    def _find(self, index: int) -> tuple[Items, int]:
+        at = bisect.bisect_right(self._ends, index)
+        return self._members[at], index - (self._ends[at - 1] if at else 0)
+
+
+def stamp(path: Path | str) -> str:
+    """Size in bytes and time of the last change in ns: enough to see that a file was replaced. "absent" if it is."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return "absent"
+    return f"{status.st_size} {status.st_mtime_ns}"

@@ -1,0 +1,79 @@
+"""From what the user wrote to a data set: an embedded one, one of torchvision's by name, or a path."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from poolsearch.data.cachedir import default_cache_dir
+from poolsearch.data.folder import LAYOUT, folder_source
+from poolsearch.data.items import ArrayItems, Piece, Source, make_source
+from poolsearch.data.npz import npz_source
+from poolsearch.data.parquet import parquet_source
+from poolsearch.data.torchvision_sets import SETS, torchvision_source
+from poolsearch.errors import PoolsearchError, unknown
+
+DIGITS = "digits"
+
+
+def find_source(data: str, data_root: Path | None = None) -> Source:
+    """The data set that ``data`` stands for.
+
+    Args:
+        data: ``digits``, a name in :data:`SETS`, or the path of an image folder, of a folder of parquet files or of
+            an ``.npz``. It is a path when it exists, contains a path separator or ends in ``.npz``.
+        data_root: where torchvision's sets lie; ``~/.cache/poolsearch/torchvision`` when not given.
+
+    Raises:
+        PoolsearchError: nothing is there, it has an unknown layout, or its classes cannot be trained on.
+    """
+    path = Path(data).expanduser()
+    if path.exists() or data.endswith(".npz") or "/" in data or os.sep in data:
+        return _from_path(path)
+    if data == DIGITS:
+        return _digits()
+    if data in SETS:
+        return torchvision_source(data, data_root or default_cache_dir() / "torchvision")
+    raise unknown("data set", data, [DIGITS, *SETS])
+
+
+def _digits() -> Source:
+    """scikit-learn's 1797 digits of 8x8: small, and always there."""
+    bunch: Any = load_digits()
+    grey_NHW = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # the values are 0 to 16
+    items = ArrayItems(np.repeat(grey_NHW[..., None], 3, axis=3), DIGITS)
+    names = [str(name) for name in bunch.target_names]
+    return make_source(DIGITS, [Piece("train", items, bunch.target.astype(np.int64))], names, flippable=False)
+
+
+def _from_path(path: Path) -> Source:
+    if not path.exists():
+        raise PoolsearchError(f"{path} does not exist.{_nearest(path)} Give {_ALLOWED}.")
+    if path.is_file():
+        if path.suffix == ".npz":
+            return npz_source(path)
+        if path.suffix == ".parquet":
+            return parquet_source(path)
+        raise PoolsearchError(
+            f"{path} is a file that cannot be read as a data set. Give {_ALLOWED}. Unpack archives first."
+        )
+    try:
+        return parquet_source(path) if any(path.rglob("*.parquet")) else folder_source(path)
+    except PermissionError as error:
+        raise PoolsearchError(f"{error.filename} may not be read. Give yourself the right to read {path}.") from None
+
+
+def _nearest(path: Path) -> str:
+    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return f" Did you mean '{path.parent / near[0]}'?" if near else ""
+
+
+_ALLOWED = (
+    f"an image folder ({LAYOUT}), a folder of train-*.parquet files, an .npz, or a name without a slash such as digits"
+)

@@ -1,0 +1,26 @@
+"""What a user can do wrong, said so that they can put it right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PoolsearchError(ValueError):
+    """A mistake in what was asked for (data, settings, a path).
+
+    The message says what was given, what is allowed and how to fix it. The command line prints it without a
+    traceback; any other exception is a bug and keeps its traceback.
+    """
+
+
+class Interrupted(Exception):
+    """The work was stopped on request (Ctrl-C, SIGTERM) and everything done so far is saved."""
+
+
+def unknown(kind: str, given: str, allowed: Iterable[str]) -> PoolsearchError:
+    """The error for a name that does not exist: names the nearest one and lists what is allowed."""
+    names = sorted(allowed)
+    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return PoolsearchError(f"unknown {kind} '{given}'.{hint} Allowed: {', '.join(names)}.")

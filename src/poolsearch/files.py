@@ -1,0 +1,157 @@
+"""The run directory: its paths, and writing that leaves either the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from poolsearch.errors import PoolsearchError
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Where things lie in ``runs/NAME/``. Everything is readable without this package."""
+
+    root: Path
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run.json"
+
+    @property
+    def split(self) -> Path:
+        return self.root / "split.json"
+
+    @property
+    def skipped(self) -> Path:
+        return self.root / "skipped.json"
+
+    @property
+    def costs(self) -> Path:
+        return self.root / "costs.parquet"
+
+    @property
+    def events(self) -> Path:
+        return self.root / "events.jsonl"
+
+    @property
+    def scores(self) -> Path:
+        return self.root / "scores.parquet"
+
+    @property
+    def ranking(self) -> Path:
+        return self.root / "ranking.csv"
+
+    @property
+    def ranking_summary(self) -> Path:
+        return self.root / "ranking.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "checkpoint" / "search.safetensors"
+
+    @property
+    def retrain(self) -> Path:
+        return self.root / "retrain"
+
+    @property
+    def test(self) -> Path:
+        return self.root / "test.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        return self.root / "figures"
+
+    def trial(self, placement: str, seed: int) -> Path:
+        """The folder of one stand-alone training."""
+        return self.retrain / placement / str(seed)
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; when the block ends well it takes its place, durably.
+
+    Raises:
+        PoolsearchError: no space is left; ``path`` is then as it was before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise PoolsearchError(
+                f"no space left while writing {path}. What was saved before is intact: free some space, then go on "
+                "with --resume."
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of ours.
+
+    Raises:
+        PoolsearchError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PoolsearchError(f"{path} does not exist. Is '{path.parent}' a run folder? Such a folder has a run.json.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise PoolsearchError(f"{path} is damaged ({error}). Restore it, or start again in a new folder with --out.") from None
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for this process alone.
+
+    Raises:
+        PoolsearchError: another process works in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise PoolsearchError(f"another process is working in {folder}. Wait for it, or choose another folder with --out.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def sha256(*parts: bytes | memoryview) -> str:
+    """Hex digest of the parts, one after the other."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()

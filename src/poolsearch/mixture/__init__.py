@@ -1,0 +1,1 @@
+"""The balanced mixture: scores, temperature, balancing. Tables and indices only; it knows no network."""

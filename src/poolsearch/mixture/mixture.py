@@ -1,0 +1,153 @@
+"""M members over A placements: what was scored, who is assigned to what, who trains next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolsearch.mixture.balance import assign, balance
+from poolsearch.mixture.temperature import Schedule, inverse_temperature
+
+
+@dataclass(frozen=True)
+class MixtureRules:
+    """The algorithm's settings; the defaults are the paper's, or where it is silent those of NOTES section 2.
+
+    Attributes:
+        members: M; one member is single-path one-shot (SPOS; paper, section 3.2).
+        beta: weight of the past in a score (Eq. 2; NOTES D8).
+        score_init: the score of a pair never scored: a number (1.0 is optimistic and drives early exploration), or
+            "first": such a pair counts as the mean of the scored ones and takes its first observation whole (D7).
+        schedule, inv_temp_end: see :func:`inverse_temperature`.
+        balance_every: "step", or "epoch": member scalings are then found once per epoch and reused on fresh scores (D5).
+        score: "accuracy", or "advantage": accuracy minus the running mean of all accuracies at that step, so that an
+            old score is not low merely for being old (D10).
+        explore: probability of ignoring the assignment and drawing the member uniformly; keeps the balance (D10).
+    """
+
+    members: int = 4
+    beta: float = 0.9
+    score_init: float | Literal["first"] = 1.0
+    schedule: Schedule = "inverse-linear"
+    inv_temp_end: float = 400.0
+    balance_every: Literal["step", "epoch"] = "step"
+    score: Literal["accuracy", "advantage"] = "accuracy"
+    explore: float = 0.0
+
+
+class Mixture:
+    """Scores, assignment and diagnostics of a balanced mixture (paper, section 2.3).
+
+    A step is ``prepare(step, progress)``, ``member(number, draw)``, then ``trained`` and, when validated, ``scored``.
+
+    Attributes:
+        score_AM: moving average of validation-minibatch accuracy as a fraction (Eq. 2).
+        assign_AM: p(member given placement) of the latest ``prepare``.
+        trained_AM: training steps of each pair.
+        scored_AM: how often each pair was scored.
+        scored_at_AM: the step at which it was last scored, -1 for never.
+        lock_in_step: the last step at which some placement's most probable member changed.
+        iterations: rounds of balancing since the start.
+    """
+
+    def __init__(self, placements: int, rules: MixtureRules) -> None:
+        self.rules = rules
+        shape = (placements, rules.members)
+        initial = 0.0 if rules.score_init == "first" else rules.score_init
+        self.score_AM = np.full(shape, initial)
+        self.assign_AM = np.full(shape, 1 / rules.members)
+        self.trained_AM = np.zeros(shape, np.int64)
+        self.scored_AM = np.zeros(shape, np.int64)
+        self.scored_at_AM = np.full(shape, -1, np.int64)
+        self.scale_M = np.zeros(rules.members)
+        self.favourite_A = np.zeros(placements, np.int64)
+        self.mean_accuracy = 0.0
+        self.lock_in_step = 0
+        self.iterations = 0
+
+    def inv_temp(self, progress: float) -> float:
+        """1/temperature at this part of the training."""
+        return inverse_temperature(progress, self.rules.inv_temp_end, self.rules.schedule)
+
+    def prepare(self, step: int, progress: float, epoch_starts: bool) -> None:
+        """Bring the assignment up to date with the scores (Eq. 3 and IPF), before a draw.
+
+        Raises:
+            NotBalanced: the balancing hit its cap.
+        """
+        logit_AM = self.inv_temp(progress) * self._known_score_AM()
+        if self.rules.balance_every == "step" or epoch_starts:
+            balanced = balance(logit_AM, self.scale_M)
+            assign_AM, self.scale_M = balanced.assign_AM, balanced.scale_M
+            self.iterations += balanced.iterations
+        else:
+            assign_AM = assign(logit_AM, self.scale_M)
+        self.assign_AM = (1 - self.rules.explore) * assign_AM + self.rules.explore / self.rules.members
+        favourite_A = assign_AM.argmax(1)
+        if (favourite_A != self.favourite_A).any():
+            self.lock_in_step = step
+            self.favourite_A = favourite_A
+
+    def member(self, number: int, draw: float) -> int:
+        """The member that trains placement ``number``, for a uniform ``draw`` in [0, 1)."""
+        cumulative_M = self.assign_AM[number].cumsum()
+        return min(int(np.searchsorted(cumulative_M, draw * cumulative_M[-1], side="right")), self.rules.members - 1)
+
+    def trained(self, number: int, member: int) -> None:
+        """Record one training step of the pair."""
+        self.trained_AM[number, member] += 1
+
+    def scored(self, number: int, member: int, accuracy: float, step: int) -> None:
+        """Take in the accuracy (a fraction) of the pair on one validation minibatch (Eq. 2).
+
+        Raises:
+            ValueError: the accuracy is not a fraction (percent would scale the temperature by 100; NOTES D9).
+        """
+        if not 0 <= accuracy <= 1:
+            raise ValueError(f"accuracy {accuracy} is not a fraction between 0 and 1")
+        beta, at = self.rules.beta, (number, member)
+        first = self.scored_AM[at] == 0
+        value = accuracy
+        if self.rules.score == "advantage":
+            self.mean_accuracy = accuracy if not self.scored_AM.any() else beta * self.mean_accuracy + (1 - beta) * accuracy
+            value = accuracy - self.mean_accuracy
+        whole = first and self.rules.score_init == "first"
+        self.score_AM[at] = value if whole else beta * self.score_AM[at] + (1 - beta) * value
+        self.scored_AM[at] += 1
+        self.scored_at_AM[at] = step
+
+    def stalest(self) -> tuple[int, int]:
+        """The pair that has not been scored for the longest time."""
+        number, member = np.unravel_index(self.scored_at_AM.argmin(), self.scored_at_AM.shape)
+        return int(number), int(member)
+
+    def age_AM(self, step: int) -> NDArray[np.int64]:
+        """Steps since each pair was last scored; a pair never scored is as old as the search."""
+        return step - np.maximum(self.scored_at_AM, 0)
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Everything that the next step depends on, as arrays."""
+        tables = {name: getattr(self, name) for name in _TABLES}
+        scalars = {name: np.asarray(getattr(self, name)) for name in _SCALARS}
+        return tables | scalars
+
+    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+        """Undo of :meth:`state`."""
+        for name in _TABLES:
+            getattr(self, name)[...] = state[name]
+        for name in _SCALARS:
+            setattr(self, name, state[name].item())
+
+    def _known_score_AM(self) -> NDArray[np.float64]:
+        if self.rules.score_init != "first":
+            return self.score_AM
+        known_AM = self.scored_AM > 0
+        mean = self.score_AM[known_AM].mean() if known_AM.any() else 0.0
+        return np.where(known_AM, self.score_AM, mean)
+
+
+_TABLES = ("score_AM", "assign_AM", "trained_AM", "scored_AM", "scored_at_AM", "scale_M", "favourite_A")
+_SCALARS = ("mean_accuracy", "lock_in_step", "iterations")

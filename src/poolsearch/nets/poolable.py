@@ -1,0 +1,173 @@
+"""The contract of a network whose downsampling can be moved: a stem, blocks with a site before each, a head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.placement import KEEP, Exponents, Placement
+from poolsearch.space import Space
+
+Op = Literal["max", "avg", "blur", "stride"]
+OPS: tuple[str, ...] = get_args(Op)
+
+
+def factors(exponents: Exponents) -> tuple[int, int]:
+    """(height, width) factors by which a site shrinks its map."""
+    return 2 ** exponents[0], 2 ** exponents[1]
+
+
+def pool(x_BCHW: Tensor, exponents: Exponents, op: Op) -> Tensor:
+    """Shrink a map by ``op`` in front of a block; odd sizes round up, as in a strided convolution with padding.
+
+    ``blur`` is the binomial filter [1, 2, 1] along each shrunk axis, with the border repeated, then subsampling
+    (Zhang 2019, "Making convolutional networks shift-invariant again").
+    """
+    kernel = factors(exponents)
+    match op:
+        case "max":
+            return F.max_pool2d(x_BCHW, kernel, ceil_mode=True)
+        case "avg":
+            return F.avg_pool2d(x_BCHW, kernel, ceil_mode=True)
+        case "blur":
+            return _blur(x_BCHW, kernel)
+        case "stride":
+            raise AssertionError("a strided block takes its exponents itself")
+
+
+def _blur(x_BCHW: Tensor, stride: tuple[int, int]) -> Tensor:
+    taps = x_BCHW.new_tensor([0.25, 0.5, 0.25])
+    one = x_BCHW.new_ones(1)
+    rows, columns = (taps if s > 1 else one for s in stride)
+    channels = x_BCHW.shape[1]
+    kernel = (rows[:, None] * columns[None, :]).expand(channels, 1, -1, -1)
+    margin = (len(columns) // 2,) * 2 + (len(rows) // 2,) * 2
+    return F.conv2d(F.pad(x_BCHW, margin, mode="replicate"), kernel, stride=stride, groups=channels)
+
+
+class Block(nn.Module):
+    """One unit between two sites. ``exponents`` are those of the site before it; only op ``stride`` passes them on."""
+
+    def forward(self, x_BCHW: Tensor, exponents: Exponents = KEEP) -> Tensor:
+        raise NotImplementedError  # each family has its own
+
+
+class Poolable(nn.Module):
+    """A network that runs any placement with the same parameters; the placement is an argument.
+
+    Attributes:
+        stem: what comes before the first block, fixed (the identity where the stem is searched over: it is then
+            the first block).
+        blocks: L blocks.
+        head: from the last map to the class logits.
+        default: the network's own placement.
+    """
+
+    def __init__(self, stem: nn.Module, blocks: Sequence[Block], head: nn.Module, default: Placement, op: Op) -> None:
+        super().__init__()
+        if default.length != len(blocks):
+            raise ValueError(f"default placement {default} has {default.length} blocks, the network {len(blocks)}")
+        self.stem = stem
+        self.blocks = nn.ModuleList(blocks)
+        self.head = head
+        self.default = default
+        self.op: Op = op
+
+    @property
+    def space(self) -> Space:
+        """All placements with as many downsamplings as the default (paper, section 2.1)."""
+        assert self.default.blocks is not None
+        return Space(len(self.blocks), len(self.default.blocks) - 1, self.default)
+
+    def run_block(self, index: int, x_BCHW: Tensor, exponents: Exponents) -> Tensor:
+        """Block ``index`` after the downsampling of the site before it."""
+        block = self.blocks[index]
+        if exponents == KEEP:
+            return block(x_BCHW)
+        if self.op == "stride":
+            return block(x_BCHW, exponents)
+        return block(pool(x_BCHW, exponents, self.op))
+
+    def forward(self, x_BCHW: Tensor, placement: Placement) -> Tensor:
+        """Logits, shape (B, classes).
+
+        Raises:
+            PoolsearchError: the placement has another number of blocks.
+        """
+        if placement.length != len(self.blocks):
+            raise PoolsearchError(
+                f"placement {placement} describes {placement.length} blocks, but this network has {len(self.blocks)}. "
+                f"Its default is {self.default}."
+            )
+        x_BCHW = self.stem(x_BCHW)
+        for index in range(len(self.blocks)):
+            x_BCHW = self.run_block(index, x_BCHW, placement.at(index))
+        return self.head(x_BCHW)
+
+
+class Fixed(nn.Module):
+    """A network at one placement, as it is trained stand-alone: ``forward(x_BCHW)``."""
+
+    def __init__(self, net: Poolable, placement: Placement) -> None:
+        super().__init__()
+        self.net = net
+        self.placement = placement
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.net(x_BCHW, self.placement)
+
+
+def smallest_input(poolings: int) -> int:
+    """The least height and width that ``poolings`` halvings can each still shrink (sizes round up)."""
+    return 2 ** (poolings - 1) + 1
+
+
+def check_input(height: int, width: int, poolings: int) -> None:
+    """See that every halving still has something to halve.
+
+    Raises:
+        PoolsearchError: the images are too small.
+    """
+    least = smallest_input(poolings)
+    if min(height, width) < least:
+        raise PoolsearchError(
+            f"maps of {height}x{width} are too small for {poolings} halvings: at least {least}x{least} is needed where the "
+            "first of them may stand. Use larger images (--image-size) or a network with fewer downsamplings."
+        )
+
+
+def he_init(module: nn.Module, zero_init: bool) -> None:
+    """He initialisation of convolutions (fan out, ReLU), as torchvision's ResNets.
+
+    Args:
+        module: changed in place.
+        zero_init: start every residual branch at zero (its last normalisation's weight), where that has a weight.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+        last = getattr(part, "last_norm", None)
+        if zero_init and isinstance(last, nn.BatchNorm2d) and last.affine:
+            nn.init.zeros_(last.weight)
+
+
+def parameters_of(module: nn.Module) -> int:
+    """Number of learnable numbers."""
+    return sum(p.numel() for p in module.parameters())
+
+
+@torch.no_grad()
+def map_sizes(net: Poolable, height: int, width: int, placement: Placement, channels: int = 3) -> list[tuple[int, int]]:
+    """(height, width) after each block, found by running ``net`` (which may be on the meta device) on one blank image."""
+    device = next(net.parameters()).device
+    x_BCHW = net.stem(torch.zeros(2, channels, height, width, device=device))
+    sizes = []
+    for index in range(len(net.blocks)):
+        x_BCHW = net.run_block(index, x_BCHW, placement.at(index))
+        sizes.append((x_BCHW.shape[2], x_BCHW.shape[3]))
+    return sizes

@@ -1,0 +1,71 @@
+"""The job and its stages as functions: a run directory and settings in, the run directory out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from poolsearch.context import open_run
+from poolsearch.files import RunDir, read_json
+from poolsearch.progress import Progress, Silent
+from poolsearch.report import write_report
+from poolsearch.settings import Settings
+from poolsearch.stages.rank import rank as _rank
+from poolsearch.stages.retrain import retrain as _retrain
+from poolsearch.stages.search import search as _search
+
+
+def run(out: str | Path, settings: Settings | None = None, resume: bool = False, progress: Progress | None = None) -> Path:
+    """The whole job: search, rank, retrain, report. Gives the path of the page.
+
+    Args:
+        out: the run directory; new or empty, unless ``resume``.
+        settings: of every stage; None is the defaults, or with ``resume`` those that the run was given.
+        resume: go on with the run in ``out``; finished stages are not done again.
+        progress: where work shows itself; silent by default.
+
+    Raises:
+        PoolsearchError: a mistake in what was asked for; the message says how to fix it.
+        Interrupted: stopped on request; everything is saved.
+    """
+    with open_run(Path(out), settings, resume, progress or Silent()) as opened:
+        _search(opened)
+        if not opened.dir.ranking.exists():
+            _rank(opened)
+        if not _tested(opened.dir):
+            _retrain(opened)
+        return _report(opened.dir)
+
+
+def search(out: str | Path, settings: Settings | None = None, resume: bool = False, progress: Progress | None = None) -> Path:
+    """Train the supernets; see :func:`run` for the arguments. Gives the run directory."""
+    with open_run(Path(out), settings, resume, progress or Silent()) as opened:
+        _search(opened)
+    return Path(out)
+
+
+def rank(out: str | Path, settings: Settings | None = None, progress: Progress | None = None) -> Path:
+    """Evaluate the placements of a finished search. Gives the path of ``ranking.csv``."""
+    with open_run(Path(out), settings, True, progress or Silent()) as opened:
+        _rank(opened)
+        return opened.dir.ranking
+
+
+def retrain(out: str | Path, settings: Settings | None = None, progress: Progress | None = None) -> Path:
+    """Train the best placements and the default of a ranking, then open the test split. Gives the path of ``test.json``."""
+    with open_run(Path(out), settings, True, progress or Silent()) as opened:
+        _retrain(opened)
+        return opened.dir.test
+
+
+def report(out: str | Path) -> Path:
+    """Write the page and the figures of a run, finished or not. Gives the path of the page."""
+    return _report(RunDir(Path(out)))
+
+
+def _report(files: RunDir) -> Path:
+    read_json(files.run)  # says what is wrong when this is no run folder
+    return write_report(files.root)
+
+
+def _tested(files: RunDir) -> bool:
+    return files.test.exists() and "verdict" in read_json(files.test)

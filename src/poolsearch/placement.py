@@ -1,0 +1,93 @@
+"""A placement: the downsampling at every site of a network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from poolsearch.errors import PoolsearchError
+
+Exponents = tuple[int, int]
+"""(height, width) of one site: 0 keeps the size, 1 halves it, -1 doubles it."""
+
+KEEP: Exponents = (0, 0)
+HALVE: Exponents = (1, 1)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One pair of exponents per site; a network of L blocks has L - 1 sites, one before each block but the first.
+
+    The first block always works at full resolution (paper, section 2.1). The shorthand ``4,3,3`` counts the
+    blocks at each resolution and exists when every site keeps or halves both axes (paper, section 2.1, alpha).
+    """
+
+    sites: tuple[Exponents, ...]
+
+    @classmethod
+    def of_blocks(cls, blocks: Sequence[int]) -> Placement:
+        """From blocks per resolution, such as ``[4, 3, 3]``.
+
+        Raises:
+            PoolsearchError: a count is below one.
+        """
+        if not blocks or min(blocks) < 1:
+            raise PoolsearchError(f"placement {list(blocks)}: every resolution needs at least one block.")
+        starts = set()
+        total = 0
+        for count in blocks[:-1]:
+            total += count
+            starts.add(total)
+        length = total + blocks[-1]
+        return cls(tuple(HALVE if i in starts else KEEP for i in range(1, length)))
+
+    @classmethod
+    def parse(cls, text: str) -> Placement:
+        """Read ``4,3,3`` (or ``[4, 3, 3]``), or the general form ``0x0_1x1_0x1``: height x width of each site.
+
+        Raises:
+            PoolsearchError: the text is neither.
+        """
+        bare = text.strip().strip("[]").replace(" ", "")
+        if re.fullmatch(r"\d+(,\d+)*", bare):
+            return cls.of_blocks([int(part) for part in bare.split(",")])
+        if re.fullmatch(r"-?\d+x-?\d+(_-?\d+x-?\d+)*", bare):
+            pairs = [part.split("x") for part in bare.split("_")]
+            return cls(tuple((int(h), int(w)) for h, w in pairs))
+        raise PoolsearchError(
+            f"'{text}' is not a placement. Give the blocks per resolution, such as 4,3,3, or height x width "
+            "exponents per site, such as 0x0_1x1_0x1."
+        )
+
+    @cached_property
+    def blocks(self) -> tuple[int, ...] | None:
+        """Blocks per resolution, or None when the placement has no shorthand."""
+        if any(site not in (KEEP, HALVE) for site in self.sites):
+            return None
+        counts = [1]
+        for site in self.sites:
+            if site == HALVE:
+                counts.append(1)
+            else:
+                counts[-1] += 1
+        return tuple(counts)
+
+    @property
+    def length(self) -> int:
+        """L, the number of blocks."""
+        return len(self.sites) + 1
+
+    def at(self, block: int) -> Exponents:
+        """The exponents before ``block`` (0-based); the first block has no site before it."""
+        return self.sites[block - 1] if block else KEEP
+
+    def prefix(self, block: int) -> tuple[Exponents, ...]:
+        """The sites up to and including the one before ``block``: what decides everything that block computes."""
+        return self.sites[:block]
+
+    def __str__(self) -> str:
+        if self.blocks is not None:
+            return ",".join(map(str, self.blocks))
+        return "_".join(f"{h}x{w}" for h, w in self.sites)

@@ -1,0 +1,241 @@
+"""What the run says, in one sentence, and what a reader should doubt."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+import numpy as np
+import pyarrow.compute as pc
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.report.read import Json, Ranked, RunData, Scores
+from poolsearch.report.tables import retrained
+from poolsearch.settings import Settings, differences
+
+FEW_SEEDS = 3
+FEW_IMAGES = 1000
+LATE_LOCK_IN = 0.9
+SOFT = 0.3
+UNEVEN = 1.5
+OLD = 0.25
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The sentence, what makes it firmer or weaker, and the command that goes on; None when nothing is left to do."""
+
+    sentence: str
+    detail: str
+    command: str | None
+
+
+def verdict(data: RunData) -> Verdict:
+    """The verdict of the furthest stage that has ended."""
+    if data.test is not None:
+        return Verdict(str(data.test["verdict"]), _opened(data.test), None)
+    command = shlex.join(["poolsearch", "run", "--resume", "--out", data.out])
+    if data.ranking:
+        return Verdict(_ranked_sentence(data), _ranked_detail(data), command)
+    if data.events:
+        return Verdict(_searching_sentence(data), "Nothing has been ranked yet, so there is no answer yet.", command)
+    return Verdict("The search has not logged an epoch yet.", "There is no answer yet.", command)
+
+
+def _opened(test: Json) -> str:
+    return (
+        f"The winner was fixed from validation; only then, at {moment(test['opened'])}, was the test split of "
+        f"{test['images']:,} images opened."
+    )
+
+
+def moment(iso: object) -> str:
+    """An ISO time for reading; whatever else stands there is shown as it is."""
+    try:
+        when = datetime.fromisoformat(str(iso))
+    except ValueError:
+        return str(iso)
+    zone = when.strftime("%Z") if when.tzinfo else ""
+    return f"{when:%Y-%m-%d %H:%M} {zone}".strip()
+
+
+def _ranked_sentence(data: RunData) -> str:
+    winner, default = data.ranking[0], data.default_row
+    if winner.is_default:
+        return f"So far, no placement beats the default {winner.placement} on validation ({winner.val_accuracy:.1%})."
+    best = f"Best on validation so far: {winner.placement} with {winner.val_accuracy:.1%}"
+    if default is None:
+        return f"{best}; the default {data.default} was not ranked."
+    cost = "" if winner.macs_ratio is None else f", at {winner.macs_ratio:.2f} times its MACs"
+    return (
+        f"{best}, against {default.val_accuracy:.1%} for the default {default.placement} (rank {default.rank}){cost}."
+    )
+
+
+def _ranked_detail(data: RunData) -> str:
+    total = len({trial.placement for trial in data.trials})
+    done = sum(trial.metrics is not None for trial in data.trials)
+    trained = f" {done} of {len(data.trials)} begun trials ({total} placements) have ended." if data.trials else ""
+    return (
+        "These are accuracies inside the supernet: they rank placements, and are not what a network trained alone reaches. "
+        f"Training the first ones and the default alone, then opening the test split, decides.{trained}"
+    )
+
+
+def _searching_sentence(data: RunData) -> str:
+    event = data.events[-1]
+    accuracy = event.get("val_accuracy")
+    reached = "" if accuracy is None else f"; validation minibatches are at {accuracy:.1%}"
+    state = "The search has ended" if _ended(data, "search") else "The search is under way or was interrupted"
+    return f"{state}: epoch {event.get('epoch')}{reached}."
+
+
+def _ended(data: RunData, name: str) -> bool:
+    stages = cast(list[Json], data.run.get("stages", []))
+    return any(stage.get("stage") == name and stage.get("ended") for stage in stages)
+
+
+def warnings(data: RunData) -> list[str]:
+    """The run's own warnings, then what its numbers give reason to doubt."""
+    derived = [
+        *_unfinished(data),
+        *_covered(data),
+        *_search_doubts(data),
+        *_ranking_doubts(data),
+        *_retrain_doubts(data),
+    ]
+    return [*(str(text) for text in data.run.get("warnings", [])), *derived]
+
+
+def _unfinished(data: RunData) -> list[str]:
+    """Stages of which no entry has ended. The report is being written just now, so it is not one of them."""
+    begun = dict.fromkeys(str(stage.get("stage")) for stage in data.run.get("stages", []))
+    return [
+        f"The stage '{name}' was begun and has not ended."
+        for name in begun
+        if name != "report" and not _ended(data, name)
+    ]
+
+
+def _covered(data: RunData) -> list[str]:
+    space = cast(Json, data.run.get("space", {}))
+    size, covered = space.get("size"), space.get("covered")
+    if size is None or covered is None or covered >= size:
+        return []
+    return [
+        f"The search covered {covered:,} of the {size:,} placements of the space: better ones may exist outside."
+    ]
+
+
+def _search_doubts(data: RunData) -> list[str]:
+    doubts = [] if data.scores is None else _score_doubts(data.scores)
+    if not data.events:
+        return doubts
+    last = data.events[-1]
+    least, most = last.get("least_trained"), last.get("most_trained")
+    if data.members > 1 and least is not None and most > UNEVEN * max(least, 1):
+        doubts.append(f"The members were trained unequally: {least:,} to {most:,} steps.")
+    if data.members > 1 and (last.get("assign_entropy") or 0) > SOFT:
+        doubts.append(
+            f"The assignment is still soft (entropy {last['assign_entropy']:.2f}; 0 is hard): "
+            "more epochs or a lower final temperature would separate the members."
+        )
+    elif data.members > 1 and (last.get("lock_in_step") or 0) > LATE_LOCK_IN * last.get("step", math.inf):
+        doubts.append(f"Placements still changed their member at step {last['lock_in_step']:,} of {last['step']:,}.")
+    return doubts
+
+
+def _score_doubts(scores: Scores) -> list[str]:
+    """Only the score that stands for a placement counts: that of its most probable member."""
+    table = scores.last.sort_by([("number", "ascending"), ("assignment", "descending")])
+    numbers = table["number"].to_numpy()
+    first = np.concatenate([[True], numbers[1:] != numbers[:-1]])
+    count = table["count"].to_numpy()[first]
+    age = pc.fill_null(table["age"], 0).to_numpy()[first]
+    doubts: list[str] = []
+    if never := int((count == 0).sum()):
+        doubts.append(f"{never:,} of {scores.total:,} placements were never trained in their own member: their score says nothing.")
+    old = int(((count > 0) & (age > OLD * scores.steps[-1])).sum())
+    if old:
+        doubts.append(
+            f"The scores of {old:,} of {scores.total:,} placements are older than {OLD:.0%} of the training "
+            f"(the oldest: {int(age[count > 0].max()):,} steps): they describe a less trained supernet."
+        )
+    return doubts
+
+
+def _ranking_doubts(data: RunData) -> list[str]:
+    if not data.ranking:
+        return []
+    winner, default = data.ranking[0], data.default_row
+    doubts: list[str] = []
+    if default is None:
+        doubts.append(f"The default {data.default} was not ranked, so nothing says whether the network should change.")
+    elif not winner.is_default and winner.low <= default.high:
+        both = f"{winner.placement} ({_interval(winner)}) and of the default ({_interval(default)})"
+        doubts.append(f"The validation intervals of {both} overlap: the difference may be chance.")
+    images = (data.ranking_summary or {}).get("images")
+    if images is not None and images < FEW_IMAGES:
+        doubts.append(f"The ranking rests on {images:,} validation images only.")
+    return [*doubts, *_control_doubts(data)]
+
+
+def _interval(row: Ranked) -> str:
+    return f"{row.low:.1%} to {row.high:.1%}"
+
+
+def _control_doubts(data: RunData) -> list[str]:
+    control = [row for row in data.ranking if row.control]
+    chosen = [row for row in data.ranking if not row.control and not row.is_default]
+    if not control or not chosen:
+        return []
+    best, rival = max(r.val_accuracy for r in chosen), max(r.val_accuracy for r in control)
+    if rival < best:
+        return []
+    return [
+        f"The random control group reaches {rival:.1%}, the placements chosen by score {best:.1%}: the scores chose no "
+        "better than chance."
+    ]
+
+
+def _retrain_doubts(data: RunData) -> list[str]:
+    entries = retrained(data)
+    doubts: list[str] = []
+    counts = {entry.placement: len(entry.accuracies) or len(entry.seeds) for entry in entries}
+    few = [name for name, count in counts.items() if count < FEW_SEEDS]
+    if few:
+        least = min(counts[name] for name in few)
+        seeds = f"{least} seed{'' if least == 1 else 's'}"
+        doubts.append(f"Trained with only {seeds}: {', '.join(few)}. At least {FEW_SEEDS} show the spread.")
+    if data.test_opened and data.test is None:
+        doubts.append(f"The test split was opened at {moment(data.test_opened)}, and its results are not complete.")
+    if unfinished := sum(entry.unfinished for entry in entries):
+        doubts.append(f"{unfinished} trial{'s have' if unfinished > 1 else ' has'} begun and not ended.")
+    difference = cast(Json | None, (data.test or {}).get("difference"))
+    if difference and difference["low"] <= 0 <= difference["high"]:
+        doubts.append("The interval of the test difference between the winner and the default holds zero.")
+    return doubts
+
+
+def rerun_command(run: Json) -> str | None:
+    """The command that makes the run again: what was given and is not the default; None when that cannot be told."""
+    try:
+        given = Settings.from_dict(run.get("given") or run.get("settings") or {})
+    except (PoolsearchError, AttributeError, TypeError):
+        return None  # settings of another version of this package
+    words = ["poolsearch", "run"]
+    for _, name, _, value in differences(Settings(), given):
+        if name != "cache_dir":
+            words += _option(name, value)
+    return shlex.join(words)
+
+
+def _option(name: str, value: object) -> list[str]:
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return [flag]  # every switch is off by default, so that one that differs is on
+    values = cast(tuple[object, ...], value) if isinstance(value, tuple) else (value,)
+    return [flag, *map(str, values)]

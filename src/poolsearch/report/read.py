@@ -1,0 +1,285 @@
+"""Read a run directory into one frozen value; stages that have not run yet leave their part empty."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.files import RunDir, read_json
+
+MOST_PLACEMENTS = 60
+"""How many placements the report follows over time; a table of 20,000 would neither fit a page nor be looked at."""
+
+TEST_KEYS = ("winner", "images", "trials", "summary", "verdict")
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One line of ``ranking.csv``; accuracies are fractions."""
+
+    rank: int
+    placement: str
+    number: int
+    val_accuracy: float
+    low: float
+    high: float
+    score: float | None
+    member: int | None
+    assignment: float | None
+    macs: int
+    macs_ratio: float | None
+    is_default: bool
+    control: bool
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The score table over time, for the placements that are followed.
+
+    Attributes:
+        placements: names of the followed placements, by number.
+        steps: the training step of every snapshot.
+        assign_TAM: p(member given placement) at every snapshot, for the followed placements.
+        last: the whole last snapshot (all placements), columns as in ``scores.parquet``.
+        total: A, the number of placements in the file.
+    """
+
+    placements: list[str]
+    steps: list[int]
+    assign_TAM: NDArray[np.float64]
+    last: pa.Table
+    total: int
+
+    @property
+    def members(self) -> int:
+        return self.assign_TAM.shape[2]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One stand-alone training; ``metrics`` is None while it is not finished."""
+
+    placement: str
+    seed: int
+    events: list[Json]
+    metrics: Json | None
+
+
+@dataclass(frozen=True)
+class RunData:
+    """All that the report needs of one run.
+
+    Attributes:
+        name: of the folder.
+        out: what to give as ``--out``; never an absolute path, as pages are passed on.
+        test: ``test.json`` once it holds results.
+        test_opened: when the test split was opened, also while its results are still missing.
+    """
+
+    name: str
+    out: str
+    run: Json
+    events: list[Json]
+    scores: Scores | None
+    ranking: list[Ranked]
+    ranking_summary: Json | None
+    trials: list[Trial]
+    test: Json | None
+    test_opened: str | None
+    skipped: list[tuple[str, str]]
+
+    @cached_property
+    def members(self) -> int:
+        """M; 1 when nothing says otherwise."""
+        if self.scores is not None:
+            return self.scores.members
+        return int(self.run.get("settings", {}).get("search", {}).get("members", 1))
+
+    @property
+    def default(self) -> str:
+        """The network's own placement."""
+        return str(self.run.get("space", {}).get("default", ""))
+
+    @property
+    def winner(self) -> Ranked | None:
+        """The first of the ranking."""
+        return self.ranking[0] if self.ranking else None
+
+    @property
+    def default_row(self) -> Ranked | None:
+        return next((row for row in self.ranking if row.is_default), None)
+
+
+def read_run(folder: Path) -> RunData:
+    """Read the run in ``folder``.
+
+    Raises:
+        PoolsearchError: there is no run in it, or one of its files is damaged.
+    """
+    files = RunDir(folder)
+    run = _object(files.run)
+    default = str(cast(Json, run.get("space") or {}).get("default", ""))
+    ranking = _ranking(files.ranking) if files.ranking.exists() else []
+    test = _object(files.test, ("opened",)) if files.test.exists() else {}
+    name = folder.resolve().name
+    return RunData(
+        name=name,
+        out=f"runs/{name}" if folder.resolve().parent.name == "runs" else name,
+        run=run,
+        events=_lines(files.events),
+        scores=_scores(files.scores, [row.number for row in ranking], default) if files.scores.exists() else None,
+        ranking=ranking,
+        ranking_summary=_object(files.ranking_summary) if files.ranking_summary.exists() else None,
+        trials=_trials(files.retrain),
+        test=_complete(files.test, test, TEST_KEYS) if "verdict" in test else None,
+        test_opened=test.get("opened"),
+        skipped=_skipped(files.skipped),
+    )
+
+
+def _damaged(path: Path, why: object) -> PoolsearchError:
+    return PoolsearchError(f"{path} is damaged ({why}). Restore it, or start again in a new folder with --out.")
+
+
+def _object(path: Path, keys: Sequence[str] = ()) -> Json:
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise _damaged(path, f"it holds a {type(value).__name__}, not an object")
+    return _complete(path, cast(Json, value), keys)
+
+
+def _complete(path: Path, value: Json, keys: Sequence[str]) -> Json:
+    if missing := [key for key in keys if key not in value]:
+        raise _damaged(path, f"it lacks {', '.join(missing)}")
+    return value
+
+
+def _lines(path: Path) -> list[Json]:
+    """The lines of an events file; a last line cut off by an interruption is dropped."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    events: list[Json] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            events.append(_event(line))
+        except (json.JSONDecodeError, TypeError) as error:
+            if number < len(lines):
+                raise _damaged(path, f"line {number}: {error}") from None
+    return events
+
+
+def _event(line: str) -> Json:
+    event = json.loads(line)
+    if not isinstance(event, dict) or "epoch" not in event:
+        raise TypeError("not an object with an epoch")
+    return cast(Json, event)
+
+
+def _ranking(path: Path) -> list[Ranked]:
+    with open(path, newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    ranking: list[Ranked] = []
+    for line, row in enumerate(rows, start=2):
+        try:
+            ranking.append(_ranked(row))
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(path, f"line {line}: {type(error).__name__} {error}") from None
+    return sorted(ranking, key=lambda ranked: ranked.rank)
+
+
+def _ranked(row: dict[str, str]) -> Ranked:
+    member = _number(row["member"])
+    return Ranked(
+        rank=int(row["rank"]),
+        placement=row["placement"],
+        number=int(row["number"]),
+        val_accuracy=float(row["val_accuracy"]),
+        low=float(row["low"]),
+        high=float(row["high"]),
+        score=_number(row["score"]),
+        member=None if member is None else int(member),
+        assignment=_number(row["assignment"]),
+        macs=int(float(row["macs"])),
+        macs_ratio=_number(row["macs_ratio"]),
+        is_default=row["is_default"].lower() in ("true", "1"),
+        control=row["control"].lower() in ("true", "1"),
+    )
+
+
+def _number(text: str) -> float | None:
+    """An empty cell, ``None`` or NaN means not known."""
+    if text.lower() in ("", "none", "nan", "null"):
+        return None
+    return float(text)
+
+
+def _scores(path: Path, ranked: list[int], default: str) -> Scores | None:
+    """Follow the default and the first of the ranking, or of the last scores while there is no ranking."""
+    try:
+        steps = sorted(cast(list[int], pc.unique(pq.read_table(path, columns=["step"])["step"]).to_pylist()))
+        if not steps:
+            return None
+        last = pq.read_table(path, filters=[("step", "=", steps[-1])])
+        own = cast(list[int], last.filter(pc.equal(last["placement"], default))["number"].to_pylist()[:1])
+        numbers = list(dict.fromkeys([*own, *(ranked or _by_score(last))]))[:MOST_PLACEMENTS]
+        columns = ["step", "number", "placement", "member", "assignment"]
+        followed = pq.read_table(path, columns=columns, filters=[("number", "in", numbers)])
+        return _followed(followed, steps, last)
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise _damaged(path, error) from None
+
+
+def _by_score(last: pa.Table) -> list[int]:
+    """Placement numbers by the score of their most probable member, best first."""
+    best = last.sort_by([("assignment", "descending"), ("score", "descending")])
+    seen: dict[int, float] = {}
+    for number, score in zip(best["number"].to_pylist(), best["score"].to_pylist(), strict=True):
+        seen.setdefault(number, -np.inf if score is None else score)
+    return sorted(seen, key=lambda number: -seen[number])
+
+
+def _followed(table: pa.Table, steps: list[int], last: pa.Table) -> Scores:
+    names = dict(zip(table["number"].to_pylist(), table["placement"].to_pylist(), strict=True))
+    numbers = sorted(names)
+    members = int(pc.max(last["member"]).as_py()) + 1
+    assign_TAM = np.full((len(steps), len(numbers), members), np.nan)
+    t = np.searchsorted(steps, table["step"].to_numpy())
+    a = np.searchsorted(numbers, table["number"].to_numpy())
+    assign_TAM[t, a, table["member"].to_numpy()] = table["assignment"].to_numpy()
+    total = len(pc.unique(last["number"]))
+    return Scores([str(names[n]) for n in numbers], steps, assign_TAM, last, total)
+
+
+def _trials(folder: Path) -> list[Trial]:
+    """Every trial that has begun, by placement and seed."""
+    trials: list[Trial] = []
+    for trial in sorted(path for path in folder.glob("*/*") if path.is_dir()):
+        metrics = _object(trial / "metrics.json") if (trial / "metrics.json").exists() else None
+        if trial.name.isdigit():
+            trials.append(Trial(trial.parent.name, int(trial.name), _lines(trial / "events.jsonl"), metrics))
+    return trials
+
+
+def _skipped(path: Path) -> list[tuple[str, str]]:
+    """``[{file, reason}]`` as pairs."""
+    if not path.exists():
+        return []
+    try:
+        return [(str(entry["file"]), str(entry["reason"])) for entry in read_json(path)]
+    except (KeyError, TypeError) as error:
+        raise _damaged(path, f"not a list of file and reason: {error!r}") from None

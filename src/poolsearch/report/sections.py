@@ -1,0 +1,197 @@
+"""The parts of the page, in its order. Every text that comes from a run passes through ``escape``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import cast
+
+from poolsearch.report.read import Json, RunData
+from poolsearch.report.tables import Retrained, Row, facts, ranked_rows, retrained
+from poolsearch.report.findings import rerun_command, verdict, warnings
+
+SHOWN_ROWS = 20
+MOST_ROWS = 1000
+MOST_SKIPPED = 200
+
+
+def body(data: RunData, figures: Mapping[str, str]) -> str:
+    """All sections that have something to say.
+
+    Args:
+        data: the run.
+        figures: HTML of each figure by its name.
+    """
+    parts = [
+        _head(data),
+        _section("Where the resolution drops", figures.get("ladder")),
+        _section("Ranking", _ranking(data)),
+        _section("Accuracy at a compute budget", figures.get("accuracy_macs")),
+        _section("Trained alone", _retrain(data), figures.get("retrain")),
+        _search(figures),
+        _section("What to doubt", _warnings(data)),
+        _section("Skipped files", _skipped(data)),
+        _section("The run", _command(data), _facts(data)),
+        f"<footer>Written by poolsearch {escape(str(data.run.get('poolsearch', '')))}. "
+        "This page loads nothing from anywhere.</footer>",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _section(title: str, *parts: str | None) -> str:
+    inside = "\n".join(part for part in parts if part)
+    return f"<section>\n<h2>{escape(title)}</h2>\n{inside}\n</section>" if inside else ""
+
+
+def _head(data: RunData) -> str:
+    said = verdict(data)
+    dataset = cast(Json, data.run.get("data") or {})
+    space = cast(Json, data.run.get("space") or {})
+    on = f"{space.get('net', '')} on {dataset.get('name', '')}"
+    command = "" if said.command is None else f"<p>To go on:</p>\n<pre><code>{escape(said.command)}</code></pre>"
+    return (
+        f"<header>\n<h1><strong>poolsearch</strong>: {escape(data.name)}, {escape(on)}</h1>\n"
+        f'<p class="verdict">{escape(said.sentence)}</p>\n<p class="detail">{escape(said.detail)}</p>\n'
+        f"{command}\n</header>"
+    )
+
+
+def table(caption: str, head: Sequence[tuple[str, str]], lines: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """A table that scrolls in its own box.
+
+    Args:
+        caption: already HTML.
+        head: title and class of each column.
+        lines: class of the row and its cells, already HTML.
+    """
+    titles = "".join(f'<th scope="col" class="{kind}">{title}</th>' for title, kind in head)
+    kinds = [kind for _, kind in head]
+    rows = "\n".join(
+        f'<tr class="{name}">'
+        + "".join(f'<td class="{k}">{c}</td>' for c, k in zip(cells, kinds, strict=True))
+        + "</tr>"
+        for name, cells in lines
+    )
+    return (
+        f'<div class="scroll" tabindex="0">\n<table>\n<caption><span>{caption}</span></caption>\n'
+        f"<thead><tr>{titles}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
+    )
+
+
+def _ranking(data: RunData) -> str:
+    lines = ranked_rows(data)
+    if not lines:
+        return ""
+    images = (data.ranking_summary or {}).get("images")
+    on = f" on {images:,} images" if images else ""
+    caption = f"Validation accuracy{on} with its 95 % interval. Pareto: nothing ranked is both cheaper and better."
+    first = _ranking_table(data, caption, lines[:SHOWN_ROWS])
+    rest = lines[SHOWN_ROWS:MOST_ROWS]
+    if not rest:
+        return first
+    left = len(lines) - SHOWN_ROWS - len(rest)
+    more = f" The last {left:,} are only in ranking.csv." if left else ""
+    caption = f"Ranks {SHOWN_ROWS + 1} to {SHOWN_ROWS + len(rest)}.{more}"
+    return f"{first}\n<details><summary>{len(rest)} more</summary>{_ranking_table(data, caption, rest)}</details>"
+
+
+def _ranking_table(data: RunData, caption: str, lines: Sequence[Row]) -> str:
+    mixture = data.members > 1
+    head = [("rank", ""), ("placement", "text"), ("validation accuracy", ""), ("score", "")]
+    head += [("member", "")] if mixture else []
+    head += [("MACs", ""), ("vs. default", ""), ("remarks", "text")]
+    return table(caption, head, [(_role(row), _ranking_cells(row, mixture)) for row in lines])
+
+
+def _role(row: Row) -> str:
+    return "winner" if row.ranked.rank == 1 else "default" if row.ranked.is_default else ""
+
+
+def _ranking_cells(row: Row, mixture: bool) -> list[str]:
+    ranked = row.ranked
+    accuracy = f"{ranked.val_accuracy:.2%} <small>{100 * ranked.low:.2f} to {100 * ranked.high:.2f}</small>"
+    cells = [str(ranked.rank), escape(ranked.placement), accuracy, _or_dash(ranked.score, ".2%")]
+    cells += [_or_dash(ranked.member, "d")] if mixture else []
+    flags = "".join(f'<span class="flag {flag}">{flag}</span>' for flag in row.flags)
+    return [*cells, macs_text(ranked.macs), _or_dash(ranked.macs_ratio, ".2f", " ×"), flags]
+
+
+def _or_dash(value: float | None, form: str, unit: str = "") -> str:
+    return "–" if value is None else f"{value:{form}}{unit}"
+
+
+def macs_text(macs: float) -> str:
+    """MACs with three figures and a unit."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if macs >= size:
+            return f"{macs / size:.3g} {unit}" if macs < 1000 * size else f"{macs / size:,.0f} {unit}"
+    return f"{macs:.0f}"
+
+
+def _retrain(data: RunData) -> str:
+    entries = retrained(data)
+    if not entries:
+        return ""
+    opened = data.test is not None
+    caption = "Mean and standard deviation over seeds of networks trained from scratch on all training data."
+    caption += "" if opened else " The test split has not been opened yet."
+    head = [("rank", ""), ("placement", "text"), ("test accuracy", ""), ("trained", ""), ("seeds", "text")]
+    head += [("MACs vs. default", ""), ("seconds", ""), ("remarks", "text")]
+    return table(caption, head, [(entry.role, _retrain_cells(entry)) for entry in entries])
+
+
+def _retrain_cells(entry: Retrained) -> list[str]:
+    spread = "" if entry.std is None else f" <small>± {100 * entry.std:.2f}</small>"
+    mean = "–" if entry.mean is None else f"{entry.mean:.2%}{spread}"
+    ended = len(entry.seeds) - entry.unfinished
+    count = str(len(entry.accuracies) or ended) if not entry.unfinished else f"{ended} of {len(entry.seeds)}"
+    seeds = ", ".join(str(seed) for seed in entry.seeds or sorted(entry.accuracies))
+    flag = f'<span class="flag {entry.role}">{entry.role}</span>' if entry.role else ""
+    rank = _or_dash(entry.rank, "d")
+    seconds = f"{entry.seconds:,.0f}"
+    return [rank, escape(entry.placement), mean, count, seeds, _or_dash(entry.macs_ratio, ".2f", " ×"), seconds, flag]
+
+
+def _search(figures: Mapping[str, str]) -> str:
+    titles = {
+        "assignment": "Which member learns which placement",
+        "curves": "Curves",
+        "scores": "How well the scores rank",
+    }
+    parts = [f"<h3>{title}</h3>\n{figures[name]}" for name, title in titles.items() if name in figures]
+    return _section("How the search went", *parts)
+
+
+def _warnings(data: RunData) -> str:
+    texts = warnings(data)
+    if not texts:
+        return "<p>None of the automatic checks found a reason for doubt.</p>"
+    return '<ul class="warnings">' + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
+
+
+def _skipped(data: RunData) -> str:
+    if not data.skipped:
+        return ""
+    shown = data.skipped[:MOST_SKIPPED]
+    tail = f" The first {len(shown)} are shown; all are in skipped.json." if len(data.skipped) > len(shown) else ""
+    caption = f"Left out of the data: {len(data.skipped):,}.{tail}"
+    lines = [("", [escape(path), escape(reason)]) for path, reason in shown]
+    return table(caption, [("file", "wrap"), ("why", "wrap")], lines)
+
+
+def _command(data: RunData) -> str:
+    command = rerun_command(data.run)
+    shown = "" if command is None else f"<pre><code>{escape(command)}</code></pre>"
+    return f"<h3>To run it again</h3>\n{shown}\n<p>All settings, as they were used, are below and in run.json.</p>"
+
+
+def _facts(data: RunData) -> str:
+    tables = [_facts_table(title, pairs) for title, pairs in facts(data).items()]
+    summary = "Data, space, settings, versions, hardware, seconds per stage"
+    return "\n".join([f"<details><summary>{summary}</summary>", *tables, "</details>"])
+
+
+def _facts_table(title: str, pairs: Sequence[tuple[str, str]]) -> str:
+    lines = "\n".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(text)}</td></tr>' for name, text in pairs)
+    caption = f"<caption><span>{escape(title)}</span></caption>"
+    return f'<div class="scroll" tabindex="0"><table class="facts">{caption}\n<tbody>\n{lines}\n</tbody></table></div>'

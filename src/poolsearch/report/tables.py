@@ -1,0 +1,156 @@
+"""The numbers of a run as rows of tables, ready to be printed or drawn."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolsearch.report.read import Json, Ranked, RunData
+from poolsearch.stats import pareto
+
+CHUNK = 2000
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the ranking with what only the whole table tells."""
+
+    ranked: Ranked
+    pareto: bool
+
+    @property
+    def flags(self) -> list[str]:
+        """What to point out about this placement."""
+        known = (("default", self.ranked.is_default), ("control", self.ranked.control), ("Pareto", self.pareto))
+        return [name for name, holds in known if holds]
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """One placement trained alone; accuracies are None until the test split is opened."""
+
+    placement: str
+    rank: int | None
+    role: str
+    accuracies: dict[int, float]
+    seeds: list[int]
+    unfinished: int
+    macs_ratio: float | None
+    seconds: float
+
+    @property
+    def mean(self) -> float | None:
+        return statistics.fmean(self.accuracies.values()) if self.accuracies else None
+
+    @property
+    def std(self) -> float | None:
+        """Standard deviation over seeds; one seed has none."""
+        return statistics.stdev(self.accuracies.values()) if len(self.accuracies) > 1 else None
+
+
+def ranked_rows(data: RunData) -> list[Row]:
+    """The ranking, each line marked when no other placement beats it on both MACs and validation accuracy."""
+    front = _front(
+        np.array([row.macs for row in data.ranking], float),
+        np.array([row.val_accuracy for row in data.ranking], float),
+    )
+    return [Row(row, bool(on)) for row, on in zip(data.ranking, front, strict=True)]
+
+
+def _front(cost: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """``stats.pareto`` in chunks: it compares all pairs, which is too much at 20,000 placements.
+
+    A point beaten within its chunk is beaten by some point that survives, so the survivors decide.
+    """
+    chunks = [np.arange(start, min(start + CHUNK, len(cost))) for start in range(0, len(cost), CHUNK)]
+    survivors = [chunk[pareto(cost[chunk], value[chunk])] for chunk in chunks]
+    on = np.zeros(len(cost), bool)
+    if survivors:
+        kept = np.concatenate(survivors)
+        on[kept[pareto(cost[kept], value[kept])]] = True
+    return on
+
+
+def retrained(data: RunData) -> list[Retrained]:
+    """Every placement that was trained alone, by rank."""
+    tested = {str(entry["placement"]): entry for entry in (data.test or {}).get("summary", [])}
+    names = dict.fromkeys([*tested, *(trial.placement for trial in data.trials)])
+    found = [_retrained(data, name, tested.get(name)) for name in names]
+    return sorted(found, key=lambda entry: math.inf if entry.rank is None else entry.rank)
+
+
+def _retrained(data: RunData, placement: str, tested: Json | None) -> Retrained:
+    ranked = next((row for row in data.ranking if row.placement == placement), None)
+    trials = [trial for trial in data.trials if trial.placement == placement]
+    rank = tested["rank"] if tested else (ranked.rank if ranked else None)
+    winner = (data.test or {}).get("winner", data.winner.placement if data.winner else None)
+    role = "winner" if placement == winner else "default" if placement == data.default else ""
+    opened = cast(list[Json], (data.test or {}).get("trials", []))
+    return Retrained(
+        placement=placement,
+        rank=rank,
+        role=role,
+        accuracies={int(t["seed"]): float(t["accuracy"]) for t in opened if t["placement"] == placement},
+        seeds=[trial.seed for trial in trials],
+        unfinished=sum(trial.metrics is None for trial in trials),
+        macs_ratio=tested["macs_ratio"] if tested else (ranked.macs_ratio if ranked else None),
+        seconds=sum(float((trial.metrics or {}).get("seconds", 0)) for trial in trials),
+    )
+
+
+def facts(data: RunData) -> dict[str, list[tuple[str, str]]]:
+    """What was run on what, by heading, as pairs of name and text; what the run does not say is left out."""
+    run = data.run
+    versions = {"poolsearch": run.get("poolsearch"), **_dict(run, "versions")}
+    groups = {
+        "Data": _data_facts(_dict(run, "data"), run.get("split_hash")),
+        "Network and space": [(name, text(value)) for name, value in _dict(run, "space").items()],
+        "Hardware": [(name, text(value)) for name, value in _dict(run, "hardware").items()],
+        "Versions": [(name, text(value)) for name, value in versions.items() if value is not None],
+        "Stages": [(str(stage.get("stage")), _duration(stage)) for stage in run.get("stages", [])],
+    }
+    settings = {f"Settings: {group}": _pairs(value) for group, value in _dict(run, "settings").items()}
+    return {name: pairs for name, pairs in {**groups, **settings}.items() if pairs}
+
+
+def _data_facts(data: Json, split_hash: object) -> list[tuple[str, str]]:
+    images = _dict(data, "images")
+    pairs = [(name, text(data[name])) for name in ("name", "fingerprint", "image_size", "skipped") if name in data]
+    pairs += [(f"images, {name.replace('_', '-')}", text(count)) for name, count in images.items()]
+    names = cast(list[str], data.get("class_names", []))
+    shown = ", ".join(names[:50]) + (f" and {len(names) - 50} more" if len(names) > 50 else "")
+    pairs += [("classes", f"{len(names)}: {shown}")] if names else []
+    return [*pairs, ("split hash", text(split_hash))] if split_hash else pairs
+
+
+def _duration(stage: Json) -> str:
+    resumed = stage.get("resumed_at_step")
+    tail = "" if resumed is None else f", resumed at step {resumed:,}"
+    seconds = stage.get("seconds")
+    return ("not finished" if seconds is None else f"{seconds:,.0f} s") + f", started {stage.get('started')}" + tail
+
+
+def _dict(value: Json, name: str) -> Json:
+    return cast(Json, value.get(name) or {})
+
+
+def _pairs(value: object) -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [(str(name), text(setting)) for name, setting in cast(Json, value).items()]
+    return [("", text(value))]
+
+
+def text(value: Any) -> str:
+    """A value of run.json for reading."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)

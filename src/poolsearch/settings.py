@@ -1,0 +1,287 @@
+"""What a user can set, and what it becomes when left to us. Imports no torch: the command line must answer at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from poolsearch.errors import PoolsearchError, unknown
+
+Augment = Literal["auto", "none", "crop", "crop-flip", "resized-crop-flip"]
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Images to learn from."""
+
+    data: str = "digits"
+    """'digits' (built in), a torchvision data set (cifar10, food101, ...), a folder of class folders, a folder of
+    Hugging Face parquet files, or an .npz file."""
+    subset: int | None = None
+    """Use only this many training images (stratified); the test split stays whole. Default: all."""
+    image_size: int | None = None
+    """Height and width the network sees. Default: the images' own when all are equal and at most 64, else 224."""
+    augment: Augment = "auto"
+    """auto: crop-flip up to 64 pixels (crop where mirrored images change meaning, as digits), else resized-crop-flip."""
+    cache_dir: str | None = None
+    """Where decoded images are kept. Default: the user's cache folder."""
+
+
+@dataclass(frozen=True)
+class NetSettings:
+    """The network whose downsampling is searched."""
+
+    net: str = "cifar-resnet20"
+    """cifar-resnet20|32|44|56|110|18|34|50|101 (3x3 stem, searched over), resnet18|34|50|101 (ImageNet stem, fixed)."""
+    width: int | None = None
+    """Channels of the first stage. Default: 16 for cifar-resnet20 to 110, else 64."""
+    op: Literal["max", "avg", "blur", "stride"] | None = None
+    """How a site downsamples. Default: max for cifar-resnet20 to 110 (paper, B.2), else stride."""
+    zero_init: bool = False
+    """Start the residual branches of stand-alone networks at zero."""
+    placements: tuple[str, ...] = ()
+    """Search only these placements, such as --placements 4,3,3 5,3,2. Default: the whole space."""
+    min_blocks: tuple[int, ...] = ()
+    """Least number of blocks at each resolution, such as 2 1 1."""
+    max_blocks: tuple[int, ...] = ()
+    """Most blocks at each resolution."""
+    max_placements: int = 20_000
+    """Larger spaces are searched on a seeded uniform subset of this size; the report says so."""
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Training of the supernets."""
+
+    method: Literal["mixture", "spos"] = "mixture"
+    """mixture: the balanced mixture of supernets. spos: one supernet (single-path one-shot), the same as --members 1."""
+    preset: Literal["paper", "official"] = "paper"
+    """paper: the published text. official: behaves like the authors' release where the two differ, for comparisons."""
+    members: int = 4
+    """M, the supernets of the mixture."""
+    epochs: int | None = None
+    """Epochs per member: the search takes epochs x members in all. Default: 75 (12 for digits)."""
+    batch: int | None = None
+    """Images per minibatch. Default: 256, or less when the half has fewer than 16 such batches."""
+    lr: float | None = None
+    """Learning rate at the start. Default: 0.1 for 128 images and more, else in proportion."""
+    lr_floor: float = 1e-3
+    """Learning rate at the end of the cosine."""
+    momentum: float = 0.9
+    weight_decay: float | None = None
+    """Default: 1e-3."""
+    beta: float = 0.9
+    """Weight of the past in a score."""
+    score_init: float | Literal["first"] = 1.0
+    """Score of a pair never scored; 'first' takes its first observation whole."""
+    schedule: Literal["inverse-linear", "tau-linear", "cosine", "exp"] = "inverse-linear"
+    """How 1/temperature grows from 1; tau-linear is the paper's literal text (members then specialise only at the end)."""
+    inv_temp_end: float | None = None
+    """1/temperature at the end. Default: 100 x members."""
+    balance_every: Literal["step", "epoch"] | None = None
+    """When the assignment is balanced anew. Default: step."""
+    score: Literal["accuracy", "advantage"] = "accuracy"
+    """advantage: accuracy minus its running mean, so that an old score is not low only for being old."""
+    explore: float = 0.0
+    """Probability of drawing the member uniformly instead of by the assignment."""
+    refresh: int = 0
+    """Every so many steps, score (without training) the pair that was not scored for the longest time; 0 is never."""
+    val_batch: int | None = None
+    """Images of the validation minibatch after each step. Default: as --batch."""
+    val_every: int = 1
+    """Score only every so many steps."""
+    norm: Literal["batch", "calibrate", "per_placement"] = "batch"
+    """BatchNorm of the supernets: by the batch at hand; calibrate collects statistics before ranking; per_placement
+    keeps running statistics for each prefix of a placement."""
+
+
+@dataclass(frozen=True)
+class RankSettings:
+    """Evaluation of the placements on the whole search-val half."""
+
+    rank_members: Literal["assignment", "best"] = "assignment"
+    """assignment: each placement by its most probable member. best: by all members, keeping the best (M x the work)."""
+    rank_all_up_to: int = 100
+    """Spaces up to this size are ranked whole; larger ones by score, then the best and a control group are evaluated."""
+    rank_top: int = 50
+    rank_control: int = 50
+    """Random placements evaluated beside the best by score, as a control."""
+    eval_batch: int = 512
+    """Images per evaluation batch."""
+
+
+@dataclass(frozen=True)
+class RetrainSettings:
+    """Stand-alone training of the best placements and the default, on all training images."""
+
+    top_k: int = 3
+    retrain_seeds: int = 3
+    retrain_epochs: int | None = None
+    """Default: 200 (12 for digits)."""
+
+
+@dataclass(frozen=True)
+class MachineSettings:
+    """Where and how it runs."""
+
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 where the hardware is faster with it (on a CPU this is timed), else fp32."""
+    deterministic: bool = False
+    """Only deterministic kernels: a GPU run then repeats to the bit, at some cost."""
+    checkpoint_seconds: float = 120.0
+    """Time between checkpoints."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a run, by stage."""
+
+    data: DataSettings = field(default_factory=DataSettings)
+    net: NetSettings = field(default_factory=NetSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
+    rank: RankSettings = field(default_factory=RankSettings)
+    retrain: RetrainSettings = field(default_factory=RetrainSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """As JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Mapping[str, Any]]) -> Settings:
+        """Undo of :meth:`to_dict`.
+
+        Raises:
+            PoolsearchError: a group or field is unknown; the nearest name is given.
+        """
+        groups = {f.name: f for f in dataclasses.fields(cls)}
+        made = {}
+        for group, fields in values.items():
+            if group not in groups:
+                raise unknown("group of settings", group, groups)
+            made[group] = _group(type(getattr(_DEFAULTS, group)), fields)
+        return cls(**made)
+
+    @classmethod
+    def of(cls, **fields: Any) -> Settings:
+        """From flat field names, as on the command line: ``Settings.of(data="cifar10", members=2)``.
+
+        Raises:
+            PoolsearchError: a field is unknown; the nearest name is given.
+        """
+        return _DEFAULTS.changed(**fields)
+
+    def changed(self, **fields: Any) -> Settings:
+        """These settings with some fields replaced, given by their flat names.
+
+        Raises:
+            PoolsearchError: a field is unknown; the nearest name is given.
+        """
+        owner = {name: group for group, name, _ in self.flat()}
+        wrong = [name for name in fields if name not in owner]
+        if wrong:
+            raise unknown("setting", wrong[0], owner)
+        result = self
+        for name, value in fields.items():
+            group = getattr(result, owner[name])
+            result = dataclasses.replace(result, **{owner[name]: dataclasses.replace(group, **{name: value})})
+        return result
+
+    def flat(self) -> Iterator[tuple[str, str, Any]]:
+        """(group, field, value) of every setting."""
+        for group in dataclasses.fields(self):
+            values = getattr(self, group.name)
+            for item in dataclasses.fields(values):
+                yield group.name, item.name, getattr(values, item.name)
+
+
+_DEFAULTS = Settings()
+
+
+def _group(kind: type[Any], fields: Mapping[str, Any]) -> Any:
+    names = {f.name for f in dataclasses.fields(kind)}
+    wrong = [name for name in fields if name not in names]
+    if wrong:
+        raise unknown("setting", wrong[0], names)
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
+
+
+def differences(old: Settings, new: Settings) -> list[tuple[str, str, Any, Any]]:
+    """(group, field, old, new) of every setting that differs."""
+    return [
+        (group, name, before, after)
+        for (group, name, before), (_, _, after) in zip(old.flat(), new.flat(), strict=True)
+        if before != after
+    ]
+
+
+# Recipe sizes by data set; "" is every other. Nothing else in the package depends on a data set's name.
+_EPOCHS = {"": 75, "digits": 12}
+_RETRAIN_EPOCHS = {"": 200, "digits": 12}
+
+
+def resolve(settings: Settings, train_images: int, val_images: int) -> Settings:
+    """Replace what was left to us, now that the size of the data is known; check the rest.
+
+    Args:
+        settings: as given.
+        train_images, val_images: sizes of the search-train and the search-val half.
+
+    Raises:
+        PoolsearchError: a value is out of range.
+    """
+    search, data = settings.search, settings.data.data
+    members = 1 if search.method == "spos" else search.members
+    official = search.preset == "official"
+    batch = search.batch or _auto_batch(train_images, 128 if official else 256)
+    resolved = settings.changed(
+        members=members,
+        epochs=search.epochs or _EPOCHS.get(data, _EPOCHS[""]),
+        batch=batch,
+        val_batch=search.val_batch or min(batch, val_images),
+        lr=search.lr or 0.1 * min(1.0, batch / 128),
+        weight_decay=search.weight_decay if search.weight_decay is not None else (0.0 if official else 1e-3),
+        inv_temp_end=search.inv_temp_end or (100.0 if official else 100.0 * members),
+        balance_every=search.balance_every or ("epoch" if official else "step"),
+        retrain_epochs=settings.retrain.retrain_epochs or _RETRAIN_EPOCHS.get(data, _RETRAIN_EPOCHS[""]),
+    )
+    check(resolved)
+    return resolved
+
+
+def _auto_batch(images: int, most: int) -> int:
+    """The largest power of two up to ``most`` that leaves 16 batches, but at least 16 images where there are so many."""
+    batch = most
+    while batch > 16 and images < 16 * batch:
+        batch //= 2
+    return max(2, min(batch, images))
+
+
+_AT_LEAST_ONE = (
+    "members", "epochs", "batch", "val_batch", "val_every", "rank_all_up_to", "rank_top", "eval_batch", "top_k",
+    "retrain_seeds", "retrain_epochs", "max_placements", "width", "subset", "image_size",
+)  # fmt: skip
+_RANGES: dict[str, tuple[float, float]] = {
+    "lr": (0, 100), "lr_floor": (0, 100), "momentum": (0, 1), "weight_decay": (0, 1), "beta": (0, 1), "explore": (0, 1),
+    "inv_temp_end": (1, 1e6), "refresh": (0, float("inf")), "rank_control": (0, float("inf")),
+    "checkpoint_seconds": (0, float("inf")), "seed": (0, 2**63 - 1),
+}  # fmt: skip
+
+
+def check(settings: Settings) -> None:
+    """See that every number is in its range; None (left to us) passes.
+
+    Raises:
+        PoolsearchError: naming the flag, the value and the range.
+    """
+    for _, name, value in settings.flat():
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            continue
+        low, high = (1, float("inf")) if name in _AT_LEAST_ONE else _RANGES.get(name, (-float("inf"), float("inf")))
+        if not low <= value <= high:
+            allowed = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
+            raise PoolsearchError(f"--{name.replace('_', '-')} is {value}; allowed is {allowed}.")

@@ -1,0 +1,168 @@
+"""The set of allowed placements, numbered without being stored."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.placement import Placement
+
+
+@dataclass(frozen=True)
+class Space:
+    """All placements of ``poolings`` halvings among ``length`` blocks, numbered 0..A-1 in the order of Table 6.
+
+    A placement is a composition of L into p + 1 parts, each within its limits; compositions are numbered
+    lexicographically by counting the completions of every prefix. Without limits these counts are binomials, so
+    that this is the combinatorial number system, and A = C(L-1, p) (paper, section 2.1).
+
+    Attributes:
+        length: L, the blocks that are searched over (the stem is one where it is searched).
+        poolings: p, the halvings of the default placement.
+        default: the network's own placement.
+        low, high: the least and the most blocks at each resolution; empty for 1 and for L.
+        only: numbers of the placements kept, ascending, in this space without ``only``; None keeps all.
+    """
+
+    length: int
+    poolings: int
+    default: Placement
+    low: tuple[int, ...] = ()
+    high: tuple[int, ...] = ()
+    only: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        parts = self.poolings + 1
+        if self.poolings < 1 or self.poolings >= self.length:
+            raise PoolsearchError(
+                f"{self.poolings} downsamplings do not fit {self.length} blocks: the first block stays at full "
+                f"resolution, so between 1 and {self.length - 1} are possible."
+            )
+        if self.default.blocks is None or self.default.length != self.length or len(self.default.blocks) != parts:
+            raise PoolsearchError(
+                f"the default placement {self.default} does not describe {self.length} blocks at {parts} resolutions."
+            )
+        for name, limit in (("low", self.low), ("high", self.high)):
+            if limit and (len(limit) != parts or min(limit) < 1):
+                raise PoolsearchError(f"limit '{name}' is {list(limit)}: give {parts} numbers of at least 1, one per resolution.")
+        if self._full_size == 0:
+            raise PoolsearchError(
+                f"no placement of {self.length} blocks has at least {list(self._low)} and at most {list(self._high)} "
+                "blocks per resolution: widen the limits."
+            )
+
+    @property
+    def _low(self) -> tuple[int, ...]:
+        return self.low or (1,) * (self.poolings + 1)
+
+    @property
+    def _high(self) -> tuple[int, ...]:
+        return self.high or (self.length,) * (self.poolings + 1)
+
+    @cached_property
+    def _completions(self) -> list[list[int]]:
+        """``[part][rest]``: in how many ways the parts from ``part`` on can share ``rest`` blocks."""
+        table = [[1] + [0] * self.length]
+        for low, high in zip(reversed(self._low), reversed(self._high), strict=True):
+            after = table[-1]
+            table.append([sum(after[rest - n] for n in range(low, min(high, rest) + 1)) for rest in range(self.length + 1)])
+        return table[::-1]
+
+    @property
+    def _full_size(self) -> int:
+        return self._completions[0][self.length]
+
+    @property
+    def size(self) -> int:
+        """A, the number of placements."""
+        return self._full_size if self.only is None else len(self.only)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, number: int) -> Placement:
+        """The placement with this number.
+
+        Raises:
+            IndexError: the number is not in 0..A-1.
+        """
+        if not 0 <= number < self.size:
+            raise IndexError(f"placement {number} of a space of {self.size}")
+        return self._unrank(number if self.only is None else self.only[number])
+
+    def __iter__(self) -> Iterator[Placement]:
+        return (self[i] for i in range(self.size))
+
+    def index(self, placement: Placement) -> int:
+        """The number of ``placement``.
+
+        Raises:
+            PoolsearchError: it does not fit this space; the message says why.
+        """
+        number = self._rank(placement)
+        if self.only is None:
+            return number
+        try:
+            return self._positions[number]
+        except KeyError:
+            raise PoolsearchError(f"placement {placement} is not among the {self.size} placements that this space is limited to.") from None
+
+    def __contains__(self, placement: object) -> bool:
+        try:
+            self.index(placement)  # type: ignore[arg-type]
+        except (PoolsearchError, AttributeError):
+            return False
+        return True
+
+    def keep(self, placements: Iterable[Placement]) -> Space:
+        """The space limited to ``placements``, in this space's order."""
+        return replace(self, only=tuple(sorted({self._rank(p) for p in placements})))
+
+    def subset(self, size: int, seed: int) -> Space:
+        """A seeded uniform subset of ``size`` placements that holds the default; the space itself when it is not larger."""
+        if size >= self.size:
+            return self
+        chosen = set(random.Random(seed).sample(range(self.size), size))
+        default = self.index(self.default) if self.default in self else None
+        if default is not None and default not in chosen:
+            chosen.remove(max(chosen))
+            chosen.add(default)
+        return replace(self, only=tuple(sorted(i if self.only is None else self.only[i] for i in chosen)))
+
+    @cached_property
+    def _positions(self) -> dict[int, int]:
+        return {number: i for i, number in enumerate(self.only or ())}
+
+    def _unrank(self, number: int) -> Placement:
+        blocks: list[int] = []
+        rest = self.length
+        for part, low in enumerate(self._low):
+            count = low
+            while number >= (ways := self._completions[part + 1][rest - count]):
+                number -= ways
+                count += 1
+            blocks.append(count)
+            rest -= count
+        return Placement.of_blocks(blocks)
+
+    def _rank(self, placement: Placement) -> int:
+        blocks = placement.blocks
+        if blocks is None:
+            raise PoolsearchError(f"placement {placement} does not halve both axes together, as this space does.")
+        if len(blocks) != self.poolings + 1 or sum(blocks) != self.length:
+            raise PoolsearchError(
+                f"placement {placement} does not fit this space: give {self.poolings + 1} counts that sum to "
+                f"{self.length} blocks, such as the default {self.default}."
+            )
+        number, rest = 0, self.length
+        for part, (count, low, high) in enumerate(zip(blocks, self._low, self._high, strict=True)):
+            if not low <= count <= high:
+                raise PoolsearchError(
+                    f"placement {placement} has {count} blocks at resolution {part}, outside the limits {low} to {high}."
+                )
+            number += sum(self._completions[part + 1][rest - n] for n in range(low, count))
+            rest -= count
+        return number

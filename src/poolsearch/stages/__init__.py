@@ -1,0 +1,1 @@
+"""One stage each: an open run in, files in the run directory out."""

@@ -1,0 +1,220 @@
+"""Retraining: the best placements and the default, stand-alone, on all training images; then the test split, once."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import statistics
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+from poolsearch import rng
+from poolsearch.errors import PoolsearchError
+from poolsearch.files import RunDir, atomic, read_json, write_json
+from poolsearch.nets.poolable import Fixed, parameters_of
+from poolsearch.placement import Placement
+from poolsearch.context import Run, seeded
+from poolsearch.stats import Difference, paired_difference
+from poolsearch.train import checkpoint
+from poolsearch.train.loop import LoopFiles, run_loop
+from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
+from poolsearch.train.step import hits, train_step
+from poolsearch.verdict import verdict
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One stand-alone training: a placement and a seed; ``rank`` is the placement's place in the ranking."""
+
+    placement: Placement
+    rank: int | None
+    seed: int
+
+
+def retrain(run: Run) -> None:
+    """Train the top-k of the ranking and the default with n seeds each, then open the test split.
+
+    Finished trials are kept and not trained again. The winner is the first of the ranking: it is fixed, and written
+    down, before the test split is opened; other finalists are reported, never chosen from.
+    Leaves ``retrain/`` and ``test.json``.
+
+    Raises:
+        PoolsearchError: there is no ranking.
+        Interrupted: stopped on request; the state is saved.
+    """
+    with run.stage("retrain"):
+        trials = _trials(run)
+        for done, trial in enumerate(trials):
+            _train(run, trial, f"retrain {done + 1}/{len(trials)}: {trial.placement}")
+        _test(run, trials)
+
+
+def read_ranking(files: RunDir) -> list[dict[str, str]]:
+    """The rows of ranking.csv, best first.
+
+    Raises:
+        PoolsearchError: there is none.
+    """
+    if not files.ranking.exists():
+        raise PoolsearchError(f"{files.root} has no ranking yet. Run: poolsearch rank --out {files.root}")
+    with open(files.ranking, encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def _trials(run: Run) -> list[Trial]:
+    """All trials, seed by seed, so that an early stop leaves whole comparisons."""
+    rank_of = {row["placement"]: int(row["rank"]) for row in read_ranking(run.dir)}
+    names = list(rank_of)[: run.settings.retrain.top_k]
+    default = str(run.space.default)
+    names += [default] if default not in names else []
+    seeds = range(run.settings.retrain.retrain_seeds)
+    return [Trial(Placement.parse(name), rank_of.get(name), seed) for seed in seeds for name in names]
+
+
+class RetrainTask:
+    """A stand-alone training as a :class:`~poolsearch.train.loop.Task`: SGD and cosine, as the search.
+
+    Two placements with the same seed begin with the same weights and see the same minibatches, so that their
+    difference is paired.
+    """
+
+    def __init__(self, run: Run, trial: Trial) -> None:
+        settings = run.settings.search
+        self._settings = settings
+        self._machine = run.machine
+        self.device = run.machine.device
+        self.epochs = run.settings.retrain.retrain_epochs or 0
+        seed = rng.key(run.seed, "retrain", trial.seed)
+        with seeded(seed, "weights"):
+            net = Fixed(run.build(), trial.placement)
+        self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._optimizer = sgd(net.parameters(), settings.lr or 0, settings.momentum, settings.weight_decay or 0)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=run.machine.precision == "fp16")
+        self._train = run.loader(run.split.train_all, settings.batch or 0, "retrain", seed, augmented=True)
+        self.steps_per_epoch = self._train.steps_per_epoch
+        self._loss = torch.zeros((), device=self.device)
+        self.last_loss = float("nan")
+
+    def epoch_starts(self, epoch: int) -> None:
+        self._lr = cosine(epoch, self.epochs, self._settings.lr or 0, self._settings.lr_floor)
+        set_lr(self._optimizer, self._lr)
+
+    def step(self, step: int) -> None:
+        self.net.train()
+        x_BCHW, y_B = self._train.batch(step)
+        self._loss += train_step(self.net, x_BCHW, y_B, self._optimizer, self._scaler, self._machine)
+
+    def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
+        self.last_loss = float(self._loss) / self.steps_per_epoch
+        self._loss = torch.zeros((), device=self.device)
+        return {"learning_rate": self._lr, "train_loss": self.last_loss}
+
+    def note(self) -> str:
+        return f"loss {self.last_loss:.3f}" if self.last_loss == self.last_loss else ""
+
+    def tensors(self) -> dict[str, Tensor]:
+        found = checkpoint.under("net", self.net.net.state_dict())
+        return found | checkpoint.under("momentum", momentum_tensors(self._optimizer)) | {"loss": self._loss}
+
+    def meta(self) -> Any:
+        return {"scaler": self._scaler.state_dict(), "last_loss": self.last_loss}
+
+    def load(self, tensors: dict[str, Tensor], meta: Any) -> None:
+        self.net.net.load_state_dict(checkpoint.of("net", tensors))
+        load_momentum(self._optimizer, checkpoint.of("momentum", tensors))
+        self._loss = tensors["loss"].to(self.device)
+        self._scaler.load_state_dict(meta["scaler"])
+        self.last_loss = meta["last_loss"]
+
+
+def _train(run: Run, trial: Trial, label: str) -> None:
+    folder = run.dir.trial(str(trial.placement), trial.seed)
+    if (folder / "metrics.json").exists():
+        return
+    task = RetrainTask(run, trial)
+    files = LoopFiles(folder / "checkpoint.safetensors", folder / "events.jsonl", run.settings.machine.checkpoint_seconds)
+    identity = {"stage": "retrain", "placement": str(trial.placement), "seed": trial.seed}
+    result = run_loop(task, files, label, run.progress, identity)
+    checkpoint.save(folder / "model.safetensors", dict(task.net.net.state_dict()), {"placement": str(trial.placement)})
+    write_json(folder / "metrics.json", {
+        "placement": str(trial.placement), "seed": trial.seed, "epochs": task.epochs,
+        "steps": task.epochs * task.steps_per_epoch, "seconds": round(result.seconds, 1),
+        "images": len(run.split.train_all), "train_loss": task.last_loss, "macs": run.costs.macs(trial.placement),
+        "parameters": parameters_of(task.net),
+    })  # fmt: skip
+    files.checkpoint.unlink()
+
+
+def _test(run: Run, trials: list[Trial]) -> None:
+    """Open the test split for the trials; the opening is written down before the first image is read."""
+    winner, default = str(trials[0].placement), str(run.space.default)
+    record: dict[str, Any] = {"winner": winner, "default": default, "images": len(run.split.test)}
+    opened = read_json(run.dir.test)["opened"] if run.dir.test.exists() else datetime.now(timezone.utc).isoformat(timespec="seconds")
+    record = {"opened": opened} | record
+    write_json(run.dir.test, record)
+    correct: dict[str, list[NDArray[np.bool_]]] = {}
+    with run.progress.bar("test", len(trials)) as update:
+        for done, trial in enumerate(trials, 1):
+            correct.setdefault(str(trial.placement), []).append(_correct(run, trial))
+            update(done, "")
+    write_json(run.dir.test, record | _results(run, trials, correct))
+
+
+def _correct(run: Run, trial: Trial) -> NDArray[np.bool_]:
+    """Whether the trial's network gets each test image right, shape (N,); kept in ``test_correct.npy``."""
+    folder = run.dir.trial(str(trial.placement), trial.seed)
+    net = run.build()
+    net.load_state_dict(load_file(folder / "model.safetensors"))
+    model = Fixed(net, trial.placement).to(run.machine.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    loader = run.loader(run.split.test, 1, "test", run.seed, augmented=False)
+    found = [hits(model, x_BCHW, y_B, run.machine).cpu() for x_BCHW, y_B in loader.chunks(run.settings.rank.eval_batch)]
+    correct_N: NDArray[np.bool_] = torch.cat(found).numpy()
+    _save_array(folder / "test_correct.npy", correct_N)
+    return correct_N
+
+
+def _save_array(path: Path, array: NDArray[np.bool_]) -> None:
+    with atomic(path) as temporary, open(temporary, "wb") as handle:
+        np.save(handle, array)
+
+
+def _results(run: Run, trials: list[Trial], correct: dict[str, list[NDArray[np.bool_]]]) -> dict[str, Any]:
+    winner, default = str(trials[0].placement), str(run.space.default)
+    accuracy = {name: [float(c.mean()) for c in found] for name, found in correct.items()}
+    ranks = {str(trial.placement): trial.rank for trial in trials}
+    default_macs = run.costs.macs(run.space.default)
+    summary = []
+    for name, values in accuracy.items():
+        macs = run.costs.macs(Placement.parse(name))
+        summary.append({
+            "placement": name, "rank": ranks[name], "is_default": name == default, "mean": statistics.mean(values),
+            "std": statistics.stdev(values) if len(values) > 1 else None, "n": len(values), "macs": macs,
+            "macs_ratio": macs / default_macs,
+        })  # fmt: skip
+    top = [row["mean"] for row in summary if row["rank"] is not None and row["rank"] <= run.settings.retrain.top_k]
+    difference = _difference(correct[winner], correct[default]) if winner != default else None
+    return {
+        "trials": [
+            {"placement": name, "seed": seed, "accuracy": value}
+            for name, values in accuracy.items()
+            for seed, value in enumerate(values)
+        ],
+        "summary": summary,
+        "top1": accuracy and statistics.mean(accuracy[winner]),
+        "best_of_top": max(top),
+        "mean_of_top": statistics.mean(top),
+        "difference": difference and dataclasses.asdict(difference),
+        "verdict": verdict(winner, default, difference),
+    }
+
+
+def _difference(a: list[NDArray[np.bool_]], b: list[NDArray[np.bool_]]) -> Difference | None:
+    return paired_difference(np.stack(a), np.stack(b)) if len(a) > 1 else None

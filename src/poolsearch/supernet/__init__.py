@@ -1,0 +1,1 @@
+"""Supernets: one set of weights that runs every placement of a space."""

@@ -1,0 +1,106 @@
+"""BatchNorm in a supernet: the same channel has other statistics under another placement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from poolsearch.nets.poolable import Poolable
+from poolsearch.placement import Exponents
+
+SupernetNorm = Literal["batch", "calibrate", "per_placement"]
+SUPERNET_NORMS: tuple[str, ...] = get_args(SupernetNorm)
+
+Prefix = tuple[Exponents, ...]
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """No parameters, no running statistics: always normalises by the batch at hand (NOTES D11)."""
+    return nn.BatchNorm2d(channels, affine=False, track_running_stats=False)
+
+
+def tracked_norm(channels: int) -> nn.BatchNorm2d:
+    """No parameters, running statistics that :class:`PrefixNorms` keeps, averaged with the usual momentum."""
+    return nn.BatchNorm2d(channels, affine=False)
+
+
+def calibrated_norm(channels: int) -> nn.BatchNorm2d:
+    """As :func:`tracked_norm`, but a plain average over the batches seen."""
+    return nn.BatchNorm2d(channels, affine=False, momentum=None)
+
+
+@dataclass
+class _Statistics:
+    mean_C: Tensor
+    var_C: Tensor
+    batches: Tensor
+
+
+class PrefixNorms:
+    """Running statistics of every BatchNorm of one network, keyed by the placement's prefix.
+
+    What reaches a block depends on the sites up to it and on nothing later, so that placements which agree so far
+    share their statistics exactly; this is what keeps prefix sharing exact.
+    """
+
+    STEM = -1
+
+    def __init__(self, net: Poolable) -> None:
+        self._net = net
+        parts = {self.STEM: net.stem} | dict(enumerate(net.blocks))
+        self._norms = {
+            index: [(name, m) for name, m in part.named_modules() if isinstance(m, nn.BatchNorm2d)]
+            for index, part in parts.items()
+        }
+        self._kept: dict[tuple[int, Prefix], list[_Statistics]] = {}
+
+    def select(self, block: int, prefix: Prefix, training: bool) -> None:
+        """Put the statistics of ``prefix`` into the layers of ``block``.
+
+        A prefix never trained has none: in evaluation its layers then normalise by the batch at hand.
+        """
+        norms = self._norms[block]
+        kept = self._kept.get((block, prefix))
+        if kept is None and training:
+            kept = self._kept[block, prefix] = self._fresh(block)
+        for i, (_, norm) in enumerate(norms):
+            norm.running_mean = kept[i].mean_C if kept else None
+            norm.running_var = kept[i].var_C if kept else None
+            norm.num_batches_tracked = kept[i].batches if kept else None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All statistics by name: ``block/sites/layer/kind``."""
+        found = {}
+        for (block, prefix), kept in self._kept.items():
+            where = f"{block}/{'_'.join(f'{h}x{w}' for h, w in prefix)}"
+            for (name, _), statistics in zip(self._norms[block], kept, strict=True):
+                for kind in ("mean_C", "var_C", "batches"):
+                    found[f"{where}/{name}/{kind}"] = getattr(statistics, kind)
+        return found
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Undo of :meth:`tensors`."""
+        self._kept.clear()
+        for name, tensor in tensors.items():
+            block, sites, layer, kind = name.split("/")
+            prefix: Prefix = tuple((int(h), int(w)) for h, w in (s.split("x") for s in sites.split("_") if s))
+            norms = self._norms[int(block)]
+            if (int(block), prefix) not in self._kept:
+                self._kept[int(block), prefix] = self._fresh(int(block))
+            kept = self._kept[int(block), prefix]
+            position = [n for n, _ in norms].index(layer)
+            getattr(kept[position], kind).copy_(tensor)
+
+    def _fresh(self, block: int) -> list[_Statistics]:
+        device = next(self._net.parameters()).device
+        return [
+            _Statistics(
+                torch.zeros(norm.num_features, device=device),
+                torch.ones(norm.num_features, device=device),
+                torch.zeros((), dtype=torch.int64, device=device),
+            )
+            for _, norm in self._norms[block]
+        ]

@@ -1,0 +1,50 @@
+"""Prefix sharing: placements that agree up to a block compute the same up to it, so compute it once.
+
+A set of placements is run as a tree over blocks, depth first: a node is a block after a site, a path from the root a
+prefix, a leaf a placement. The operations and their inputs are those of running each placement alone, so that the
+logits are the same to the bit; activations of a branch are freed before the next is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from torch import Tensor
+
+from poolsearch.placement import Placement
+from poolsearch.supernet.single_path import SinglePath
+
+
+def run_tree(supernet: SinglePath, x_BCHW: Tensor, placements: Sequence[Placement]) -> Iterator[tuple[int, Tensor]]:
+    """Give (position in ``placements``, logits) of each placement, in an order of the tree's own."""
+    order = sorted(range(len(placements)), key=lambda i: placements[i].sites)
+    yield from _branch(supernet, supernet.run_stem(x_BCHW), [(i, placements[i]) for i in order], 0)
+
+
+def _branch(
+    supernet: SinglePath, x_BCHW: Tensor, group: list[tuple[int, Placement]], block: int
+) -> Iterator[tuple[int, Tensor]]:
+    """Run ``block`` and what follows for placements that agree on everything before it."""
+    if block == len(supernet.net.blocks):
+        logits = supernet.net.head(x_BCHW)
+        yield from ((position, logits) for position, _ in group)
+        return
+    for _, same in groupby(group, key=lambda item: item[1].at(block)):
+        child = list(same)
+        yield from _branch(supernet, supernet.run_block(block, x_BCHW, child[0][1]), child, block + 1)
+
+
+def tree_macs(block_macs: Sequence[Sequence[int]], placements: Sequence[Placement]) -> int:
+    """MACs of the blocks of the tree of ``placements``.
+
+    Args:
+        block_macs: MACs of each block of each placement, shape (placements, blocks).
+        placements: the same placements.
+    """
+    nodes = {
+        (block, placement.prefix(block)): macs
+        for placement, row in zip(placements, block_macs, strict=True)
+        for block, macs in enumerate(row)
+    }
+    return sum(nodes.values())

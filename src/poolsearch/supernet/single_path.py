@@ -1,0 +1,65 @@
+"""The single-path supernet: one set of weights, one placement at a time (paper, section 2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from poolsearch.nets.poolable import Poolable
+from poolsearch.nets.resnet import Norm
+from poolsearch.placement import Placement
+from poolsearch.supernet.norms import PrefixNorms, SupernetNorm, batch_norm, calibrated_norm, tracked_norm
+
+_NORMS: dict[SupernetNorm, Norm] = {
+    "batch": batch_norm,
+    "calibrate": calibrated_norm,
+    "per_placement": tracked_norm,
+}
+
+
+class SinglePath(nn.Module):
+    """A network as a supernet: ``supernet(x_BCHW, placement)`` gives logits of shape (B, classes).
+
+    Args:
+        make_net: builds the network with the normalisation it is given.
+        norm: ``batch`` always normalises by the batch at hand; ``calibrate`` uses statistics collected beforehand in
+            training mode; ``per_placement`` keeps running statistics while training. Both are keyed by prefix.
+    """
+
+    def __init__(self, make_net: Callable[[Norm], Poolable], norm: SupernetNorm) -> None:
+        super().__init__()
+        self.net = make_net(_NORMS[norm])
+        self.norms = None if norm == "batch" else PrefixNorms(self.net)
+
+    def forward(self, x_BCHW: Tensor, placement: Placement) -> Tensor:
+        x_BCHW = self.run_stem(x_BCHW)
+        for index in range(len(self.net.blocks)):
+            x_BCHW = self.run_block(index, x_BCHW, placement)
+        return self.net.head(x_BCHW)
+
+    def run_stem(self, x_BCHW: Tensor) -> Tensor:
+        """What every placement shares."""
+        if self.norms is not None:
+            self.norms.select(PrefixNorms.STEM, (), self.training)
+        return self.net.stem(x_BCHW)
+
+    def run_block(self, index: int, x_BCHW: Tensor, placement: Placement) -> Tensor:
+        """Block ``index`` of ``placement`` after its site, with the statistics of the placement's prefix."""
+        if self.norms is not None:
+            self.norms.select(index, placement.prefix(index), self.training)
+        return self.net.run_block(index, x_BCHW, placement.at(index))
+
+    def weights(self) -> dict[str, Tensor]:
+        """Parameters by name, and the normalisations' statistics where there are any."""
+        found: dict[str, Tensor] = {name: p.detach() for name, p in self.net.named_parameters()}
+        if self.norms is not None:
+            found |= {f"norms/{name}": tensor for name, tensor in self.norms.tensors().items()}
+        return found
+
+    def load_weights(self, tensors: dict[str, Tensor]) -> None:
+        """Undo of :meth:`weights`."""
+        for name, parameter in self.net.named_parameters():
+            parameter.data.copy_(tensors[name])
+        if self.norms is not None:
+            self.norms.load({n.removeprefix("norms/"): t for n, t in tensors.items() if n.startswith("norms/")})

@@ -1,0 +1,75 @@
+"""A checkpoint is one file: tensors, with JSON in the header. Renamed into place whole, so it is never half written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.files import atomic
+
+_HEADER = "poolsearch"
+
+
+def save(path: Path, tensors: dict[str, Tensor], meta: Any) -> None:
+    """Write tensors and a JSON value.
+
+    Raises:
+        PoolsearchError: no space is left; the old checkpoint is then intact.
+    """
+    # safetensors wants plain, unshared memory; on load the values go back into the layout that is in use
+    plain = {name: t.detach().to("cpu", copy=False).contiguous() for name, t in tensors.items()}
+    with atomic(path) as temporary:
+        try:
+            save_file(plain, temporary, metadata={_HEADER: json.dumps(meta)})
+        except SafetensorError as error:
+            if "os error 28" not in str(error):
+                raise
+            raise OSError(28, "No space left on device", str(path)) from error
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """Read what :func:`save` wrote.
+
+    Raises:
+        PoolsearchError: the file is not a checkpoint of ours, or is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as handle:  # type: ignore[no-untyped-call]
+            meta = json.loads((handle.metadata() or {})[_HEADER])
+            return {name: handle.get_tensor(name) for name in handle.keys()}, meta  # noqa: SIM118
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise PoolsearchError(
+            f"checkpoint {path} is damaged ({error}). Delete it to begin this stage again; finished stages stay."
+        ) from None
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's own generators, which layers such as dropout draw from."""
+    states = {"random/cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["random/cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def load_random_state(tensors: dict[str, Tensor], device: torch.device) -> None:
+    """Undo of :func:`random_state`."""
+    torch.set_rng_state(tensors["random/cpu"])
+    if device.type == "cuda" and "random/cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random/cuda"], device)
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Put a prefix before every name."""
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def of(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under a prefix, without it."""
+    return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}

@@ -1,0 +1,172 @@
+"""The loop around training steps: events, checkpoints, resuming, stopping on request. It knows no method."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from poolsearch.errors import Interrupted
+from poolsearch.progress import Progress
+from poolsearch.train import checkpoint
+
+
+class Task(Protocol):
+    """Something that is trained step by step.
+
+    Attributes:
+        epochs, steps_per_epoch: its length.
+        device: where its random layers draw.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    device: torch.device
+
+    def epoch_starts(self, epoch: int) -> None:
+        """Set what holds for the epoch, as the learning rate. Also called when resuming inside the epoch."""
+        ...
+
+    def step(self, step: int) -> None:
+        """Do global step ``step`` (0-based)."""
+        ...
+
+    def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
+        """What to log; ``step`` steps are done."""
+        ...
+
+    def note(self) -> str:
+        """A few words beside the progress bar."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything the next step depends on, besides :meth:`meta`."""
+        ...
+
+    def meta(self) -> Any:
+        """The same, as a JSON value."""
+        ...
+
+    def load(self, tensors: dict[str, Tensor], meta: Any) -> None:
+        """Undo of :meth:`tensors` and :meth:`meta`."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoopFiles:
+    """Where a loop keeps its state and its log, and how often."""
+
+    checkpoint: Path
+    events: Path
+    every_seconds: float
+
+
+@dataclass(frozen=True)
+class LoopResult:
+    """How a loop went: seconds over all processes that worked on it, and the step the last one began at."""
+
+    seconds: float
+    resumed_at_step: int | None
+
+
+def run_loop(task: Task, files: LoopFiles, label: str, progress: Progress, identity: dict[str, Any]) -> LoopResult:
+    """Train ``task`` from its checkpoint, if there is one, to its end, and leave a checkpoint of the end.
+
+    Killed at any moment it goes on from the last checkpoint, and ends as if it had never stopped: events after the
+    checkpoint are cut off, and all randomness is keyed by the step.
+
+    Args:
+        task: what to train.
+        files: the checkpoint is read when it exists.
+        label: for the progress bar.
+        progress: where to show it.
+        identity: put in front of every event.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; the state is saved.
+        PoolsearchError: the checkpoint is damaged, or no space is left.
+    """
+    total = task.epochs * task.steps_per_epoch
+    start, earlier_seconds = _resume(task, files)
+    began = saved = time.monotonic()
+    with stop_requests() as stopped, progress.bar(label, total) as update:
+        for step in range(start, total):
+            epoch = step // task.steps_per_epoch
+            if step == start or step % task.steps_per_epoch == 0:
+                task.epoch_starts(epoch)
+            task.step(step)
+            done = step + 1
+            if done % task.steps_per_epoch == 0:
+                seconds = earlier_seconds + time.monotonic() - began
+                event = {**identity, "epoch": epoch, "step": done, "seconds": round(seconds, 3)}
+                _append(files.events, event | task.epoch_ends(epoch, done))
+            update(done, task.note())
+            now = time.monotonic()
+            if done == total or stopped() or now - saved >= files.every_seconds:
+                _save(task, files, done, earlier_seconds + now - began)
+                saved = time.monotonic()
+            if stopped() and done < total:
+                raise Interrupted
+    return LoopResult(earlier_seconds + time.monotonic() - began, start or None)
+
+
+def _save(task: Task, files: LoopFiles, done: int, seconds: float) -> None:
+    total = task.epochs * task.steps_per_epoch
+    meta = {"step": done, "total": total, "seconds": seconds, "events_bytes": _size(files.events), "task": task.meta()}
+    checkpoint.save(files.checkpoint, task.tensors() | checkpoint.random_state(task.device), meta)
+
+
+def _resume(task: Task, files: LoopFiles) -> tuple[int, float]:
+    """(first step to do, seconds spent so far)."""
+    if not files.checkpoint.exists():
+        files.events.parent.mkdir(parents=True, exist_ok=True)
+        files.events.unlink(missing_ok=True)
+        return 0, 0.0
+    tensors, meta = checkpoint.load(files.checkpoint)
+    task.load(tensors, meta["task"])
+    checkpoint.load_random_state(tensors, task.device)
+    if _size(files.events) > meta["events_bytes"]:
+        os.truncate(files.events, meta["events_bytes"])
+    return meta["step"], meta["seconds"]
+
+
+def _append(path: Path, event: dict[str, Any]) -> None:
+    with open(path, "a", encoding="utf-8") as handle:
+        handle.write(json.dumps(event) + "\n")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+@contextmanager
+def stop_requests() -> Iterator[Any]:
+    """Turn the first Ctrl-C or SIGTERM into a flag that the loop reads between steps; a second one stops at once."""
+    requested = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        if requested:
+            raise KeyboardInterrupt
+        requested = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # signals reach the main thread only; whoever runs us elsewhere handles them
+        return
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: requested
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

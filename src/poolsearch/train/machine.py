@@ -1,0 +1,104 @@
+"""The device and the number format that the work runs in."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.settings import MachineSettings
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it runs: a device and "fp32", "bf16" or "fp16"."""
+
+    device: torch.device
+    precision: str
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Mixed precision where it is on."""
+        dtype = _DTYPES.get(self.precision, torch.float32)
+        return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision in _DTYPES)
+
+    def describe(self) -> dict[str, Any]:
+        """For run.json."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _cpu_name()
+        return {
+            "cpu": _cpu_name(),
+            "cores": available_cores(),
+            "device": self.device.type,
+            "device_name": name,
+            "precision": self.precision,
+        }
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def pick_machine(settings: MachineSettings) -> Machine:
+    """Resolve ``auto`` to what this machine has.
+
+    Raises:
+        PoolsearchError: the device is not there, or does not have the precision.
+    """
+    device = torch.device(_device(settings.device))
+    precision = _auto_precision(device) if settings.precision == "auto" else settings.precision
+    if precision == "fp16" and device.type != "cuda":
+        raise PoolsearchError(f"--precision fp16 needs a CUDA device, this is '{device.type}'. Use auto, fp32 or bf16.")
+    if settings.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not deterministic without it
+        torch.use_deterministic_algorithms(True)
+    return Machine(device, precision)
+
+
+def _device(asked: str) -> str:
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if asked == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if there[name])
+    if not there[asked]:
+        found = ", ".join(name for name, ok in there.items() if ok)
+        raise PoolsearchError(f"--device {asked}: torch sees no such device here. Found: {found}. Use --device auto.")
+    return asked
+
+
+def _auto_precision(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return "bf16" if device.type == "cpu" and _bf16_ratio() > 1.2 else "fp32"
+
+
+def _bf16_ratio() -> float:
+    """How many times faster this CPU runs a convolution in bf16 than in fp32: without native support it is slower."""
+    x = torch.randn(32, 32, 16, 16).contiguous(memory_format=torch.channels_last)
+    w = torch.randn(32, 32, 3, 3).contiguous(memory_format=torch.channels_last)
+    return _conv_seconds(x, w) / _conv_seconds(x.bfloat16(), w.bfloat16())
+
+
+def _conv_seconds(x: torch.Tensor, w: torch.Tensor) -> float:
+    times = []
+    with torch.inference_mode():
+        for _ in range(12):  # the first ones build the kernel
+            start = time.perf_counter()
+            F.conv2d(x, w, padding=1)
+            times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as handle:
+            return next(line.split(":", 1)[1].strip() for line in handle if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
