@@ -102,12 +102,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except (Interrupted, KeyboardInterrupt):
         where = f" --out {command.common.out}" if command is not None and command.common.out else ""
-        print(f"\nStopped; everything done so far is saved. Go on with: poolsearch run --resume{where}", file=sys.stderr)
+        print(
+            f"\nStopped; everything done so far is saved. Go on with: poolsearch run --resume{where}", file=sys.stderr
+        )
         return 130
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        print(f"poolsearch: no space left ({error.filename or 'disk full'}). Free some, then go on with --resume.", file=sys.stderr)
+        print(
+            f"poolsearch: no space left ({error.filename or 'disk full'}). Free some, then go on with --resume.",
+            file=sys.stderr,
+        )
         return 2
 
 
@@ -175,7 +180,7 @@ def _out(command: Any, found: Path | None) -> Path:
 
 def _do(command: Any) -> int:
     from poolsearch import pipeline
-    from poolsearch.report.terminal import show
+    from poolsearch.reports.terminal import show
 
     common, out = command.common, command.common.out
     progress = Silent() if common.quiet else Shown()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -20,7 +20,18 @@ from numpy.typing import NDArray
 
 from poolsearch import rng
 from poolsearch.cost import CostTable, cost_table, macs_of
-from poolsearch.data import Images, Loader, Split, default_cache_dir, find_source, make_split, mean_std, open_images, shrink
+from poolsearch.data import (
+    Augment,
+    Images,
+    Loader,
+    Split,
+    default_cache_dir,
+    find_source,
+    make_split,
+    mean_std,
+    open_images,
+    shrink,
+)
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, atomic, locked, read_json, write_json
 from poolsearch.nets.build import NetSpec, build
@@ -92,7 +103,7 @@ class Run:
             write_json(self.dir.run, record)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[StageEntry]:
+    def stage(self, name: str) -> Generator[StageEntry]:
         """Record that a stage began, and when it ended."""
         entry = StageEntry()
         began = datetime.now(timezone.utc)
@@ -123,7 +134,7 @@ class StageEntry:
 
 
 @contextmanager
-def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progress) -> Iterator[Run]:
+def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progress) -> Generator[Run]:
     """Open ``out`` for this process alone: a new run with ``settings``, or with ``resume`` the one that is there.
 
     Args:
@@ -145,7 +156,10 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
     with locked(out):
         given = _merge(run_dir, settings) if resume else settings or Settings()
         if not resume:
-            write_json(run_dir.run, {"poolsearch": version("poolsearch"), "given": given.to_dict(), "stages": [], "warnings": []})
+            write_json(
+                run_dir.run,
+                {"poolsearch": version("poolsearch"), "given": given.to_dict(), "stages": [], "warnings": []},
+            )
         yield _open(run_dir, given, progress)
 
 
@@ -155,7 +169,9 @@ def _check_free(run_dir: RunDir, resume: bool) -> None:
     if not run_dir.root.is_dir():
         raise PoolsearchError(f"{run_dir.root} is a file. Choose a folder with --out.")
     if run_dir.run.exists():
-        raise PoolsearchError(f"{run_dir.root} holds a run already. Go on with it by --resume, or choose another --out.")
+        raise PoolsearchError(
+            f"{run_dir.root} holds a run already. Go on with it by --resume, or choose another --out."
+        )
     if any(not p.name.startswith(".") for p in run_dir.root.iterdir()):
         raise PoolsearchError(f"the folder {run_dir.root} is not empty. Choose a new or empty one with --out.")
 
@@ -177,7 +193,8 @@ def _merge(run_dir: RunDir, settings: Settings | None) -> Settings:
     if refused:
         named = "; ".join(f"--{name.replace('_', '-')} was {old!r}, now {new!r}" for _, name, old, new in refused)
         raise PoolsearchError(
-            f"{run_dir.root} was made with other settings: {named}. Resume without these flags, or start a new run with --out."
+            f"{run_dir.root} was made with other settings: {named}. Resume "
+            "without these flags, or start a new run with --out."
         )
     if settings is None or not changes:
         return saved
@@ -202,14 +219,18 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     machine = pick_machine(_machine_settings(settings.machine, record))
     image_size = _image_size(settings, images)
     space, full_size = _space(settings, len(images.class_names), image_size)
-    settings = replace(settings, machine=replace(settings.machine, device=machine.device.type, precision=machine.precision))  # type: ignore[arg-type]
+    settings = replace(
+        settings, machine=replace(settings.machine, device=machine.device.type, precision=machine.precision)
+    )
     run = Run(run_dir, settings, images, split, space, full_size, image_size, machine, progress)
     _check_sizes(run)
     _record(run, record)
     if images.skipped:
         run.warn(f"{len(images.skipped)} files could not be used and were left out: see skipped.json.")
     if space.size < full_size and not settings.net.placements:
-        run.warn(f"the space has {full_size:,} placements; the search covers a uniform random subset of {space.size:,}.")
+        run.warn(
+            f"the space has {full_size:,} placements; the search covers a uniform random subset of {space.size:,}."
+        )
     return run
 
 
@@ -226,7 +247,7 @@ def _image_size(settings: Settings, images: Images) -> int:
     return settings.data.image_size or (stored if stored <= _LARGEST_NATIVE else 224)
 
 
-def _augment(settings: Settings, image_size: int, flippable: bool) -> str:
+def _augment(settings: Settings, image_size: int, flippable: bool) -> Augment:
     if settings.data.augment != "auto":
         return settings.data.augment
     if image_size > _LARGEST_NATIVE:
@@ -270,7 +291,8 @@ def _check_sizes(run: Run) -> None:
     members = run.settings.search.members
     if members > run.space.size:
         raise PoolsearchError(
-            f"--members {members} is more than the {run.space.size} placements of the space: each member needs at least one."
+            f"--members {members} is more than the {run.space.size} placements of the space: each member needs "
+            "at least one."
         )
 
 
@@ -284,7 +306,10 @@ def _record(run: Run, record: dict[str, Any]) -> None:
         "images": {part: len(getattr(run.split, part)) for part in ("search_train", "search_val", "test")},
         "skipped": len(run.images.skipped),
     }
-    if record.get("data", data)["fingerprint"] != data["fingerprint"] or record.get("split_hash", run.split.hash) != run.split.hash:
+    if (
+        record.get("data", data)["fingerprint"] != data["fingerprint"]
+        or record.get("split_hash", run.split.hash) != run.split.hash
+    ):
         raise PoolsearchError(
             f"the images of {run.images.name} changed since {run.dir.root} was begun. Start a new run with --out."
         )
@@ -296,7 +321,9 @@ def _record(run: Run, record: dict[str, Any]) -> None:
         "size": run.full_size,
         "covered": run.space.size,
     }
-    versions = {"python": platform.python_version()} | {name: version(name) for name in ("torch", "torchvision", "numpy")}
+    versions = {"python": platform.python_version()} | {
+        name: version(name) for name in ("torch", "torchvision", "numpy")
+    }
     write_json(run.dir.run, record | {
         "settings": run.settings.to_dict(), "versions": versions, "hardware": run.machine.describe(), "seed": run.seed,
         "data": data, "space": space, "split_hash": run.split.hash,
@@ -315,10 +342,8 @@ def _write_costs(run: Run) -> None:
 
 
 @contextmanager
-def seeded(seed: int, purpose: str, *index: int) -> Iterator[None]:
+def seeded(seed: int, purpose: str, *index: int) -> Generator[None]:
     """Draw torch's random numbers from a key inside the block, and leave the generator as it was after it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.key(seed, purpose, *index))
         yield
-
-

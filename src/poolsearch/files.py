@@ -7,7 +7,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ class RunDir:
 
 
 @contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path) -> Generator[Path]:
     """Give a temporary path beside ``path``; when the block ends well it takes its place, durably.
 
     Raises:
@@ -125,13 +125,17 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise PoolsearchError(f"{path} does not exist. Is '{path.parent}' a run folder? Such a folder has a run.json.") from None
+        raise PoolsearchError(
+            f"{path} does not exist. Is '{path.parent}' a run folder? Such a folder has a run.json."
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise PoolsearchError(f"{path} is damaged ({error}). Restore it, or start again in a new folder with --out.") from None
+        raise PoolsearchError(
+            f"{path} is damaged ({error}). Restore it, or start again in a new folder with --out."
+        ) from None
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Generator[None]:
     """Hold ``folder`` for this process alone.
 
     Raises:
@@ -142,7 +146,9 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise PoolsearchError(f"another process is working in {folder}. Wait for it, or choose another folder with --out.") from None
+        raise PoolsearchError(
+            f"another process is working in {folder}. Wait for it, or choose another folder with --out."
+        ) from None
     try:
         yield
     finally:

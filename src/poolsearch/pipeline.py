@@ -7,14 +7,16 @@ from pathlib import Path
 from poolsearch.context import open_run
 from poolsearch.files import RunDir, read_json
 from poolsearch.progress import Progress, Silent
-from poolsearch.report import write_report
+from poolsearch.reports import write_report
 from poolsearch.settings import Settings
 from poolsearch.stages.rank import rank as _rank
 from poolsearch.stages.retrain import retrain as _retrain
 from poolsearch.stages.search import search as _search
 
 
-def run(out: str | Path, settings: Settings | None = None, resume: bool = False, progress: Progress | None = None) -> Path:
+def run(
+    out: str | Path, settings: Settings | None = None, resume: bool = False, progress: Progress | None = None
+) -> Path:
     """The whole job: search, rank, retrain, report. Gives the path of the page.
 
     Args:
@@ -36,7 +38,9 @@ def run(out: str | Path, settings: Settings | None = None, resume: bool = False,
         return _report(opened.dir)
 
 
-def search(out: str | Path, settings: Settings | None = None, resume: bool = False, progress: Progress | None = None) -> Path:
+def search(
+    out: str | Path, settings: Settings | None = None, resume: bool = False, progress: Progress | None = None
+) -> Path:
     """Train the supernets; see :func:`run` for the arguments. Gives the run directory."""
     with open_run(Path(out), settings, resume, progress or Silent()) as opened:
         _search(opened)
@@ -51,7 +55,7 @@ def rank(out: str | Path, settings: Settings | None = None, progress: Progress |
 
 
 def retrain(out: str | Path, settings: Settings | None = None, progress: Progress | None = None) -> Path:
-    """Train the best placements and the default of a ranking, then open the test split. Gives the path of ``test.json``."""
+    """Train the best of a ranking and the default, then open the test split. Gives the path of ``test.json``."""
     with open_run(Path(out), settings, True, progress or Silent()) as opened:
         _retrain(opened)
         return opened.dir.test

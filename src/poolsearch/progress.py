@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -23,14 +23,9 @@ class Progress(Protocol):
         """Tell the user one thing."""
         ...
 
-    def bar(self, label: str, total: int) -> _Bar:
+    def bar(self, label: str, total: int) -> AbstractContextManager[Update]:
         """Open a bar of ``total`` units, as a context manager that gives its :data:`Update`."""
         ...
-
-
-class _Bar(Protocol):
-    def __enter__(self) -> Update: ...
-    def __exit__(self, *exc: object) -> bool | None: ...
 
 
 class Silent:
@@ -40,8 +35,12 @@ class Silent:
         pass
 
     @contextmanager
-    def bar(self, label: str, total: int) -> Iterator[Update]:
-        yield lambda done, note: None
+    def bar(self, label: str, total: int) -> Generator[Update]:
+        yield _ignore
+
+
+def _ignore(done: int, note: str) -> None:
+    pass
 
 
 class Shown:
@@ -56,7 +55,7 @@ class Shown:
         self._console.print(text, markup=False)
 
     @contextmanager
-    def bar(self, label: str, total: int) -> Iterator[Update]:
+    def bar(self, label: str, total: int) -> Generator[Update]:
         if self._console.is_terminal:
             with self._rich(label, total) as update:
                 yield update
@@ -64,7 +63,7 @@ class Shown:
             yield self._lines(label, total)
 
     @contextmanager
-    def _rich(self, label: str, total: int) -> Iterator[Update]:
+    def _rich(self, label: str, total: int) -> Generator[Update]:
         columns = (
             TextColumn("{task.description:<22}"),
             BarColumn(bar_width=24),

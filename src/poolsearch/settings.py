@@ -24,7 +24,8 @@ class DataSettings:
     image_size: int | None = None
     """Height and width the network sees. Default: the images' own when all are equal and at most 64, else 224."""
     augment: Augment = "auto"
-    """auto: crop-flip up to 64 pixels (crop where mirrored images change meaning, as digits), else resized-crop-flip."""
+    """auto: crop-flip up to 64 pixels (crop where a mirrored image means something else, as a digit), else
+    resized-crop-flip."""
     cache_dir: str | None = None
     """Where decoded images are kept. Default: the user's cache folder."""
 
@@ -56,9 +57,9 @@ class SearchSettings:
     """Training of the supernets."""
 
     method: Literal["mixture", "spos"] = "mixture"
-    """mixture: the balanced mixture of supernets. spos: one supernet (single-path one-shot), the same as --members 1."""
+    """mixture: the balanced mixture of supernets. spos: one supernet (single-path one-shot), as --members 1."""
     preset: Literal["paper", "official"] = "paper"
-    """paper: the published text. official: behaves like the authors' release where the two differ, for comparisons."""
+    """paper: the published text. official: as the authors' release where the two differ, for comparisons."""
     members: int = 4
     """M, the supernets of the mixture."""
     epochs: int | None = None
@@ -77,7 +78,7 @@ class SearchSettings:
     score_init: float | Literal["first"] = 1.0
     """Score of a pair never scored; 'first' takes its first observation whole."""
     schedule: Literal["inverse-linear", "tau-linear", "cosine", "exp"] = "inverse-linear"
-    """How 1/temperature grows from 1; tau-linear is the paper's literal text (members then specialise only at the end)."""
+    """How 1/temperature grows from 1; tau-linear is the paper's literal text (members specialise only at the end)."""
     inv_temp_end: float | None = None
     """1/temperature at the end. Default: 100 x members."""
     balance_every: Literal["step", "epoch"] | None = None
@@ -101,10 +102,10 @@ class SearchSettings:
 class RankSettings:
     """Evaluation of the placements on the whole search-val half."""
 
-    rank_members: Literal["assignment", "best"] = "assignment"
-    """assignment: each placement by its most probable member. best: by all members, keeping the best (M x the work)."""
+    rank_members: Literal["assignment", "best"] | None = None
+    """assignment (default): each placement by its most probable member. best: by all members, keeping the best."""
     rank_all_up_to: int = 100
-    """Spaces up to this size are ranked whole; larger ones by score, then the best and a control group are evaluated."""
+    """Spaces up to this size are ranked whole; of larger ones the best by score and a control group."""
     rank_top: int = 50
     rank_control: int = 50
     """Random placements evaluated beside the best by score, as a control."""
@@ -247,6 +248,7 @@ def resolve(settings: Settings, train_images: int, val_images: int) -> Settings:
         weight_decay=search.weight_decay if search.weight_decay is not None else (0.0 if official else 1e-3),
         inv_temp_end=search.inv_temp_end or (100.0 if official else 100.0 * members),
         balance_every=search.balance_every or ("epoch" if official else "step"),
+        rank_members=settings.rank.rank_members or ("best" if official else "assignment"),
         retrain_epochs=settings.retrain.retrain_epochs or _RETRAIN_EPOCHS.get(data, _RETRAIN_EPOCHS[""]),
     )
     check(resolved)
@@ -254,7 +256,7 @@ def resolve(settings: Settings, train_images: int, val_images: int) -> Settings:
 
 
 def _auto_batch(images: int, most: int) -> int:
-    """The largest power of two up to ``most`` that leaves 16 batches, but at least 16 images where there are so many."""
+    """The largest power of two up to ``most`` that leaves 16 batches, but 16 images where there are as many."""
     batch = most
     while batch > 16 and images < 16 * batch:
         batch //= 2

@@ -47,7 +47,9 @@ class Space:
             )
         for name, limit in (("low", self.low), ("high", self.high)):
             if limit and (len(limit) != parts or min(limit) < 1):
-                raise PoolsearchError(f"limit '{name}' is {list(limit)}: give {parts} numbers of at least 1, one per resolution.")
+                raise PoolsearchError(
+                    f"limit '{name}' is {list(limit)}: give {parts} numbers of at least 1, one per resolution."
+                )
         if self._full_size == 0:
             raise PoolsearchError(
                 f"no placement of {self.length} blocks has at least {list(self._low)} and at most {list(self._high)} "
@@ -68,7 +70,9 @@ class Space:
         table = [[1] + [0] * self.length]
         for low, high in zip(reversed(self._low), reversed(self._high), strict=True):
             after = table[-1]
-            table.append([sum(after[rest - n] for n in range(low, min(high, rest) + 1)) for rest in range(self.length + 1)])
+            table.append(
+                [sum(after[rest - n] for n in range(low, min(high, rest) + 1)) for rest in range(self.length + 1)]
+            )
         return table[::-1]
 
     @property
@@ -108,7 +112,9 @@ class Space:
         try:
             return self._positions[number]
         except KeyError:
-            raise PoolsearchError(f"placement {placement} is not among the {self.size} placements that this space is limited to.") from None
+            raise PoolsearchError(
+                f"placement {placement} is not among the {self.size} placements that this space is limited to."
+            ) from None
 
     def __contains__(self, placement: object) -> bool:
         try:
@@ -122,7 +128,7 @@ class Space:
         return replace(self, only=tuple(sorted({self._rank(p) for p in placements})))
 
     def subset(self, size: int, seed: int) -> Space:
-        """A seeded uniform subset of ``size`` placements that holds the default; the space itself when it is not larger."""
+        """A seeded uniform subset of ``size`` placements with the default; the space itself when it is not larger."""
         if size >= self.size:
             return self
         chosen = set(random.Random(seed).sample(range(self.size), size))
@@ -161,7 +167,8 @@ class Space:
         for part, (count, low, high) in enumerate(zip(blocks, self._low, self._high, strict=True)):
             if not low <= count <= high:
                 raise PoolsearchError(
-                    f"placement {placement} has {count} blocks at resolution {part}, outside the limits {low} to {high}."
+                    f"placement {placement} has {count} blocks at resolution {part}, outside the limits "
+                    f"{low} to {high}."
                 )
             number += sum(self._completions[part + 1][rest - n] for n in range(low, count))
             rest -= count

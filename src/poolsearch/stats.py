@@ -15,7 +15,7 @@ def kendall_tau(a: ArrayLike, b: ArrayLike) -> float:
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.size < 2:
         return math.nan
-    return float(stats.kendalltau(a, b).statistic)
+    return float(np.asarray(stats.kendalltau(a, b))[0])
 
 
 def wilson(correct: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -65,4 +65,4 @@ def pareto(cost: ArrayLike, value: ArrayLike) -> NDArray[np.bool_]:
     cost, value = np.asarray(cost, float), np.asarray(value, float)
     no_worse = (cost[None] <= cost[:, None]) & (value[None] >= value[:, None])
     better = no_worse & ((cost[None] < cost[:, None]) | (value[None] > value[:, None]))
-    return ~better.any(1)
+    return np.logical_not(better.any(1))

@@ -17,8 +17,8 @@ def verdict(winner: str, default: str, difference: Difference | None) -> str:
         return f"No evidence for a change: the default placement {default} came out first on the validation images."
     if difference is None:
         return (
-            f"No verdict: {winner} came out first on the validation images, but one seed cannot tell it from the default "
-            f"{default} on test. Retrain with --retrain-seeds 3 or more."
+            f"No verdict: {winner} came out first on the validation images, but one seed cannot tell it from the "
+            f"default {default} on test. Retrain with --retrain-seeds 3 or more."
         )
     gap = f"{difference.mean * 100:+.2f} points of test accuracy against the default {default}"
     interval = f"95 % interval {difference.low * 100:+.2f} to {difference.high * 100:+.2f}, {difference.seeds} seeds"

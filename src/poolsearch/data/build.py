@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from collections import deque
@@ -24,6 +25,9 @@ LARGE_SIDE = 256
 """The side at which all others are stored unless the user says otherwise."""
 
 BATCH_BYTES = 4 << 20
+
+PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT)
+"""Failures of the system, not of a file: an image must not be missing from the cache for good because of them."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +102,7 @@ def _decoded(source: Source, side: int) -> Iterator[Batch]:
     """Batches in the order of the source. A bounded number is decoded ahead, so memory does not grow with the data."""
     size = max(8, min(512, BATCH_BYTES // (side * side * 3)))
     starts = range(0, len(source.items), size)
-    # Threads share the interpreter lock: PIL lets go of it while it decodes, which pays only for images that take
-    # longer than the Python around them. Measured on 32x32 JPEGs, two threads are slower than one.
-    workers = 1 if side <= SMALL else cores()
+    workers = _workers(source)
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter("ignore")  # PIL's remarks on odd files; a file that cannot be used is listed instead
         ahead: deque[Future[Batch]] = deque()
@@ -112,6 +114,21 @@ def _decoded(source: Source, side: int) -> Iterator[Batch]:
             yield ahead.popleft().result()
 
 
+def _workers(source: Source) -> int:
+    """Threads share the interpreter lock.
+
+    PIL lets go of it while it decodes, which pays only for images that take longer than the Python around them. With
+    32x32 JPEGs two threads were slower than one (13,000 images/s, 20,000/s), with photographs two use both cores.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            small = max(header_size(source.items.read(0))) <= SMALL
+        except Exception:  # a damaged first image; decoding will list it
+            small = False
+    return 1 if small else cores()
+
+
 def _decode_batch(source: Source, indices: range, side: int) -> Batch:
     return [(index, _decode_or_reason(source, index, side)) for index in indices]
 
@@ -119,11 +136,14 @@ def _decode_batch(source: Source, indices: range, side: int) -> Batch:
 def _decode_or_reason(source: Source, index: int, side: int) -> Bytes | str:
     try:
         return decode(source.items.read(index), side)
-    except PoolsearchError:
-        raise
     except Image.DecompressionBombError as error:
         return f"too large: {error}"
     except Image.UnidentifiedImageError:
         return "not an image, or of a kind that cannot be read"
     except Exception as error:  # damaged files make decoders raise anything
+        if isinstance(error, OSError) and error.errno in PASSING:
+            raise PoolsearchError(
+                f"{source.items.label(index)} could not be read now ({error}). That says nothing about the image, so "
+                "it is not left out: put the disk or the limits right and start again."
+            ) from error
         return f"damaged or unreadable: {str(error) or type(error).__name__}"

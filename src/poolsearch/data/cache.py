@@ -183,8 +183,8 @@ def _disk_errors(cache_dir: Path) -> Generator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise PoolsearchError(
                 f"no space left for the decoded images in {cache_dir} ({error.strerror}). Nothing half-made is "
-                "left. Free some space, delete old folders in it (they are made again when needed), store smaller images with "
-                "store_size, or choose another place with XDG_CACHE_HOME."
+                "left. Free some space, delete old folders in it (they are made again when needed), store smaller "
+                "images with store_size, or choose another place with XDG_CACHE_HOME."
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise PoolsearchError(

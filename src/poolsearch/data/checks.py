@@ -48,7 +48,8 @@ def check_classes(
     for number, class_name in enumerate(names):
         if all_C[number] == 0:
             raise PoolsearchError(
-                f"{name}: class '{class_name}' has no readable image. Add images to it, or remove the class."
+                f"{name}: class '{class_name}' has no readable image. Add images to it "
+                "(JPEG, PNG, WebP, TIFF, BMP, GIF or PNM), or remove the class."
             )
         if train_C[number] == 0:
             parts = " and ".join(sorted({str(part) for part in part_N[label_N == number]}))

@@ -67,8 +67,8 @@ def _part_folders(root: Path) -> dict[str, Path]:
             )
         else:
             found[part] = folder
-    if not found or ("train" not in found and others):
-        return {"train": root}
+    if not found or ("train" not in found and len(found) == 1 and others):
+        return {"train": root}  # one folder of such a name among others is a class
     if "train" not in found:
         raise PoolsearchError(
             f"{root} has {', '.join(f.name for f in found.values())} but no train folder. Expected: {LAYOUT}."

@@ -75,11 +75,13 @@ def make_split(label_N: Ints, part_N: npt.NDArray[np.str_], seed: int, test_frac
     Raises:
         PoolsearchError: ``test_fraction`` is not between 0 and 1.
     """
+    if not 0 < test_fraction < 1:
+        raise PoolsearchError(f"test_fraction is {test_fraction}; it must be between 0 and 1, for example 0.2.")
     fit = is_training(part_N)
     test = np.flatnonzero(~fit)
     rest = np.flatnonzero(fit)
     if len(test) == 0:
-        rest, test = _hold_out(rest, label_N, seed, test_fraction)
+        rest, test = _hold_out(rest, label_N, seed, test_fraction, stay=2)
     if np.any(part_N[rest] == "val"):
         return _split(rest[part_N[rest] == "train"], rest[part_N[rest] == "val"], test)
     return _split(*_halve(rest, label_N, seed), test)
@@ -91,14 +93,12 @@ def _split(search_train: Ints, search_val: Ints, test: Ints) -> Split:
     return Split(*parts, hash=files.sha256(sizes.encode(), *(part.tobytes() for part in parts)))
 
 
-def _hold_out(indices: Ints, label_N: Ints, seed: int, fraction: float) -> tuple[Ints, Ints]:
-    """(the rest, the held out)."""
-    if not 0 < fraction < 1:
-        raise PoolsearchError(f"test_fraction is {fraction}; it must be between 0 and 1, for example 0.2.")
+def _hold_out(indices: Ints, label_N: Ints, seed: int, fraction: float, stay: int) -> tuple[Ints, Ints]:
+    """(the rest, the held out): stratified, at least one of each class is held out and ``stay`` are not."""
     draw = generator(seed, "split/test")
     classes = _by_class(indices, label_N, draw)
     counts = np.array([len(members) for members in classes])
-    take = np.clip(_largest_remainder(counts * fraction, draw), 1, np.maximum(counts - 2, 1))
+    take = np.clip(_largest_remainder(counts * fraction, draw), 1, np.maximum(counts - stay, 1))
     held = np.concatenate([members[:n] for members, n in zip(classes, take, strict=True)])
     return np.setdiff1d(indices, held), held
 
@@ -132,7 +132,7 @@ def _largest_remainder(shares: npt.NDArray[np.float64], draw: np.random.Generato
 
 
 def shrink(split: Split, label_N: Ints, size: int, seed: int) -> Split:
-    """Keep ``size`` training images, half of them in each half, stratified and seeded; the test split stays whole.
+    """Keep ``size`` training images, stratified and seeded, in the halves' own proportion; the test split stays whole.
 
     Raises:
         PoolsearchError: ``size`` is not between four per class and the number of training images.
@@ -140,10 +140,17 @@ def shrink(split: Split, label_N: Ints, size: int, seed: int) -> Split:
     available = len(split.train_all)
     least = 4 * len(np.unique(label_N[split.train_all]))
     if not least <= size <= available:
-        raise PoolsearchError(f"a subset of {size} images is not possible: there are {available} for training. Choose {least} to {available}.")
-    halves = []
-    for name, half, count in (("train", split.search_train, size - size // 2), ("val", split.search_val, size // 2)):
-        share = min(1.0, count / len(half))
-        _, kept = (half[:0], half) if share == 1 else _hold_out(half, label_N, key(seed, f"subset/{name}"), share)
-        halves.append(kept)
-    return _split(*halves, split.test)
+        raise PoolsearchError(
+            f"--subset {size} is not possible: there are {available} images for training. Choose {least} to {available}."
+        )
+    if size == available:
+        return split
+    in_train = round(size * len(split.search_train) / available)
+    kept = [
+        _hold_out(half, label_N, key(seed, f"subset/{name}"), count / len(half), stay=0)[1]
+        for name, half, count in (
+            ("train", split.search_train, in_train),
+            ("val", split.search_val, size - in_train),
+        )
+    ]
+    return _split(kept[0], kept[1], split.test)

@@ -85,7 +85,7 @@ def balance(
 
 
 def entropy(assign_AM: Array) -> float:
-    """Mean entropy of p(member given placement) over placements, divided by log M: 1 is uniform, 0 is hard; NaN for M = 1."""
+    """Mean entropy of p(member given placement), divided by log M: 1 is uniform, 0 is hard; NaN for M = 1."""
     members = assign_AM.shape[1]
     if members == 1:
         return math.nan

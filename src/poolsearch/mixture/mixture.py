@@ -22,7 +22,8 @@ class MixtureRules:
         score_init: the score of a pair never scored: a number (1.0 is optimistic and drives early exploration), or
             "first": such a pair counts as the mean of the scored ones and takes its first observation whole (D7).
         schedule, inv_temp_end: see :func:`inverse_temperature`.
-        balance_every: "step", or "epoch": member scalings are then found once per epoch and reused on fresh scores (D5).
+        balance_every: "step", or "epoch": member scalings are then found once per epoch, and reused on fresh scores
+            (D5).
         score: "accuracy", or "advantage": accuracy minus the running mean of all accuracies at that step, so that an
             old score is not low merely for being old (D10).
         explore: probability of ignoring the assignment and drawing the member uniformly; keeps the balance (D10).
@@ -112,7 +113,9 @@ class Mixture:
         first = self.scored_AM[at] == 0
         value = accuracy
         if self.rules.score == "advantage":
-            self.mean_accuracy = accuracy if not self.scored_AM.any() else beta * self.mean_accuracy + (1 - beta) * accuracy
+            self.mean_accuracy = (
+                accuracy if not self.scored_AM.any() else beta * self.mean_accuracy + (1 - beta) * accuracy
+            )
             value = accuracy - self.mean_accuracy
         whole = first and self.rules.score_init == "first"
         self.score_AM[at] = value if whole else beta * self.score_AM[at] + (1 - beta) * value

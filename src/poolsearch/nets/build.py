@@ -65,7 +65,9 @@ def build(spec: NetSpec, norm: Norm = stand_alone_norm) -> Poolable:
         raise unknown("downsampling op", op, OPS)
     width = default_width(spec.name) if spec.width is None else spec.width
     if width < 1:
-        raise PoolsearchError(f"width is {width}: give the channels of the first stage, at least 1 (default {default_width(spec.name)}).")
+        raise PoolsearchError(
+            f"width is {width}: give the channels of the first stage, at least 1 (default {default_width(spec.name)})."
+        )
     depth = int(re.sub(r"\D", "", spec.name))
     make = partial(resnet, width=width, classes=spec.classes, norm=norm, op=op, zero_init=spec.zero_init)  # type: ignore[arg-type]
     if _is_cifar_family(spec.name):

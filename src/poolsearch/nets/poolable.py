@@ -136,8 +136,8 @@ def check_input(height: int, width: int, poolings: int) -> None:
     least = smallest_input(poolings)
     if min(height, width) < least:
         raise PoolsearchError(
-            f"maps of {height}x{width} are too small for {poolings} halvings: at least {least}x{least} is needed where the "
-            "first of them may stand. Use larger images (--image-size) or a network with fewer downsamplings."
+            f"maps of {height}x{width} are too small for {poolings} halvings: at least {least}x{least} is needed where "
+            "the first of them may stand. Use larger images (--image-size) or a network with fewer downsamplings."
         )
 
 
@@ -163,7 +163,7 @@ def parameters_of(module: nn.Module) -> int:
 
 @torch.no_grad()
 def map_sizes(net: Poolable, height: int, width: int, placement: Placement, channels: int = 3) -> list[tuple[int, int]]:
-    """(height, width) after each block, found by running ``net`` (which may be on the meta device) on one blank image."""
+    """(height, width) after each block, found by running ``net`` (also on the meta device) on blank images."""
     device = next(net.parameters()).device
     x_BCHW = net.stem(torch.zeros(2, channels, height, width, device=device))
     sizes = []

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from poolsearch import rng
+from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import write_json, write_text
 from poolsearch.mixture.mixture import Mixture
 from poolsearch.placement import Placement
-from poolsearch.context import Run
 from poolsearch.stages.search import make_members, mixture_rules
 from poolsearch.stats import kendall_tau, wilson
 from poolsearch.supernet.prefix_tree import run_tree, tree_macs
@@ -46,7 +46,7 @@ def rank(run: Run) -> None:
     with run.stage("rank"):
         members, mixture = load_search(run)
         candidates = _candidates(run, mixture)
-        pairs = _pairs(candidates, mixture, run.settings.rank.rank_members)
+        pairs = _pairs(candidates, mixture, run.settings.rank.rank_members == "best")
         if run.settings.search.norm == "calibrate":
             _calibrate(run, members, pairs)
         measured = _measure_saving(run, members, pairs)
@@ -106,8 +106,8 @@ def _candidates(run: Run, mixture: Mixture) -> Candidates:
     return Candidates(sorted({*top, *control, *default}), frozenset(control), False)
 
 
-def _pairs(candidates: Candidates, mixture: Mixture, which: str) -> list[Pair]:
-    if which == "best":
+def _pairs(candidates: Candidates, mixture: Mixture, all_members: bool) -> list[Pair]:
+    if all_members:
         return [(number, m) for number in candidates.numbers for m in range(mixture.rules.members)]
     return [(number, int(mixture.assign_AM[number].argmax())) for number in candidates.numbers]
 
@@ -216,7 +216,7 @@ def _rows(run: Run, mixture: Mixture, candidates: Candidates, correct: dict[Pair
 
 def _as_csv(rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer: csv.DictWriter[str] = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

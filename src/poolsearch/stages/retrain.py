@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from poolsearch import rng
+from poolsearch.context import Run, seeded
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, atomic, read_json, write_json
 from poolsearch.nets.poolable import Fixed, parameters_of
 from poolsearch.placement import Placement
-from poolsearch.context import Run, seeded
 from poolsearch.stats import Difference, paired_difference
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
@@ -92,13 +92,13 @@ class RetrainTask:
         self._machine = run.machine
         self.device = run.machine.device
         self.epochs = run.settings.retrain.retrain_epochs or 0
-        seed = rng.key(run.seed, "retrain", trial.seed)
-        with seeded(seed, "weights"):
+        self.seed = rng.key(run.seed, "retrain", trial.seed)
+        with seeded(self.seed, "weights"):
             net = Fixed(run.build(), trial.placement)
-        self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = run.machine.place(net)
         self._optimizer = sgd(net.parameters(), settings.lr or 0, settings.momentum, settings.weight_decay or 0)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=run.machine.precision == "fp16")
-        self._train = run.loader(run.split.train_all, settings.batch or 0, "retrain", seed, augmented=True)
+        self._train = run.loader(run.split.train_all, settings.batch or 0, "retrain", self.seed, augmented=True)
         self.steps_per_epoch = self._train.steps_per_epoch
         self._loss = torch.zeros((), device=self.device)
         self.last_loss = float("nan")
@@ -140,9 +140,11 @@ def _train(run: Run, trial: Trial, label: str) -> None:
     if (folder / "metrics.json").exists():
         return
     task = RetrainTask(run, trial)
-    files = LoopFiles(folder / "checkpoint.safetensors", folder / "events.jsonl", run.settings.machine.checkpoint_seconds)
+    files = LoopFiles(
+        folder / "checkpoint.safetensors", folder / "events.jsonl", run.settings.machine.checkpoint_seconds
+    )
     identity = {"stage": "retrain", "placement": str(trial.placement), "seed": trial.seed}
-    result = run_loop(task, files, label, run.progress, identity)
+    result = run_loop(task, files, label, run.progress, identity, task.seed)
     checkpoint.save(folder / "model.safetensors", dict(task.net.net.state_dict()), {"placement": str(trial.placement)})
     write_json(folder / "metrics.json", {
         "placement": str(trial.placement), "seed": trial.seed, "epochs": task.epochs,
@@ -157,7 +159,11 @@ def _test(run: Run, trials: list[Trial]) -> None:
     """Open the test split for the trials; the opening is written down before the first image is read."""
     winner, default = str(trials[0].placement), str(run.space.default)
     record: dict[str, Any] = {"winner": winner, "default": default, "images": len(run.split.test)}
-    opened = read_json(run.dir.test)["opened"] if run.dir.test.exists() else datetime.now(timezone.utc).isoformat(timespec="seconds")
+    opened = (
+        read_json(run.dir.test)["opened"]
+        if run.dir.test.exists()
+        else datetime.now(timezone.utc).isoformat(timespec="seconds")
+    )
     record = {"opened": opened} | record
     write_json(run.dir.test, record)
     correct: dict[str, list[NDArray[np.bool_]]] = {}
@@ -173,7 +179,7 @@ def _correct(run: Run, trial: Trial) -> NDArray[np.bool_]:
     folder = run.dir.trial(str(trial.placement), trial.seed)
     net = run.build()
     net.load_state_dict(load_file(folder / "model.safetensors"))
-    model = Fixed(net, trial.placement).to(run.machine.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    model = run.machine.place(Fixed(net, trial.placement)).eval()
     loader = run.loader(run.split.test, 1, "test", run.seed, augmented=False)
     found = [hits(model, x_BCHW, y_B, run.machine).cpu() for x_BCHW, y_B in loader.chunks(run.settings.rank.eval_batch)]
     correct_N: NDArray[np.bool_] = torch.cat(found).numpy()

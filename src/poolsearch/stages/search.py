@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from poolsearch import rng
+from poolsearch.context import Run, seeded
 from poolsearch.files import RunDir, atomic
 from poolsearch.mixture.balance import entropy
 from poolsearch.mixture.mixture import Mixture, MixtureRules
-from poolsearch.context import Run, seeded
 from poolsearch.samplers.uniform import Uniform
 from poolsearch.settings import SearchSettings
 from poolsearch.space import Space
@@ -43,7 +43,7 @@ def search(run: Run) -> None:
         settings = run.settings
         files = LoopFiles(run.dir.checkpoint, run.dir.events, settings.machine.checkpoint_seconds)
         identity = {"stage": "search"}
-        entry.resumed_at_step = run_loop(task, files, "search", run.progress, identity).resumed_at_step
+        entry.resumed_at_step = run_loop(task, files, "search", run.progress, identity, run.seed).resumed_at_step
         task.history.write(run.dir, run.space)
 
 
@@ -61,7 +61,9 @@ class SearchTask:
         self.device = run.machine.device
         # calibrated statistics are collected after the search; until then the batch at hand normalises
         self.members = make_members(run, "batch" if settings.norm == "calibrate" else settings.norm)
-        self._optimizers = [sgd(m.parameters(), settings.lr or 0, settings.momentum, settings.weight_decay or 0) for m in self.members]
+        self._optimizers = [
+            sgd(m.parameters(), settings.lr or 0, settings.momentum, settings.weight_decay or 0) for m in self.members
+        ]
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=run.machine.precision == "fp16")
         self.mixture = Mixture(run.space.size, mixture_rules(settings))
         self._sampler = Uniform(run.space, run.seed)
@@ -85,7 +87,9 @@ class SearchTask:
         member = mixture.member(number, rng.generator(self._run.seed, "member", step).random())
         x_BCHW, y_B = self._train.batch(step)
         supernet = self.members[member].train()
-        loss = train_step(lambda x: supernet(x, placement), x_BCHW, y_B, self._optimizers[member], self._scaler, self._run.machine)
+        loss = train_step(
+            lambda x: supernet(x, placement), x_BCHW, y_B, self._optimizers[member], self._scaler, self._run.machine
+        )
         self._loss += loss
         mixture.trained(number, member)
         if step % self._settings.val_every == 0:
@@ -162,7 +166,7 @@ class SearchTask:
 
 
 def search_epochs(settings: SearchSettings) -> int:
-    """Epochs in all: in proportion to the members (paper, appendix B.1); the authors' loop runs one more (NOTES D17)."""
+    """Epochs in all: in proportion to the members (paper, appendix B.1); the authors' loop has one more (NOTES D17)."""
     epochs = (settings.epochs or 0) * settings.members
     return epochs + 1 if settings.preset == "official" else epochs
 
@@ -182,7 +186,7 @@ def make_members(run: Run, norm: SupernetNorm) -> list[SinglePath]:
     for m in range(run.settings.search.members):
         with seeded(run.seed, "member-weights", m):
             member = SinglePath(run.build, norm)
-        members.append(member.to(run.machine.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
+        members.append(run.machine.place(member))
     return members
 
 

@@ -41,7 +41,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], Any]:
         PoolsearchError: the file is not a checkpoint of ours, or is damaged.
     """
     try:
-        with safe_open(path, framework="pt") as handle:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt") as handle:
             meta = json.loads((handle.metadata() or {})[_HEADER])
             return {name: handle.get_tensor(name) for name in handle.keys()}, meta  # noqa: SIM118
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,11 +80,13 @@ class LoopResult:
     resumed_at_step: int | None
 
 
-def run_loop(task: Task, files: LoopFiles, label: str, progress: Progress, identity: dict[str, Any]) -> LoopResult:
+def run_loop(
+    task: Task, files: LoopFiles, label: str, progress: Progress, identity: dict[str, Any], seed: int
+) -> LoopResult:
     """Train ``task`` from its checkpoint, if there is one, to its end, and leave a checkpoint of the end.
 
     Killed at any moment it goes on from the last checkpoint, and ends as if it had never stopped: events after the
-    checkpoint are cut off, and all randomness is keyed by the step.
+    checkpoint are cut off, and all randomness is keyed by the step, or torch's own, which the checkpoint holds.
 
     Args:
         task: what to train.
@@ -92,33 +94,43 @@ def run_loop(task: Task, files: LoopFiles, label: str, progress: Progress, ident
         label: for the progress bar.
         progress: where to show it.
         identity: put in front of every event.
+        seed: for torch's own generators, which layers such as dropout draw from; the caller's are left as they were.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
         PoolsearchError: the checkpoint is damaged, or no space is left.
     """
+    with torch.random.fork_rng(devices=[task.device] if task.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        start, earlier = _resume(task, files)
+        began = time.monotonic() - earlier
+        with stop_requests() as stopped, progress.bar(label, task.epochs * task.steps_per_epoch) as update:
+            for done in _steps(task, files, start, began, identity, stopped):
+                update(done, task.note())
+    return LoopResult(time.monotonic() - began, start or None)
+
+
+def _steps(
+    task: Task, files: LoopFiles, start: int, began: float, identity: dict[str, Any], stopped: Callable[[], bool]
+) -> Iterator[int]:
+    """Do the steps from ``start`` on, log epochs, save; give the number of steps done after each."""
     total = task.epochs * task.steps_per_epoch
-    start, earlier_seconds = _resume(task, files)
-    began = saved = time.monotonic()
-    with stop_requests() as stopped, progress.bar(label, total) as update:
-        for step in range(start, total):
-            epoch = step // task.steps_per_epoch
-            if step == start or step % task.steps_per_epoch == 0:
-                task.epoch_starts(epoch)
-            task.step(step)
-            done = step + 1
-            if done % task.steps_per_epoch == 0:
-                seconds = earlier_seconds + time.monotonic() - began
-                event = {**identity, "epoch": epoch, "step": done, "seconds": round(seconds, 3)}
-                _append(files.events, event | task.epoch_ends(epoch, done))
-            update(done, task.note())
-            now = time.monotonic()
-            if done == total or stopped() or now - saved >= files.every_seconds:
-                _save(task, files, done, earlier_seconds + now - began)
-                saved = time.monotonic()
-            if stopped() and done < total:
-                raise Interrupted
-    return LoopResult(earlier_seconds + time.monotonic() - began, start or None)
+    saved = time.monotonic()
+    for step in range(start, total):
+        epoch, done = step // task.steps_per_epoch, step + 1
+        if step == start or step % task.steps_per_epoch == 0:
+            task.epoch_starts(epoch)
+        task.step(step)
+        if done % task.steps_per_epoch == 0:
+            event = {**identity, "epoch": epoch, "step": done, "seconds": round(time.monotonic() - began, 3)}
+            _append(files.events, event | task.epoch_ends(epoch, done))
+        yield done
+        stop = stopped()
+        if done == total or stop or time.monotonic() - saved >= files.every_seconds:
+            _save(task, files, done, time.monotonic() - began)
+            saved = time.monotonic()
+        if stop and done < total:
+            raise Interrupted
 
 
 def _save(task: Task, files: LoopFiles, done: int, seconds: float) -> None:
@@ -151,7 +163,7 @@ def _size(path: Path) -> int:
 
 
 @contextmanager
-def stop_requests() -> Iterator[Any]:
+def stop_requests() -> Generator[Callable[[], bool]]:
     """Turn the first Ctrl-C or SIGTERM into a flag that the loop reads between steps; a second one stops at once."""
     requested = False
 

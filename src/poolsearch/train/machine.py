@@ -7,13 +7,16 @@ import platform
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.settings import MachineSettings
+
+Module = TypeVar("Module", bound=nn.Module)
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -29,6 +32,11 @@ class Machine:
         """Mixed precision where it is on."""
         dtype = _DTYPES.get(self.precision, torch.float32)
         return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision in _DTYPES)
+
+    def place(self, module: Module) -> Module:
+        """Move a module to the device, in channels-last memory."""
+        # torch's stubs lack this form of Module.to
+        return module.to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def describe(self) -> dict[str, Any]:
         """For run.json."""

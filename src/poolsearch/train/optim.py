@@ -31,7 +31,9 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 def momentum_tensors(optimizer: torch.optim.SGD) -> dict[str, Tensor]:
     """The momentum buffers that exist, by the parameter's position."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    buffers = {str(i): optimizer.state[p].get("momentum_buffer") for i, p in enumerate(parameters) if p in optimizer.state}
+    buffers = {
+        str(i): optimizer.state[p].get("momentum_buffer") for i, p in enumerate(parameters) if p in optimizer.state
+    }
     return {name: buffer for name, buffer in buffers.items() if buffer is not None}
 
 

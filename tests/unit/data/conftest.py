@@ -17,7 +17,11 @@ def write_folder(tmp_path: Path) -> WriteFolder:
     """Writes ``count`` images of random pixels into each class folder; returns the folder of classes."""
 
     def write(
-        where: str = "data", classes: tuple[str, ...] = ("cat", "dog"), count: int = 5, side: int = 12, suffix: str = "png"
+        where: str = "data",
+        classes: tuple[str, ...] = ("cat", "dog"),
+        count: int = 5,
+        side: int = 12,
+        suffix: str = "png",
     ) -> Path:
         draw = np.random.default_rng(len(where))
         root = tmp_path / where

@@ -93,6 +93,7 @@ def test_folder_with_parts(write_folder: Any, train: str, val: str) -> None:
     ("parts", "message"),
     [
         ({"val": ("cat", "dog"), "test": ("cat", "dog")}, "no train folder"),
+        ({"val": ("cat", "dog"), "test": ("cat", "dog"), "more": ("cat", "dog")}, "no train folder"),
         ({"train": ("cat", "dog"), "training": ("cat", "dog")}, "both 'train' and 'training'"),
         ({"train": ("cat", "dog"), "test": ("cat", "emu")}, "class 'emu' is in test but not in train"),
         ({"train": ("cat",)}, "at least 2 classes"),
@@ -110,7 +111,7 @@ def test_folder_errors_name_the_class(write_folder: Any) -> None:
     with pytest.raises(PoolsearchError, match="class 'emu' has no readable image"):
         find_source(str(root))
     write_folder(classes=("emu",), count=3)
-    with pytest.raises(PoolsearchError, match="class 'emu' has 3.*at least 4"):
+    with pytest.raises(PoolsearchError, match=r"class 'emu' has 3.*at least 4"):
         find_source(str(root))
 
 
@@ -127,6 +128,10 @@ def test_folder_classes_beside_train(write_folder: Any) -> None:
     root = write_folder("data", classes=("emu",))
     with pytest.raises(PoolsearchError, match="beside it 'emu' with images"):
         find_source(str(root))
+
+
+def test_a_class_may_be_called_test(write_folder: Any) -> None:
+    assert find_source(str(write_folder(classes=("cat", "test")))).class_names == ("cat", "test")
 
 
 def test_folder_links_in_a_circle_end(write_folder: Any) -> None:
@@ -191,7 +196,7 @@ def test_npz_errors(tmp_path: Path, arrays: dict[str, Any], message: str) -> Non
 
 def test_npz_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"not a zip archive")
-    with pytest.raises(PoolsearchError, match="cannot be read as an .npz"):
+    with pytest.raises(PoolsearchError, match=r"cannot be read as an \.npz"):
         find_source(str(tmp_path / "a.npz"))
 
 

@@ -139,7 +139,10 @@ def test_stanford_cars(tmp_path: Path) -> None:
     (base / "devkit").mkdir(parents=True)
     savemat(base / "devkit" / "cars_meta.mat", {"class_names": np.array(["Audi", "BMW"], dtype=object)})
     kind = [("fname", object), ("class", int)]
-    for part, number, file in (("train", 8, "devkit/cars_train_annos.mat"), ("test", 2, "cars_test_annos_withlabels.mat")):
+    for part, number, file in (
+        ("train", 8, "devkit/cars_train_annos.mat"),
+        ("test", 2, "cars_test_annos_withlabels.mat"),
+    ):
         savemat(base / file, {"annotations": np.array([(f"{i}.jpg", 1 + i % 2) for i in range(number)], dtype=kind)})
         for i in range(number):
             save(base / f"cars_{part}" / f"{i}.jpg")
@@ -163,7 +166,9 @@ def test_mnist_files(tmp_path: Path) -> None:
 
 def test_usps_has_numbers_for_names(tmp_path: Path) -> None:
     for file, number in (("usps.bz2", 40), ("usps.t.bz2", 10)):
-        rows = [f"{1 + i % 10} " + " ".join(f"{k}:{1.0 if k == 1 else -1.0}" for k in range(1, 257)) for i in range(number)]
+        rows = [
+            f"{1 + i % 10} " + " ".join(f"{k}:{1.0 if k == 1 else -1.0}" for k in range(1, 257)) for i in range(number)
+        ]
         (tmp_path / file).write_bytes(bz2.compress(("\n".join(rows) + "\n").encode()))
     source = find_source("usps", data_root=tmp_path)
     assert source.class_names == tuple("0123456789")
@@ -207,12 +212,10 @@ def test_default_root_honours_xdg(tmp_path: Path, offline: None, monkeypatch: py
 
 
 @pytest.mark.parametrize("name", sorted(SETS))
-def test_every_entry_has_a_training_part_and_fitting_arguments(
-    tmp_path: Path, offline: None, name: str
-) -> None:
+def test_every_entry_has_a_training_part_and_fitting_arguments(tmp_path: Path, offline: None, name: str) -> None:
     """Arguments that a constructor does not know raise TypeError, which would be hidden in the error for users."""
     for part, construct in SETS[name].parts.items():
-        with pytest.raises(Exception) as caught:  # noqa: B017, PT011
+        with pytest.raises(Exception) as caught:
             construct(tmp_path, False)
         assert not isinstance(caught.value, TypeError | AttributeError | NameError), (part, caught.value)
         verified = "Unknown value" not in str(caught.value)

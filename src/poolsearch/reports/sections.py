@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import cast
 
-from poolsearch.report.read import Json, RunData
-from poolsearch.report.tables import Retrained, Row, facts, ranked_rows, retrained
-from poolsearch.report.findings import rerun_command, verdict, warnings
+from poolsearch.reports.findings import rerun_command, verdict, warnings
+from poolsearch.reports.read import Json, RunData
+from poolsearch.reports.tables import Retrained, Row, facts, ranked_rows, retrained
 
 SHOWN_ROWS = 20
 MOST_ROWS = 1000
@@ -100,20 +100,20 @@ def _ranking_table(data: RunData, caption: str, lines: Sequence[Row]) -> str:
     head = [("rank", ""), ("placement", "text"), ("validation accuracy", ""), ("score", "")]
     head += [("member", "")] if mixture else []
     head += [("MACs", ""), ("vs. default", ""), ("remarks", "text")]
-    return table(caption, head, [(_role(row), _ranking_cells(row, mixture)) for row in lines])
+    cells = [_ranking_cells(row, data.known_score(row.ranked), mixture) for row in lines]
+    return table(caption, head, [(_role(row), line) for row, line in zip(lines, cells, strict=True)])
 
 
 def _role(row: Row) -> str:
     return "winner" if row.ranked.rank == 1 else "default" if row.ranked.is_default else ""
 
 
-def _ranking_cells(row: Row, mixture: bool) -> list[str]:
+def _ranking_cells(row: Row, score: float | None, mixture: bool) -> list[str]:
     ranked = row.ranked
     accuracy = f"{ranked.val_accuracy:.2%} <small>{100 * ranked.low:.2f} to {100 * ranked.high:.2f}</small>"
-    cells = [str(ranked.rank), escape(ranked.placement), accuracy, _or_dash(ranked.score, ".2%")]
+    cells = [str(ranked.rank), escape(ranked.placement), accuracy, _or_dash(score, ".2%")]
     cells += [_or_dash(ranked.member, "d")] if mixture else []
-    flags = "".join(f'<span class="flag {flag}">{flag}</span>' for flag in row.flags)
-    return [*cells, macs_text(ranked.macs), _or_dash(ranked.macs_ratio, ".2f", " ×"), flags]
+    return [*cells, macs_text(ranked.macs), _or_dash(ranked.macs_ratio, ".2f", " ×"), _badges(row.flags)]
 
 
 def _or_dash(value: float | None, form: str, unit: str = "") -> str:
@@ -137,7 +137,7 @@ def _retrain(data: RunData) -> str:
     caption += "" if opened else " The test split has not been opened yet."
     head = [("rank", ""), ("placement", "text"), ("test accuracy", ""), ("trained", ""), ("seeds", "text")]
     head += [("MACs vs. default", ""), ("seconds", ""), ("remarks", "text")]
-    return table(caption, head, [(entry.role, _retrain_cells(entry)) for entry in entries])
+    return table(caption, head, [(next(iter(entry.flags), ""), _retrain_cells(entry)) for entry in entries])
 
 
 def _retrain_cells(entry: Retrained) -> list[str]:
@@ -146,10 +146,13 @@ def _retrain_cells(entry: Retrained) -> list[str]:
     ended = len(entry.seeds) - entry.unfinished
     count = str(len(entry.accuracies) or ended) if not entry.unfinished else f"{ended} of {len(entry.seeds)}"
     seeds = ", ".join(str(seed) for seed in entry.seeds or sorted(entry.accuracies))
-    flag = f'<span class="flag {entry.role}">{entry.role}</span>' if entry.role else ""
-    rank = _or_dash(entry.rank, "d")
-    seconds = f"{entry.seconds:,.0f}"
-    return [rank, escape(entry.placement), mean, count, seeds, _or_dash(entry.macs_ratio, ".2f", " ×"), seconds, flag]
+    macs = _or_dash(entry.macs_ratio, ".2f", " ×")
+    cells = [_or_dash(entry.rank, "d"), escape(entry.placement), mean, count, seeds, macs]
+    return [*cells, f"{entry.seconds:,.0f}", _badges(entry.flags)]
+
+
+def _badges(flags: Sequence[str]) -> str:
+    return "".join(f'<span class="flag {flag}">{flag}</span>' for flag in flags)
 
 
 def _search(figures: Mapping[str, str]) -> str:

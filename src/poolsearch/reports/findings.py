@@ -9,11 +9,10 @@ from datetime import datetime
 from typing import cast
 
 import numpy as np
-import pyarrow.compute as pc
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.report.read import Json, Ranked, RunData, Scores
-from poolsearch.report.tables import retrained
+from poolsearch.reports.read import Json, Ranked, RunData, Scores
+from poolsearch.reports.tables import retrained
 from poolsearch.settings import Settings, differences
 
 FEW_SEEDS = 3
@@ -22,6 +21,7 @@ LATE_LOCK_IN = 0.9
 SOFT = 0.3
 UNEVEN = 1.5
 OLD = 0.25
+WEAK_TAU = 0.3
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _ranked_detail(data: RunData) -> str:
     done = sum(trial.metrics is not None for trial in data.trials)
     trained = f" {done} of {len(data.trials)} begun trials ({total} placements) have ended." if data.trials else ""
     return (
-        "These are accuracies inside the supernet: they rank placements, and are not what a network trained alone reaches. "
+        "These accuracies inside the supernet rank placements; they are not what a network trained alone reaches. "
         f"Training the first ones and the default alone, then opening the test split, decides.{trained}"
     )
 
@@ -125,9 +125,7 @@ def _covered(data: RunData) -> list[str]:
     size, covered = space.get("size"), space.get("covered")
     if size is None or covered is None or covered >= size:
         return []
-    return [
-        f"The search covered {covered:,} of the {size:,} placements of the space: better ones may exist outside."
-    ]
+    return [f"The search covered {covered:,} of the {size:,} placements of the space: better ones may exist outside."]
 
 
 def _search_doubts(data: RunData) -> list[str]:
@@ -154,14 +152,14 @@ def _score_doubts(scores: Scores) -> list[str]:
     numbers = table["number"].to_numpy()
     first = np.concatenate([[True], numbers[1:] != numbers[:-1]])
     count = table["count"].to_numpy()[first]
-    age = pc.fill_null(table["age"], 0).to_numpy()[first]
+    age = table["age"].to_numpy()[first]
     doubts: list[str] = []
     if never := int((count == 0).sum()):
-        doubts.append(f"{never:,} of {scores.total:,} placements were never trained in their own member: their score says nothing.")
+        doubts.append(f"{never:,} of {scores.total:,} placements were never trained in their own member.")
     old = int(((count > 0) & (age > OLD * scores.steps[-1])).sum())
     if old:
         doubts.append(
-            f"The scores of {old:,} of {scores.total:,} placements are older than {OLD:.0%} of the training "
+            f"The scores of {old:,} of {scores.total:,} placements are older than a quarter of the training "
             f"(the oldest: {int(age[count > 0].max()):,} steps): they describe a less trained supernet."
         )
     return doubts
@@ -177,9 +175,12 @@ def _ranking_doubts(data: RunData) -> list[str]:
     elif not winner.is_default and winner.low <= default.high:
         both = f"{winner.placement} ({_interval(winner)}) and of the default ({_interval(default)})"
         doubts.append(f"The validation intervals of {both} overlap: the difference may be chance.")
-    images = (data.ranking_summary or {}).get("images")
+    summary = data.ranking_summary or {}
+    images, tau = summary.get("images"), summary.get("tau_score_accuracy")
     if images is not None and images < FEW_IMAGES:
         doubts.append(f"The ranking rests on {images:,} validation images only.")
+    if tau is not None and tau < WEAK_TAU:
+        doubts.append(f"The scores of the search hardly agree with validation (Kendall's tau {tau:.2f}).")
     return [*doubts, *_control_doubts(data)]
 
 

@@ -6,6 +6,7 @@ files the same panels are set side by side at a fixed width.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Figure:
     title: str
     caption: str
     alt: str
-    panels: Sequence[alt.Chart | alt.LayerChart]
+    panels: Sequence[alt.Chart | alt.LayerChart | alt.FacetChart]
     columns: int = 1
 
 
@@ -69,7 +70,7 @@ def file_spec(figure: Figure) -> Json:
 
 
 def _styled(chart: Any) -> Any:
-    axis = {
+    axis: Json = {
         "labelFontSize": 12,
         "titleFontSize": 13,
         "titleFontWeight": "normal",
@@ -107,11 +108,18 @@ def to_svg(figure: Figure) -> str:
     return vl_convert.vegalite_to_svg(json.dumps(file_spec(figure)), vl_version=version)
 
 
-def to_png(svg: str, scale: float = 2) -> bytes:
-    """An SVG of :func:`to_svg` as a PNG of ``scale`` times its size."""
-    import vl_convert
+def to_png(svg: str, scale: float = 2, colours: int | None = None) -> bytes:
+    """An SVG of :func:`to_svg` as a PNG of ``scale`` times its size, with a palette when ``colours`` are few enough.
 
-    return vl_convert.svg_to_png(svg, scale=scale)
+    Pillow writes it anew, since the converter's own files are several times larger.
+    """
+    import vl_convert
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(vl_convert.svg_to_png(svg, scale=scale))).convert("RGB")
+    written = io.BytesIO()
+    (image if colours is None else image.quantize(colours)).save(written, "PNG")
+    return written.getvalue()
 
 
 def macs_unit(largest: float) -> tuple[float, str]:

@@ -8,8 +8,8 @@ import altair as alt
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.placement import Placement
-from poolsearch.report.read import Ranked, RunData
-from poolsearch.report.theme import DEFAULT, INK, LEVELS, MUTED, WINNER, Figure, Json, rows
+from poolsearch.reports.read import Ranked, RunData
+from poolsearch.reports.theme import DEFAULT, INK, LEVELS, MUTED, WINNER, Figure, Json, rows
 
 SHOWN = 5
 ROW = 62
@@ -27,7 +27,7 @@ class Rung:
     best: bool
 
 
-def figure(data: RunData) -> Figure | None:
+def ladder(data: RunData) -> Figure | None:
     """The default above the first of the ranking; None when the placement cannot be read."""
     rungs = _rungs(data)
     try:
@@ -40,10 +40,10 @@ def figure(data: RunData) -> Figure | None:
         name="ladder",
         title="Where the resolution drops",
         caption=(
-            "Each row is the same network with its downsampling in other places: one bar per block, input on the left, "
-            "the height of a bar is its resolution. The number in the first block of each resolution "
-            "counts its blocks. Dashed lines: where the default downsamples. On the right: validation accuracy, and MACs "
-            "against the default's."
+            "Each row is the same network with its downsampling in other places: one bar per block, input on the left; "
+            "the height of a bar is its resolution. The number at the first bar of each resolution counts its blocks. "
+            "Dashed lines: where the default downsamples. On the right: validation accuracy, and MACs against the "
+            "default's."
         ),
         alt=f"Blocks by resolution for the default placement {data.default}.{below}",
         panels=[_chart(rungs, placements, levels)],
@@ -90,7 +90,9 @@ def _half(level: tuple[int, int]) -> float:
     return 0.5 * TALLEST * 2.0 ** (-sum(level) / 2)
 
 
-def _chart(rungs: list[Rung], placements: list[Placement], levels: list[tuple[int, int]]) -> alt.LayerChart:
+def _chart(
+    rungs: list[Rung], placements: list[Placement], levels: list[tuple[int, int]]
+) -> alt.LayerChart | alt.FacetChart:
     length = placements[0].length
     tallest = max(_half(level) for level in levels) / (0.5 * TALLEST)
     x = alt.X(
@@ -170,7 +172,7 @@ def _counts(placements: list[Placement], tallest: float) -> list[alt.Chart]:
             tall = 2 * half * ROW >= 16
             text = {"from": first + 0.5, "text": str(count), "dark": sum(level) <= 2}
             (inside if tall else above).append(text | {"top": row if tall else row - half})
-    base = {"x": "from:Q", "y": "top:Q", "text": "text:N"}
+    base: Json = {"x": "from:Q", "y": "top:Q", "text": "text:N"}
     pale = alt.condition("datum.dark", alt.value("white"), alt.value(INK))
     return [
         alt.Chart(rows(inside)).mark_text(fontSize=13, fontWeight="bold", baseline="middle").encode(**base, color=pale),
@@ -184,9 +186,10 @@ def _labels(rungs: list[Rung]) -> list[alt.Chart]:
     values = [{"top": i, "strong": rung.best} | vars(rung) for i, rung in enumerate(rungs)]
     chart = alt.Chart(rows(values))
     colour = alt.condition("datum.strong", alt.value(WINNER), alt.value(DEFAULT))
-    big = {"fontSize": 15, "fontWeight": "bold", "baseline": "bottom"}
-    small = {"fontSize": 12, "color": MUTED, "baseline": "top", "dy": 3}
-    left, right = {"align": "right", "dx": -12}, {"align": "left", "dx": 12}
+    big: Json = {"fontSize": 15, "fontWeight": "bold", "baseline": "bottom"}
+    small: Json = {"fontSize": 12, "color": MUTED, "baseline": "top", "dy": 3}
+    left: Json = {"align": "right", "dx": -12}
+    right: Json = {"align": "left", "dx": 12}
     at_left, at_right = alt.value(0), alt.value("width")
     return [
         chart.mark_text(**big, **left).encode(x=at_left, y="top:Q", text="placement:N", color=colour),

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
 
-from poolsearch.report import sections
-from poolsearch.report.assets import SCRIPT, STYLE
-from poolsearch.report.read import RunData
-from poolsearch.report.theme import Figure, page_specs
+from poolsearch.reports import sections
+from poolsearch.reports.assets import SCRIPT, STYLE
+from poolsearch.reports.read import RunData
+from poolsearch.reports.theme import Figure, page_specs
 
 
 @cache
@@ -22,7 +22,7 @@ def vega_bundle() -> str:
     import vl_convert
 
     version = ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    bundle = vl_convert.javascript_bundle(vl_version=version)
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)
     # inside a script element only these end or nest it; in JavaScript both can only occur within strings
     return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 

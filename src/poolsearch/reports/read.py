@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -109,6 +108,19 @@ class RunData:
             return self.scores.members
         return int(self.run.get("settings", {}).get("search", {}).get("members", 1))
 
+    @cached_property
+    def untrained(self) -> frozenset[tuple[int, int]]:
+        """(number, member) of the pairs never trained: their score is only the value that it began with."""
+        if self.scores is None:
+            return frozenset()
+        number, member, count = (self.scores.last[name].to_numpy() for name in ("number", "member", "count"))
+        never = count == 0
+        return frozenset(zip(number[never].tolist(), member[never].tolist(), strict=True))
+
+    def known_score(self, row: Ranked) -> float | None:
+        """The score of a ranked placement, None when it says nothing."""
+        return None if (row.number, row.member) in self.untrained else row.score
+
     @property
     def default(self) -> str:
         """The network's own placement."""
@@ -176,22 +188,19 @@ def _lines(path: Path) -> list[Json]:
     events: list[Json] = []
     for number, line in enumerate(lines, start=1):
         try:
-            events.append(_event(line))
-        except (json.JSONDecodeError, TypeError) as error:
-            if number < len(lines):
-                raise _damaged(path, f"line {number}: {error}") from None
+            event = json.loads(line)
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise _damaged(path, f"line {number}: {error}") from None
+        if not isinstance(event, dict) or "epoch" not in event:
+            raise _damaged(path, f"line {number} is not an object with an epoch")
+        events.append(cast(Json, event))
     return events
 
 
-def _event(line: str) -> Json:
-    event = json.loads(line)
-    if not isinstance(event, dict) or "epoch" not in event:
-        raise TypeError("not an object with an epoch")
-    return cast(Json, event)
-
-
 def _ranking(path: Path) -> list[Ranked]:
-    with open(path, newline="", encoding="utf-8") as handle:
+    with path.open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     ranking: list[Ranked] = []
     for line, row in enumerate(rows, start=2):
@@ -231,11 +240,12 @@ def _number(text: str) -> float | None:
 def _scores(path: Path, ranked: list[int], default: str) -> Scores | None:
     """Follow the default and the first of the ranking, or of the last scores while there is no ranking."""
     try:
-        steps = sorted(cast(list[int], pc.unique(pq.read_table(path, columns=["step"])["step"]).to_pylist()))
+        steps = np.unique(pq.read_table(path, columns=["step"])["step"].to_numpy()).tolist()
         if not steps:
             return None
         last = pq.read_table(path, filters=[("step", "=", steps[-1])])
-        own = cast(list[int], last.filter(pc.equal(last["placement"], default))["number"].to_pylist()[:1])
+        named = zip(last["placement"].to_pylist(), last["number"].to_pylist(), strict=True)
+        own = [number for name, number in named if name == default][:1]
         numbers = list(dict.fromkeys([*own, *(ranked or _by_score(last))]))[:MOST_PLACEMENTS]
         columns = ["step", "number", "placement", "member", "assignment"]
         followed = pq.read_table(path, columns=columns, filters=[("number", "in", numbers)])
@@ -256,12 +266,12 @@ def _by_score(last: pa.Table) -> list[int]:
 def _followed(table: pa.Table, steps: list[int], last: pa.Table) -> Scores:
     names = dict(zip(table["number"].to_pylist(), table["placement"].to_pylist(), strict=True))
     numbers = sorted(names)
-    members = int(pc.max(last["member"]).as_py()) + 1
+    members = int(last["member"].to_numpy().max()) + 1
     assign_TAM = np.full((len(steps), len(numbers), members), np.nan)
     t = np.searchsorted(steps, table["step"].to_numpy())
     a = np.searchsorted(numbers, table["number"].to_numpy())
     assign_TAM[t, a, table["member"].to_numpy()] = table["assignment"].to_numpy()
-    total = len(pc.unique(last["number"]))
+    total = len(np.unique(last["number"].to_numpy()))
     return Scores([str(names[n]) for n in numbers], steps, assign_TAM, last, total)
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch.report.read import Json, Ranked, RunData
+from poolsearch.reports.read import Json, Ranked, RunData
 from poolsearch.stats import pareto
 
 CHUNK = 2000
@@ -36,12 +36,18 @@ class Retrained:
 
     placement: str
     rank: int | None
-    role: str
+    is_winner: bool
+    is_default: bool
     accuracies: dict[int, float]
     seeds: list[int]
     unfinished: int
     macs_ratio: float | None
     seconds: float
+
+    @property
+    def flags(self) -> list[str]:
+        """What to point out about this placement."""
+        return [name for name, holds in (("winner", self.is_winner), ("default", self.is_default)) if holds]
 
     @property
     def mean(self) -> float | None:
@@ -89,12 +95,12 @@ def _retrained(data: RunData, placement: str, tested: Json | None) -> Retrained:
     trials = [trial for trial in data.trials if trial.placement == placement]
     rank = tested["rank"] if tested else (ranked.rank if ranked else None)
     winner = (data.test or {}).get("winner", data.winner.placement if data.winner else None)
-    role = "winner" if placement == winner else "default" if placement == data.default else ""
     opened = cast(list[Json], (data.test or {}).get("trials", []))
     return Retrained(
         placement=placement,
         rank=rank,
-        role=role,
+        is_winner=placement == winner,
+        is_default=placement == data.default,
         accuracies={int(t["seed"]): float(t["accuracy"]) for t in opened if t["placement"] == placement},
         seeds=[trial.seed for trial in trials],
         unfinished=sum(trial.metrics is None for trial in trials),

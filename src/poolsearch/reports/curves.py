@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import altair as alt
 
-from poolsearch.report.read import RunData
-from poolsearch.report.theme import DEFAULT, FAINT, OTHER, WINNER, Figure, Json, rows
+from poolsearch.reports.read import RunData
+from poolsearch.reports.theme import DEFAULT, FAINT, OTHER, WINNER, Figure, Json, rows
 
 PANEL_HEIGHT = 190
 MOST_POINTS = 400

@@ -20,10 +20,10 @@ def write_report(run: Path) -> Path:
         PoolsearchError: there is no run in the folder, or a file of it is damaged.
     """
     # Altair takes a while to import, and whoever imports this package may never write a report
-    from poolsearch.report.page import build_page
-    from poolsearch.report.plots import figures
-    from poolsearch.report.read import read_run
-    from poolsearch.report.theme import to_png, to_svg
+    from poolsearch.reports.page import build_page
+    from poolsearch.reports.plots import figures
+    from poolsearch.reports.read import read_run
+    from poolsearch.reports.theme import to_png, to_svg
 
     data = read_run(run)
     paths = files.RunDir(run)
@@ -31,11 +31,10 @@ def write_report(run: Path) -> Path:
     stills: dict[str, tuple[str, bytes]] = {}
     for figure in drawn:
         svg = to_svg(figure)
-        png = to_png(svg)
         files.write_text(paths.figures / f"{figure.name}.svg", svg)
         with files.atomic(paths.figures / f"{figure.name}.png") as temporary:
-            temporary.write_bytes(png)
-        heavy = len(svg) > HEAVY_SVG
-        stills[figure.name] = ("image/png", to_png(svg, scale=1)) if heavy else ("image/svg+xml", svg.encode())
+            temporary.write_bytes(to_png(svg))
+        small = len(svg) <= HEAVY_SVG
+        stills[figure.name] = ("image/svg+xml", svg.encode()) if small else ("image/png", to_png(svg, 1, colours=128))
     files.write_text(paths.report, build_page(data, drawn, stills))
     return paths.report

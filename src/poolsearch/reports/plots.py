@@ -1,0 +1,17 @@
+"""The charts of a run, each defined once for the page and for the files."""
+
+from __future__ import annotations
+
+from poolsearch.reports.accuracy import accuracy_macs
+from poolsearch.reports.curves import curves
+from poolsearch.reports.heatmap import assignment
+from poolsearch.reports.ladder import ladder
+from poolsearch.reports.outcomes import retrain, scores
+from poolsearch.reports.read import RunData
+from poolsearch.reports.theme import Figure
+
+
+def figures(data: RunData) -> list[Figure]:
+    """Every figure that the finished stages allow, in the order of the page."""
+    made = [ladder(data), accuracy_macs(data), retrain(data), assignment(data), curves(data), scores(data)]
+    return [figure for figure in made if figure is not None]

@@ -1,0 +1,61 @@
+"""Shared by all tests: a private cache folder, tiny settings, running the command line as a user does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from poolsearch.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+# A whole run in a few seconds: two channels, digits, fp32 (small shapes gain nothing from bf16)
+TINY = {
+    "width": 2, "members": 2, "epochs": 1, "retrain_epochs": 1, "retrain_seeds": 2, "top_k": 2, "precision": "fp32",
+    "batch": 128, "val_batch": 128, "device": "cpu",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the tests out of the user's cache; one cache for the session is enough."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def tiny() -> Callable[..., Settings]:
+    """Settings of a run that takes seconds, with changes by name."""
+    return lambda **changes: Settings.of(**{**TINY, **changes})
+
+
+@pytest.fixture
+def tiny_flags() -> list[str]:
+    """The same as command-line flags."""
+    return [part for name, value in TINY.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+
+
+@pytest.fixture
+def command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``poolsearch`` in a process of its own."""
+
+    def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "poolsearch", *map(str, arguments)],
+            capture_output=True, text=True, cwd=cwd, env=os.environ | {"COLUMNS": "200"}, timeout=240,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The paper's table and the real CIFAR-10, beside the repository; tests that use them skip without."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs the folder 'shared' beside the repository (real CIFAR-10, the paper's tables)")
+    return folder

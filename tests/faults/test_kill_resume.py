@@ -1,0 +1,156 @@
+"""kill -9 at random moments, then --resume: the run ends as if it had never been stopped, to the bit."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import load_file
+
+from poolsearch.files import RunDir
+
+KILLS = 12
+FLAGS = (
+    "--width 2 --members 2 --epochs 6 --retrain-epochs 3 --retrain-seeds 2 --top-k 2 --precision fp32 --device cpu "
+    "--batch 32 --checkpoint-seconds 0.3 --norm per_placement --quiet"
+).split()
+
+
+def start(out: Path, *flags: str) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-m", "poolsearch", "run", "--out", str(out), *flags]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    return output
+
+
+def resume_flags(out: Path) -> list[str]:
+    """Killed before it wrote anything, a run is simply started again."""
+    return ["--resume", "--quiet"] if RunDir(out).run.exists() else FLAGS
+
+
+def results(out: Path) -> dict[str, Any]:
+    """Everything a run leaves, but for times and dates."""
+    files = RunDir(out)
+    test = json.loads(files.test.read_text())
+    del test["opened"]
+    kept: dict[str, Any] = {
+        "ranking": files.ranking.read_text(),
+        "test": test,
+        "scores": pq.read_table(files.scores).to_pydict(),
+        "split": files.split.read_text(),
+        "checkpoint": {k: t.tolist() for k, t in load_file(files.checkpoint).items()},
+        "events": [event(line) for line in files.events.read_text().splitlines()],
+    }
+    for trial in sorted(files.retrain.glob("*/*")):
+        name = f"{trial.parent.name}/{trial.name}"
+        kept[f"{name} files"] = sorted(p.name for p in trial.iterdir())
+        kept[f"{name} model"] = (trial / "model.safetensors").read_bytes()
+        kept[f"{name} events"] = [event(line) for line in (trial / "events.jsonl").read_text().splitlines()]
+    return kept
+
+
+def event(line: str) -> dict[str, Any]:
+    return {name: value for name, value in json.loads(line).items() if name != "seconds"}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, Any], float]]:
+    out = tmp_path_factory.mktemp("reference") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        began = time.monotonic()
+        finish(start(out, *FLAGS))
+        yield results(out), time.monotonic() - began
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_killed_at_random_moments_it_ends_bit_identical(
+    tmp_path: Path, uninterrupted: tuple[dict[str, Any], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, seconds = uninterrupted
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # its own: decoding is killed too
+    draw = random.Random()
+    kills, stages, runs = 0, set[str](), 0
+    while kills < KILLS or runs == 0:
+        out = tmp_path / f"run{runs}"
+        while True:
+            process = start(out, *(resume_flags(out) if out.exists() else FLAGS))
+            if kills < KILLS:
+                time.sleep(draw.uniform(0.2, 0.8 * seconds))
+            if kills < KILLS and process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+                kills += 1
+                stages.add(stage_of(out))
+                continue
+            finish(process)
+            break
+        runs += 1
+        found = results(out)
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            assert found[name] == value, f"{name} differs after {kills} kills in stages {sorted(stages)}"
+    print(f"{kills} kills over {runs} runs, in stages {sorted(stages)}")
+
+
+def stage_of(out: Path) -> str:
+    """The stage that was under way."""
+    if not RunDir(out).run.exists():
+        return "before run.json"
+    stages = json.loads(RunDir(out).run.read_text())["stages"]
+    return stages[-1]["stage"] if stages else "opening"
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_says_how_to_go_on_and_loses_nothing(
+    tmp_path: Path, uninterrupted: tuple[dict[str, Any], float]
+) -> None:
+    expected, _ = uninterrupted
+    out = tmp_path / "run"
+    process = start(out, *FLAGS, "--checkpoint-seconds", "10000")
+    wait_for(RunDir(out).events)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert f"poolsearch run --resume --out {out}" in output
+    assert "Traceback" not in output
+    assert RunDir(out).checkpoint.exists()
+    finish(start(out, "--resume", "--quiet"))
+    assert results(out) == expected
+
+
+def wait_for(path: Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} did not appear"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = start(out, *FLAGS)
+    try:
+        wait_for(RunDir(out).run)
+        second = start(out, "--resume", "--quiet")
+        output, _ = second.communicate(timeout=60)
+        assert second.returncode == 2
+        assert "another process is working in" in output
+        assert first.poll() is None, "the first run should not be disturbed"
+    finally:
+        first.kill()
+        first.communicate()

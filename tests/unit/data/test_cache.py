@@ -1,0 +1,334 @@
+"""Decoding once: reuse, rebuilding, damaged images, two processes, a full disk, a killed process."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from poolsearch.data import build, find_source, open_images
+from poolsearch.data import cache as cache_module
+from poolsearch.errors import PoolsearchError
+from poolsearch.progress import Silent
+
+
+class Told(Silent):
+    """Remembers what was said and how far the bar went."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.done: list[int] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    @contextmanager
+    def bar(self, label: str, total: int) -> Iterator[Callable[[int, str], None]]:
+        yield lambda done, _: self.done.append(done)
+
+
+def entries(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+
+
+def test_pixels_and_labels_are_those_of_the_files(write_folder: Any, tmp_path: Path) -> None:
+    root = write_folder()
+    told = Told()
+    images = open_images(find_source(str(root)), None, tmp_path / "cache", told)
+    assert images.pixels_NHWC.shape == (10, 12, 12, 3) and images.pixels_NHWC.dtype == np.uint8
+    assert images.label_N.tolist() == [0] * 5 + [1] * 5 and set(images.part_N) == {"train"}
+    for index, file in ((0, "cat/000.png"), (9, "dog/004.png")):
+        np.testing.assert_array_equal(images.pixels_NHWC[index], np.asarray(Image.open(root / file)))
+    assert images.skipped == [] and images.class_names == ("cat", "dog") and images.flippable
+    assert told.done[-1] == 10
+    with pytest.raises(ValueError, match="read-only"):
+        images.pixels_NHWC[0] = 0
+
+
+def test_second_opening_decodes_nothing(write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = find_source(str(write_folder()))
+    first = open_images(source, None, tmp_path / "cache", Silent())
+    monkeypatch.setattr(cache_module, "write_pixels", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(cache_module, "choose_side", lambda *_: pytest.fail("looked at the headers again"))
+    second = open_images(source, None, tmp_path / "cache", Silent())
+    assert second.fingerprint == first.fingerprint
+    np.testing.assert_array_equal(second.pixels_NHWC, first.pixels_NHWC)
+
+
+def test_a_changed_file_and_another_size_are_made_anew(write_folder: Any, tmp_path: Path) -> None:
+    root = write_folder()
+    first = open_images(find_source(str(root)), None, tmp_path / "cache", Silent())
+    Image.new("RGB", (12, 12), "white").save(root / "cat" / "002.png")
+    second = open_images(find_source(str(root)), None, tmp_path / "cache", Silent())
+    assert second.fingerprint != first.fingerprint and second.pixels_NHWC[2].min() == 255
+    assert open_images(find_source(str(root)), 6, tmp_path / "cache", Silent()).pixels_NHWC.shape == (10, 6, 6, 3)
+    assert len(entries(tmp_path / "cache")) == 3
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip a byte", "no meta", "bad meta", "no labels", "empty labels"])
+def test_damaged_cache_is_made_anew(write_folder: Any, tmp_path: Path, damage: str) -> None:
+    source = find_source(str(write_folder()))
+    whole = np.array(open_images(source, None, tmp_path / "cache", Silent()).pixels_NHWC)
+    (folder,) = [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+    pixels = folder / "pixels.u8"
+    if damage == "truncate":
+        os.truncate(pixels, 100)
+    elif damage == "flip a byte":
+        pixels.write_bytes(bytes([pixels.read_bytes()[0] ^ 1]) + pixels.read_bytes()[1:])
+    elif damage == "no meta":
+        (folder / "meta.json").unlink()
+    elif damage == "bad meta":
+        (folder / "meta.json").write_text('{"shape": [')
+    elif damage == "no labels":
+        (folder / "labels.npy").unlink()
+    else:
+        (folder / "labels.npy").write_bytes(b"")
+    again = open_images(source, None, tmp_path / "cache", Silent())
+    np.testing.assert_array_equal(again.pixels_NHWC, whole)
+    assert entries(tmp_path / "cache") == [folder.name]
+
+
+def test_stored_size_is_native_for_small_images_of_one_size(write_folder: Any, tmp_path: Path) -> None:
+    def side(name: str, **options: Any) -> int:
+        source = find_source(str(write_folder(name, **options)))
+        return open_images(source, None, tmp_path / "cache", Silent()).pixels_NHWC.shape[1]
+
+    assert side("a", side=64) == 64
+    assert side("b", side=65) == 256
+    write_folder("c", side=20)
+    assert side("c", classes=("cat",), count=1, side=21) == 256
+
+
+def test_large_images_are_decoded_by_threads_in_order(
+    write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "BATCH_BYTES", 1)  # the least batches, so that many are under way
+    monkeypatch.setattr(build, "cores", lambda: 3)
+    threads: set[int] = set()
+    decode = build.decode
+
+    def noted(*args: Any) -> Any:
+        threads.add(threading.get_ident())
+        time.sleep(0.001 * (len(threads) % 3))  # batches do not end in the order in which they were begun
+        return decode(*args)
+
+    monkeypatch.setattr(build, "decode", noted)
+    root = write_folder(count=40, side=80)
+    images = open_images(find_source(str(root)), 80, tmp_path / "cache", Silent())
+    expected = [np.asarray(Image.open(path)) for path in sorted(root.rglob("*.png"))]
+    np.testing.assert_array_equal(images.pixels_NHWC, np.stack(expected))
+    assert len(threads) == 3
+
+
+def test_bad_images_are_left_out_and_listed(write_folder: Any, tmp_path: Path) -> None:
+    root = write_folder(count=8, suffix="jpg")
+    (root / "cat" / "001.jpg").write_bytes(b"")
+    (root / "cat" / "003.jpg").write_bytes(b"this is no image")
+    whole = (root / "dog" / "002.jpg").read_bytes()
+    (root / "dog" / "002.jpg").write_bytes(whole[: len(whole) // 2])
+    (root / "dog" / "005.jpg").unlink()
+    (root / "dog" / "005.jpg").symlink_to(root / "nowhere")
+    told = Told()
+    images = open_images(find_source(str(root)), None, tmp_path / "cache", told)
+    assert [entry["file"] for entry in images.skipped] == ["cat/001.jpg", "cat/003.jpg", "dog/002.jpg", "dog/005.jpg"]
+    assert "truncated" in images.skipped[2]["reason"].lower() and "No such file" in images.skipped[3]["reason"]
+    assert images.label_N.tolist() == [0] * 6 + [1] * 6 and len(images.pixels_NHWC) == 12
+    np.testing.assert_array_equal(images.pixels_NHWC[1], np.asarray(Image.open(root / "cat" / "002.jpg")))
+    assert "4 of 16 images cannot be read" in told.said[0]
+    assert open_images(find_source(str(root)), None, tmp_path / "cache", Silent()).skipped == images.skipped
+
+
+def test_system_errors_do_not_drop_images(write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(build, "decode", fail)
+    with pytest.raises(PoolsearchError, match=r"cat/000\.png could not be read now"):
+        open_images(find_source(str(write_folder())), None, tmp_path / "cache", Silent())
+    assert entries(tmp_path / "cache") == []
+
+
+def test_decompression_bomb_is_left_out(write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_folder(count=6)
+    Image.new("RGB", (40, 40)).save(root / "cat" / "002.png")
+    Image.new("RGB", (30, 30)).save(root / "cat" / "003.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)  # twice as much is an error, more than once a warning
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        images = open_images(find_source(str(root)), 12, tmp_path / "cache", Silent())
+    assert [entry["file"] for entry in images.skipped] == ["cat/002.png"]
+    assert images.skipped[0]["reason"].startswith("too large")
+
+
+def test_too_little_left_after_leaving_out(write_folder: Any, tmp_path: Path) -> None:
+    root = write_folder(count=4)
+    (root / "cat" / "001.png").write_bytes(b"")
+    with pytest.raises(PoolsearchError, match=r"class 'cat' has 3.*1 images were left out.*cat/001\.png"):
+        open_images(find_source(str(root)), None, tmp_path / "cache", Silent())
+    for file in (root / "cat").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(PoolsearchError, match="class 'cat' has no readable image"):
+        open_images(find_source(str(root)), None, tmp_path / "cache", Silent())
+    for file in (root / "dog").iterdir():
+        file.write_bytes(b"x")
+    with pytest.raises(PoolsearchError, match="none of the 8 images can be read"):
+        open_images(find_source(str(root)), None, tmp_path / "cache", Silent())
+    assert entries(tmp_path / "cache") == []
+
+
+def test_nonsense_size(tmp_path: Path) -> None:
+    with pytest.raises(PoolsearchError, match="store_size is 0"):
+        open_images(find_source("digits"), 0, tmp_path, Silent())
+
+
+def test_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(PoolsearchError, match="cannot be written"):
+        open_images(find_source("digits"), None, tmp_path / "file", Silent())
+
+
+# --- the disk is full ------------------------------------------------------------------------------------------------
+
+
+def test_too_little_space_is_seen_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1797 * 8 * 8 * 3 - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    told = Told()
+    with pytest.raises(PoolsearchError, match=r"no space left.*are needed.*Free some space"):
+        open_images(find_source("digits"), None, tmp_path, told)
+    assert told.done == [] and entries(tmp_path) == []
+
+
+FULL = """
+    import resource, shutil, signal, sys
+    from pathlib import Path
+    from poolsearch.data import find_source, open_images
+    from poolsearch.errors import PoolsearchError
+    from poolsearch.progress import Silent
+
+    source, cache = find_source("digits"), Path(sys.argv[1])
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+    try:
+        open_images(source, None, cache, Silent())
+    except PoolsearchError as error:
+        print(error)
+"""
+
+
+def test_write_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    script = [sys.executable, "-c", textwrap.dedent(FULL), str(tmp_path)]
+    result = subprocess.run(script, capture_output=True, text=True, check=True)
+    assert "no space left for the decoded images" in result.stdout
+    assert entries(tmp_path) == []
+
+
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(full)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs the right to mount")
+    try:
+        roomy = shutil.disk_usage(full)._replace(free=1 << 40)  # as if another process filled it afterwards
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: roomy)
+        with pytest.raises(PoolsearchError, match="no space left") as caught:
+            open_images(find_source("digits"), None, full, Silent())
+        assert isinstance(caught.value.__cause__, OSError) and caught.value.__cause__.errno == errno.ENOSPC
+        assert entries(full) == []
+    finally:
+        subprocess.run(["umount", str(full)], check=True)
+
+
+# --- other processes -------------------------------------------------------------------------------------------------
+
+
+def _open_digits(cache: str, barrier: Any, results: Any) -> None:
+    barrier.wait()
+    told = Told()
+    images = open_images(find_source("digits"), None, Path(cache), told)
+    results.put((images.fingerprint, len(told.done) > 0))
+
+
+def test_two_processes_at_once_decode_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    barrier, results = context.Barrier(2), context.Queue()
+    workers = [context.Process(target=_open_digits, args=(str(tmp_path), barrier, results)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    outcome = [results.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join(timeout=60)
+    assert len({fingerprint for fingerprint, _ in outcome}) == 1
+    assert sorted(decoded for _, decoded in outcome) == [False, True]
+    assert len(entries(tmp_path)) == 1
+
+
+def test_the_second_process_says_that_it_waits(tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    source = find_source("digits")
+    open_images(source, None, tmp_path, Silent())
+    (folder,) = [path for path in tmp_path.iterdir() if path.is_dir()]
+    shutil.rmtree(folder)
+    held = FileLock(tmp_path / f".{folder.name}.lock")
+    held.acquire()
+
+    class ReleasesWhenTold(Told):
+        def say(self, text: str) -> None:
+            super().say(text)
+            held.release()
+
+    told = ReleasesWhenTold()
+    open_images(source, None, tmp_path, told)
+    assert told.said == ["another process is decoding the same images; waiting for it."]
+
+
+KILLED = """
+    import sys, time
+    from pathlib import Path
+    from poolsearch.data import build, find_source, open_images
+    from poolsearch.progress import Silent
+
+    decode = build.decode
+    build.decode = lambda *args: (time.sleep(0.01), decode(*args))[1]
+    open_images(find_source("digits"), None, Path(sys.argv[1]), Silent())
+"""
+
+
+def test_kill_while_decoding_leaves_no_broken_cache(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)])
+    started = time.monotonic()
+    while not (list(tmp_path.glob(".*.tmp/pixels.u8"))):
+        assert time.monotonic() - started < 60 and process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=30)
+    assert len(entries(tmp_path)) == 1 and entries(tmp_path)[0].endswith(".tmp")
+    images = open_images(find_source("digits"), None, tmp_path, Silent())
+    assert len(images.pixels_NHWC) == 1797
+    assert len(entries(tmp_path)) == 1 and not entries(tmp_path)[0].endswith(".tmp")
+
+
+def test_meta_is_readable_without_us(tmp_path: Path) -> None:
+    images = open_images(find_source("digits"), None, tmp_path, Silent())
+    (folder,) = [path for path in tmp_path.iterdir() if path.is_dir()]
+    meta = json.loads((folder / "meta.json").read_text())
+    assert meta["shape"] == [1797, 8, 8, 3] and meta["fingerprint"] == images.fingerprint

@@ -1,0 +1,134 @@
+"""The rows of the tables on a case small enough to check by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_run import compositions, write_fake_run
+
+from poolsearch.reports.findings import rerun_command, verdict, warnings
+from poolsearch.reports.read import Ranked, RunData, read_run
+from poolsearch.reports.sections import macs_text
+from poolsearch.reports.tables import ranked_rows, retrained
+from poolsearch.stats import pareto
+
+
+def ranked(rank: int, placement: str, accuracy: float, macs: int, control: bool = False) -> Ranked:
+    interval = (accuracy - 0.004, accuracy + 0.004)
+    return Ranked(
+        rank, placement, rank, accuracy, *interval, accuracy, 0, 1.0, macs, macs / 100, placement == "4,3,3", control
+    )
+
+
+def data_of(ranking: list[Ranked]) -> RunData:
+    run = {"space": {"default": "4,3,3", "size": 36, "covered": 36}}
+    return RunData("r", "runs/r", run, [], None, ranking, {"images": 5000}, [], None, None, [])
+
+
+BY_HAND = [
+    ranked(1, "7,1,2", 0.92, 200),
+    ranked(2, "6,2,2", 0.91, 150),
+    ranked(3, "8,1,1", 0.91, 300),  # dearer than 6,2,2 and no better
+    ranked(4, "4,3,3", 0.90, 100),
+    ranked(5, "2,6,2", 0.88, 120),  # the default is cheaper and better
+    ranked(6, "1,1,8", 0.87, 50, control=True),
+]
+
+
+def test_flags_by_hand() -> None:
+    flags = {row.ranked.placement: row.flags for row in ranked_rows(data_of(BY_HAND))}
+    assert flags == {
+        "7,1,2": ["Pareto"],
+        "6,2,2": ["Pareto"],
+        "8,1,1": [],
+        "4,3,3": ["default", "Pareto"],
+        "2,6,2": [],
+        "1,1,8": ["control", "Pareto"],
+    }
+
+
+def test_the_front_of_chunks_is_the_front_of_all() -> None:
+    rng = np.random.default_rng(1)
+    accuracy, macs = rng.random(5000).round(3), rng.integers(1, 400, 5000)
+    rows = [ranked(i + 1, str(i), float(a), int(m)) for i, (a, m) in enumerate(zip(accuracy, macs, strict=True))]
+    front = [row.pareto for row in ranked_rows(data_of(rows))]
+    assert front == pareto(macs, accuracy).tolist()
+
+
+def test_the_verdict_before_retraining_names_both_and_the_command() -> None:
+    said = verdict(data_of(BY_HAND))
+    assert said.sentence == (
+        "Best on validation so far: 7,1,2 with 92.0%, against 90.0% for the default 4,3,3 (rank 4), "
+        "at 2.00 times its MACs."
+    )
+    assert said.command == "poolsearch run --resume --out runs/r"
+
+
+def test_the_verdict_when_the_default_leads() -> None:
+    assert "no placement beats the default 4,3,3" in verdict(data_of([ranked(1, "4,3,3", 0.9, 100)])).sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        ({"ranking": [ranked(1, "7,1,2", 0.907, 200), ranked(2, "4,3,3", 0.90, 100)]}, "overlap"),
+        ({"ranking": [ranked(1, "7,1,2", 0.91, 200)]}, "was not ranked"),
+        ({"ranking": [ranked(1, "7,1,2", 0.95, 9, True), *BY_HAND[1:]]}, "control group reaches 95.0%"),
+        ({"ranking_summary": {"images": 300}}, "300 validation images"),
+        ({"ranking_summary": {"tau_score_accuracy": 0.1}}, "hardly agree"),
+        ({"run": {"space": {"default": "4,3,3", "size": 90_000, "covered": 20_000}}}, "20,000 of the 90,000"),
+        ({"run": {"stages": [{"stage": "rank", "ended": None}]}}, "'rank' was begun and has not ended"),
+        ({"run": {"warnings": ["own"]}}, "own"),
+    ],
+)
+def test_doubts(change: dict[str, object], warning: str) -> None:
+    assert warnings(data_of(BY_HAND)) == []
+    assert any(warning in text for text in warnings(dataclasses.replace(data_of(BY_HAND), **change)))
+
+
+def test_scores_that_are_old_or_were_never_updated_are_doubted(tmp_path: Path) -> None:
+    data = read_run(write_fake_run(tmp_path, 2, compositions(5, 3), ("search", "rank"), snapshots=3))
+    assert data.scores is not None
+    assert not data.untrained
+    last = data.scores.last.to_pydict()
+    zero = dataclasses.replace(data.scores, last=_with(data, count=[0] * len(last["count"])))
+    assert any("never trained" in text for text in warnings(dataclasses.replace(data, scores=zero)))
+    old = dataclasses.replace(data.scores, last=_with(data, age=[20_000] * len(last["age"])))
+    assert any("older than a quarter" in text for text in warnings(dataclasses.replace(data, scores=old)))
+    assert dataclasses.replace(data, scores=zero).known_score(data.ranking[0]) is None
+
+
+def _with(data: RunData, **column: list[int]) -> object:
+    import pyarrow as pa
+
+    assert data.scores is not None
+    return pa.table(data.scores.last.to_pydict() | column)
+
+
+def test_retrained_rows(tmp_path: Path) -> None:
+    data = read_run(write_fake_run(tmp_path, 2, snapshots=3))
+    rows = retrained(data)
+    assert [row.rank for row in rows] == [1, 2, 3, 4, 5, 13]
+    assert rows[0].flags == ["winner"]
+    assert rows[-1].flags == ["default"]
+    assert data.test is not None
+    assert rows[0].mean == pytest.approx(data.test["summary"][0]["mean"])
+    assert rows[0].std == pytest.approx(data.test["summary"][0]["std"])
+    assert rows[0].seeds == [0, 1, 2]
+
+
+def test_the_command_holds_what_differs_from_the_defaults() -> None:
+    given = {"data": {"data": "my photos"}, "net": {"zero_init": True, "placements": ["4,3,3", "5,3,2"]}}
+    command = rerun_command({"given": given})
+    assert command == "poolsearch run --data 'my photos' --zero-init --placements 4,3,3 5,3,2"
+    assert rerun_command({"given": {"search": {"of_another_version": 1}}}) is None
+
+
+@pytest.mark.parametrize(
+    ("macs", "text"), [(512, "512"), (40_800_000, "40.8 M"), (4.1e9, "4.1 G"), (2.5e12, "2,500 G")]
+)
+def test_macs_text(macs: float, text: str) -> None:
+    assert macs_text(macs) == text
