@@ -160,7 +160,13 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
                 run_dir.run,
                 {"poolsearch": version("poolsearch"), "given": given.to_dict(), "stages": [], "warnings": []},
             )
-        yield _open(run_dir, given, progress)
+        try:
+            opened = _open(run_dir, given, progress)
+        except PoolsearchError:
+            if not resume:
+                run_dir.run.unlink(missing_ok=True)  # a run that could not begin must not stand in the way of the next
+            raise
+        yield opened
 
 
 def _check_free(run_dir: RunDir, resume: bool) -> None:

@@ -17,6 +17,9 @@ from filelock import FileLock, Timeout
 from poolsearch.errors import PoolsearchError
 
 
+_LOCK = ".lock"
+
+
 @dataclass(frozen=True)
 class RunDir:
     """Where things lie in ``runs/NAME/``. Everything is readable without this package."""
@@ -142,7 +145,7 @@ def locked(folder: Path) -> Generator[None]:
         PoolsearchError: another process works in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -153,6 +156,9 @@ def locked(folder: Path) -> Generator[None]:
         yield
     finally:
         lock.release()
+        if all(path.name == _LOCK for path in folder.iterdir()):  # nothing was begun here
+            (folder / _LOCK).unlink(missing_ok=True)
+            folder.rmdir()
 
 
 def sha256(*parts: bytes | memoryview) -> str:

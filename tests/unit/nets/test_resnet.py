@@ -33,7 +33,7 @@ def renamed(state, depths, searched_stem):
     return {ours(name): tensor for name, tensor in state.items()}
 
 
-@pytest.mark.parametrize("depth", [18, 34, 50, pytest.param(101, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("depth", [18, 34, 50, 101])
 @pytest.mark.parametrize("family", ["resnet", "cifar-resnet"])
 def test_default_placement_is_torchvisions_network(depth, family, randomise_norms, images):
     theirs = getattr(torchvision.models, f"resnet{depth}")(num_classes=7)

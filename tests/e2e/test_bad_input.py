@@ -1,0 +1,165 @@
+"""What a user can get wrong: one clear sentence that names it and says how to fix it, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from poolsearch.cli import main
+
+Folder = Callable[..., Path]
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
+    """Run the command line in this process and give what it says when it refuses."""
+
+    def run(*arguments: str | Path) -> str:
+        flags = [str(a) for a in arguments]
+        if "--out" not in flags:
+            flags += ["--out", str(tmp_path / "run")]
+        try:
+            code = main(flags)
+        except SystemExit as error:  # how the parser ends
+            code = error.code
+        said = capsys.readouterr()
+        assert code == 2, said.out + said.err
+        assert "Traceback" not in said.err
+        return " ".join((said.out + said.err).split())
+
+    return run
+
+
+def test_a_run_that_could_not_begin_leaves_nothing_in_the_way(refused: Callable[..., str], tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    refused("search", "--members", "37", "--out", out)
+    assert not out.exists()
+    assert "nothing to resume" in refused("search", "--resume", "--out", out)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--net", "cifar-resent20"], "unknown network 'cifar-resent20'. Did you mean 'cifar-resnet20'?"),
+        (["--data", "cifar11"], "Did you mean 'cifar10'?"),
+        (["--data", "no/such/folder"], "no/such/folder"),
+        (["--members", "37"], "--members 37 is more than the 36 placements"),
+        (["--members", "0"], "--members is 0; allowed is at least 1"),
+        (["--placements", "4,3,2"], "give 3 counts that sum to 10 blocks, such as the default 4,3,3"),
+        (["--placements", "4,3"], "placement 4,3 does not fit this space"),
+        (["--placements", "four"], "'four' is not a placement"),
+        (["--min-blocks", "5", "5", "5"], "widen the limits"),
+        (["--min-blocks", "5"], "give 3 numbers of at least 1, one per resolution"),
+        (["--batch", "2000"], "a batch of 2000 is larger than the 719 images"),
+        (["--val-batch", "2000"], "a batch of 2000 is larger than the 719 images"),
+        (["--subset", "100000"], "--subset 100000 is not possible: there are 1438 images"),
+        (["--image-size", "2"], "too small for 2 halvings"),
+        (["--beta", "90"], "--beta is 90.0; allowed is from 0 to 1"),
+        (["--precision", "fp16", "--device", "cpu"], "--precision fp16 needs a CUDA device"),
+        (["--width", "0"], "--width is 0; allowed is at least 1"),
+    ],
+)
+def test_settings(refused: Callable[..., str], flags: list[str], said: str) -> None:
+    assert said in refused("search", *flags)
+
+
+def test_an_unknown_flag_names_the_nearest(refused: Callable[..., str]) -> None:
+    said = refused("run", "--membres", "4")
+    assert "--membres" in said
+    assert "--members" in said
+
+
+def test_an_unknown_command_lists_the_commands(refused: Callable[..., str]) -> None:
+    said = refused("serach")
+    assert "search" in said
+
+
+@pytest.mark.parametrize(("device", "there"), [("cuda", "torch.cuda.is_available()"), ("mps", "mps")])
+def test_a_device_that_is_not_there(refused: Callable[..., str], device: str, there: str) -> None:
+    import torch
+
+    if (torch.cuda if device == "cuda" else torch.backends.mps).is_available():
+        pytest.skip(f"this machine has a {device} device")
+    assert f"--device {device}: torch sees no such device here. Found: cpu" in refused("search", "--device", device)
+
+
+def test_a_folder_that_is_not_empty(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("five years of work")
+    assert "is not empty" in refused("run", "--out", tmp_path / "full")
+    assert (tmp_path / "full" / "thesis.tex").read_text() == "five years of work"
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["thesis.tex"]
+
+
+def test_nothing_to_resume(refused: Callable[..., str], tmp_path: Path) -> None:
+    assert "nothing to resume" in refused("run", "--resume", "--out", tmp_path / "never")
+    assert not (tmp_path / "never").exists()
+
+
+def test_stages_in_the_wrong_order(
+    refused: Callable[..., str], tmp_path: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert "run.json" in refused("rank", "--out", out)
+    assert main(["search", "--out", str(out), "--quiet", *tiny_flags]) == 0
+    assert "has no ranking yet" in refused("retrain", "--out", out)
+
+
+def test_resuming_with_other_settings_names_them(
+    refused: Callable[..., str], tmp_path: Path, tiny_flags: list[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main(["search", "--out", str(out), "--quiet", *tiny_flags]) == 0
+    said = refused("run", "--resume", "--out", out, "--members", "3", "--beta", "0.8", "--top-k", "1")
+    assert "--members was 2, now 3" in said
+    assert "--beta was 0.9, now 0.8" in said
+    assert "top-k" not in said, "nothing rests on it yet"
+    assert "holds a run already" in refused("run", "--out", out)
+
+
+@pytest.mark.parametrize("change", ["empty class", "one class", "three images"])
+def test_image_folders(refused: Callable[..., str], image_folder: Folder, change: str) -> None:
+    if change == "one class":
+        said = refused("run", "--data", image_folder(classes=1))
+        assert "class" in said
+        return
+    folder = image_folder()
+    if change == "empty class":
+        (folder / "zebra").mkdir()
+        assert "zebra" in refused("run", "--data", folder)
+        return
+    for path in sorted((folder / "class1").iterdir())[3:]:
+        path.unlink()
+    said = refused("run", "--data", folder)
+    assert "class1" in said
+    assert "3" in said
+
+
+def test_images_too_small_for_the_halvings(refused: Callable[..., str], image_folder: Folder) -> None:
+    said = refused("run", "--data", image_folder(low=4, high=5), "--net", "resnet18")
+    assert "too small for 3 halvings" in said
+    assert "--image-size" in said
+
+
+def test_labels_out_of_range(refused: Callable[..., str], tmp_path: Path) -> None:
+    x = np.zeros((40, 8, 8, 3), np.uint8)
+    y = np.arange(40) % 4
+    y[7] = -1
+    np.savez(tmp_path / "bad.npz", x=x, y=y)
+    said = refused("run", "--data", tmp_path / "bad.npz")
+    assert "-1" in said
+
+
+def test_the_data_changed_since(
+    refused: Callable[..., str], image_folder: Folder, tmp_path: Path, tiny_flags: list[str]
+) -> None:
+    folder, out = image_folder(), tmp_path / "run"
+    flags = ["--data", str(folder), "--image-size", "16", "--batch", "8", "--val-batch", "8"]
+    assert main(["search", "--out", str(out), "--quiet", *tiny_flags, *flags]) == 0
+    shutil.copy(folder / "class0" / "000.jpg", folder / "class0" / "999.jpg")
+    said = refused("run", "--resume", "--out", out)
+    assert "changed since" in said

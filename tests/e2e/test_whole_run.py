@@ -1,0 +1,225 @@
+"""The whole job as a user runs it, and what it leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+import poolsearch
+from poolsearch.files import RunDir
+from poolsearch.settings import Settings
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """A tiny run on digits with three members, made once."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    settings = Settings.of(
+        width=2, members=3, epochs=2, retrain_epochs=1, retrain_seeds=2, top_k=3, precision="fp32", batch=64, device="cpu"
+    )
+    page = poolsearch.run(out, settings)
+    assert page == out / "report.html"
+    return RunDir(out)
+
+
+def rows(files: RunDir) -> list[dict[str, str]]:
+    with open(files.ranking, encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_every_documented_file_is_there(finished: RunDir) -> None:
+    expected = {
+        "run.json", "split.json", "skipped.json", "costs.parquet", "events.jsonl", "scores.parquet", "ranking.csv",
+        "ranking.json", "checkpoint", "retrain", "test.json", "report.html", "figures",
+    }  # fmt: skip
+    assert expected <= {p.name for p in finished.root.iterdir()}
+    assert not [p for p in finished.root.rglob("*.tmp")]
+
+
+def test_the_ranking_is_sorted_and_covers_the_space(finished: RunDir) -> None:
+    ranking = rows(finished)
+    assert len(ranking) == 36
+    accuracies = [float(row["val_accuracy"]) for row in ranking]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert [row["placement"] for row in ranking if row["is_default"] == "True"] == ["4,3,3"]
+    for row in ranking:
+        assert float(row["low"]) <= float(row["val_accuracy"]) <= float(row["high"])
+
+
+def test_prefix_sharing_changes_no_bit_and_saves(finished: RunDir) -> None:
+    summary = json.loads(finished.ranking_summary.read_text())
+    assert summary["largest_logit_difference"] == 0.0
+    assert summary["macs_saving"] > 1.3  # 36 placements over 3 members
+
+
+def test_the_winner_is_the_first_of_the_ranking_whatever_the_test_says(finished: RunDir) -> None:
+    test = json.loads(finished.test.read_text())
+    assert test["winner"] == rows(finished)[0]["placement"]
+    trained = {row["placement"] for row in test["summary"]}
+    assert trained == {row["placement"] for row in rows(finished)[:3]} | {"4,3,3"}
+    means = {row["placement"]: row["mean"] for row in test["summary"]}
+    top = [means[row["placement"]] for row in rows(finished)[:3]]
+    assert test["top1"] == pytest.approx(top[0])
+    assert test["best_of_top"] == pytest.approx(max(top))
+    assert test["mean_of_top"] == pytest.approx(np.mean(top))
+
+
+def test_test_accuracies_can_be_had_again_from_the_saved_weights(finished: RunDir) -> None:
+    for trial in json.loads(finished.test.read_text())["trials"]:
+        folder = finished.trial(trial["placement"], trial["seed"])
+        assert np.load(folder / "test_correct.npy").mean() == trial["accuracy"]
+        assert "head.fc.weight" in load_file(folder / "model.safetensors")
+        metrics = json.loads((folder / "metrics.json").read_text())
+        assert metrics["images"] == 1438  # all training images of digits: 1797 less the 359 held out
+
+
+def test_the_split_is_disjoint_and_whole(finished: RunDir) -> None:
+    split = json.loads(finished.split.read_text())
+    parts = [set(split[name]) for name in ("search_train", "search_val", "test")]
+    assert set.union(*parts) == set(range(1797))
+    assert sum(map(len, parts)) == 1797
+    assert abs(len(parts[0]) - len(parts[1])) <= 1
+
+
+def test_the_assignment_stays_balanced(finished: RunDir) -> None:
+    table = pq.read_table(finished.scores).to_pydict()
+    last = max(table["step"])
+    share: dict[int, float] = {}
+    total = 0.0
+    for step, member, assignment in zip(table["step"], table["member"], table["assignment"], strict=True):
+        if step == last:
+            share[member] = share.get(member, 0) + assignment / 36
+            total += assignment
+    assert total == pytest.approx(36, rel=1e-4)
+    # KL(p(member) || uniform) < 1e-4 nats bounds each share (Pinsker: total variation < sqrt(KL / 2) = 0.0071)
+    assert all(abs(value - 1 / 3) < 0.0072 for value in share.values())
+
+
+def test_events_say_what_is_documented(finished: RunDir) -> None:
+    events = [json.loads(line) for line in finished.events.read_text().splitlines()]
+    assert [event["epoch"] for event in events] == list(range(6))  # two per member
+    assert events[-1]["inv_temp"] == pytest.approx(300)
+    assert events[0]["learning_rate"] == pytest.approx(0.1 * 64 / 128)
+    assert sum(1 for _ in events) == 6
+    for event in events:
+        assert 0 <= event["assign_entropy"] <= 1
+        assert event["least_trained"] <= event["most_trained"] <= event["step"]
+
+
+def test_the_recorded_settings_make_the_same_run_again(finished: RunDir, tmp_path: Path) -> None:
+    given = json.loads(finished.run.read_text())["given"]
+    poolsearch.search(tmp_path / "again", Settings.from_dict(given))
+    poolsearch.rank(tmp_path / "again")
+    assert RunDir(tmp_path / "again").ranking.read_text() == finished.ranking.read_text()
+
+
+def test_another_seed_gives_another_run(finished: RunDir, tmp_path: Path) -> None:
+    given = Settings.from_dict(json.loads(finished.run.read_text())["given"])
+    poolsearch.search(tmp_path / "other", given.changed(seed=1))
+    poolsearch.rank(tmp_path / "other")
+    assert RunDir(tmp_path / "other").ranking.read_text() != finished.ranking.read_text()
+    assert RunDir(tmp_path / "other").split.read_text() != finished.split.read_text()
+
+
+def test_a_finished_run_is_not_done_again(finished: RunDir) -> None:
+    before = {p: p.stat().st_mtime_ns for p in (finished.ranking, finished.test)}
+    poolsearch.run(finished.root, resume=True)
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"norm": "calibrate"},
+        {"norm": "per_placement"},
+        {"method": "spos"},
+        {"preset": "official"},
+        {"score": "advantage", "refresh": 3, "explore": 0.1, "score_init": "first"},
+        {"val_every": 2, "val_batch": 32, "schedule": "tau-linear"},
+        {"op": "avg"},
+        {"op": "blur"},
+        {"op": "stride"},
+        {"rank_members": "best"},
+        {"placements": ("4,3,3", "5,3,2", "7,1,2")},
+        {"max_blocks": (4, 4, 4)},
+        {"max_placements": 12},
+        {"net": "cifar-resnet18"},
+        {"net": "resnet18", "image_size": 32, "batch": 32, "val_batch": 32},
+    ],
+    ids=lambda changes: ",".join(f"{k}={v}" for k, v in changes.items()),
+)
+def test_every_option_searches_and_ranks(tmp_path: Path, tiny: Callable[..., Settings], changes: dict[str, Any]) -> None:
+    out = tmp_path / "run"
+    data = upscaled_digits(tmp_path) if "image_size" in changes else "digits"
+    poolsearch.search(out, tiny(**{"data": data, **changes}))
+    poolsearch.rank(out)
+    ranking = rows(RunDir(out))
+    assert len(ranking) == expected_rows(changes)
+    assert json.loads(RunDir(out).ranking_summary.read_text())["largest_logit_difference"] == 0.0
+
+
+def expected_rows(changes: dict[str, Any]) -> int:
+    sizes = {"placements": 3, "max_placements": 12, "max_blocks": 6}
+    names = {"cifar-resnet18": 56, "resnet18": 35}
+    return next((sizes[k] for k in changes if k in sizes), names.get(changes.get("net", ""), 36))
+
+
+def test_a_large_space_is_ranked_by_score_with_a_control_group_and_the_default(
+    tmp_path: Path, tiny: Callable[..., Settings]
+) -> None:
+    poolsearch.search(tmp_path / "run", tiny(rank_all_up_to=10, rank_top=4, rank_control=5))
+    poolsearch.rank(tmp_path / "run")
+    ranking = rows(RunDir(tmp_path / "run"))
+    score = {row["placement"]: float(row["score"]) for row in ranking}
+    control = {row["placement"] for row in ranking if row["control"] == "True"}
+    top = set(score) - control - {"4,3,3"}
+    assert len(control) == 5
+    assert len(top | {"4,3,3"}) in (4, 5)  # the default may be among the four best
+    assert "4,3,3" in score
+    assert min(score[name] for name in top) >= max(score[name] for name in control)
+
+
+def upscaled_digits(folder: Path) -> str:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    big = np.kron(digits.images[:300] * 15.9, np.ones((4, 4))).astype(np.uint8)
+    np.savez(folder / "big.npz", x=big, y=digits.target[:300])
+    return str(folder / "big.npz")
+
+
+def test_one_command_on_a_folder_of_mixed_photos(
+    tmp_path: Path, image_folder: Callable[..., Path], command: Command, tiny_flags: list[str]
+) -> None:
+    folder = image_folder()
+    (folder / "class0" / "broken.jpg").write_bytes((folder / "class0" / "000.jpg").read_bytes()[:300])
+    Image.new("L", (50, 60), 90).save(folder / "class1" / "grey.png")
+    flags = ["--batch", "8", "--val-batch", "8", "--image-size", "32"]
+    result = command("run", "--data", folder, "--out", tmp_path / "run", *tiny_flags, *flags)
+    assert result.returncode == 0, result.stderr
+    assert "report.html" in result.stdout
+    skipped = json.loads((tmp_path / "run" / "skipped.json").read_text())
+    assert [entry["file"] for entry in skipped] == ["class0/broken.jpg"]
+    assert "1 file" in result.stderr
+
+
+def test_help_answers_at_once_and_imports_no_torch(command: Command) -> None:
+    began = time.monotonic()
+    result = command("--help")
+    assert time.monotonic() - began < 10  # the measured figure is in the README; this only catches a torch import
+    assert result.returncode == 0
+    for name in ("run", "search", "rank", "retrain", "report"):
+        assert name in result.stdout

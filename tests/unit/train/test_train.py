@@ -1,0 +1,184 @@
+"""The trainer's parts, each against a closed form, plain torch, or by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from poolsearch.errors import Interrupted, PoolsearchError
+from poolsearch.progress import Silent
+from poolsearch.settings import MachineSettings
+from poolsearch.train import checkpoint
+from poolsearch.train.loop import LoopFiles, run_loop
+from poolsearch.train.machine import Machine, pick_machine
+from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
+from poolsearch.train.step import hits, train_step
+
+CPU = Machine(torch.device("cpu"), "fp32")
+
+
+@pytest.mark.parametrize(("epoch", "expected"), [(0, 0.1), (5, 0.0505), (10, 0.001)])
+def test_cosine_starts_halves_and_ends_where_it_should(epoch: int, expected: float) -> None:
+    assert cosine(epoch, 10, 0.1, 0.001) == pytest.approx(expected)
+
+
+def test_cosine_is_torchs_own_schedule() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=7, eta_min=1e-3)
+    for epoch in range(7):
+        assert cosine(epoch, 7, 0.1, 1e-3) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+
+
+def test_a_step_is_momentum_sgd_by_hand() -> None:
+    weight = nn.Parameter(torch.tensor([[1.0, -2.0], [0.5, 0.0]]))
+    x, y = torch.tensor([[1.0, 2.0]]), torch.tensor([1])
+    optimizer = sgd([weight], lr=0.1, momentum=0.9, weight_decay=0.01)
+    velocity, expected = torch.zeros_like(weight), weight.detach().clone()
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    for _ in range(3):
+        logits = x @ expected.T
+        probability = logits.softmax(1)
+        loss = -probability[0, 1].log()
+        gradient = (probability - nn.functional.one_hot(y, 2)).T @ x + 0.01 * expected
+        velocity = 0.9 * velocity + gradient
+        expected = expected - 0.1 * velocity
+        found = train_step(lambda z: z @ weight.T, x, y, optimizer, scaler, CPU)
+        assert float(found) == pytest.approx(float(loss), abs=1e-6)
+        assert torch.allclose(weight, expected, atol=1e-6)
+
+
+def test_hits_compares_the_most_probable_class() -> None:
+    logits = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]])
+    assert hits(lambda x: x, logits, torch.tensor([1, 1, 1]), CPU).tolist() == [True, False, True]
+
+
+def test_momentum_goes_through_a_checkpoint_and_untouched_parameters_stay_without() -> None:
+    a, b = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizer = sgd([a, b], 0.1, 0.9, 0.0)
+    a.grad = torch.tensor([1.0, 2.0])
+    optimizer.step()
+    saved = momentum_tensors(optimizer)
+    assert set(saved) == {"0"}
+    other = sgd([nn.Parameter(a.detach().clone()), nn.Parameter(b.detach().clone())], 0.1, 0.9, 0.0)
+    load_momentum(other, saved)
+    for opt in (optimizer, other):
+        set_lr(opt, 0.05)
+        for parameter in opt.param_groups[0]["params"]:
+            parameter.grad = torch.tensor([0.5, 0.5])
+        opt.step()
+    for mine, theirs in zip(optimizer.param_groups[0]["params"], other.param_groups[0]["params"], strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_a_checkpoint_keeps_values_and_says_when_it_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    weight = torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)
+    checkpoint.save(path, {"a/x": weight, "a/y": torch.tensor(3)}, {"step": 5})
+    tensors, meta = checkpoint.load(path)
+    assert torch.equal(checkpoint.of("a", tensors)["x"], weight)
+    assert meta == {"step": 5}
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(PoolsearchError, match="damaged"):
+        checkpoint.load(path)
+
+
+def test_fp16_without_cuda_is_refused() -> None:
+    with pytest.raises(PoolsearchError, match="needs a CUDA device"):
+        pick_machine(MachineSettings(device="cpu", precision="fp16"))
+
+
+class Walk:
+    """A task whose result depends on every step, its order, and torch's own generator."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.epochs, self.steps_per_epoch, self.device = 3, 5, torch.device("cpu")
+        self.x = torch.zeros(1, dtype=torch.float64)
+        self.log: list[Any] = []
+        self.rate = 0.0
+        self._stop_after = stop_after
+
+    def epoch_starts(self, epoch: int) -> None:
+        self.rate = 1 / (1 + epoch)
+
+    def step(self, step: int) -> None:
+        self.x = self.x * 0.9 + step * self.rate + torch.rand(1, dtype=torch.float64)
+        if step == self._stop_after:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
+        return {"x": self.x.item()}
+
+    def note(self) -> str:
+        return ""
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"x": self.x}
+
+    def meta(self) -> Any:
+        return {}
+
+    def load(self, tensors: dict[str, Tensor], meta: Any) -> None:
+        self.x = tensors["x"]
+
+
+def loop(task: Walk, folder: Path, every_seconds: float = 1000.0) -> int | None:
+    files = LoopFiles(folder / "c.safetensors", folder / "events.jsonl", every_seconds)
+    return run_loop(task, files, "walk", Silent(), {"stage": "walk"}, seed=1).resumed_at_step
+
+
+def events(folder: Path) -> list[tuple[int, float]]:
+    found = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    return [(event["epoch"], event["x"]) for event in found]
+
+
+@pytest.mark.parametrize("stop_after", [0, 3, 4, 9, 13])
+def test_a_stopped_loop_ends_as_one_never_stopped(tmp_path: Path, stop_after: int) -> None:
+    whole = Walk()
+    assert loop(whole, tmp_path / "whole") is None
+    with pytest.raises(Interrupted):
+        loop(Walk(stop_after), tmp_path / "stopped")
+    again = Walk()
+    assert loop(again, tmp_path / "stopped") == stop_after + 1
+    assert torch.equal(again.x, whole.x)
+    assert events(tmp_path / "stopped") == events(tmp_path / "whole")
+
+
+def test_events_after_the_checkpoint_are_cut_off(tmp_path: Path) -> None:
+    whole = Walk()
+    loop(whole, tmp_path)
+    with pytest.raises(Interrupted):
+        loop(Walk(stop_after=6), tmp_path / "killed")
+    with open(tmp_path / "killed" / "events.jsonl", "a") as handle:
+        handle.write('{"epoch": 1, "x": 7}\n{"half a li')  # what a killed process wrote after its last checkpoint
+    loop(Walk(), tmp_path / "killed")
+    assert events(tmp_path / "killed") == events(tmp_path)
+
+
+def test_stopping_at_the_last_step_is_finishing(tmp_path: Path) -> None:
+    task = Walk(stop_after=14)
+    loop(task, tmp_path)
+    assert len(events(tmp_path)) == 3
+
+
+def test_a_finished_loop_does_nothing_more(tmp_path: Path) -> None:
+    first, second = Walk(), Walk()
+    loop(first, tmp_path)
+    loop(second, tmp_path)
+    assert torch.equal(first.x, second.x)
+
+
+def test_the_callers_generator_and_handlers_are_left_alone(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    before, handler = torch.get_rng_state(), signal.getsignal(signal.SIGINT)
+    loop(Walk(), tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert signal.getsignal(signal.SIGINT) is handler
