@@ -17,6 +17,7 @@ from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.files import RunDir, read_json
 from poolsearch.progress import Shown, Silent
 from poolsearch.settings import (
+    Auto,
     DataSettings,
     MachineSettings,
     NetSettings,
@@ -40,7 +41,7 @@ _DESCRIPTION = """Find where a CNN should downsample, on your data.
 class Common:
     """Where the run lies."""
 
-    out: Path | None = None
+    out: Auto[Path] = None
     """The run's folder. Default: runs/DATA-NET for a new run; the newest run in runs/ otherwise."""
     resume: bool = False
     """Go on with the run in --out (the newest in runs/ when not given), with its own settings."""

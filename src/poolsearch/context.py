@@ -149,7 +149,9 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
     """
     run_dir = RunDir(out)
     if resume and not run_dir.run.exists():
-        raise PoolsearchError(f"nothing to resume in {out}: it has no run.json. Start the run without --resume.")
+        raise PoolsearchError(
+            f"nothing to resume in {out}: it holds no run (no run.json). Begin one: poolsearch run --out {out}"
+        )
     _check_free(run_dir, resume)
     if settings is not None:
         check(settings)

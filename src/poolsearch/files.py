@@ -16,7 +16,6 @@ from filelock import FileLock, Timeout
 
 from poolsearch.errors import PoolsearchError
 
-
 _LOCK = ".lock"
 
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
+
+import tyro
 
 from poolsearch.errors import PoolsearchError, unknown
+
+T = TypeVar("T")
+Auto = Annotated[T | None, tyro.conf.arg(help_behavior_hint="")]  # the help text itself says what None becomes
+"""A setting that is left to us when it is None."""
 
 Augment = Literal["auto", "none", "crop", "crop-flip", "resized-crop-flip"]
 
@@ -19,14 +25,14 @@ class DataSettings:
     data: str = "digits"
     """'digits' (built in), a torchvision data set (cifar10, food101, ...), a folder of class folders, a folder of
     Hugging Face parquet files, or an .npz file."""
-    subset: int | None = None
+    subset: Auto[int] = None
     """Use only this many training images (stratified); the test split stays whole. Default: all."""
-    image_size: int | None = None
+    image_size: Auto[int] = None
     """Height and width the network sees. Default: the images' own when all are equal and at most 64, else 224."""
     augment: Augment = "auto"
     """auto: crop-flip up to 64 pixels (crop where a mirrored image means something else, as a digit), else
     resized-crop-flip."""
-    cache_dir: str | None = None
+    cache_dir: Auto[str] = None
     """Where decoded images are kept. Default: the user's cache folder."""
 
 
@@ -36,17 +42,17 @@ class NetSettings:
 
     net: str = "cifar-resnet20"
     """cifar-resnet20|32|44|56|110|18|34|50|101 (3x3 stem, searched over), resnet18|34|50|101 (ImageNet stem, fixed)."""
-    width: int | None = None
+    width: Auto[int] = None
     """Channels of the first stage. Default: 16 for cifar-resnet20 to 110, else 64."""
-    op: Literal["max", "avg", "blur", "stride"] | None = None
+    op: Auto[Literal["max", "avg", "blur", "stride"]] = None
     """How a site downsamples. Default: max for cifar-resnet20 to 110 (paper, B.2), else stride."""
     zero_init: bool = False
     """Start the residual branches of stand-alone networks at zero."""
-    placements: tuple[str, ...] = ()
+    placements: Annotated[tuple[str, ...], tyro.conf.arg(help_behavior_hint="")] = ()
     """Search only these placements, such as --placements 4,3,3 5,3,2. Default: the whole space."""
-    min_blocks: tuple[int, ...] = ()
+    min_blocks: Annotated[tuple[int, ...], tyro.conf.arg(help_behavior_hint="")] = ()
     """Least number of blocks at each resolution, such as 2 1 1."""
-    max_blocks: tuple[int, ...] = ()
+    max_blocks: Annotated[tuple[int, ...], tyro.conf.arg(help_behavior_hint="")] = ()
     """Most blocks at each resolution."""
     max_placements: int = 20_000
     """Larger spaces are searched on a seeded uniform subset of this size; the report says so."""
@@ -62,16 +68,16 @@ class SearchSettings:
     """paper: the published text. official: as the authors' release where the two differ, for comparisons."""
     members: int = 4
     """M, the supernets of the mixture."""
-    epochs: int | None = None
-    """Epochs per member: the search takes epochs x members in all. Default: 75 (12 for digits)."""
-    batch: int | None = None
+    epochs: Auto[int] = None
+    """Epochs per member: the search takes epochs x members in all. Default: 75 (40 for digits)."""
+    batch: Auto[int] = None
     """Images per minibatch. Default: 256, or less when the half has fewer than 16 such batches."""
-    lr: float | None = None
+    lr: Auto[float] = None
     """Learning rate at the start. Default: 0.1 for 128 images and more, else in proportion."""
     lr_floor: float = 1e-3
     """Learning rate at the end of the cosine."""
     momentum: float = 0.9
-    weight_decay: float | None = None
+    weight_decay: Auto[float] = None
     """Default: 1e-3."""
     beta: float = 0.9
     """Weight of the past in a score."""
@@ -79,9 +85,9 @@ class SearchSettings:
     """Score of a pair never scored; 'first' takes its first observation whole."""
     schedule: Literal["inverse-linear", "tau-linear", "cosine", "exp"] = "inverse-linear"
     """How 1/temperature grows from 1; tau-linear is the paper's literal text (members specialise only at the end)."""
-    inv_temp_end: float | None = None
+    inv_temp_end: Auto[float] = None
     """1/temperature at the end. Default: 100 x members."""
-    balance_every: Literal["step", "epoch"] | None = None
+    balance_every: Auto[Literal["step", "epoch"]] = None
     """When the assignment is balanced anew. Default: step."""
     score: Literal["accuracy", "advantage"] = "accuracy"
     """advantage: accuracy minus its running mean, so that an old score is not low only for being old."""
@@ -89,7 +95,7 @@ class SearchSettings:
     """Probability of drawing the member uniformly instead of by the assignment."""
     refresh: int = 0
     """Every so many steps, score (without training) the pair that was not scored for the longest time; 0 is never."""
-    val_batch: int | None = None
+    val_batch: Auto[int] = None
     """Images of the validation minibatch after each step. Default: as --batch."""
     val_every: int = 1
     """Score only every so many steps."""
@@ -102,7 +108,7 @@ class SearchSettings:
 class RankSettings:
     """Evaluation of the placements on the whole search-val half."""
 
-    rank_members: Literal["assignment", "best"] | None = None
+    rank_members: Auto[Literal["assignment", "best"]] = None
     """assignment (default): each placement by its most probable member. best: by all members, keeping the best."""
     rank_all_up_to: int = 100
     """Spaces up to this size are ranked whole; of larger ones the best by score and a control group."""
@@ -119,7 +125,7 @@ class RetrainSettings:
 
     top_k: int = 3
     retrain_seeds: int = 3
-    retrain_epochs: int | None = None
+    retrain_epochs: Auto[int] = None
     """Default: 200 (12 for digits)."""
 
 
@@ -221,7 +227,7 @@ def differences(old: Settings, new: Settings) -> list[tuple[str, str, Any, Any]]
 
 
 # Recipe sizes by data set; "" is every other. Nothing else in the package depends on a data set's name.
-_EPOCHS = {"": 75, "digits": 12}
+_EPOCHS = {"": 75, "digits": 40}
 _RETRAIN_EPOCHS = {"": 200, "digits": 12}
 
 
@@ -268,8 +274,8 @@ _AT_LEAST_ONE = (
     "retrain_seeds", "retrain_epochs", "max_placements", "width", "subset", "image_size",
 )  # fmt: skip
 _RANGES: dict[str, tuple[float, float]] = {
-    "lr": (0, 100), "lr_floor": (0, 100), "momentum": (0, 1), "weight_decay": (0, 1), "beta": (0, 1), "explore": (0, 1),
-    "inv_temp_end": (1, 1e6), "refresh": (0, float("inf")), "rank_control": (0, float("inf")),
+    "lr": (0, 100), "lr_floor": (0, 100), "momentum": (0, 1), "weight_decay": (0, 1), "beta": (0, 0.9999),
+    "explore": (0, 1), "inv_temp_end": (1, 1e6), "refresh": (0, float("inf")), "rank_control": (0, float("inf")),
     "checkpoint_seconds": (0, float("inf")), "seed": (0, 2**63 - 1),
 }  # fmt: skip
 

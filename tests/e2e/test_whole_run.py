@@ -28,7 +28,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     """A tiny run on digits with three members, made once."""
     out = tmp_path_factory.mktemp("whole") / "run"
     settings = Settings.of(
-        width=2, members=3, epochs=2, retrain_epochs=1, retrain_seeds=2, top_k=3, precision="fp32", batch=64, device="cpu"
+        width=2,
+        members=3,
+        epochs=2,
+        retrain_epochs=1,
+        retrain_seeds=2,
+        top_k=3,
+        precision="fp32",
+        batch=64,
+        device="cpu",
     )
     page = poolsearch.run(out, settings)
     assert page == out / "report.html"
@@ -46,7 +54,7 @@ def test_every_documented_file_is_there(finished: RunDir) -> None:
         "ranking.json", "checkpoint", "retrain", "test.json", "report.html", "figures",
     }  # fmt: skip
     assert expected <= {p.name for p in finished.root.iterdir()}
-    assert not [p for p in finished.root.rglob("*.tmp")]
+    assert not list(finished.root.rglob("*.tmp"))
 
 
 def test_the_ranking_is_sorted_and_covers_the_space(finished: RunDir) -> None:
@@ -161,7 +169,9 @@ def test_a_finished_run_is_not_done_again(finished: RunDir) -> None:
     ],
     ids=lambda changes: ",".join(f"{k}={v}" for k, v in changes.items()),
 )
-def test_every_option_searches_and_ranks(tmp_path: Path, tiny: Callable[..., Settings], changes: dict[str, Any]) -> None:
+def test_every_option_searches_and_ranks(
+    tmp_path: Path, tiny: Callable[..., Settings], changes: dict[str, Any]
+) -> None:
     out = tmp_path / "run"
     data = upscaled_digits(tmp_path) if "image_size" in changes else "digits"
     poolsearch.search(out, tiny(**{"data": data, **changes}))

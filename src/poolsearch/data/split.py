@@ -141,7 +141,8 @@ def shrink(split: Split, label_N: Ints, size: int, seed: int) -> Split:
     least = 4 * len(np.unique(label_N[split.train_all]))
     if not least <= size <= available:
         raise PoolsearchError(
-            f"--subset {size} is not possible: there are {available} images for training. Choose {least} to {available}."
+            f"--subset {size} is not possible: there are {available} images for training. Choose "
+            f"{least} to {available}."
         )
     if size == available:
         return split

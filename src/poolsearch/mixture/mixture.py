@@ -122,6 +122,31 @@ class Mixture:
         self.scored_AM[at] += 1
         self.scored_at_AM[at] = step
 
+    def learnt_score_AM(self) -> NDArray[np.float64]:
+        """Scores without what is left in them of the initial score; minus infinity for a pair never scored.
+
+        After n observations the initial score still weighs beta^n: a pair seen three times would otherwise rank above
+        one seen often, merely because the initial score is high.
+        """
+        if self.rules.score_init == "first":
+            left_AM = np.zeros_like(self.score_AM)
+        else:
+            left_AM = np.power(self.rules.beta, self.scored_AM)
+        initial = 0.0 if self.rules.score_init == "first" else self.rules.score_init
+        seen_AM = self.scored_AM > 0
+        learnt_AM = (self.score_AM - left_AM * initial) / np.where(seen_AM, 1 - left_AM, 1.0)
+        return np.where(seen_AM, learnt_AM, -np.inf)
+
+    def final_member_A(self) -> NDArray[np.int64]:
+        """The member that stands for each placement: the most probable one (paper, section 2.3).
+
+        Differs: only among members that were scored with the placement, where there is one. After a short search the
+        most probable member may be one that was never tried, probable for its initial score alone.
+        """
+        seen_AM = self.scored_AM > 0
+        allowed_AM = seen_AM | ~seen_AM.any(1, keepdims=True)
+        return np.where(allowed_AM, self.assign_AM, -1.0).argmax(1)
+
     def stalest(self) -> tuple[int, int]:
         """The pair that has not been scored for the longest time."""
         number, member = np.unravel_index(self.scored_at_AM.argmin(), self.scored_at_AM.shape)

@@ -97,7 +97,7 @@ def _candidates(run: Run, mixture: Mixture) -> Candidates:
     settings, size = run.settings.rank, run.space.size
     if size <= settings.rank_all_up_to:
         return Candidates(list(range(size)), frozenset(), True)
-    score_A = mixture.score_AM[np.arange(size), mixture.assign_AM.argmax(1)]
+    score_A = mixture.learnt_score_AM()[np.arange(size), mixture.final_member_A()]
     top = np.argsort(-score_A, kind="stable")[: settings.rank_top].tolist()
     rest = np.setdiff1d(np.arange(size), top)
     draw = rng.generator(run.seed, "control")
@@ -109,7 +109,8 @@ def _candidates(run: Run, mixture: Mixture) -> Candidates:
 def _pairs(candidates: Candidates, mixture: Mixture, all_members: bool) -> list[Pair]:
     if all_members:
         return [(number, m) for number in candidates.numbers for m in range(mixture.rules.members)]
-    return [(number, int(mixture.assign_AM[number].argmax())) for number in candidates.numbers]
+    member_A = mixture.final_member_A()
+    return [(number, int(member_A[number])) for number in candidates.numbers]
 
 
 def _by_member(run: Run, pairs: Sequence[Pair]) -> Iterator[tuple[int, list[Pair], list[Placement]]]:

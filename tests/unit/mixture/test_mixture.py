@@ -155,7 +155,13 @@ def test_random_draws_follow_the_assignment():
 
 @pytest.mark.parametrize(
     ("row", "least", "most"),
-    [([0.25] * 4, 0, 3), ([0.0, 0.5, 0.5, 0.0], 1, 2), ([1.0, 0.0, 0.0, 0.0], 0, 0), ([0.0, 0.0, 0.0, 1.0], 3, 3), ([0.1] * 4, 0, 3)],
+    [
+        ([0.25] * 4, 0, 3),
+        ([0.0, 0.5, 0.5, 0.0], 1, 2),
+        ([1.0, 0.0, 0.0, 0.0], 0, 0),
+        ([0.0, 0.0, 0.0, 1.0], 3, 3),
+        ([0.1] * 4, 0, 3),
+    ],
 )
 def test_the_ends_of_the_draw_reach_the_first_and_last_possible_member(row, least, most):
     mix = mixture(1, members=4)
@@ -224,7 +230,14 @@ def test_lock_in_is_the_last_step_at_which_a_favourite_changed():
 
 @pytest.mark.parametrize(
     "rules",
-    [{}, {"score_init": "first"}, {"score": "advantage"}, {"balance_every": "epoch"}, {"explore": 0.3}, {"schedule": "exp"}],
+    [
+        {},
+        {"score_init": "first"},
+        {"score": "advantage"},
+        {"balance_every": "epoch"},
+        {"explore": 0.3},
+        {"schedule": "exp"},
+    ],
     ids=str,
 )
 def test_a_mixture_made_anew_from_the_state_goes_on_identically(rules):

@@ -182,7 +182,7 @@ def test_fixed_is_the_network_at_its_placement(tiny_net, images):
 
 @pytest.mark.parametrize("text", ["4,3,2", "4,3,4"])
 def test_a_placement_of_another_length_is_refused_with_the_default(tiny_net, images, text):
-    with pytest.raises(PoolsearchError, match="this network has 10.*4,3,3"):
+    with pytest.raises(PoolsearchError, match=r"this network has 10.*4,3,3"):
         tiny_net()(images(), Placement.parse(text))
 
 

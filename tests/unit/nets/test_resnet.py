@@ -48,7 +48,7 @@ def test_default_placement_is_torchvisions_network(depth, family, randomise_norm
     with torch.no_grad():
         got, expected = ours(x, ours.default), theirs(x)
     assert expected.std() > 1e-3  # not a comparison of zeros
-    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(got, expected)  # the same kernels on the same numbers: to the bit
 
 
 class EverySecond(nn.Module):
@@ -146,5 +146,5 @@ def test_zero_init_makes_every_residual_block_pass_its_shortcut_on(name):
 
 def test_convolutions_start_as_he_says():
     net = build(NetSpec("cifar-resnet20", 3, width=32))
-    conv = net.blocks[-1].conv2  # 128 channels, 3x3: the deviation is known to about a percent
-    assert conv.weight.std().item() == pytest.approx((2 / (128 * 9)) ** 0.5, rel=0.01)
+    conv = net.blocks[7].conv1  # 64 to 128 channels, 3x3: the deviation is known to about half a percent
+    assert conv.weight.std().item() == pytest.approx((2 / (128 * 9)) ** 0.5, rel=0.02)

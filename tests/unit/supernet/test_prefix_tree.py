@@ -63,7 +63,7 @@ def test_each_position_comes_once(make, images):
     assert sorted(position for position, _ in run_tree(supernet, images(8), placements)) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("numbers", [[23], [0, 35], [0, 1, 2, 2], range(36)])
+@pytest.mark.parametrize("numbers", [[23], [0, 35], [5, 0, 30, 1, 5, 29, 2], range(36)])
 def test_a_block_runs_once_for_each_prefix(make, images, numbers, monkeypatch):
     supernet = make()
     calls = []

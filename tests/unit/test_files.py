@@ -1,0 +1,171 @@
+"""Atomic writing, the lock, and reading what may be damaged."""
+
+import errno
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from poolsearch import files
+from poolsearch.errors import PoolsearchError
+
+FULL = Path("/dev/full")
+
+
+@pytest.fixture
+def target(tmp_path):
+    path = tmp_path / "run.json"
+    path.write_text("old")
+    return path
+
+
+def only(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_the_new_file_takes_the_place_of_the_old(target):
+    with files.atomic(target) as temporary:
+        temporary.write_text("new")
+        assert target.read_text() == "old"  # until the end
+        assert temporary.parent == target.parent  # the same file system: the move is atomic
+    assert target.read_text() == "new"
+    assert only(target.parent) == ["run.json"]
+
+
+def test_missing_folders_are_made(tmp_path):
+    files.write_text(tmp_path / "a" / "b" / "c.txt", "é")
+    assert (tmp_path / "a" / "b" / "c.txt").read_bytes() == "é".encode()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
+def test_a_block_that_raises_leaves_the_old_file_alone(target, error):
+    with pytest.raises(error), files.atomic(target) as temporary:
+        temporary.write_text("half of")
+        raise error
+    assert target.read_text() == "old"
+    assert only(target.parent) == ["run.json"]
+
+
+def test_the_content_is_on_the_disk_before_the_name(target, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: calls.append(("fsync", os.fstat(fd).st_size)) or fsync(fd))
+    monkeypatch.setattr(os, "replace", lambda a, b: calls.append(("replace", None)) or replace(a, b))
+    files.write_text(target, "four")
+    assert calls[:2] == [("fsync", 4), ("replace", None)]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+def test_a_full_disk_is_said_and_the_old_file_kept(target):
+    with (
+        pytest.raises(PoolsearchError, match=r"no space left while writing .*run.json.*intact.*--resume") as caught,
+        files.atomic(target) as temporary,
+    ):
+        temporary.symlink_to(FULL)  # every write to it fails as on a full disk
+        temporary.write_text("new")
+    assert isinstance(caught.value.__cause__, OSError)
+    assert target.read_text() == "old"
+    assert only(target.parent) == ["run.json"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_space_that_runs_out_at_the_end_is_said_too(target, monkeypatch, number, call):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(PoolsearchError, match="no space left"):
+        files.write_text(target, "new")
+    monkeypatch.undo()
+    assert target.read_text() == "old"
+    assert only(target.parent) == ["run.json"]
+
+
+def test_other_errors_of_the_disk_keep_their_name(target, monkeypatch):
+    def fail(*_):
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(PermissionError):
+        files.write_text(target, "new")
+
+
+def test_json_goes_round_and_ends_with_a_line(tmp_path):
+    value = {"a": [1, 2.5, None], "b": {"c": "é"}}
+    files.write_json(tmp_path / "x.json", value)
+    assert files.read_json(tmp_path / "x.json") == value == json.loads((tmp_path / "x.json").read_text())
+    assert (tmp_path / "x.json").read_text().endswith("}\n")
+
+
+def test_a_missing_file_asks_whether_this_is_a_run_folder(tmp_path):
+    with pytest.raises(PoolsearchError, match=r"run.json does not exist. Is '.*' a run folder"):
+        files.read_json(tmp_path / "run.json")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": ', b"\xff\xfe{}"])
+def test_a_damaged_file_says_so(tmp_path, content):
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(PoolsearchError, match=r"x.json is damaged.*--out"):
+        files.read_json(tmp_path / "x.json")
+
+
+def in_another_process(folder):
+    code = """
+import sys
+from pathlib import Path
+from poolsearch.errors import PoolsearchError
+from poolsearch.files import locked
+try:
+    with locked(Path(sys.argv[1])):
+        print("held")
+except PoolsearchError as error:
+    print(error)
+"""
+    return subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
+    with files.locked(tmp_path / "run"):
+        assert "another process is working in" in in_another_process(tmp_path / "run")
+        assert in_another_process(tmp_path / "other") == "held\n"
+    assert in_another_process(tmp_path / "run") == "held\n"
+
+
+def test_a_holder_that_fails_lets_go(tmp_path):
+    with pytest.raises(RuntimeError), files.locked(tmp_path):
+        raise RuntimeError
+    assert in_another_process(tmp_path) == "held\n"
+
+
+def test_a_holder_that_is_killed_lets_go(tmp_path):
+    code = """
+import os, sys
+from pathlib import Path
+from poolsearch.files import locked
+with locked(Path(sys.argv[1])):
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
+    assert in_another_process(tmp_path) == "held\n"
+
+
+def test_sha256_of_parts_is_that_of_the_whole():
+    expected = hashlib.sha256(b"one two").hexdigest()
+    assert files.sha256(b"one", b" ", memoryview(b"two")) == expected
+    assert files.sha256() == hashlib.sha256(b"").hexdigest()
+
+
+def test_a_trials_folder_is_named_by_placement_and_seed(tmp_path):
+    assert files.RunDir(tmp_path).trial("4,3,3", 2) == tmp_path / "retrain" / "4,3,3" / "2"
+
+
+def test_every_path_of_a_run_lies_in_its_folder(tmp_path):
+    run = files.RunDir(tmp_path)
+    paths = [getattr(run, name) for name, value in vars(files.RunDir).items() if isinstance(value, property)]
+    assert len(paths) == len({*paths}) >= 12
+    assert all(path.is_relative_to(tmp_path) for path in paths)

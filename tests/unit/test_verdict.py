@@ -1,0 +1,45 @@
+"""The sentence a run ends with, for each case."""
+
+import pytest
+
+from poolsearch.stats import Difference
+from poolsearch.verdict import verdict
+
+
+def of(low, mean, high):
+    return Difference(mean, low, high, 3)
+
+
+@pytest.mark.parametrize(
+    ("winner", "difference", "starts", "holds"),
+    [
+        (
+            "5,3,2",
+            of(0.002, 0.0103, 0.0186),
+            "Move the downsampling to 5,3,2: +1.03 points",
+            "95 % interval +0.20 to +1.86, 3 seeds",
+        ),
+        (
+            "5,3,2",
+            of(-0.03, -0.02, -0.01),
+            "Keep the default: 5,3,2",
+            "-2.00 points of test accuracy against the default 4,3,3",
+        ),
+        ("5,3,2", of(-0.01, 0.005, 0.02), "No evidence for a change: 5,3,2", "+0.50 points"),
+        ("5,3,2", of(0.0, 0.005, 0.01), "No evidence for a change: 5,3,2", "+0.00 to +1.00"),
+        ("5,3,2", of(-0.01, -0.005, 0.0), "No evidence for a change: 5,3,2", "-1.00 to +0.00"),
+        ("5,3,2", None, "No verdict: 5,3,2", "--retrain-seeds 3"),
+        (
+            "4,3,3",
+            None,
+            "No evidence for a change: the default placement 4,3,3",
+            "came out first on the validation images",
+        ),
+        ("4,3,3", of(0.1, 0.2, 0.3), "No evidence for a change: the default placement 4,3,3", "came out first"),
+    ],
+)
+def test_each_case_has_its_sentence(winner, difference, starts, holds):
+    sentence = verdict(winner, "4,3,3", difference)
+    assert sentence.startswith(starts)
+    assert holds in sentence
+    assert "4,3,3" in sentence and sentence.endswith(".")
