@@ -90,7 +90,7 @@ def test_killed_at_random_moments_it_ends_bit_identical(
         while True:
             process = start(out, *(resume_flags(out) if out.exists() else FLAGS))
             if kills < KILLS:
-                time.sleep(draw.uniform(0.2, 0.8 * seconds))
+                time.sleep(draw.uniform(0.2, 0.6 * seconds))
             if kills < KILLS and process.poll() is None:
                 process.send_signal(signal.SIGKILL)
                 process.communicate()
