@@ -30,7 +30,8 @@ def run(
         Interrupted: stopped on request; everything is saved.
     """
     with open_run(Path(out), settings, resume, progress or Silent()) as opened:
-        _search(opened)
+        if not opened.dir.scores.exists():
+            _search(opened)
         if not opened.dir.ranking.exists():
             _rank(opened)
         if not _tested(opened.dir):

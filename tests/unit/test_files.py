@@ -169,3 +169,12 @@ def test_every_path_of_a_run_lies_in_its_folder(tmp_path):
     paths = [getattr(run, name) for name, value in vars(files.RunDir).items() if isinstance(value, property)]
     assert len(paths) == len({*paths}) >= 12
     assert all(path.is_relative_to(tmp_path) for path in paths)
+
+
+def test_a_folder_in_which_nothing_was_begun_is_gone_again(tmp_path):
+    with files.locked(tmp_path / "run"):
+        pass
+    assert not (tmp_path / "run").exists()
+    with files.locked(tmp_path / "run"):
+        files.write_text(tmp_path / "run" / "run.json", "{}")
+    assert (tmp_path / "run" / "run.json").read_text() == "{}"

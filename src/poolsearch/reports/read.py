@@ -21,7 +21,7 @@ from poolsearch.files import RunDir, read_json
 MOST_PLACEMENTS = 60
 """How many placements the report follows over time; a table of 20,000 would neither fit a page nor be looked at."""
 
-TEST_KEYS = ("winner", "images", "trials", "summary", "verdict")
+TEST_KEYS = ("winner", "images", "trials", "summary", "verdict", "top1", "best_of_top", "mean_of_top")
 
 Json = dict[str, Any]
 

@@ -22,6 +22,10 @@ def show(out: Path) -> None:
         console.print(_ranking(files))
     if files.test.exists() and "verdict" in (test := read_json(files.test)):
         console.print(_retrained(test))
+        console.print(
+            f"First of the ranking {test['top1']:.2%}, best of the finalists {test['best_of_top']:.2%}, their mean "
+            f"{test['mean_of_top']:.2%}"
+        )
         console.print(f"\n{test['verdict']}", style="bold", markup=False)
     if files.report.exists():
         console.print(f"\nReport: {files.report}", markup=False)

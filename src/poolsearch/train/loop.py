@@ -105,17 +105,23 @@ def run_loop(
         start, earlier = _resume(task, files)
         began = time.monotonic() - earlier
         with stop_requests() as stopped, progress.bar(label, task.epochs * task.steps_per_epoch) as update:
-            for done in _steps(task, files, start, began, identity, stopped):
+            for done in _steps(task, files, start, began, identity, stopped, progress.say):
                 update(done, task.note())
     return LoopResult(time.monotonic() - began, start or None)
 
 
 def _steps(
-    task: Task, files: LoopFiles, start: int, began: float, identity: dict[str, Any], stopped: Callable[[], bool]
+    task: Task,
+    files: LoopFiles,
+    start: int,
+    began: float,
+    identity: dict[str, Any],
+    stopped: Callable[[], bool],
+    say: Callable[[str], None],
 ) -> Iterator[int]:
     """Do the steps from ``start`` on, log epochs, save; give the number of steps done after each."""
     total = task.epochs * task.steps_per_epoch
-    saved = time.monotonic()
+    saved, first = time.monotonic(), True
     for step in range(start, total):
         epoch, done = step // task.steps_per_epoch, step + 1
         if step == start or step % task.steps_per_epoch == 0:
@@ -129,6 +135,9 @@ def _steps(
         if done == total or stop or time.monotonic() - saved >= files.every_seconds:
             _save(task, files, done, time.monotonic() - began)
             saved = time.monotonic()
+            if first and done < total:
+                megabytes, first = _size(files.checkpoint) / 1e6, False
+                say(f"checkpoint: {megabytes:.1f} MB, every {files.every_seconds:g} s, in {files.checkpoint}")
         if stop and done < total:
             raise Interrupted
 

@@ -80,6 +80,27 @@ def test_advantage_is_accuracy_minus_its_running_mean():
     assert mix.mean_accuracy == pytest.approx(0.52)
 
 
+@pytest.mark.parametrize("score_init", [1.0, 0.3, "first"])
+def test_a_learnt_score_is_a_weighted_mean_of_what_was_seen_alone(score_init):
+    mix = mixture(2, members=2, beta=0.8, score_init=score_init)
+    seen = [0.5, 0.7, 0.4]
+    for step, accuracy in enumerate(seen):
+        mix.scored(0, 1, accuracy, step)
+    learnt_AM = mix.learnt_score_AM()
+    weights = [0.8**2, 0.8 * 0.2, 0.2] if score_init == "first" else [0.8**2 * 0.2, 0.8 * 0.2, 0.2]
+    assert learnt_AM[0, 1] == pytest.approx(np.average(seen, weights=weights))
+    learnt_AM[0, 1] = -np.inf
+    assert (learnt_AM == -np.inf).all()  # never scored
+
+
+def test_the_final_member_is_the_most_probable_of_those_scored():
+    mix = mixture(3, members=3)
+    mix.assign_AM[...] = [[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]
+    for pair in ((0, 1), (0, 2), (2, 0), (2, 1), (2, 2)):
+        mix.scored(*pair, 0.5, 0)
+    assert mix.final_member_A().tolist() == [1, 0, 2]  # placement 1 was never scored: the most probable of all
+
+
 @pytest.mark.parametrize("bad", [50.0, 1.0001, -0.01, math.nan])
 def test_an_accuracy_that_is_no_fraction_is_refused(bad):
     mix = mixture(members=2)
