@@ -96,6 +96,7 @@ def atomic(path: Path) -> Generator[Path]:
         with open(temporary, "rb+") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise PoolsearchError(
@@ -105,6 +106,17 @@ def atomic(path: Path) -> Generator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where the system has folders that can be opened for it."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -154,10 +166,11 @@ def locked(folder: Path) -> Generator[None]:
     try:
         yield
     finally:
-        lock.release()
-        if all(path.name == _LOCK for path in folder.iterdir()):  # nothing was begun here
+        # Nothing was begun here: leave nothing. Done while the lock is held, so that no one else can hold it
+        if all(path.name == _LOCK for path in folder.iterdir()):
             (folder / _LOCK).unlink(missing_ok=True)
             folder.rmdir()
+        lock.release()
 
 
 def sha256(*parts: bytes | memoryview) -> str:

@@ -14,6 +14,7 @@ Exponents = tuple[int, int]
 
 KEEP: Exponents = (0, 0)
 HALVE: Exponents = (1, 1)
+_MOST_BLOCKS = 100_000
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class Placement:
         """
         if not blocks or min(blocks) < 1:
             raise PoolsearchError(f"placement {list(blocks)}: every resolution needs at least one block.")
+        if sum(blocks) > _MOST_BLOCKS:
+            raise PoolsearchError(
+                f"placement {list(blocks)} has more than {_MOST_BLOCKS:,} blocks: no network is that deep."
+            )
         starts = set()
         total = 0
         for count in blocks[:-1]:

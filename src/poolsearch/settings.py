@@ -244,21 +244,27 @@ def resolve(settings: Settings, train_images: int, val_images: int) -> Settings:
     search, data = settings.search, settings.data.data
     members = 1 if search.method == "spos" else search.members
     official = search.preset == "official"
-    batch = search.batch or _auto_batch(train_images, 128 if official else 256)
+    batch = _given(search.batch, _auto_batch(train_images, 128 if official else 256))
+    lr = _given(search.lr, 0.1 * min(1.0, batch / 128))
     resolved = settings.changed(
         members=members,
-        epochs=search.epochs or _EPOCHS.get(data, _EPOCHS[""]),
+        epochs=_given(search.epochs, _EPOCHS.get(data, _EPOCHS[""])),
         batch=batch,
-        val_batch=search.val_batch or min(batch, val_images),
-        lr=search.lr or 0.1 * min(1.0, batch / 128),
-        weight_decay=search.weight_decay if search.weight_decay is not None else (0.0 if official else 1e-3),
-        inv_temp_end=search.inv_temp_end or (100.0 if official else 100.0 * members),
-        balance_every=search.balance_every or ("epoch" if official else "step"),
-        rank_members=settings.rank.rank_members or ("best" if official else "assignment"),
-        retrain_epochs=settings.retrain.retrain_epochs or _RETRAIN_EPOCHS.get(data, _RETRAIN_EPOCHS[""]),
+        val_batch=_given(search.val_batch, min(batch, val_images)),
+        lr=lr,
+        lr_floor=min(search.lr_floor, lr),
+        weight_decay=_given(search.weight_decay, 0.0 if official else 1e-3),
+        inv_temp_end=_given(search.inv_temp_end, 100.0 if official else 100.0 * members),
+        balance_every=_given(search.balance_every, "epoch" if official else "step"),
+        rank_members=_given(settings.rank.rank_members, "best" if official else "assignment"),
+        retrain_epochs=_given(settings.retrain.retrain_epochs, _RETRAIN_EPOCHS.get(data, _RETRAIN_EPOCHS[""])),
     )
     check(resolved)
     return resolved
+
+
+def _given(value: T | None, otherwise: T) -> T:
+    return otherwise if value is None else value
 
 
 def _auto_batch(images: int, most: int) -> int:
@@ -274,9 +280,9 @@ _AT_LEAST_ONE = (
     "retrain_seeds", "retrain_epochs", "max_placements", "width", "subset", "image_size",
 )  # fmt: skip
 _RANGES: dict[str, tuple[float, float]] = {
-    "lr": (0, 100), "lr_floor": (0, 100), "momentum": (0, 1), "weight_decay": (0, 1), "beta": (0, 0.9999),
-    "explore": (0, 1), "inv_temp_end": (1, 1e6), "refresh": (0, float("inf")), "rank_control": (0, float("inf")),
-    "checkpoint_seconds": (0, float("inf")), "seed": (0, 2**63 - 1),
+    "score_init": (0, 1), "lr": (0, 100), "lr_floor": (0, 100), "momentum": (0, 1), "weight_decay": (0, 1),
+    "beta": (0, 0.9999), "explore": (0, 1), "inv_temp_end": (1, 1e6), "refresh": (0, float("inf")),
+    "rank_control": (0, float("inf")), "checkpoint_seconds": (0, float("inf")), "seed": (0, 2**63 - 1),
 }  # fmt: skip
 
 

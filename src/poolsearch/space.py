@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from poolsearch import rng
 from poolsearch.errors import PoolsearchError
 from poolsearch.placement import Placement
 
@@ -95,7 +96,7 @@ class Space:
         """
         if not 0 <= number < self.size:
             raise IndexError(f"placement {number} of a space of {self.size}")
-        return self._unrank(number if self.only is None else self.only[number])
+        return self._unrank(self._full_number(number))
 
     def __iter__(self) -> Iterator[Placement]:
         return (self[i] for i in range(self.size))
@@ -124,19 +125,31 @@ class Space:
         return True
 
     def keep(self, placements: Iterable[Placement]) -> Space:
-        """The space limited to ``placements``, in this space's order."""
-        return replace(self, only=tuple(sorted({self._rank(p) for p in placements})))
+        """The space limited to ``placements``, in this space's order.
+
+        Raises:
+            PoolsearchError: one of them does not fit, or there is none.
+        """
+        numbers = {self._full_number(self.index(placement)) for placement in placements}
+        if not numbers:
+            raise PoolsearchError("a space needs at least one placement.")
+        return replace(self, only=tuple(sorted(numbers)))
 
     def subset(self, size: int, seed: int) -> Space:
-        """A seeded uniform subset of ``size`` placements with the default; the space itself when it is not larger."""
+        """A seeded uniform subset of ``size`` placements with the default; the space itself when it is not larger.
+
+        The default has its place for certain; the others are drawn uniformly from the rest.
+        """
         if size >= self.size:
             return self
-        chosen = set(random.Random(seed).sample(range(self.size), size))
-        default = self.index(self.default) if self.default in self else None
-        if default is not None and default not in chosen:
-            chosen.remove(max(chosen))
-            chosen.add(default)
-        return replace(self, only=tuple(sorted(i if self.only is None else self.only[i] for i in chosen)))
+        fixed = [self.index(self.default)] if self.default in self else []
+        drawn = random.Random(rng.key(seed, "subset")).sample(range(self.size - len(fixed)), size - len(fixed))
+        others = [n + 1 if fixed and n >= fixed[0] else n for n in drawn]  # the rest, without a gap at the default
+        return replace(self, only=tuple(sorted(self._full_number(n) for n in fixed + others)))
+
+    def _full_number(self, number: int) -> int:
+        """The number without ``only``."""
+        return number if self.only is None else self.only[number]
 
     @cached_property
     def _positions(self) -> dict[int, int]:

@@ -46,13 +46,13 @@ def paired_difference(a_SN: NDArray[np.bool_], b_SN: NDArray[np.bool_], level: f
         level: coverage of the interval.
 
     Raises:
-        ValueError: the shapes differ, or there are fewer than two seeds.
+        ValueError: the shapes differ, or there are fewer than two seeds or two images.
     """
     if a_SN.shape != b_SN.shape or a_SN.ndim != 2:
         raise ValueError(f"need two arrays of one shape (seeds, images), got {a_SN.shape} and {b_SN.shape}")
     seeds, images = a_SN.shape
-    if seeds < 2:
-        raise ValueError("an interval needs at least two seeds")
+    if seeds < 2 or images < 2:
+        raise ValueError("an interval needs at least two seeds and two images")
     difference_SN = a_SN.astype(float) - b_SN.astype(float)
     variance = difference_SN.mean(1).var(ddof=1) / seeds + difference_SN.mean(0).var(ddof=1) / images
     mean = float(difference_SN.mean())

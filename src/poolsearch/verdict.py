@@ -21,7 +21,7 @@ def verdict(winner: str, default: str, difference: Difference | None) -> str:
             f"default {default} on test. Retrain with --retrain-seeds 3 or more."
         )
     gap = f"{difference.mean * 100:+.2f} points of test accuracy against the default {default}"
-    interval = f"95 % interval {difference.low * 100:+.2f} to {difference.high * 100:+.2f}, {difference.seeds} seeds"
+    interval = f"95% interval {difference.low * 100:+.2f} to {difference.high * 100:+.2f}, {difference.seeds} seeds"
     if difference.low > 0:
         return f"Move the downsampling to {winner}: {gap} ({interval})."
     if difference.high < 0:

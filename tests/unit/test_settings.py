@@ -224,7 +224,6 @@ def test_out_of_range_names_the_flag_the_value_and_the_range(name, value):
         resolved(**{name: value})
 
 
-@pytest.mark.xfail(strict=True, reason="resolve takes an explicit 0 for 'left to us', so that no one hears of it")
 @pytest.mark.parametrize("name", ["epochs", "batch", "val_batch", "inv_temp_end", "retrain_epochs"])
 def test_zero_is_out_of_range_and_not_the_default(name):
     with pytest.raises(PoolsearchError, match=f"--{name.replace('_', '-')} is 0"):

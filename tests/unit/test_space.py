@@ -149,7 +149,6 @@ def test_a_subset_of_a_kept_space_stays_inside_it():
         assert {*chosen} <= {*kept}
 
 
-@pytest.mark.xfail(strict=True, reason="Space.subset drops the largest number to make room for the default")
 def test_a_subset_is_uniform_over_all_but_the_default():
     full, draws = space(4, 3, 3), 4000
     counts = Counter(p for seed in range(draws) for p in full.subset(6, seed))

@@ -17,7 +17,7 @@ def of(low, mean, high):
             "5,3,2",
             of(0.002, 0.0103, 0.0186),
             "Move the downsampling to 5,3,2: +1.03 points",
-            "95 % interval +0.20 to +1.86, 3 seeds",
+            "95% interval +0.20 to +1.86, 3 seeds",
         ),
         (
             "5,3,2",

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+_FITTING_ROUNDS = 20  # a warm start needs fewer
+_RIDGE = 1e-9  # keeps the Hessian invertible where the assignment is all but hard
+
 
 class NotBalanced(RuntimeError):
     """Iterative proportional fitting did not reach the tolerance within its cap."""
@@ -43,9 +46,9 @@ def assign(logit_AM: Array, scale_M: Array) -> Array:
 
 
 def balance(
-    logit_AM: Array, scale_M: Array | None = None, tolerance: float = 1e-4, max_iterations: int = 20_000
+    logit_AM: Array, scale_M: Array | None = None, tolerance: float = 1e-4, max_iterations: int = 1000
 ) -> Balanced:
-    """Iterative proportional fitting (Sinkhorn) of softmax(logit) to uniform marginals, in log space.
+    """Balance softmax(logit) to uniform marginals by iterative proportional fitting (IPF, Sinkhorn), in log space.
 
     Rows and columns of the joint p(placement, member) are normalised in turn until the Kullback-Leibler
     divergence of p(member) from uniform is below the tolerance; rows are exact. In log space nothing underflows
@@ -53,6 +56,9 @@ def balance(
     step of its own: its constant is one more factor that the fitting removes (NOTES D3).
 
     Paper: section 2.3, Eq. 3 and "iterative proportional fitting", with delta = 1e-4.
+    Differs: after :data:`_FITTING_ROUNDS` rounds, steps of Newton's method on the convex dual take over. The balanced
+    table is the same (it is unique); but where members split the placements 51 to 49 by a large gap, fitting alone
+    moves by log(51/49) a round and needs tens of thousands, and Newton's method about five.
 
     Args:
         logit_AM: scores divided by the temperature.
@@ -77,11 +83,37 @@ def balance(
         divergence = float(np.exp(log_share_M) @ excess_M)
         if divergence < tolerance:
             return Balanced(np.exp(log_assign_AM), scale_M, iteration)
-        scale_M = scale_M - excess_M
+        step_M = None if iteration <= _FITTING_ROUNDS else _newton_step(logit_AM, scale_M, np.exp(log_assign_AM))
+        scale_M = scale_M - excess_M if step_M is None else scale_M + step_M
     raise NotBalanced(
         f"the assignment of {placements} placements to {members} members is still {divergence:.2g} nats from balance "
         f"after {max_iterations} iterations (tolerance {tolerance:g}). Lower --inv-temp-end."
     )
+
+
+def _newton_step(logit_AM: Array, scale_M: Array, assign_AM: Array) -> Array | None:
+    """A step that lowers the dual, or None when none was found (a round of fitting always lowers it).
+
+    The dual is the mean over placements of logsumexp(logit + scale), minus the mean of scale. Its gradient is
+    p(member) - 1/M; its Hessian, diag(p(member)) - mean of assign' assign, is flat along (1, ..., 1), where adding a
+    constant to all scales changes nothing: that direction is filled up.
+    """
+    placements, members = assign_AM.shape
+    share_M = assign_AM.mean(0)
+    gradient_M = share_M - 1 / members
+    hessian_MM = np.diag(share_M) - assign_AM.T @ assign_AM / placements
+    filled_MM = hessian_MM + 1 / members + _RIDGE * np.eye(members)
+    direction_M = -np.linalg.solve(filled_MM, gradient_M)
+
+    def dual(at_M: Array) -> float:
+        return float(_log_sum_exp(logit_AM + at_M, 1).mean() - at_M.mean())
+
+    here, slope = dual(scale_M), float(gradient_M @ direction_M)
+    for halvings in range(40):
+        length = 0.5**halvings
+        if dual(scale_M + length * direction_M) <= here + 1e-4 * length * slope:
+            return length * direction_M
+    return None
 
 
 def entropy(assign_AM: Array) -> float:

@@ -84,6 +84,18 @@ class Poolable(nn.Module):
         assert self.default.blocks is not None
         return Space(len(self.blocks), len(self.default.blocks) - 1, self.default)
 
+    def check(self, placement: Placement) -> None:
+        """See that a placement is one for so many blocks.
+
+        Raises:
+            PoolsearchError: it is not.
+        """
+        if placement.length != len(self.blocks):
+            raise PoolsearchError(
+                f"placement {placement} describes {placement.length} blocks, but this network has {len(self.blocks)}. "
+                f"Its default is {self.default}."
+            )
+
     def run_block(self, index: int, x_BCHW: Tensor, exponents: Exponents) -> Tensor:
         """Block ``index`` after the downsampling of the site before it."""
         block = self.blocks[index]
@@ -99,11 +111,7 @@ class Poolable(nn.Module):
         Raises:
             PoolsearchError: the placement has another number of blocks.
         """
-        if placement.length != len(self.blocks):
-            raise PoolsearchError(
-                f"placement {placement} describes {placement.length} blocks, but this network has {len(self.blocks)}. "
-                f"Its default is {self.default}."
-            )
+        self.check(placement)
         x_BCHW = self.stem(x_BCHW)
         for index in range(len(self.blocks)):
             x_BCHW = self.run_block(index, x_BCHW, placement.at(index))

@@ -34,7 +34,7 @@ def accuracy_macs(data: RunData) -> Figure | None:
 
 
 def _caption(shown: int, total: int) -> str:
-    bars = "Bars are 95 % intervals." if shown <= MOST_INTERVALS else "The 95 % intervals are in the tooltips."
+    bars = "Bars are 95% intervals." if shown <= MOST_INTERVALS else "The 95% intervals are in the tooltips."
     part = "" if shown == total else f" Shown are {shown:,} of {total:,}: the front, and an even choice of the rest."
     return (
         f"Validation accuracy of the ranked placements against what one forward pass on one image costs.{part} {bars} "

@@ -84,7 +84,7 @@ def _ranking(data: RunData) -> str:
         return ""
     images = (data.ranking_summary or {}).get("images")
     on = f" on {images:,} images" if images else ""
-    caption = f"Validation accuracy{on} with its 95 % interval. Pareto: nothing ranked is both cheaper and better."
+    caption = f"Validation accuracy{on} with its 95% interval. Pareto: nothing ranked is both cheaper and better."
     first = _ranking_table(data, caption, lines[:SHOWN_ROWS])
     rest = lines[SHOWN_ROWS:MOST_ROWS]
     if not rest:

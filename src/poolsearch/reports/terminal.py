@@ -35,7 +35,7 @@ def _ranking(files: RunDir) -> Table:
     with open(files.ranking, encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     table = Table(title=f"Ranking on the search-val half ({len(rows)} placements)", title_justify="left")
-    for name in ("rank", "placement", "val accuracy", "95 % interval", "MACs"):
+    for name in ("rank", "placement", "val accuracy", "95% interval", "MACs"):
         table.add_column(name, justify="left" if name == "placement" else "right")
     shown = rows[:_ROWS] + [row for row in rows[_ROWS:] if row["is_default"] == "True"]
     for row in shown:

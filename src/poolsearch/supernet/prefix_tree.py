@@ -17,7 +17,13 @@ from poolsearch.supernet.single_path import SinglePath
 
 
 def run_tree(supernet: SinglePath, x_BCHW: Tensor, placements: Sequence[Placement]) -> Iterator[tuple[int, Tensor]]:
-    """Give (position in ``placements``, logits) of each placement, in an order of the tree's own."""
+    """Give (position in ``placements``, logits) of each placement, in an order of the tree's own.
+
+    Raises:
+        PoolsearchError: a placement has another number of blocks than the network.
+    """
+    for placement in placements:
+        supernet.net.check(placement)
     order = sorted(range(len(placements)), key=lambda i: placements[i].sites)
     yield from _branch(supernet, supernet.run_stem(x_BCHW), [(i, placements[i]) for i in order], 0)
 

@@ -33,6 +33,7 @@ class SinglePath(nn.Module):
         self.norms = None if norm == "batch" else PrefixNorms(self.net)
 
     def forward(self, x_BCHW: Tensor, placement: Placement) -> Tensor:
+        self.net.check(placement)
         x_BCHW = self.run_stem(x_BCHW)
         for index in range(len(self.net.blocks)):
             x_BCHW = self.run_block(index, x_BCHW, placement)

@@ -29,7 +29,7 @@ def divergence(assign_AM):
     return float((share_M * np.log(share_M * len(share_M))).sum())
 
 
-def plain_ipf(joint_AM, rounds=2000):
+def plain_ipf(joint_AM, rounds=500):
     """Iterative proportional fitting in probability space, as a textbook has it; ends with exact rows."""
     for _ in range(rounds):
         joint_AM = joint_AM / joint_AM.sum(0) / joint_AM.shape[1]
@@ -66,7 +66,7 @@ def test_plan_is_pots_sinkhorn(case):
 
 
 @given(tables, st.floats(1, 400))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 def test_marginals_are_uniform(score_AM, inv_temp):
     found = balance(inv_temp * score_AM)
     np.testing.assert_allclose(found.assign_AM.sum(1), 1, atol=1e-12)
@@ -96,10 +96,10 @@ def test_constants_of_a_placement_or_a_member_change_nothing(inv_temp, gap):
     np.testing.assert_allclose(by_member.assign_AM, base.assign_AM, atol=1e-5)
 
 
-@given(tables, st.floats(1, 20))
+@given(tables, st.floats(1, 4))
 @settings(max_examples=30, deadline=None)
 def test_joint_softmax_or_row_softmax_first_is_the_same(score_AM, inv_temp):
-    # NOTES D3, against fitting in probability space, where nothing underflows at these temperatures
+    # NOTES D3, against fitting in probability space: up to 4, 500 rounds contract by tanh(2)^1000 < 1e-15
     weight_AM = np.exp(inv_temp * score_AM)
     joint_AM = plain_ipf(weight_AM / weight_AM.sum())
     rows_AM = plain_ipf(weight_AM / weight_AM.sum(1, keepdims=True))
@@ -111,8 +111,8 @@ def test_joint_softmax_or_row_softmax_first_is_the_same(score_AM, inv_temp):
 HARD = {
     "lags everywhere": (lagging(36, 4, 0.3), 400),
     "leads everywhere": (lagging(36, 4, -0.3), 400),
-    "lags on 95 %": (lagging(40, 4, 0.3, 0.95), 400),
-    "leads on 95 %": (lagging(40, 4, -0.3, 0.95), 400),
+    "lags on 95%": (lagging(40, 4, 0.3, 0.95), 400),
+    "leads on 95%": (lagging(40, 4, -0.3, 0.95), 400),
     "lags at 2000": (lagging(36, 8, 0.3), 2000),
     "random at 2000": (random_table(36, 8, 3), 2000),
 }
@@ -203,3 +203,15 @@ def test_entropy_is_one_for_uniform_zero_for_hard_and_undefined_for_one_member()
     assert math.isnan(entropy(np.ones((5, 1))))
     by_hand = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75)) / math.log(2)
     assert entropy(np.array([[0.25, 0.75], [1.0, 0.0]])) == pytest.approx(by_hand / 2)
+
+
+@pytest.mark.parametrize("inverse_temperature", [400, 1000, 2000, 5000])
+def test_members_that_split_the_placements_51_to_49_are_balanced_in_few_iterations(inverse_temperature):
+    # Fitting alone gains log(51/49) a round where the gap is the inverse temperature: thousands of rounds
+    gap = np.zeros((100, 2))
+    gap[:51, 0] = gap[51:, 1] = 1.0
+    found = balance(inverse_temperature * gap, tolerance=1e-10)
+    assert found.iterations < 100
+    # By symmetry of the 51 and of the 49: p(1 | a) = q for the 51, about 1 for the 49, and 51 (1 - q) = 1 balances
+    assert found.assign_AM[:51, 0] == pytest.approx(50 / 51, abs=1e-4)
+    assert found.assign_AM[51:, 1] == pytest.approx(1, abs=1e-4)

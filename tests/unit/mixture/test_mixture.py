@@ -280,3 +280,20 @@ def test_a_loaded_state_is_a_copy():
     new.prepare(0, 0.5, True)
     for name, value in old.state().items():
         assert (state[name] == value).all(), name
+
+
+def test_learnt_scores_are_free_of_the_initial_score():
+    mixture = Mixture(2, MixtureRules(members=2, beta=0.9, score_init=1.0))
+    for accuracy in (0.2, 0.4):
+        mixture.scored(0, 1, accuracy, step=0)
+    learnt = mixture.learnt_score_AM()
+    # 0.9 * 0.1 * 0.2 + 0.1 * 0.4 of the observations, over their weight 1 - 0.9^2
+    assert learnt[0, 1] == pytest.approx((0.9 * 0.1 * 0.2 + 0.1 * 0.4) / (1 - 0.81))
+    assert learnt[0, 0] == learnt[1, 0] == learnt[1, 1] == -np.inf
+
+
+def test_a_member_never_tried_does_not_stand_for_a_placement():
+    mixture = Mixture(3, MixtureRules(members=2))
+    mixture.assign_AM = np.array([[0.1, 0.9], [0.1, 0.9], [0.1, 0.9]])
+    mixture.scored_AM[:] = [[1, 0], [1, 1], [0, 0]]
+    assert mixture.final_member_A().tolist() == [0, 1, 1]

@@ -363,7 +363,7 @@ def _test(fake: Fake) -> None:
     gain = winner["mean"] - default["mean"]
     verdict = (
         f"Move the downsampling to {winner['placement']}: {winner['mean']:.2%} test accuracy against "
-        f"{default['mean']:.2%} for the default {default['placement']} (difference {100 * gain:.2f} points, 95 % "
+        f"{default['mean']:.2%} for the default {default['placement']} (difference {100 * gain:.2f} points, 95% "
         f"interval {100 * gain - 0.6:.2f} to {100 * gain + 0.6:.2f}, 3 seeds)."
     )
     value = {
