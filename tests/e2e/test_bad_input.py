@@ -58,7 +58,7 @@ def test_a_run_that_could_not_begin_leaves_nothing_in_the_way(refused: Callable[
         (["--val-batch", "2000"], "a batch of 2000 is larger than the 719 images"),
         (["--subset", "100000"], "--subset 100000 is not possible: there are 1438 images"),
         (["--image-size", "2"], "too small for 2 halvings"),
-        (["--beta", "90"], "--beta is 90.0; allowed is from 0 to 1"),
+        (["--beta", "90"], "--beta is 90.0; allowed is from 0 to 0.9999"),
         (["--precision", "fp16", "--device", "cpu"], "--precision fp16 needs a CUDA device"),
         (["--width", "0"], "--width is 0; allowed is at least 1"),
     ],
