@@ -6,7 +6,7 @@ import dataclasses
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Union
@@ -14,8 +14,9 @@ from typing import Annotated, Any, Union
 import tyro
 
 from poolsearch.errors import Interrupted, PoolsearchError
-from poolsearch.files import RunDir, read_json
+from poolsearch.files import RunDir
 from poolsearch.progress import Shown, Silent
+from poolsearch.record import saved_settings
 from poolsearch.settings import (
     Auto,
     DataSettings,
@@ -38,20 +39,26 @@ _DESCRIPTION = """Find where a CNN should downsample, on your data.
 
 
 @dataclass(frozen=True)
-class Common:
-    """Where the run lies."""
+class Where:
+    """The run."""
 
     out: Auto[Path] = None
-    """The run's folder. Default: runs/DATA-NET for a new run; the newest run in runs/ otherwise."""
-    resume: bool = False
-    """Go on with the run in --out (the newest in runs/ when not given), with its own settings."""
+    """The run's folder. Default: runs/DATA for a new run; else the newest run in runs/."""
     quiet: bool = False
     """No progress, only the result."""
 
 
 @dataclass(frozen=True)
-class _WithSettings:
-    common: Common = field(default_factory=Common)
+class Begin(Where):
+    """The run."""
+
+    resume: bool = False
+    """Go on with the run in --out (the newest in runs/ when not given), with its own settings."""
+
+
+@dataclass(frozen=True)
+class _AllSettings:
+    where: Begin = field(default_factory=Begin)
     data: DataSettings = field(default_factory=DataSettings)
     net: NetSettings = field(default_factory=NetSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
@@ -59,77 +66,91 @@ class _WithSettings:
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
     machine: MachineSettings = field(default_factory=MachineSettings)
 
-    @property
-    def settings(self) -> Settings:
-        return Settings(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Settings)})
 
-
-class Run(_WithSettings):
+class Run(_AllSettings):
     """The whole job: search, rank, retrain the best, open the test split once, write the report."""
 
 
-class Search(_WithSettings):
+class Search(_AllSettings):
     """Train the supernets only."""
 
 
-class Rank(_WithSettings):
-    """Evaluate every placement of a finished search on the search-val half."""
+@dataclass(frozen=True)
+class Rank:
+    """Evaluate the placements of a finished search on the search-val half."""
+
+    where: Where = field(default_factory=Where)
+    rank: RankSettings = field(default_factory=RankSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
 
 
-class Retrain(_WithSettings):
-    """Train the best placements and the default stand-alone, then open the test split once."""
+@dataclass(frozen=True)
+class Retrain:
+    """Train the best of a ranking and the default stand-alone, then open the test split once."""
+
+    where: Where = field(default_factory=Where)
+    retrain: RetrainSettings = field(default_factory=RetrainSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
 
 
 @dataclass(frozen=True)
 class Report:
     """Write report.html and the figures of a run, finished or not."""
 
-    common: Common = field(default_factory=Common)
+    where: Where = field(default_factory=Where)
 
 
-_NEW = (Run, Search)  # commands that may begin a run; the others need one
-_COMMANDS: dict[str, type[Any]] = {"run": Run, "search": Search, "rank": Rank, "retrain": Retrain, "report": Report}
+Command = Run | Search | Rank | Retrain | Report
+_COMMANDS: dict[str, type[Command]] = {
+    "run": Run, "search": Search, "rank": Rank, "retrain": Retrain, "report": Report,
+}  # fmt: skip
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOT_OURS = (*_DISK_FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)  # the machine's errors, not the program's
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Exit codes: 0 done, 2 a mistake in what was asked for, 130 stopped on request."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    command: Any = None
+    command: Command | None = None
     try:
         command = _parse(arguments)
-        return _do(command)
+        _do(command)
     except PoolsearchError as error:
         print(f"poolsearch: {error}", file=sys.stderr)
         return 2
-    except (Interrupted, KeyboardInterrupt):
-        where = f" --out {command.common.out}" if command is not None and command.common.out else ""
-        print(
-            f"\nStopped; everything done so far is saved. Go on with: poolsearch run --resume{where}", file=sys.stderr
-        )
+    except (Interrupted, KeyboardInterrupt) as stop:
+        print(f"\n{_stopped(command, saved=isinstance(stop, Interrupted))}", file=sys.stderr)
         return 130
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in _NOT_OURS:
             raise
-        print(
-            f"poolsearch: no space left ({error.filename or 'disk full'}). Free some, then go on with --resume.",
-            file=sys.stderr,
-        )
+        advice = " Free some space, then go on with --resume." if error.errno in _DISK_FULL else ""
+        print(f"poolsearch: {error.strerror}: {error.filename or 'while writing'}.{advice}", file=sys.stderr)
         return 2
+    return 0
 
 
-def _parse(arguments: list[str]) -> Any:
-    """The command, with ``common.out`` filled in.
+def _stopped(command: Command | None, saved: bool) -> str:
+    if command is None or command.where.out is None or not RunDir(command.where.out).run.exists():
+        return "Stopped; nothing was begun."
+    kept = "everything done so far is saved" if saved else "what was done since the last checkpoint is lost"
+    name = next(name for name, kind in _COMMANDS.items() if isinstance(command, kind))
+    flag = " --resume" if isinstance(command, (Run, Search)) else ""
+    return f"Stopped; {kept}. Go on with: poolsearch {name}{flag} --out {command.where.out}"
+
+
+def _parse(arguments: list[str]) -> Command:
+    """The command, with ``where.out`` filled in.
 
     When a run is resumed, its own settings are the defaults, so that only what was really typed can differ.
     """
     kind = _COMMANDS.get(arguments[0]) if arguments else None
     asked_for_help = any(a in ("-h", "--help") for a in arguments)
-    resumes = kind is not None and not asked_for_help and (kind not in _NEW or "--resume" in arguments)
+    resumes = kind is not None and not asked_for_help and (kind not in (Run, Search) or "--resume" in arguments)
     out = _value_of("--out", arguments)
     found = (Path(out) if out else _newest()) if resumes else None
-    defaults = {name: _default(cls, found) for name, cls in _COMMANDS.items()}
     union: Any = Union[tuple(  # noqa: UP007
-        Annotated[cls, tyro.conf.subcommand(name, default=defaults[name], description=cls.__doc__)]
+        Annotated[cls, tyro.conf.subcommand(name, default=_default(cls, found), description=cls.__doc__)]
         for name, cls in _COMMANDS.items()
     )]  # fmt: skip
     command = tyro.cli(
@@ -139,14 +160,15 @@ def _parse(arguments: list[str]) -> Any:
         args=arguments or ["--help"],
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
-    return dataclasses.replace(command, common=dataclasses.replace(command.common, out=_out(command, found)))
+    return dataclasses.replace(command, where=dataclasses.replace(command.where, out=_out(command, found)))
 
 
-def _default(kind: type[Any], found: Path | None) -> Any:
-    if found is None or kind is Report or not RunDir(found).run.exists():
+def _default(kind: type[Command], found: Path | None) -> Command:
+    if found is None or not RunDir(found).run.exists():
         return kind()
-    saved = Settings.from_dict(read_json(RunDir(found).run)["given"])
-    return kind(**{f.name: getattr(saved, f.name) for f in dataclasses.fields(saved)})
+    saved = saved_settings(found)
+    groups = {f.name for f in dataclasses.fields(Settings)}
+    return kind(**{f.name: getattr(saved, f.name) for f in dataclasses.fields(kind) if f.name in groups})
 
 
 def _value_of(flag: str, arguments: list[str]) -> str | None:
@@ -170,34 +192,44 @@ def _newest() -> Path:
     return runs[-1].parent
 
 
-def _out(command: Any, found: Path | None) -> Path:
-    if found is not None or command.common.out is not None:
-        return found or command.common.out
-    data = Path(command.data.data).stem or "data"
-    name = f"{data}-{command.net.net}"
+def _out(command: Command, found: Path | None) -> Path:
+    given = found or command.where.out
+    if given is not None or not isinstance(command, (Run, Search)):
+        return given or _newest()
+    name = Path(command.data.data).expanduser().resolve().stem
     free = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in range(1, 10_000))
     return next(path for path in free if not path.exists())
 
 
-def _do(command: Any) -> int:
+def _settings(command: Run | Search | Rank | Retrain) -> Settings:
+    """What was typed, over the run's own settings where the command begins no run."""
+    assert command.where.out is not None
+    groups = {f.name: getattr(command, f.name) for f in dataclasses.fields(command) if f.name != "where"}
+    if isinstance(command, (Run, Search)):
+        return Settings(**groups)
+    return dataclasses.replace(saved_settings(command.where.out), **groups)
+
+
+def _do(command: Command) -> None:
     from poolsearch import pipeline
     from poolsearch.reports.terminal import show
 
-    common, out = command.common, command.common.out
-    progress = Silent() if common.quiet else Shown()
-    if isinstance(command, Report):
-        print(f"Report: {pipeline.report(out)}")
-        return 0
-    work: dict[type[Any], Callable[[], Any]] = {
-        Run: lambda: pipeline.run(out, command.settings, common.resume, progress),
-        Search: lambda: pipeline.search(out, command.settings, common.resume, progress),
-        Rank: lambda: pipeline.rank(out, command.settings, progress),
-        Retrain: lambda: pipeline.retrain(out, command.settings, progress),
-    }
+    out = command.where.out
+    assert out is not None
+    progress = Silent() if command.where.quiet else Shown()
     progress.say(f"Run folder: {out}")
-    work[type(command)]()
+    match command:
+        case Run():
+            pipeline.run(out, _settings(command), command.where.resume, progress)
+        case Search():
+            pipeline.search(out, _settings(command), command.where.resume, progress)
+        case Rank():
+            pipeline.rank(out, _settings(command), progress)
+        case Retrain():
+            pipeline.retrain(out, _settings(command), progress)
+        case Report():
+            pipeline.report(out)
     show(out)
-    return 0
 
 
 def console() -> None:

@@ -19,34 +19,29 @@ import torch
 from numpy.typing import NDArray
 
 from poolsearch import rng
-from poolsearch.cost import CostTable, cost_table, macs_of
+from poolsearch.cost import CostTable, macs_of
 from poolsearch.data import (
-    Augment,
     Images,
     Loader,
     Split,
-    default_cache_dir,
-    find_source,
     make_split,
     mean_std,
-    open_images,
     shrink,
 )
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import RunDir, atomic, locked, read_json, write_json
-from poolsearch.nets.build import NetSpec, build
-from poolsearch.nets.poolable import Poolable, check_input
+from poolsearch.files import RunDir, atomic, locked, remove_leftovers, write_json
+from poolsearch.nets.build import build
+from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
-from poolsearch.placement import Placement
+from poolsearch.prepare import augment_of, costs_of, image_size_of, images_of, net_spec, space_of
 from poolsearch.progress import Progress
-from poolsearch.settings import MachineSettings, Settings, check, differences, resolve
+from poolsearch.record import begin, check_free, check_same, merge, read_record
+from poolsearch.resolve import check, resolve
+from poolsearch.settings import MachineSettings, Settings
 from poolsearch.space import Space
 from poolsearch.train.machine import Machine, pick_machine
 
-# Which files show that a group of settings is in use; the rest are in use from the start.
-_IN_USE_WHEN = {"rank": "ranking.csv", "retrain": "retrain"}
-_FREE = {"checkpoint_seconds", "cache_dir"}  # change nothing about the results
-_LARGEST_NATIVE = 64
+_STATISTICS_BYTES = 2 << 30  # so much of the images is read for their mean and deviation
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ class Run:
     @cached_property
     def costs(self) -> CostTable:
         """MACs of every block."""
-        return _costs(self.settings, len(self.images.class_names), self.image_size)
+        return costs_of(self.settings, len(self.images.class_names), self.image_size)
 
     @cached_property
     def macs_A(self) -> NDArray[np.int64]:
@@ -84,7 +79,7 @@ class Run:
 
     def loader(self, indices: NDArray[np.int64], batch: int, purpose: str, seed: int, augmented: bool) -> Loader:
         """Minibatches of these images, normalised by the statistics of the training images."""
-        augment = _augment(self.settings, self.image_size, self.images.flippable) if augmented else "none"
+        augment = augment_of(self.settings, self.image_size, self.images.flippable) if augmented else "none"
         mean_C, std_C = self._statistics
         return Loader(
             self.images, indices, batch, seed, purpose, self.machine.device, self.image_size, augment, mean_C, std_C
@@ -92,45 +87,43 @@ class Run:
 
     @cached_property
     def _statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return mean_std(self.images.pixels_NHWC, self.split.search_train)
+        images = self.split.search_train
+        most = _STATISTICS_BYTES // int(np.prod(self.images.pixels_NHWC.shape[1:]))
+        if len(images) > most:
+            images = np.sort(rng.generator(self.seed, "statistics").choice(images, most, replace=False))
+        return mean_std(self.images.pixels_NHWC, images)
 
     def warn(self, text: str) -> None:
         """Tell the user, and the report."""
         self.progress.say(f"warning: {text}")
-        record = read_json(self.dir.run)
+        record = read_record(self.dir)
         if text not in record["warnings"]:
             record["warnings"].append(text)
             write_json(self.dir.run, record)
 
     @contextmanager
-    def stage(self, name: str) -> Generator[StageEntry]:
+    def stage(self, name: str, resumed_at_step: int | None = None) -> Generator[None]:
         """Record that a stage began, and when it ended."""
-        entry = StageEntry()
         began = datetime.now(timezone.utc)
-        place = len(read_json(self.dir.run)["stages"])
-        self._write_stage(place, name, began, None, entry)
-        yield entry
-        self._write_stage(place, name, began, datetime.now(timezone.utc), entry)
+        place = len(read_record(self.dir)["stages"])
+        self._write_stage(place, name, began, None, resumed_at_step)
+        yield
+        self._write_stage(place, name, began, datetime.now(timezone.utc), resumed_at_step)
 
-    def _write_stage(self, place: int, name: str, began: datetime, ended: datetime | None, entry: StageEntry) -> None:
-        record = read_json(self.dir.run)
+    def _write_stage(
+        self, place: int, name: str, began: datetime, ended: datetime | None, resumed_at_step: int | None
+    ) -> None:
+        record = read_record(self.dir)
         record["stages"][place:] = [
             {
                 "stage": name,
                 "started": began.isoformat(timespec="seconds"),
                 "ended": ended and ended.isoformat(timespec="seconds"),
                 "seconds": ended and round((ended - began).total_seconds(), 1),
-                "resumed_at_step": entry.resumed_at_step,
+                "resumed_at_step": resumed_at_step,
             }
         ]
         write_json(self.dir.run, record)
-
-
-@dataclass
-class StageEntry:
-    """What a stage adds to its entry in run.json."""
-
-    resumed_at_step: int | None = None
 
 
 @contextmanager
@@ -148,85 +141,56 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
             settings do not fit each other, or the data changed since.
     """
     run_dir = RunDir(out)
+    if settings is not None:
+        check(settings)
+        settings = _absolute(settings)
     if resume and not run_dir.run.exists():
         raise PoolsearchError(
             f"nothing to resume in {out}: it holds no run (no run.json). Begin one: poolsearch run --out {out}"
         )
-    _check_free(run_dir, resume)
-    if settings is not None:
-        check(settings)
+    if not resume:
+        check_free(run_dir)
+        _check_outside(out, settings or Settings())
     with locked(out):
-        given = _merge(run_dir, settings) if resume else settings or Settings()
-        if not resume:
-            write_json(
-                run_dir.run,
-                {"poolsearch": version("poolsearch"), "given": given.to_dict(), "stages": [], "warnings": []},
-            )
+        if resume:
+            given = merge(run_dir, settings)
+            remove_leftovers(out)
+        else:
+            given = settings or Settings()
+            begin(run_dir, given)
         try:
             opened = _open(run_dir, given, progress)
-        except PoolsearchError:
-            if not resume:
-                run_dir.run.unlink(missing_ok=True)  # a run that could not begin must not stand in the way of the next
+        except (PoolsearchError, OSError):
+            if not resume:  # a run that could not begin must not stand in the way of the next
+                for path in (run_dir.run, run_dir.split, run_dir.skipped, run_dir.costs):
+                    path.unlink(missing_ok=True)
             raise
         yield opened
 
 
-def _check_free(run_dir: RunDir, resume: bool) -> None:
-    if resume or not run_dir.root.exists():
-        return
-    if not run_dir.root.is_dir():
-        raise PoolsearchError(f"{run_dir.root} is a file. Choose a folder with --out.")
-    if run_dir.run.exists():
-        raise PoolsearchError(
-            f"{run_dir.root} holds a run already. Go on with it by --resume, or choose another --out."
-        )
-    if any(not p.name.startswith(".") for p in run_dir.root.iterdir()):
-        raise PoolsearchError(f"the folder {run_dir.root} is not empty. Choose a new or empty one with --out.")
+def _absolute(settings: Settings) -> Settings:
+    """A path to data is kept whole, so that the run can be resumed from anywhere."""
+    path = Path(settings.data.data).expanduser()
+    return settings.changed(data=str(path.resolve())) if path.exists() else settings
 
 
-def saved_settings(out: Path) -> Settings:
-    """The settings that the run in ``out`` was given.
-
-    Raises:
-        PoolsearchError: there is no run, or its run.json is damaged.
-    """
-    return Settings.from_dict(read_json(RunDir(out).run)["given"])
-
-
-def _merge(run_dir: RunDir, settings: Settings | None) -> Settings:
-    """The saved settings, with changes only where nothing rests on them yet."""
-    saved = saved_settings(run_dir.root)
-    changes = differences(saved, settings) if settings is not None else []
-    refused = [change for change in changes if _in_use(run_dir, change[0], change[1])]
-    if refused:
-        named = "; ".join(f"--{name.replace('_', '-')} was {old!r}, now {new!r}" for _, name, old, new in refused)
-        raise PoolsearchError(
-            f"{run_dir.root} was made with other settings: {named}. Resume "
-            "without these flags, or start a new run with --out."
-        )
-    if settings is None or not changes:
-        return saved
-    record = read_json(run_dir.run)
-    write_json(run_dir.run, record | {"given": settings.to_dict()})
-    return settings
-
-
-def _in_use(run_dir: RunDir, group: str, name: str) -> bool:
-    if name in _FREE:
-        return False
-    return group not in _IN_USE_WHEN or (run_dir.root / _IN_USE_WHEN[group]).exists()
+def _check_outside(out: Path, settings: Settings) -> None:
+    """A run inside its own data folder would be taken for a class of images."""
+    data = Path(settings.data.data)
+    if data.is_absolute() and data.is_dir() and out.resolve().is_relative_to(data):
+        raise PoolsearchError(f"the run folder {out} lies inside the data folder {data}. Choose another with --out.")
 
 
 def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
-    images = _images(given, progress)
+    images = images_of(given, progress)
     split = make_split(images.label_N, images.part_N, given.machine.seed)
     if given.data.subset is not None:
         split = shrink(split, images.label_N, given.data.subset, given.machine.seed)
-    settings = resolve(given, len(split.search_train), len(split.search_val))
-    record = read_json(run_dir.run)
+    image_size = image_size_of(given, images)
+    settings = resolve(given, len(split.search_train), len(split.search_val), image_size)
+    record = read_record(run_dir)
     machine = pick_machine(_machine_settings(settings.machine, record))
-    image_size = _image_size(settings, images)
-    space, full_size = _space(settings, len(images.class_names), image_size)
+    space, full_size = space_of(settings, len(images.class_names), image_size)
     settings = replace(
         settings, machine=replace(settings.machine, device=machine.device.type, precision=machine.precision)
     )
@@ -242,61 +206,26 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     return run
 
 
-def _images(given: Settings, progress: Progress) -> Images:
-    cache = Path(given.data.cache_dir) if given.data.cache_dir else default_cache_dir()
-    size = given.data.image_size
-    # Random resized crops cut from a somewhat larger picture, as 224 is cut from 256
-    store = None if size is None else size if size <= _LARGEST_NATIVE else round(size * 256 / 224)
-    return open_images(find_source(given.data.data, cache / "torchvision"), store, cache, progress)
-
-
-def _image_size(settings: Settings, images: Images) -> int:
-    stored = min(images.pixels_NHWC.shape[1:3])
-    return settings.data.image_size or (stored if stored <= _LARGEST_NATIVE else 224)
-
-
-def _augment(settings: Settings, image_size: int, flippable: bool) -> Augment:
-    if settings.data.augment != "auto":
-        return settings.data.augment
-    if image_size > _LARGEST_NATIVE:
-        return "resized-crop-flip"
-    return "crop-flip" if flippable else "crop"
-
-
 def _machine_settings(asked: MachineSettings, record: dict[str, Any]) -> MachineSettings:
-    """A resumed run keeps the device and precision it began with, so that it ends the same."""
+    """A resumed run keeps the device and precision it began with, so that it ends the same, unless told otherwise."""
     before = record.get("settings", {}).get("machine")
-    return asked if before is None else replace(asked, device=before["device"], precision=before["precision"])
-
-
-def net_spec(settings: Settings, classes: int) -> NetSpec:
-    """The network that the settings describe."""
-    net = settings.net
-    return NetSpec(net.net, classes, net.width, net.op, net.zero_init)
-
-
-def _meta_net(settings: Settings, classes: int) -> Poolable:
-    with torch.device("meta"):
-        return build(net_spec(settings, classes))
-
-
-def _costs(settings: Settings, classes: int, image_size: int) -> CostTable:
-    return cost_table(_meta_net(settings, classes), image_size, image_size)
-
-
-def _space(settings: Settings, classes: int, image_size: int) -> tuple[Space, int]:
-    """The placements to search, and how many there are before a too large space is cut down."""
-    net = _meta_net(settings, classes)
-    space = replace(net.space, low=settings.net.min_blocks, high=settings.net.max_blocks)
-    _, _, height, width = net.stem(torch.zeros(1, 3, image_size, image_size, device="meta")).shape
-    check_input(height, width, space.poolings)
-    if settings.net.placements:
-        space = space.keep(Placement.parse(text) for text in settings.net.placements)
-    return space.subset(settings.net.max_placements, settings.machine.seed), space.size
+    if before is None or asked.device not in ("auto", before["device"]):
+        return asked
+    return replace(asked, device=before["device"], precision=before["precision"])
 
 
 def _check_sizes(run: Run) -> None:
-    members = run.settings.search.members
+    search, retrain, split = run.settings.search, run.settings.retrain, run.split
+    for flag, batch, images, what in (
+        ("--batch", search.batch, len(split.search_train), "search-train half"),
+        ("--val-batch", search.val_batch, len(split.search_val), "search-val half"),
+        ("--retrain-batch", retrain.retrain_batch, len(split.train_all), "training images"),
+    ):
+        if batch is not None and batch > images:
+            raise PoolsearchError(
+                f"{flag} {batch} is larger than the {what} ({images} images). Choose {images} or less."
+            )
+    members = search.members
     if members > run.space.size:
         raise PoolsearchError(
             f"--members {members} is more than the {run.space.size} placements of the space: each member needs "
@@ -314,13 +243,7 @@ def _record(run: Run, record: dict[str, Any]) -> None:
         "images": {part: len(getattr(run.split, part)) for part in ("search_train", "search_val", "test")},
         "skipped": len(run.images.skipped),
     }
-    if (
-        record.get("data", data)["fingerprint"] != data["fingerprint"]
-        or record.get("split_hash", run.split.hash) != run.split.hash
-    ):
-        raise PoolsearchError(
-            f"the images of {run.images.name} changed since {run.dir.root} was begun. Start a new run with --out."
-        )
+    check_same(run.dir, record, data, run.split.hash)
     space = {
         "net": run.settings.net.net,
         "length": run.space.length,
@@ -332,19 +255,23 @@ def _record(run: Run, record: dict[str, Any]) -> None:
     versions = {"python": platform.python_version()} | {
         name: version(name) for name in ("torch", "torchvision", "numpy")
     }
+    hardware = run.machine.describe()
     write_json(run.dir.run, record | {
-        "settings": run.settings.to_dict(), "versions": versions, "hardware": run.machine.describe(), "seed": run.seed,
-        "data": data, "space": space, "split_hash": run.split.hash,
+        "settings": run.settings.to_dict(), "versions": versions, "hardware": hardware, "seed": run.seed, "data": data,
+        "space": space, "split_hash": run.split.hash,
     })  # fmt: skip
+    for kind, now in (("versions", versions), ("hardware", hardware)):
+        changed = [f"{k} {v} is now {now.get(k)}" for k, v in record.get(kind, now).items() if now.get(k) != v]
+        if changed:
+            run.warn(f"resumed with other {kind}: {', '.join(changed)}. Results may differ in the last bits.")
     write_json(run.dir.split, run.split.to_json())
     write_json(run.dir.skipped, run.images.skipped)
     _write_costs(run)
 
 
 def _write_costs(run: Run) -> None:
-    table = pa.table({
-        "number": np.arange(run.space.size), "placement": [str(p) for p in run.space], "macs": run.macs_A,
-    })  # fmt: skip
+    names = [str(placement) for placement in run.space]
+    table = pa.table({"number": np.arange(run.space.size), "placement": names, "macs": run.macs_A})
     with atomic(run.dir.costs) as temporary:
         pq.write_table(table, temporary)
 

@@ -150,27 +150,39 @@ def read_json(path: Path) -> Any:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Generator[None]:
-    """Hold ``folder`` for this process alone.
+    """Hold ``folder`` for this process alone; it is made if need be, and removed again if nothing was begun in it.
 
     Raises:
-        PoolsearchError: another process works in it.
+        PoolsearchError: another process works in it, or it cannot be made or written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    new = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     lock = FileLock(folder / _LOCK)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise PoolsearchError(
             f"another process is working in {folder}. Wait for it, or choose another folder with --out."
         ) from None
+    except OSError as error:
+        raise PoolsearchError(
+            f"the folder {folder} cannot be made or written ({error.strerror}). Choose another with --out."
+        ) from None
     try:
         yield
     finally:
-        # Nothing was begun here: leave nothing. Done while the lock is held, so that no one else can hold it
+        # Done while the lock is held, so that no one else can hold it
         if all(path.name == _LOCK for path in folder.iterdir()):
             (folder / _LOCK).unlink(missing_ok=True)
-            folder.rmdir()
+            for made in new:
+                made.rmdir()
         lock.release()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files of processes that were killed while writing."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def sha256(*parts: bytes | memoryview) -> str:

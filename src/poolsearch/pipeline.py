@@ -34,8 +34,7 @@ def run(
             _search(opened)
         if not opened.dir.ranking.exists():
             _rank(opened)
-        if not _tested(opened.dir):
-            _retrain(opened)
+        _retrain(opened)
         return _report(opened.dir)
 
 
@@ -70,7 +69,3 @@ def report(out: str | Path) -> Path:
 def _report(files: RunDir) -> Path:
     read_json(files.run)  # says what is wrong when this is no run folder
     return write_report(files.root)
-
-
-def _tested(files: RunDir) -> bool:
-    return files.test.exists() and "verdict" in read_json(files.test)

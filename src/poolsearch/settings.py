@@ -1,15 +1,18 @@
-"""What a user can set, and what it becomes when left to us. Imports no torch: the command line must answer at once."""
+"""What a user can set. Imports no torch: the command line must answer at once."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import tyro
 
-from poolsearch.errors import PoolsearchError, unknown
+from poolsearch.errors import unknown
+
+LARGEST_NATIVE = 64
+"""Images up to this side are small: kept as they are, shifted instead of cropped, for networks with a small stem."""
 
 T = TypeVar("T")
 Auto = Annotated[T | None, tyro.conf.arg(help_behavior_hint="")]  # the help text itself says what None becomes
@@ -40,8 +43,9 @@ class DataSettings:
 class NetSettings:
     """The network whose downsampling is searched."""
 
-    net: str = "cifar-resnet20"
-    """cifar-resnet20|32|44|56|110|18|34|50|101 (3x3 stem, searched over), resnet18|34|50|101 (ImageNet stem, fixed)."""
+    net: Auto[str] = None
+    """cifar-resnet20|32|44|56|110|18|34|50|101 (3x3 stem, searched over), resnet18|34|50|101 (ImageNet stem, fixed).
+    Default: cifar-resnet20 for images up to 64 pixels, else resnet18."""
     width: Auto[int] = None
     """Channels of the first stage. Default: 16 for cifar-resnet20 to 110, else 64."""
     op: Auto[Literal["max", "avg", "blur", "stride"]] = None
@@ -77,6 +81,7 @@ class SearchSettings:
     lr_floor: float = 1e-3
     """Learning rate at the end of the cosine."""
     momentum: float = 0.9
+    """Of SGD."""
     weight_decay: Auto[float] = None
     """Default: 1e-3."""
     beta: float = 0.9
@@ -113,10 +118,11 @@ class RankSettings:
     rank_all_up_to: int = 100
     """Spaces up to this size are ranked whole; of larger ones the best by score and a control group."""
     rank_top: int = 50
+    """In larger spaces: how many of the best by score."""
     rank_control: int = 50
     """Random placements evaluated beside the best by score, as a control."""
-    eval_batch: int = 512
-    """Images per evaluation batch."""
+    eval_batch: Auto[int] = None
+    """Images per evaluation batch. Default: 512 up to 64 pixels, else 64."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +130,17 @@ class RetrainSettings:
     """Stand-alone training of the best placements and the default, on all training images."""
 
     top_k: int = 3
+    """How many of the ranking are trained beside the default."""
     retrain_seeds: int = 3
+    """Trainings of each; the verdict needs at least two."""
     retrain_epochs: Auto[int] = None
     """Default: 200 (12 for digits)."""
+    retrain_batch: Auto[int] = None
+    """Default: as the search."""
+    retrain_lr: Auto[float] = None
+    """Default: as the search."""
+    retrain_weight_decay: Auto[float] = None
+    """Default: as the search."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +148,9 @@ class MachineSettings:
     """Where and how it runs."""
 
     seed: int = 0
+    """Of everything random: split, weights, order of images, draws."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto: cuda, else mps, else cpu."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 where the hardware is faster with it (on a CPU this is timed), else fp32."""
     deterministic: bool = False
@@ -195,6 +211,7 @@ class Settings:
         result = self
         for name, value in fields.items():
             group = getattr(result, owner[name])
+            value = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
             result = dataclasses.replace(result, **{owner[name]: dataclasses.replace(group, **{name: value})})
         return result
 
@@ -224,78 +241,3 @@ def differences(old: Settings, new: Settings) -> list[tuple[str, str, Any, Any]]
         for (group, name, before), (_, _, after) in zip(old.flat(), new.flat(), strict=True)
         if before != after
     ]
-
-
-# Recipe sizes by data set; "" is every other. Nothing else in the package depends on a data set's name.
-_EPOCHS = {"": 75, "digits": 40}
-_RETRAIN_EPOCHS = {"": 200, "digits": 12}
-
-
-def resolve(settings: Settings, train_images: int, val_images: int) -> Settings:
-    """Replace what was left to us, now that the size of the data is known; check the rest.
-
-    Args:
-        settings: as given.
-        train_images, val_images: sizes of the search-train and the search-val half.
-
-    Raises:
-        PoolsearchError: a value is out of range.
-    """
-    search, data = settings.search, settings.data.data
-    members = 1 if search.method == "spos" else search.members
-    official = search.preset == "official"
-    batch = _given(search.batch, _auto_batch(train_images, 128 if official else 256))
-    lr = _given(search.lr, 0.1 * min(1.0, batch / 128))
-    resolved = settings.changed(
-        members=members,
-        epochs=_given(search.epochs, _EPOCHS.get(data, _EPOCHS[""])),
-        batch=batch,
-        val_batch=_given(search.val_batch, min(batch, val_images)),
-        lr=lr,
-        lr_floor=min(search.lr_floor, lr),
-        weight_decay=_given(search.weight_decay, 0.0 if official else 1e-3),
-        inv_temp_end=_given(search.inv_temp_end, 100.0 if official else 100.0 * members),
-        balance_every=_given(search.balance_every, "epoch" if official else "step"),
-        rank_members=_given(settings.rank.rank_members, "best" if official else "assignment"),
-        retrain_epochs=_given(settings.retrain.retrain_epochs, _RETRAIN_EPOCHS.get(data, _RETRAIN_EPOCHS[""])),
-    )
-    check(resolved)
-    return resolved
-
-
-def _given(value: T | None, otherwise: T) -> T:
-    return otherwise if value is None else value
-
-
-def _auto_batch(images: int, most: int) -> int:
-    """The largest power of two up to ``most`` that leaves 16 batches, but 16 images where there are as many."""
-    batch = most
-    while batch > 16 and images < 16 * batch:
-        batch //= 2
-    return max(2, min(batch, images))
-
-
-_AT_LEAST_ONE = (
-    "members", "epochs", "batch", "val_batch", "val_every", "rank_all_up_to", "rank_top", "eval_batch", "top_k",
-    "retrain_seeds", "retrain_epochs", "max_placements", "width", "subset", "image_size",
-)  # fmt: skip
-_RANGES: dict[str, tuple[float, float]] = {
-    "score_init": (0, 1), "lr": (0, 100), "lr_floor": (0, 100), "momentum": (0, 1), "weight_decay": (0, 1),
-    "beta": (0, 0.9999), "explore": (0, 1), "inv_temp_end": (1, 1e6), "refresh": (0, float("inf")),
-    "rank_control": (0, float("inf")), "checkpoint_seconds": (0, float("inf")), "seed": (0, 2**63 - 1),
-}  # fmt: skip
-
-
-def check(settings: Settings) -> None:
-    """See that every number is in its range; None (left to us) passes.
-
-    Raises:
-        PoolsearchError: naming the flag, the value and the range.
-    """
-    for _, name, value in settings.flat():
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            continue
-        low, high = (1, float("inf")) if name in _AT_LEAST_ONE else _RANGES.get(name, (-float("inf"), float("inf")))
-        if not low <= value <= high:
-            allowed = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
-            raise PoolsearchError(f"--{name.replace('_', '-')} is {value}; allowed is {allowed}.")

@@ -37,9 +37,10 @@ class Difference:
 def paired_difference(a_SN: NDArray[np.bool_], b_SN: NDArray[np.bool_], level: float = 0.95) -> Difference:
     """Mean of ``a - b`` over S paired seeds and N test images, with an interval that covers both sources of chance.
 
-    The variance is the seeds' (paired differences over S) plus the images' (the per-image difference averaged
-    over seeds, over N): three seeds that agree on 300 images are still only 300 images. The quantile is
-    Student's with S - 1 degrees of freedom, which is conservative for the sum.
+    Seeds and images are crossed random effects: three seeds that agree on 300 images are still only 300 images. The
+    variance of the mean is that of the seeds' means over S, plus that of the images' means over N, minus what both of
+    them count, the interaction's. The degrees of freedom of Student's quantile are Satterthwaite's: S - 1 where the
+    seeds decide, N - 1 where the images do.
 
     Args:
         a_SN, b_SN: whether seed s of each network got test image n right.
@@ -54,9 +55,15 @@ def paired_difference(a_SN: NDArray[np.bool_], b_SN: NDArray[np.bool_], level: f
     if seeds < 2 or images < 2:
         raise ValueError("an interval needs at least two seeds and two images")
     difference_SN = a_SN.astype(float) - b_SN.astype(float)
-    variance = difference_SN.mean(1).var(ddof=1) / seeds + difference_SN.mean(0).var(ddof=1) / images
-    mean = float(difference_SN.mean())
-    half = float(stats.t.ppf((1 + level) / 2, seeds - 1) * math.sqrt(variance))
+    mean, seed_S, image_N = float(difference_SN.mean()), difference_SN.mean(1), difference_SN.mean(0)
+    by_seeds, by_images = float(seed_S.var(ddof=1)) / seeds, float(image_N.var(ddof=1)) / images
+    rest_SN = difference_SN - seed_S[:, None] - image_N + mean
+    by_both = float((rest_SN**2).sum()) / ((seeds - 1) * (images - 1)) / (seeds * images)
+    variance = max(by_seeds + by_images - by_both, by_seeds, by_images)
+    if variance == 0:
+        return Difference(mean, mean, mean, seeds)
+    freedom = variance**2 / (by_seeds**2 / (seeds - 1) + by_images**2 / (images - 1))
+    half = float(stats.t.ppf((1 + level) / 2, max(freedom, seeds - 1))) * math.sqrt(variance)
     return Difference(mean, mean - half, mean + half, seeds)
 
 

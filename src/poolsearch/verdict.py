@@ -5,25 +5,27 @@ from __future__ import annotations
 from poolsearch.stats import Difference
 
 
-def verdict(winner: str, default: str, difference: Difference | None) -> str:
+def verdict(winner: str, default: str, difference: Difference | None, macs_ratio: float) -> str:
     """The sentence for a winner that was fixed from validation.
 
     Args:
         winner: the first of the ranking.
         default: the network's own placement.
         difference: test accuracy of the winner minus the default's over paired seeds; None with fewer than two seeds.
+        macs_ratio: MACs of the winner over those of the default.
     """
     if winner == default:
         return f"No evidence for a change: the default placement {default} came out first on the validation images."
     if difference is None:
         return (
             f"No verdict: {winner} came out first on the validation images, but one seed cannot tell it from the "
-            f"default {default} on test. Retrain with --retrain-seeds 3 or more."
+            f"default {default} on test. Use --retrain-seeds 3 or more in a new run."
         )
     gap = f"{difference.mean * 100:+.2f} points of test accuracy against the default {default}"
     interval = f"95% interval {difference.low * 100:+.2f} to {difference.high * 100:+.2f}, {difference.seeds} seeds"
+    cost = f"at {macs_ratio:.2f} times its MACs"
     if difference.low > 0:
-        return f"Move the downsampling to {winner}: {gap} ({interval})."
+        return f"Move the downsampling to {winner}: {gap}, {cost} ({interval})."
     if difference.high < 0:
-        return f"Keep the default: {winner}, first on the validation images, has {gap} ({interval})."
-    return f"No evidence for a change: {winner}, first on the validation images, has {gap} ({interval})."
+        return f"Keep the default: {winner}, first on the validation images, has {gap}, {cost} ({interval})."
+    return f"No evidence for a change: {winner}, first on the validation images, has {gap}, {cost} ({interval})."

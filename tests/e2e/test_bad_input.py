@@ -36,8 +36,13 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[...,
 
 def test_a_run_that_could_not_begin_leaves_nothing_in_the_way(refused: Callable[..., str], tmp_path: Path) -> None:
     out = tmp_path / "mine"
+    for flag in ("--members", "--batch"):
+        refused("search", flag, "5000", "--out", out / "deep")
+        assert not out.exists()
+    out.mkdir()
     refused("search", "--members", "37", "--out", out)
-    assert not out.exists()
+    assert out.exists(), "the user's own folder stays"
+    out.rmdir()
     assert "nothing to resume" in refused("search", "--resume", "--out", out)
 
 
@@ -54,8 +59,9 @@ def test_a_run_that_could_not_begin_leaves_nothing_in_the_way(refused: Callable[
         (["--placements", "four"], "'four' is not a placement"),
         (["--min-blocks", "5", "5", "5"], "widen the limits"),
         (["--min-blocks", "5"], "give 3 numbers of at least 1, one per resolution"),
-        (["--batch", "2000"], "a batch of 2000 is larger than the 719 images"),
-        (["--val-batch", "2000"], "a batch of 2000 is larger than the 719 images"),
+        (["--batch", "2000"], "--batch 2000 is larger than the search-train half (719 images)"),
+        (["--val-batch", "2000"], "--val-batch 2000 is larger than the search-val half (719 images)"),
+        (["--retrain-batch", "2000"], "--retrain-batch 2000 is larger than the training images (1438 images)"),
         (["--subset", "100000"], "--subset 100000 is not possible: there are 1438 images"),
         (["--image-size", "2"], "too small for 2 halvings"),
         (["--beta", "90"], "--beta is 90.0; allowed is from 0 to 0.9999"),
@@ -124,19 +130,16 @@ def test_resuming_with_other_settings_names_them(
 @pytest.mark.parametrize("change", ["empty class", "one class", "three images"])
 def test_image_folders(refused: Callable[..., str], image_folder: Folder, change: str) -> None:
     if change == "one class":
-        said = refused("run", "--data", image_folder(classes=1))
-        assert "class" in said
+        assert "has 1 class (class0); a search needs at least 2" in refused("run", "--data", image_folder(classes=1))
         return
     folder = image_folder()
     if change == "empty class":
         (folder / "zebra").mkdir()
-        assert "zebra" in refused("run", "--data", folder)
+        assert "class 'zebra' has no" in refused("run", "--data", folder)
         return
     for path in sorted((folder / "class1").iterdir())[3:]:
         path.unlink()
-    said = refused("run", "--data", folder)
-    assert "class1" in said
-    assert "3" in said
+    assert "too few training images: class 'class1' has" in refused("run", "--data", folder)
 
 
 def test_images_too_small_for_the_halvings(refused: Callable[..., str], image_folder: Folder) -> None:
@@ -150,8 +153,46 @@ def test_labels_out_of_range(refused: Callable[..., str], tmp_path: Path) -> Non
     y = np.arange(40) % 4
     y[7] = -1
     np.savez(tmp_path / "bad.npz", x=x, y=y)
+    assert "the first is -1 of" in refused("run", "--data", tmp_path / "bad.npz")
+    y[7] = 10**11
+    np.savez(tmp_path / "bad.npz", x=x, y=y)
     said = refused("run", "--data", tmp_path / "bad.npz")
-    assert "-1" in said
+    assert "labels go up to 100000000000, but only 5 different ones occur, and 4 is not among them" in said
+
+
+def test_places_that_cannot_be_written(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in ("/dev/null/x", "/proc/nowhere/x", tmp_path / "file" / "x"):
+        assert "cannot be made or written" in refused("run", "--out", out)
+    assert "is a file" in refused("run", "--out", tmp_path / "file")
+    refused("run", "--cache-dir", "/dev/null/x", "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_inside_its_own_data(
+    refused: Callable[..., str], image_folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = image_folder()
+    monkeypatch.chdir(folder)
+    assert "lies inside the data folder" in refused("run", "--data", ".", "--out", "runs/mine")
+    assert sorted(p.name for p in folder.iterdir()) == ["class0", "class1", "class2"]
+
+
+def test_a_folder_name_with_a_typo(
+    refused: Callable[..., str], image_folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(image_folder(name="my_photos").parent)
+    assert "Did you mean 'my_photos'?" in refused("run", "--data", "my_phtos")
+
+
+def test_data_by_a_relative_path_is_found_from_anywhere(
+    image_folder: Folder, tmp_path: Path, tiny_flags: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(image_folder().parent)
+    flags = ["--data", "photos", "--image-size", "16", "--batch", "8", "--val-batch", "8", "--quiet"]
+    assert main(["search", "--out", str(tmp_path / "run"), *tiny_flags, *flags]) == 0
+    monkeypatch.chdir("/")
+    assert main(["rank", "--out", str(tmp_path / "run"), "--quiet"]) == 0
 
 
 def test_the_data_changed_since(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.settings import Settings, check, differences, resolve
+from poolsearch.resolve import check, resolve
+from poolsearch.settings import Settings, differences
 
 MANY = {
     "data": "cifar10",
@@ -101,8 +103,8 @@ def test_settings_cannot_be_changed_in_place():
         Settings().search.members = 3
 
 
-def resolved(images=25_000, val=25_000, **fields):
-    return resolve(Settings.of(**fields), images, val)
+def resolved(images=25_000, val=25_000, size=32, **fields):
+    return resolve(Settings.of(**fields), images, val, size)
 
 
 def test_what_is_left_to_us_on_cifar10():
@@ -119,6 +121,48 @@ def test_digits_are_few_and_take_fewer_epochs():
     assert (made.search.epochs, made.retrain.retrain_epochs) == (40, 12)
     assert made.search.batch == 32  # 16 batches of 32 are 512 images, of 64 are 1024
     assert made.search.lr == pytest.approx(0.1 * 32 / 128)
+
+
+def test_the_retraining_is_as_the_search_unless_told_otherwise():
+    made = resolved(data="cifar10", batch=64, lr=0.02, weight_decay=0.003).retrain
+    assert (made.retrain_batch, made.retrain_lr, made.retrain_weight_decay) == (64, 0.02, 0.003)
+    made = resolved(data="cifar10", retrain_batch=32, retrain_lr=0.3, retrain_weight_decay=0.0).retrain
+    assert (made.retrain_batch, made.retrain_lr, made.retrain_weight_decay) == (32, 0.3, 0.0)
+
+
+def test_large_images_get_a_network_with_a_fixed_stem_and_smaller_evaluation_batches():
+    small, large = resolved(size=64), resolved(size=224)
+    assert (small.net.net, small.rank.eval_batch) == ("cifar-resnet20", 512)
+    assert (large.net.net, large.rank.eval_batch) == ("resnet18", 64)
+    assert resolved(size=224, net="cifar-resnet56").net.net == "cifar-resnet56"
+
+
+def test_the_floor_of_the_learning_rate_is_never_above_its_start():
+    assert resolved(lr=1e-4).search.lr_floor == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"preset": "offical"}, "Did you mean 'official'"),
+        ({"method": "spoz"}, "Did you mean 'spos'"),
+        ({"device": "gpu"}, "Allowed: auto, cpu, cuda, mps"),
+        ({"norm": 3}, "--norm is 3; it must be 'batch' or 'calibrate' or 'per_placement'"),
+        ({"members": "4"}, "--members is '4'; it must be int"),
+        ({"members": 2.5}, "--members is 2.5; it must be int"),
+        ({"members": True}, "--members is True"),
+        ({"zero_init": 1}, "--zero-init is 1; it must be bool"),
+        ({"score_init": "last"}, "Allowed: first"),
+        ({"placements": "4,3,3"}, "--placements is '4,3,3'; it must be tuple"),
+    ],
+)
+def test_values_of_another_kind_are_refused(fields, said):
+    with pytest.raises(PoolsearchError, match=re.escape(said)):
+        check(Settings.of(**fields))
+
+
+def test_a_list_is_as_good_as_a_tuple():
+    assert Settings.of(placements=["4,3,3"]) == Settings.of(placements=("4,3,3",))
 
 
 @pytest.mark.parametrize("members", [1, 2, 8])
@@ -162,7 +206,7 @@ def test_what_is_given_stays(preset):
 @pytest.mark.parametrize("preset", ["paper", "official"])
 def test_resolving_twice_changes_nothing(preset):
     once = resolved(900, 900, preset=preset, data="cifar10")
-    assert resolve(once, 900, 900) == once
+    assert resolve(once, 900, 900, 32) == once
 
 
 @pytest.mark.parametrize(("batch", "lr"), [(512, 0.1), (256, 0.1), (128, 0.1), (64, 0.05), (16, 0.0125)])

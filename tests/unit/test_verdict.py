@@ -17,7 +17,7 @@ def of(low, mean, high):
             "5,3,2",
             of(0.002, 0.0103, 0.0186),
             "Move the downsampling to 5,3,2: +1.03 points",
-            "95% interval +0.20 to +1.86, 3 seeds",
+            "at 1.54 times its MACs (95% interval +0.20 to +1.86, 3 seeds)",
         ),
         (
             "5,3,2",
@@ -39,7 +39,7 @@ def of(low, mean, high):
     ],
 )
 def test_each_case_has_its_sentence(winner, difference, starts, holds):
-    sentence = verdict(winner, "4,3,3", difference)
+    sentence = verdict(winner, "4,3,3", difference, 1.54)
     assert sentence.startswith(starts)
     assert holds in sentence
     assert "4,3,3" in sentence and sentence.endswith(".")

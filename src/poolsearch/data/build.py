@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from poolsearch.cores import available_cores
 from poolsearch.data.decode import Bytes, decode, header_size
 from poolsearch.data.items import Source
 from poolsearch.errors import PoolsearchError
@@ -86,11 +87,6 @@ def write_pixels(source: Source, side: int, path: Path, progress: Progress, see:
     return done
 
 
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _write_all(write: Callable[[memoryview], int | None], block: bytes) -> None:
     """An unbuffered write may take only a part; the next one then says why."""
     rest = memoryview(block)
@@ -126,7 +122,7 @@ def _workers(source: Source) -> int:
             small = max(header_size(source.items.read(0))) <= SMALL
         except Exception:  # a damaged first image; decoding will list it
             small = False
-    return 1 if small else cores()
+    return 1 if small else available_cores()
 
 
 def _decode_batch(source: Source, indices: range, side: int) -> Batch:

@@ -31,6 +31,24 @@ def check_labels(name: str, label_N: npt.NDArray[np.int64], classes: int, label:
         )
 
 
+def class_numbers(name: str, labels: Sequence[npt.NDArray[np.int64]]) -> list[str]:
+    """Names of classes that are only numbered, "0" to the largest label.
+
+    Raises:
+        PoolsearchError: some number below the largest never occurs: one label is out of range, or classes are missing.
+    """
+    found = np.unique(np.concatenate(labels))
+    found = found[found >= 0]  # negative ones are named, with their image, by check_labels
+    if len(found) and found[-1] >= len(found):
+        missing = int(np.flatnonzero(found != np.arange(len(found)))[0])
+        raise PoolsearchError(
+            f"{name}: labels go up to {found[-1]}, but only {len(found)} different ones occur, and {missing} is not "
+            "among them. Labels must number the classes from 0 without a gap: correct the label that is out of range, "
+            "or number the classes anew."
+        )
+    return [str(number) for number in range(len(found))]
+
+
 def check_classes(
     name: str, label_N: npt.NDArray[np.int64], part_N: npt.NDArray[np.str_], names: Sequence[str]
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from poolsearch.data.checks import as_labels
+from poolsearch.data.checks import as_labels, class_numbers
 from poolsearch.data.items import ArrayItems, Piece, Source, make_source, stamp
 from poolsearch.errors import PoolsearchError
 
@@ -40,8 +40,7 @@ def npz_source(path: Path) -> Source:
         if isinstance(error, PoolsearchError):
             raise
         raise PoolsearchError(f"{path} cannot be read as an .npz archive of plain arrays: {error}") from None
-    classes = max(int(piece.label_N.max(initial=-1)) for piece in pieces) + 1
-    return make_source(str(path), pieces, [str(number) for number in range(classes)])
+    return make_source(str(path), pieces, class_numbers(str(path), [piece.label_N for piece in pieces]))
 
 
 def _pieces(path: Path, archive: Any) -> list[Piece]:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from poolsearch import files
-from poolsearch.data.checks import as_labels
+from poolsearch.data.checks import as_labels, class_numbers
 from poolsearch.data.folder import PART_NAMES
 from poolsearch.data.items import PARTS, Piece, Raw, Source, make_source, stamp
 from poolsearch.errors import PoolsearchError
@@ -200,5 +200,4 @@ def _numbered(
         number = {name: i for i, name in enumerate(names)}
         return {part: np.array([number[text] for text in listed]) for part, listed in texts.items()}, names
     numbers = {p: as_labels(root, np.concatenate([a.to_numpy() for a in arrays])) for p, arrays in values.items()}
-    largest = max(int(label_N.max(initial=-1)) for label_N in numbers.values())
-    return numbers, names or [str(number) for number in range(largest + 1)]
+    return numbers, names or class_numbers(root, list(numbers.values()))

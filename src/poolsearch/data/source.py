@@ -39,7 +39,8 @@ def find_source(data: str, data_root: Path | None = None) -> Source:
         return _digits()
     if data in SETS:
         return torchvision_source(data, data_root or default_cache_dir() / "torchvision")
-    raise unknown("data set", data, [DIGITS, *SETS])
+    error = unknown("data set", data, [DIGITS, *SETS])
+    raise PoolsearchError(f"{error} Or give a path: nothing of that name is in this folder.{_nearest(path)}")
 
 
 def _digits() -> Source:

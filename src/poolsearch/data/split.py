@@ -42,28 +42,6 @@ class Split:
             "hash": self.hash,
         }
 
-    @classmethod
-    def from_json(cls, value: Any) -> Split:
-        """What :meth:`to_json` gave.
-
-        Raises:
-            PoolsearchError: it is not that, or the indices do not fit the hash.
-        """
-        try:
-            parts = [np.asarray(value[name], dtype=np.int64) for name in ("search_train", "search_val", "test")]
-            recorded = value["hash"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise PoolsearchError(
-                f"the recorded split is damaged ({error!r}). Restore split.json, or start a new run."
-            ) from None
-        split = _split(*parts)
-        if split.hash != recorded:
-            raise PoolsearchError(
-                f"the recorded split was changed: its hash is {split.hash[:12]}, recorded is {str(recorded)[:12]}. "
-                "Restore split.json, or start a new run."
-            )
-        return split
-
 
 def make_split(label_N: Ints, part_N: npt.NDArray[np.str_], seed: int, test_fraction: float = 0.2) -> Split:
     """Divide by the parts that the data has, and stratified and seeded where it has none.

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from poolsearch.errors import PoolsearchError
+
 Array = NDArray[np.float64]
 
 _FITTING_ROUNDS = 20  # a warm start needs fewer
 _RIDGE = 1e-9  # keeps the Hessian invertible where the assignment is all but hard
 
 
-class NotBalanced(RuntimeError):
+class NotBalanced(PoolsearchError):
     """Iterative proportional fitting did not reach the tolerance within its cap."""
 
 
@@ -87,7 +89,7 @@ def balance(
         scale_M = scale_M - excess_M if step_M is None else scale_M + step_M
     raise NotBalanced(
         f"the assignment of {placements} placements to {members} members is still {divergence:.2g} nats from balance "
-        f"after {max_iterations} iterations (tolerance {tolerance:g}). Lower --inv-temp-end."
+        f"after {max_iterations} iterations (tolerance {tolerance:g}). Start a new run with a lower --inv-temp-end."
     )
 
 

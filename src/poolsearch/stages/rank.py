@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from poolsearch import rng
@@ -27,6 +26,7 @@ from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train import checkpoint
 
 _CALIBRATION_BATCHES = 8
+_MEASURED_IMAGES = 32
 COLUMNS = (
     "rank", "placement", "number", "val_accuracy", "low", "high", "score", "member", "assignment", "macs", "macs_ratio",
     "is_default", "control",
@@ -52,8 +52,8 @@ def rank(run: Run) -> None:
         measured = _measure_saving(run, members, pairs)
         correct = _evaluate(run, members, pairs)
         rows = _rows(run, mixture, candidates, correct)
-        write_text(run.dir.ranking, _as_csv(rows))
         write_json(run.dir.ranking_summary, _summary(run, rows, measured, pairs))
+        write_text(run.dir.ranking, _as_csv(rows))  # last: where it is, the ranking is whole
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,14 @@ def _by_member(run: Run, pairs: Sequence[Pair]) -> Iterator[tuple[int, list[Pair
         yield m, own, [run.space[number] for number, _ in own]
 
 
-def _chunks(run: Run) -> Iterator[tuple[Tensor, Tensor]]:
-    loader = run.loader(run.split.search_val, 1, "rank", run.seed, augmented=False)
-    return loader.chunks(run.settings.rank.eval_batch)
+def _chunks(run: Run, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The search-val half in a fixed random order.
+
+    Normalisation by the batch at hand needs batches like those of the training: most data sets lie on disk sorted by
+    class, and a chunk of one class has other statistics.
+    """
+    order = rng.generator(run.seed, "rank").permutation(run.split.search_val)
+    return run.loader(order, 1, "rank", run.seed, augmented=False).chunks(size)
 
 
 @torch.inference_mode()
@@ -131,7 +136,7 @@ def _evaluate(run: Run, members: list[SinglePath], pairs: list[Pair]) -> dict[Pa
     images = len(run.split.search_val)
     done = 0
     with run.progress.bar("rank", images) as update, run.machine.autocast():
-        for x_BCHW, y_B in _chunks(run):
+        for x_BCHW, y_B in _chunks(run, run.settings.rank.eval_batch or 0):
             for m, own, placements in _by_member(run, pairs):
                 for position, logits in run_tree(members[m], x_BCHW, placements):
                     right = (logits.argmax(1) == y_B).sum()
@@ -145,7 +150,9 @@ def _evaluate(run: Run, members: list[SinglePath], pairs: list[Pair]) -> dict[Pa
 def _calibrate(run: Run, members: list[SinglePath], pairs: list[Pair]) -> None:
     """Collect the statistics of every prefix from a few search-train minibatches."""
     images = run.split.search_train
-    loader = run.loader(images, min(len(images), run.settings.rank.eval_batch), "calibrate", run.seed, augmented=False)
+    loader = run.loader(
+        images, min(len(images), run.settings.rank.eval_batch or 0), "calibrate", run.seed, augmented=False
+    )
     for step in range(_CALIBRATION_BATCHES):
         x_BCHW, _ = loader.batch(step)
         with run.machine.autocast():
@@ -158,8 +165,8 @@ def _calibrate(run: Run, members: list[SinglePath], pairs: list[Pair]) -> None:
 
 @torch.inference_mode()
 def _measure_saving(run: Run, members: list[SinglePath], pairs: list[Pair]) -> dict[str, float]:
-    """Run the first images both ways: seconds of each, and how far the logits are apart (zero to the bit on a CPU)."""
-    x_BCHW, _ = next(_chunks(run))
+    """Run a few images both ways: seconds of each, and how far the logits are apart (zero to the bit on a CPU)."""
+    x_BCHW, _ = next(_chunks(run, _MEASURED_IMAGES))
 
     def tree() -> dict[Pair, Tensor]:
         return {
@@ -171,31 +178,35 @@ def _measure_saving(run: Run, members: list[SinglePath], pairs: list[Pair]) -> d
     def one_by_one() -> dict[Pair, Tensor]:
         return {(number, m): members[m](x_BCHW, run.space[number]) for number, m in pairs}
 
+    run.progress.say(f"measuring what prefix sharing saves, on {len(x_BCHW)} images")
     with run.machine.autocast():
-        members[pairs[0][1]](x_BCHW, run.space[pairs[0][0]])  # the first pass builds kernels
+        tree()  # the first pass builds kernels
         tree_seconds, shared = _timed(run, tree)
         alone_seconds, alone = _timed(run, one_by_one)
-    apart = max(float((shared[pair] - alone[pair]).abs().max()) for pair in pairs)
     return {
         "seconds_tree": tree_seconds,
         "seconds_one_by_one": alone_seconds,
         "measured_saving": alone_seconds / tree_seconds,
-        "largest_logit_difference": apart,
+        "largest_logit_difference": max(float((shared[pair] - alone[pair]).abs().max()) for pair in pairs),
     }
 
 
 def _timed(run: Run, work: Callable[[], dict[Pair, Tensor]]) -> tuple[float, dict[Pair, Tensor]]:
+    run.machine.wait()
     start = time.perf_counter()
     result = work()
-    if run.machine.device.type == "cuda":
-        torch.cuda.synchronize(run.machine.device)
+    run.machine.wait()
     return time.perf_counter() - start, result
 
 
 def _rows(run: Run, mixture: Mixture, candidates: Candidates, correct: dict[Pair, int]) -> list[dict[str, Any]]:
-    """One row per placement, best first; equal accuracy is decided by fewer MACs, then by number."""
+    """One row per placement, best first; equal accuracy is decided by fewer MACs, then by number.
+
+    ``score`` is free of the initial score, and empty for a pair never scored.
+    """
     images = len(run.split.search_val)
     default_macs = run.costs.macs(run.space.default)
+    learnt_AM = mixture.learnt_score_AM()
     best: dict[int, Pair] = {}
     for pair in sorted(correct, key=lambda p: -correct[p]):
         best.setdefault(pair[0], pair)
@@ -207,7 +218,7 @@ def _rows(run: Run, mixture: Mixture, candidates: Candidates, correct: dict[Pair
         placement = run.space[number]
         values = (
             position, str(placement), number, correct[best[number]] / images, low, high,
-            float(mixture.score_AM[number, member]), member, float(mixture.assign_AM[number, member]),
+            _finite(learnt_AM[number, member]), member, float(mixture.assign_AM[number, member]),
             int(run.macs_A[number]), run.macs_A[number] / default_macs, placement == run.space.default,
             number in candidates.control,
         )  # fmt: skip
@@ -227,7 +238,7 @@ def _summary(run: Run, rows: list[dict[str, Any]], measured: dict[str, float], p
     placements = [[run.space[number] for number, _ in own] for _, own, _ in _by_member(run, pairs)]
     costs = [[run.costs.block_macs(p) for p in group] for group in placements]
     shared = sum(tree_macs(rows_, group) for rows_, group in zip(costs, placements, strict=True))
-    accuracy: NDArray[np.float64] = np.array([row["val_accuracy"] for row in rows])
+    scored = [row for row in rows if row["score"] is not None]
     settings = run.settings
     return {
         "images": len(run.split.search_val),
@@ -237,10 +248,14 @@ def _summary(run: Run, rows: list[dict[str, Any]], measured: dict[str, float], p
         "placements": len(rows),
         **measured,
         "macs_saving": sum(sum(sum(row) for row in group) for group in costs) / shared,
-        "tau_score_accuracy": _finite(kendall_tau([row["score"] for row in rows], accuracy)),
-        "tau_macs_accuracy": _finite(kendall_tau([row["macs"] for row in rows], accuracy)),
+        "tau_score_accuracy": _tau(scored, "score"),
+        "tau_macs_accuracy": _tau(rows, "macs"),
     }
 
 
+def _tau(rows: list[dict[str, Any]], column: str) -> float | None:
+    return _finite(kendall_tau([row[column] for row in rows], [row["val_accuracy"] for row in rows]))
+
+
 def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+    return float(value) if np.isfinite(value) else None

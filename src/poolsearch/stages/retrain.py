@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor
 
 from poolsearch import rng
@@ -42,19 +41,38 @@ class Trial:
 def retrain(run: Run) -> None:
     """Train the top-k of the ranking and the default with n seeds each, then open the test split.
 
-    Finished trials are kept and not trained again. The winner is the first of the ranking: it is fixed, and written
-    down, before the test split is opened; other finalists are reported, never chosen from.
+    Finished trials are kept and not trained again; a run whose test split was opened is left as it is. The winner is
+    the first of the ranking: it is fixed, and written down, before the test split is opened; other finalists are
+    reported, never chosen from.
     Leaves ``retrain/`` and ``test.json``.
 
     Raises:
         PoolsearchError: there is no ranking.
         Interrupted: stopped on request; the state is saved.
     """
+    if tested(run.dir):
+        return
     with run.stage("retrain"):
         trials = _trials(run)
+        _check_winner(run, trials)
         for done, trial in enumerate(trials):
             _train(run, trial, f"retrain {done + 1}/{len(trials)}: {trial.placement}")
         _test(run, trials)
+
+
+def tested(files: RunDir) -> bool:
+    """Whether the test split was opened and everything on it evaluated."""
+    return files.test.exists() and "verdict" in read_json(files.test)
+
+
+def _check_winner(run: Run, trials: list[Trial]) -> None:
+    """A test split that was opened for one winner is not opened for another."""
+    recorded = read_json(run.dir.test)["winner"] if run.dir.test.exists() else None
+    if recorded not in (None, str(trials[0].placement)):
+        raise PoolsearchError(
+            f"the test split of {run.dir.root} was opened for {recorded}, but the ranking now begins with "
+            f"{trials[0].placement}. Restore ranking.csv, or start a new run with --out."
+        )
 
 
 def read_ranking(files: RunDir) -> list[dict[str, str]]:
@@ -66,7 +84,12 @@ def read_ranking(files: RunDir) -> list[dict[str, str]]:
     if not files.ranking.exists():
         raise PoolsearchError(f"{files.root} has no ranking yet. Run: poolsearch rank --out {files.root}")
     with open(files.ranking, encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
+        rows = list(csv.DictReader(handle))
+    if not rows or not {"rank", "placement"} <= rows[0].keys():
+        raise PoolsearchError(
+            f"{files.ranking} is damaged. Delete it and rank again: poolsearch rank --out {files.root}"
+        )
+    return rows
 
 
 def _trials(run: Run) -> list[Trial]:
@@ -87,8 +110,8 @@ class RetrainTask:
     """
 
     def __init__(self, run: Run, trial: Trial) -> None:
-        settings = run.settings.search
-        self._settings = settings
+        settings = run.settings.retrain
+        self._lr_start, self._lr_floor = settings.retrain_lr or 0, run.settings.search.lr_floor
         self._machine = run.machine
         self.device = run.machine.device
         self.epochs = run.settings.retrain.retrain_epochs or 0
@@ -96,15 +119,16 @@ class RetrainTask:
         with seeded(self.seed, "weights"):
             net = Fixed(run.build(), trial.placement)
         self.net = run.machine.place(net)
-        self._optimizer = sgd(net.parameters(), settings.lr or 0, settings.momentum, settings.weight_decay or 0)
+        momentum, decay = run.settings.search.momentum, settings.retrain_weight_decay or 0
+        self._optimizer = sgd(net.parameters(), self._lr_start, momentum, decay)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=run.machine.precision == "fp16")
-        self._train = run.loader(run.split.train_all, settings.batch or 0, "retrain", self.seed, augmented=True)
+        self._train = run.loader(run.split.train_all, settings.retrain_batch or 0, "retrain", self.seed, augmented=True)
         self.steps_per_epoch = self._train.steps_per_epoch
         self._loss = torch.zeros((), device=self.device)
         self.last_loss = float("nan")
 
     def epoch_starts(self, epoch: int) -> None:
-        self._lr = cosine(epoch, self.epochs, self._settings.lr or 0, self._settings.lr_floor)
+        self._lr = cosine(epoch, self.epochs, self._lr_start, self._lr_floor)
         set_lr(self._optimizer, self._lr)
 
     def step(self, step: int) -> None:
@@ -137,22 +161,22 @@ class RetrainTask:
 
 def _train(run: Run, trial: Trial, label: str) -> None:
     folder = run.dir.trial(str(trial.placement), trial.seed)
+    unfinished = folder / "checkpoint.safetensors"
     if (folder / "metrics.json").exists():
+        unfinished.unlink(missing_ok=True)  # stopped between the two
         return
     task = RetrainTask(run, trial)
-    files = LoopFiles(
-        folder / "checkpoint.safetensors", folder / "events.jsonl", run.settings.machine.checkpoint_seconds
-    )
+    files = LoopFiles(unfinished, folder / "events.jsonl", run.settings.machine.checkpoint_seconds)
     identity = {"stage": "retrain", "placement": str(trial.placement), "seed": trial.seed}
-    result = run_loop(task, files, label, run.progress, identity, task.seed)
+    seconds = run_loop(task, files, label, run.progress, identity, task.seed)
     checkpoint.save(folder / "model.safetensors", dict(task.net.net.state_dict()), {"placement": str(trial.placement)})
     write_json(folder / "metrics.json", {
         "placement": str(trial.placement), "seed": trial.seed, "epochs": task.epochs,
-        "steps": task.epochs * task.steps_per_epoch, "seconds": round(result.seconds, 1),
+        "steps": task.epochs * task.steps_per_epoch, "seconds": round(seconds, 1),
         "images": len(run.split.train_all), "train_loss": task.last_loss, "macs": run.costs.macs(trial.placement),
         "parameters": parameters_of(task.net),
     })  # fmt: skip
-    files.checkpoint.unlink()
+    unfinished.unlink()
 
 
 def _test(run: Run, trials: list[Trial]) -> None:
@@ -178,10 +202,13 @@ def _correct(run: Run, trial: Trial) -> NDArray[np.bool_]:
     """Whether the trial's network gets each test image right, shape (N,); kept in ``test_correct.npy``."""
     folder = run.dir.trial(str(trial.placement), trial.seed)
     net = run.build()
-    net.load_state_dict(load_file(folder / "model.safetensors"))
+    weights, _ = checkpoint.load(folder / "model.safetensors", f"Delete {folder} to train it again")
+    net.load_state_dict(weights)
     model = run.machine.place(Fixed(net, trial.placement)).eval()
     loader = run.loader(run.split.test, 1, "test", run.seed, augmented=False)
-    found = [hits(model, x_BCHW, y_B, run.machine).cpu() for x_BCHW, y_B in loader.chunks(run.settings.rank.eval_batch)]
+    found = [
+        hits(model, x_BCHW, y_B, run.machine).cpu() for x_BCHW, y_B in loader.chunks(run.settings.rank.eval_batch or 0)
+    ]
     correct_N: NDArray[np.bool_] = torch.cat(found).numpy()
     _save_array(folder / "test_correct.npy", correct_N)
     return correct_N
@@ -218,7 +245,7 @@ def _results(run: Run, trials: list[Trial], correct: dict[str, list[NDArray[np.b
         "best_of_top": max(top),
         "mean_of_top": statistics.mean(top),
         "difference": difference and dataclasses.asdict(difference),
-        "verdict": verdict(winner, default, difference),
+        "verdict": verdict(winner, default, difference, run.costs.macs(trials[0].placement) / default_macs),
     }
 
 

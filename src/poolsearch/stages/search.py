@@ -38,12 +38,12 @@ def search(run: Run) -> None:
     Raises:
         Interrupted: stopped on request; the state is saved.
     """
-    with run.stage("search") as entry:
+    with run.stage("search", checkpoint.step_of(run.dir.checkpoint)):
         task = SearchTask(run)
         settings = run.settings
         files = LoopFiles(run.dir.checkpoint, run.dir.events, settings.machine.checkpoint_seconds)
         identity = {"stage": "search"}
-        entry.resumed_at_step = run_loop(task, files, "search", run.progress, identity, run.seed).resumed_at_step
+        run_loop(task, files, "search", run.progress, identity, run.seed)
         task.history.write(run.dir, run.space)
 
 

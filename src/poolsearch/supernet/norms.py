@@ -32,6 +32,9 @@ def calibrated_norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, affine=False, momentum=None)
 
 
+_KINDS = ("mean_C", "var_C", "batches")
+
+
 @dataclass
 class _Statistics:
     mean_C: Tensor
@@ -72,27 +75,30 @@ class PrefixNorms:
             norm.num_batches_tracked = kept[i].batches if kept else None
 
     def tensors(self) -> dict[str, Tensor]:
-        """All statistics by name: ``block/sites/layer/kind``."""
-        found = {}
-        for (block, prefix), kept in self._kept.items():
-            where = f"{block}/{'_'.join(f'{h}x{w}' for h, w in prefix)}"
-            for (name, _), statistics in zip(self._norms[block], kept, strict=True):
-                for kind in ("mean_C", "var_C", "batches"):
-                    found[f"{where}/{name}/{kind}"] = getattr(statistics, kind)
+        """All statistics: of each block its prefixes (P, sites, 2), and for each layer and kind a stack (P, ...)."""
+        found: dict[str, Tensor] = {}
+        for block, norms in self._norms.items():
+            prefixes = sorted(prefix for b, prefix in self._kept if b == block)
+            if not prefixes or not norms:
+                continue
+            found[f"{block}/prefixes"] = torch.tensor(prefixes, dtype=torch.int8).reshape(len(prefixes), -1, 2)
+            for i, (layer, _) in enumerate(norms):
+                kept = [self._kept[block, prefix][i] for prefix in prefixes]
+                for kind in _KINDS:
+                    found[f"{block}/{layer}/{kind}"] = torch.stack([getattr(each, kind) for each in kept])
         return found
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Undo of :meth:`tensors`."""
         self._kept.clear()
-        for name, tensor in tensors.items():
-            block, sites, layer, kind = name.split("/")
-            prefix: Prefix = tuple((int(h), int(w)) for h, w in (s.split("x") for s in sites.split("_") if s))
-            norms = self._norms[int(block)]
-            if (int(block), prefix) not in self._kept:
-                self._kept[int(block), prefix] = self._fresh(int(block))
-            kept = self._kept[int(block), prefix]
-            position = [n for n, _ in norms].index(layer)
-            getattr(kept[position], kind).copy_(tensor)
+        for block, norms in self._norms.items():
+            if f"{block}/prefixes" not in tensors:
+                continue
+            for p, sites in enumerate(tensors[f"{block}/prefixes"].tolist()):
+                kept = self._kept[block, tuple((h, w) for h, w in sites)] = self._fresh(block)
+                for each, (layer, _) in zip(kept, norms, strict=True):
+                    for kind in _KINDS:
+                        getattr(each, kind).copy_(tensors[f"{block}/{layer}/{kind}"][p])
 
     def _fresh(self, block: int) -> list[_Statistics]:
         device = next(self._net.parameters()).device

@@ -22,6 +22,8 @@ def run_tree(supernet: SinglePath, x_BCHW: Tensor, placements: Sequence[Placemen
     Raises:
         PoolsearchError: a placement has another number of blocks than the network.
     """
+    if not placements:
+        return
     for placement in placements:
         supernet.net.check(placement)
     order = sorted(range(len(placements)), key=lambda i: placements[i].sites)
@@ -31,14 +33,18 @@ def run_tree(supernet: SinglePath, x_BCHW: Tensor, placements: Sequence[Placemen
 def _branch(
     supernet: SinglePath, x_BCHW: Tensor, group: list[tuple[int, Placement]], block: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Run ``block`` and what follows for placements that agree on everything before it."""
-    if block == len(supernet.net.blocks):
-        logits = supernet.net.head(x_BCHW)
-        yield from ((position, logits) for position, _ in group)
-        return
-    for _, same in groupby(group, key=lambda item: item[1].at(block)):
-        child = list(same)
-        yield from _branch(supernet, supernet.run_block(block, x_BCHW, child[0][1]), child, block + 1)
+    """Run ``block`` and what follows for placements that agree on everything before it.
+
+    The last child of a block takes its parent's place instead of being called, so that only maps that another branch
+    still needs are alive.
+    """
+    while block < len(supernet.net.blocks):
+        *others, last = [list(same) for _, same in groupby(group, key=lambda item: item[1].at(block))]
+        for child in others:
+            yield from _branch(supernet, supernet.run_block(block, x_BCHW, child[0][1]), child, block + 1)
+        x_BCHW, group, block = supernet.run_block(block, x_BCHW, last[0][1]), last, block + 1
+    logits = supernet.net.head(x_BCHW)
+    yield from ((position, logits) for position, _ in group)
 
 
 def tree_macs(block_macs: Sequence[Sequence[int]], placements: Sequence[Placement]) -> int:

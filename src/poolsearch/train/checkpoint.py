@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,15 @@ def save(path: Path, tensors: dict[str, Tensor], meta: Any) -> None:
         try:
             save_file(plain, temporary, metadata={_HEADER: json.dumps(meta)})
         except SafetensorError as error:
-            if "os error 28" not in str(error):
+            found = re.search(r"os error (\d+)", str(error))
+            if found is None:
                 raise
-            raise OSError(28, "No space left on device", str(path)) from error
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], Any]:
+def load(
+    path: Path, remedy: str = "Delete it to begin this stage again; finished stages stay"
+) -> tuple[dict[str, Tensor], Any]:
     """Read what :func:`save` wrote.
 
     Raises:
@@ -45,9 +50,12 @@ def load(path: Path) -> tuple[dict[str, Tensor], Any]:
             meta = json.loads((handle.metadata() or {})[_HEADER])
             return {name: handle.get_tensor(name) for name in handle.keys()}, meta  # noqa: SIM118
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise PoolsearchError(
-            f"checkpoint {path} is damaged ({error}). Delete it to begin this stage again; finished stages stay."
-        ) from None
+        raise PoolsearchError(f"{path} is damaged ({error}). {remedy}.") from None
+
+
+def step_of(path: Path) -> int | None:
+    """The step of a loop's checkpoint, None where there is none."""
+    return load(path)[1]["step"] if path.exists() else None
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

@@ -72,17 +72,9 @@ class LoopFiles:
     every_seconds: float
 
 
-@dataclass(frozen=True)
-class LoopResult:
-    """How a loop went: seconds over all processes that worked on it, and the step the last one began at."""
-
-    seconds: float
-    resumed_at_step: int | None
-
-
 def run_loop(
     task: Task, files: LoopFiles, label: str, progress: Progress, identity: dict[str, Any], seed: int
-) -> LoopResult:
+) -> float:
     """Train ``task`` from its checkpoint, if there is one, to its end, and leave a checkpoint of the end.
 
     Killed at any moment it goes on from the last checkpoint, and ends as if it had never stopped: events after the
@@ -96,6 +88,9 @@ def run_loop(
         identity: put in front of every event.
         seed: for torch's own generators, which layers such as dropout draw from; the caller's are left as they were.
 
+    Returns:
+        Seconds, over all processes that worked on it.
+
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
         PoolsearchError: the checkpoint is damaged, or no space is left.
@@ -107,7 +102,7 @@ def run_loop(
         with stop_requests() as stopped, progress.bar(label, task.epochs * task.steps_per_epoch) as update:
             for done in _steps(task, files, start, began, identity, stopped, progress.say):
                 update(done, task.note())
-    return LoopResult(time.monotonic() - began, start or None)
+    return time.monotonic() - began
 
 
 def _steps(
@@ -165,6 +160,8 @@ def _resume(task: Task, files: LoopFiles) -> tuple[int, float]:
 def _append(path: Path, event: dict[str, Any]) -> None:
     with open(path, "a", encoding="utf-8") as handle:
         handle.write(json.dumps(event) + "\n")
+        handle.flush()
+        os.fsync(handle.fileno())  # a checkpoint must not outlive the events it counts
 
 
 def _size(path: Path) -> int:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from poolsearch.cores import available_cores
 from poolsearch.errors import PoolsearchError
 from poolsearch.settings import MachineSettings
 
@@ -38,6 +39,11 @@ class Machine:
         # torch's stubs lack this form of Module.to
         return module.to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
+    def wait(self) -> None:
+        """Until the device has done what it was asked: for timing."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
     def describe(self) -> dict[str, Any]:
         """For run.json."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _cpu_name()
@@ -48,11 +54,6 @@ class Machine:
             "device_name": name,
             "precision": self.precision,
         }
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pick_machine(settings: MachineSettings) -> Machine:
@@ -89,8 +90,8 @@ def _auto_precision(device: torch.device) -> str:
 
 def _bf16_ratio() -> float:
     """How many times faster this CPU runs a convolution in bf16 than in fp32: without native support it is slower."""
-    x = torch.randn(32, 32, 16, 16).contiguous(memory_format=torch.channels_last)
-    w = torch.randn(32, 32, 3, 3).contiguous(memory_format=torch.channels_last)
+    x = torch.ones(32, 32, 16, 16).contiguous(memory_format=torch.channels_last)
+    w = torch.ones(32, 32, 3, 3).contiguous(memory_format=torch.channels_last)
     return _conv_seconds(x, w) / _conv_seconds(x.bfloat16(), w.bfloat16())
 
 

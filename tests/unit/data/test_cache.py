@@ -120,7 +120,7 @@ def test_large_images_are_decoded_by_threads_in_order(
     write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "BATCH_BYTES", 1)  # the least batches, so that many are under way
-    monkeypatch.setattr(build, "cores", lambda: 3)
+    monkeypatch.setattr(build, "available_cores", lambda: 3)
     threads: set[int] = set()
     decode = build.decode
 

@@ -29,10 +29,9 @@ def prefix_text(placement, block):
     return "_".join(f"{h}x{w}" for h, w in placement.sites[:block])
 
 
-def stand_alone(supernet, placement, name, op):
+def stand_alone(supernet, placement, name, op, kept):
     """The network by itself, its BatchNorms filled with what the supernet keeps for this placement."""
     net = build(NetSpec(name, 5, 2, op), tracked_norm)
-    kept = supernet.norms.tensors()
     state = {n: p.detach().clone() for n, p in supernet.net.named_parameters()}
     for module_name, module in net.named_modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -50,7 +49,7 @@ def stand_alone(supernet, placement, name, op):
 @pytest.mark.parametrize(
     ("name", "op"), [("cifar-resnet20", "max"), ("cifar-resnet20", "stride"), ("resnet18", "stride")]
 )
-def test_a_placement_is_the_network_with_copied_weights_and_statistics(make, images, norm, name, op):
+def test_a_placement_is_the_network_with_copied_weights_and_statistics(make, images, norm, name, op, statistics):
     supernet = make(norm, name, op)
     space = supernet.net.space
     placements = [space[n] for n in (0, space.size // 2, space.size - 1)]
@@ -62,7 +61,10 @@ def test_a_placement_is_the_network_with_copied_weights_and_statistics(make, ima
     x = images(size, seed=9)
     for placement in placements:
         with torch.no_grad():
-            got, expected = supernet(x, placement), stand_alone(supernet, placement, name, op)(x, placement)
+            got, expected = (
+                supernet(x, placement),
+                stand_alone(supernet, placement, name, op, statistics(supernet))(x, placement),
+            )
         assert torch.equal(got, expected)
         supernet_batch = make("batch", name, op).eval()
         assert not torch.allclose(got, supernet_batch(x, placement))  # the statistics are not the batch's

@@ -130,9 +130,12 @@ class Walk:
         self.x = tensors["x"]
 
 
-def loop(task: Walk, folder: Path, every_seconds: float = 1000.0) -> int | None:
-    files = LoopFiles(folder / "c.safetensors", folder / "events.jsonl", every_seconds)
-    return run_loop(task, files, "walk", Silent(), {"stage": "walk"}, seed=1).resumed_at_step
+def loop(task: Walk, folder: Path) -> int:
+    """Run the task to its end, or to where it is stopped; gives the step that it began at."""
+    files = LoopFiles(folder / "c.safetensors", folder / "events.jsonl", every_seconds=1000)
+    began = checkpoint.step_of(files.checkpoint) or 0
+    run_loop(task, files, "walk", Silent(), {"stage": "walk"}, seed=1)
+    return began
 
 
 def events(folder: Path) -> list[tuple[int, float]]:
@@ -143,7 +146,7 @@ def events(folder: Path) -> list[tuple[int, float]]:
 @pytest.mark.parametrize("stop_after", [0, 3, 4, 9, 13])
 def test_a_stopped_loop_ends_as_one_never_stopped(tmp_path: Path, stop_after: int) -> None:
     whole = Walk()
-    assert loop(whole, tmp_path / "whole") is None
+    assert loop(whole, tmp_path / "whole") == 0
     with pytest.raises(Interrupted):
         loop(Walk(stop_after), tmp_path / "stopped")
     again = Walk()

@@ -1,0 +1,73 @@
+"""From settings to what a run works with: images, network, costs, space."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from poolsearch.cost import CostTable, cost_table
+from poolsearch.data import Augment, Images, default_cache_dir, find_source, open_images
+from poolsearch.nets.build import NetSpec, build
+from poolsearch.nets.poolable import Poolable, check_input
+from poolsearch.placement import Placement
+from poolsearch.progress import Progress
+from poolsearch.settings import LARGEST_NATIVE, Settings
+from poolsearch.space import Space
+
+
+def images_of(given: Settings, progress: Progress) -> Images:
+    """The decoded images, from the cache where it has them."""
+    cache = Path(given.data.cache_dir) if given.data.cache_dir else default_cache_dir()
+    size = given.data.image_size
+    # Random resized crops cut from a somewhat larger picture, as 224 is cut from 256
+    store = None if size is None else size if size <= LARGEST_NATIVE else round(size * 256 / 224)
+    return open_images(find_source(given.data.data, cache / "torchvision"), store, cache, progress)
+
+
+def image_size_of(settings: Settings, images: Images) -> int:
+    """Height and width that the network sees."""
+    stored = min(images.pixels_NHWC.shape[1:3])
+    return settings.data.image_size or (stored if stored <= LARGEST_NATIVE else 224)
+
+
+def augment_of(settings: Settings, image_size: int, flippable: bool) -> Augment:
+    """How training images are varied; ``flippable`` says whether a mirrored image means the same."""
+    if settings.data.augment != "auto":
+        return settings.data.augment
+    if image_size > LARGEST_NATIVE:
+        return "resized-crop-flip"
+    return "crop-flip" if flippable else "crop"
+
+
+def net_spec(settings: Settings, classes: int) -> NetSpec:
+    """The network that the settings describe."""
+    net = settings.net
+    assert net.net is not None, "resolve the settings first"
+    return NetSpec(net.net, classes, net.width, net.op, net.zero_init)
+
+
+def _meta_net(settings: Settings, classes: int) -> Poolable:
+    with torch.device("meta"):
+        return build(net_spec(settings, classes))
+
+
+def costs_of(settings: Settings, classes: int, image_size: int) -> CostTable:
+    """MACs of every block of the network."""
+    return cost_table(_meta_net(settings, classes), image_size, image_size)
+
+
+def space_of(settings: Settings, classes: int, image_size: int) -> tuple[Space, int]:
+    """The placements to search, and how many there are before a too large space is cut down.
+
+    Raises:
+        PoolsearchError: the images are too small, or a placement or limit does not fit.
+    """
+    net = _meta_net(settings, classes)
+    space = replace(net.space, low=settings.net.min_blocks, high=settings.net.max_blocks)
+    _, _, height, width = net.stem(torch.zeros(1, 3, image_size, image_size, device="meta")).shape
+    check_input(height, width, space.poolings)
+    if settings.net.placements:
+        space = space.keep(Placement.parse(text) for text in settings.net.placements)
+    return space.subset(settings.net.max_placements, settings.machine.seed), space.size

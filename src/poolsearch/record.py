@@ -1,0 +1,100 @@
+"""run.json: what a run was given and rests on; which settings may still change when it is resumed."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.files import RunDir, read_json, write_json
+from poolsearch.settings import Settings, differences
+
+# Which files show that a group of settings is in use; the rest are in use from the start.
+_IN_USE_WHEN = {"rank": "ranking.csv", "retrain": "retrain"}
+_FREE = {"checkpoint_seconds", "cache_dir", "device"}  # change nothing about the results but, for a device, last bits
+
+
+def begin(run_dir: RunDir, given: Settings) -> None:
+    """Write the settings before anything else, so that a run killed at once can be resumed without flags."""
+    record = {"poolsearch": version("poolsearch"), "given": given.to_dict(), "stages": [], "warnings": []}
+    write_json(run_dir.run, record)
+
+
+def read_record(run_dir: RunDir) -> dict[str, Any]:
+    """run.json.
+
+    Raises:
+        PoolsearchError: it is missing, damaged, or not of a run.
+    """
+    record = read_json(run_dir.run)
+    if not isinstance(record, dict) or not {"given", "stages", "warnings"} <= record.keys():
+        raise PoolsearchError(f"{run_dir.run} is damaged (it holds no run). Restore it, or start again with --out.")
+    return record
+
+
+def saved_settings(out: Path) -> Settings:
+    """The settings that the run in ``out`` was given.
+
+    Raises:
+        PoolsearchError: there is no run, or its run.json is damaged.
+    """
+    return Settings.from_dict(read_record(RunDir(out))["given"])
+
+
+def check_free(run_dir: RunDir) -> None:
+    """See that a new run can begin there.
+
+    Raises:
+        PoolsearchError: it is a file, holds a run, or is not empty.
+    """
+    if not run_dir.root.exists():
+        return
+    if not run_dir.root.is_dir():
+        raise PoolsearchError(f"{run_dir.root} is a file. Choose a folder with --out.")
+    if run_dir.run.exists():
+        raise PoolsearchError(
+            f"{run_dir.root} holds a run already. Go on with it by --resume, or choose another --out."
+        )
+    if any(not p.name.startswith(".") for p in run_dir.root.iterdir()):
+        raise PoolsearchError(f"the folder {run_dir.root} is not empty. Choose a new or empty one with --out.")
+
+
+def merge(run_dir: RunDir, settings: Settings | None) -> Settings:
+    """The saved settings, with changes only where nothing rests on them yet.
+
+    Raises:
+        PoolsearchError: a setting in use differs; all that do are named.
+    """
+    saved = saved_settings(run_dir.root)
+    changes = differences(saved, settings) if settings is not None else []
+    refused = [change for change in changes if _in_use(run_dir, change[0], change[1])]
+    if refused:
+        named = "; ".join(f"--{name.replace('_', '-')} was {old!r}, now {new!r}" for _, name, old, new in refused)
+        raise PoolsearchError(
+            f"{run_dir.root} was made with other settings: {named}. Resume without these flags, or start a new "
+            "run with --out."
+        )
+    if settings is None or not changes:
+        return saved
+    write_json(run_dir.run, read_record(run_dir) | {"given": settings.to_dict()})
+    return settings
+
+
+def _in_use(run_dir: RunDir, group: str, name: str) -> bool:
+    if name in _FREE:
+        return False
+    return group not in _IN_USE_WHEN or (run_dir.root / _IN_USE_WHEN[group]).exists()
+
+
+def check_same(run_dir: RunDir, record: dict[str, Any], data: dict[str, Any], split_hash: str) -> None:
+    """See that a resumed run has the images that it began with.
+
+    Raises:
+        PoolsearchError: it has not.
+    """
+    before = (record.get("data", data)["fingerprint"], record.get("split_hash", split_hash))
+    if before != (data["fingerprint"], split_hash):
+        raise PoolsearchError(
+            f"the images of {data['name']} changed since {run_dir.root} was begun. Start a new run with --out."
+        )

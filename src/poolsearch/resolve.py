@@ -1,0 +1,134 @@
+"""What is left to us becomes a value; every value is checked. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from poolsearch.errors import PoolsearchError, unknown
+from poolsearch.settings import LARGEST_NATIVE, Settings
+
+T = TypeVar("T")
+
+# Recipe sizes by data set; "" is every other. Nothing else in the package depends on a data set's name.
+_EPOCHS = {"": 75, "digits": 40}
+_RETRAIN_EPOCHS = {"": 200, "digits": 12}
+
+
+def resolve(settings: Settings, train_images: int, val_images: int, image_size: int) -> Settings:
+    """Replace what was left to us, now that the size of the data is known; check the rest.
+
+    Args:
+        settings: as given.
+        train_images, val_images: sizes of the search-train and the search-val half.
+        image_size: height and width that the network sees.
+
+    Raises:
+        PoolsearchError: a value is out of range.
+    """
+    search, data = settings.search, settings.data.data
+    members = 1 if search.method == "spos" else search.members
+    official = search.preset == "official"
+    batch = _given(search.batch, _auto_batch(train_images, 128 if official else 256))
+    lr = _given(search.lr, 0.1 * min(1.0, batch / 128))
+    decay = _given(search.weight_decay, 0.0 if official else 1e-3)
+    resolved = settings.changed(
+        net=_given(settings.net.net, "cifar-resnet20" if image_size <= LARGEST_NATIVE else "resnet18"),
+        members=members,
+        epochs=_given(search.epochs, _EPOCHS.get(data, _EPOCHS[""])),
+        batch=batch,
+        val_batch=_given(search.val_batch, min(batch, val_images)),
+        lr=lr,
+        lr_floor=min(search.lr_floor, lr),
+        weight_decay=decay,
+        inv_temp_end=_given(search.inv_temp_end, 100.0 if official else 100.0 * members),
+        balance_every=_given(search.balance_every, "epoch" if official else "step"),
+        rank_members=_given(settings.rank.rank_members, "best" if official else "assignment"),
+        eval_batch=_given(settings.rank.eval_batch, 512 if image_size <= LARGEST_NATIVE else 64),
+        retrain_batch=_given(settings.retrain.retrain_batch, batch),
+        retrain_lr=_given(settings.retrain.retrain_lr, lr),
+        retrain_weight_decay=_given(settings.retrain.retrain_weight_decay, decay),
+        retrain_epochs=_given(settings.retrain.retrain_epochs, _RETRAIN_EPOCHS.get(data, _RETRAIN_EPOCHS[""])),
+    )
+    check(resolved)
+    return resolved
+
+
+def _given(value: T | None, otherwise: T) -> T:
+    return otherwise if value is None else value
+
+
+def _auto_batch(images: int, most: int) -> int:
+    """The largest power of two up to ``most`` that leaves 16 batches, but 16 images where there are as many."""
+    batch = most
+    while batch > 16 and images < 16 * batch:
+        batch //= 2
+    return max(2, min(batch, images))
+
+
+_AT_LEAST_ONE = (
+    "members", "epochs", "batch", "val_batch", "val_every", "rank_all_up_to", "rank_top", "eval_batch", "top_k",
+    "retrain_seeds", "retrain_epochs", "retrain_batch", "max_placements", "width", "subset", "image_size",
+)  # fmt: skip
+_RANGES: dict[str, tuple[float, float]] = {
+    "score_init": (0, 1), "lr": (0, 100), "retrain_lr": (0, 100), "lr_floor": (0, 100), "momentum": (0, 1),
+    "weight_decay": (0, 1), "retrain_weight_decay": (0, 1), "beta": (0, 0.9999), "explore": (0, 1),
+    "inv_temp_end": (1, 1e6), "refresh": (0, math.inf), "rank_control": (0, math.inf),
+    "checkpoint_seconds": (0, math.inf), "seed": (0, 2**63 - 1),
+}  # fmt: skip
+
+
+def check(settings: Settings) -> None:
+    """See that every value is of its kind and in its range; None (left to us) passes.
+
+    Raises:
+        PoolsearchError: naming the flag, the value and what is allowed.
+    """
+    hints = {f.name: get_type_hints(type(getattr(settings, f.name))) for f in dataclasses.fields(settings)}
+    for group, name, value in settings.flat():
+        _check_kind(name, value, hints[group][name])
+        _check_range(name, value)
+
+
+def _check_kind(name: str, value: Any, hint: Any) -> None:
+    options = [option for kind in _kinds(hint) if get_origin(kind) is Literal for option in get_args(kind)]
+    if any(_fits(value, kind) for kind in _kinds(hint)):
+        return
+    if options and isinstance(value, str):
+        raise unknown(f"value for --{_flag(name)}:", value, options)
+    wanted = " or ".join([*map(repr, options), *(_named(k) for k in _kinds(hint) if get_origin(k) is not Literal)])
+    raise PoolsearchError(f"--{_flag(name)} is {value!r}; it must be {wanted}.")
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """The members of a union, or the hint itself."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(isinstance(item, get_args(kind)[0]) for item in cast(Any, value))
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def _named(kind: Any) -> str:
+    return "left out" if kind is type(None) else str(getattr(kind, "__name__", kind))
+
+
+def _check_range(name: str, value: Any) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return
+    low, high = (1, math.inf) if name in _AT_LEAST_ONE else _RANGES[name]
+    if not low <= value <= high:
+        allowed = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+        raise PoolsearchError(f"--{_flag(name)} is {value}; allowed is {allowed}.")
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")
