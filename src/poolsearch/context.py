@@ -152,9 +152,9 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
         check_free(run_dir)
         _check_outside(out, settings or Settings())
     with locked(out):
+        remove_leftovers(out)
         if resume:
             given = merge(run_dir, settings)
-            remove_leftovers(out)
         else:
             given = settings or Settings()
             begin(run_dir, given)

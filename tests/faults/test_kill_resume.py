@@ -19,8 +19,9 @@ from safetensors.torch import load_file
 from poolsearch.files import RunDir
 
 KILLS = 12
+TIMED = ("seconds_tree", "seconds_one_by_one", "measured_saving")
 FLAGS = (
-    "--width 2 --members 2 --epochs 6 --retrain-epochs 3 --retrain-seeds 2 --top-k 2 --precision fp32 --device cpu "
+    "--width 2 --members 2 --epochs 4 --retrain-epochs 2 --retrain-seeds 2 --top-k 2 --precision fp32 --device cpu "
     "--batch 32 --checkpoint-seconds 0.3 --norm per_placement --quiet"
 ).split()
 
@@ -44,10 +45,11 @@ def resume_flags(out: Path) -> list[str]:
 def results(out: Path) -> dict[str, Any]:
     """Everything a run leaves, but for times and dates."""
     files = RunDir(out)
-    test = json.loads(files.test.read_text())
-    del test["opened"]
+    test = without(json.loads(files.test.read_text()), "opened")
+    assert not list(out.rglob("*.tmp")), "a killed process's temporary file was left"
     kept: dict[str, Any] = {
         "ranking": files.ranking.read_text(),
+        "summary": without(json.loads(files.ranking_summary.read_text()), *TIMED),
         "test": test,
         "scores": pq.read_table(files.scores).to_pydict(),
         "split": files.split.read_text(),
@@ -57,13 +59,18 @@ def results(out: Path) -> dict[str, Any]:
     for trial in sorted(files.retrain.glob("*/*")):
         name = f"{trial.parent.name}/{trial.name}"
         kept[f"{name} files"] = sorted(p.name for p in trial.iterdir())
+        kept[f"{name} metrics"] = without(json.loads((trial / "metrics.json").read_text()), "seconds")
         kept[f"{name} model"] = (trial / "model.safetensors").read_bytes()
         kept[f"{name} events"] = [event(line) for line in (trial / "events.jsonl").read_text().splitlines()]
     return kept
 
 
 def event(line: str) -> dict[str, Any]:
-    return {name: value for name, value in json.loads(line).items() if name != "seconds"}
+    return without(json.loads(line), "seconds")
+
+
+def without(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +122,48 @@ def stage_of(out: Path) -> str:
     return stages[-1]["stage"] if stages else "opening"
 
 
+# Written one after the other in a run; killed right after any of them, or just before it takes its place
+WRITTEN = [
+    "run.json", "split.json", "costs.parquet", "search.safetensors", "scores.parquet", "ranking.json", "ranking.csv",
+    "model.safetensors", "metrics.json", "test.json", "test_correct.npy",
+]  # fmt: skip
+KILL_AT = """
+import os, signal, sys
+replace, name, before = os.replace, sys.argv.pop(1), sys.argv.pop(1) == "before"
+def kill_at(source, target):
+    if before and os.path.basename(target) == name: os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+    if os.path.basename(target) == name: os.kill(os.getpid(), signal.SIGKILL)
+os.replace = kill_at
+from poolsearch.cli import console
+console()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "moment"),
+    [
+        *((name, "after") for name in WRITTEN),
+        ("run.json", "before"),
+        ("ranking.csv", "before"),
+        ("test.json", "before"),
+    ],
+)
+def test_killed_at_a_write_it_ends_bit_identical(
+    tmp_path: Path, uninterrupted: tuple[dict[str, Any], float], name: str, moment: str
+) -> None:
+    expected, _ = uninterrupted
+    out = tmp_path / "run"
+    killed = [sys.executable, "-c", KILL_AT, name, moment, "run", "--out", str(out), *FLAGS]
+    assert subprocess.run(killed, capture_output=True, check=False).returncode == -signal.SIGKILL
+    finish(start(out, *resume_flags(out)))
+    found = results(out)
+    assert found.keys() == expected.keys()
+    for part, value in expected.items():
+        assert found[part] == value, f"{part} differs"
+
+
 @pytest.mark.slow
 def test_ctrl_c_saves_says_how_to_go_on_and_loses_nothing(
     tmp_path: Path, uninterrupted: tuple[dict[str, Any], float]
@@ -126,7 +175,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_loses_nothing(
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
-    assert f"poolsearch run --resume --out {out}" in output
+    assert f"everything done so far is saved. Go on with: poolsearch run --resume --out {out}" in output
     assert "Traceback" not in output
     assert RunDir(out).checkpoint.exists()
     finish(start(out, "--resume", "--quiet"))
