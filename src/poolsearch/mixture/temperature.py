@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 Schedule = Literal["inverse-linear", "tau-linear", "cosine", "exp"]
-SCHEDULES: tuple[str, ...] = get_args(Schedule)
 
 
 def inverse_temperature(progress: float, end: float, schedule: Schedule) -> float:

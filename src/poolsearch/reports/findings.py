@@ -111,13 +111,9 @@ def warnings(data: RunData) -> list[str]:
 
 
 def _unfinished(data: RunData) -> list[str]:
-    """Stages of which no entry has ended. The report is being written just now, so it is not one of them."""
+    """Stages of which no entry has ended."""
     begun = dict.fromkeys(str(stage.get("stage")) for stage in data.run.get("stages", []))
-    return [
-        f"The stage '{name}' was begun and has not ended."
-        for name in begun
-        if name != "report" and not _ended(data, name)
-    ]
+    return [f"The stage '{name}' was begun and has not ended." for name in begun if not _ended(data, name)]
 
 
 def _covered(data: RunData) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,6 @@ from poolsearch.nets.poolable import Poolable
 from poolsearch.placement import Exponents
 
 SupernetNorm = Literal["batch", "calibrate", "per_placement"]
-SUPERNET_NORMS: tuple[str, ...] = get_args(SupernetNorm)
 
 Prefix = tuple[Exponents, ...]
 

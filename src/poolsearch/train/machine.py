@@ -78,7 +78,10 @@ def _device(asked: str) -> str:
         return next(name for name in ("cuda", "mps", "cpu") if there[name])
     if not there[asked]:
         found = ", ".join(name for name, ok in there.items() if ok)
-        raise PoolsearchError(f"--device {asked}: torch sees no such device here. Found: {found}. Use --device auto.")
+        raise PoolsearchError(
+            f"--device {asked}: torch sees no such device here. Found: {found}. Use one of these (a run that "
+            "was begun on another device goes on, with other last bits)."
+        )
     return asked
 
 

@@ -1,12 +1,15 @@
 """Temperature schedules against their closed forms."""
 
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolsearch.mixture.temperature import SCHEDULES, inverse_temperature
+from poolsearch.mixture.temperature import Schedule, inverse_temperature
+
+SCHEDULES = get_args(Schedule)
 
 schedules = pytest.mark.parametrize("schedule", SCHEDULES)
 
