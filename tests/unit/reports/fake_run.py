@@ -154,14 +154,7 @@ def _stage_entries(stages: Sequence[str], interrupted: bool) -> list[dict[str, A
     ]
     if interrupted and entries:
         entries[-1] |= {"ended": None, "seconds": None}
-    report = {
-        "stage": "report",
-        "started": "2025-11-24T15:00:00+00:00",
-        "ended": None,
-        "seconds": None,
-        "resumed_at_step": None,
-    }
-    return [*entries, report]
+    return entries
 
 
 def _settings(fake: Fake, data_name: str) -> dict[str, dict[str, Any]]:
