@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from poolsearch import files
 from poolsearch.errors import PoolsearchError
@@ -119,6 +120,7 @@ def in_another_process(folder):
 import sys
 from pathlib import Path
 from poolsearch.errors import PoolsearchError
+from poolsearch.train import checkpoint
 from poolsearch.files import locked
 try:
     with locked(Path(sys.argv[1])):
@@ -178,3 +180,10 @@ def test_a_folder_in_which_nothing_was_begun_is_gone_again(tmp_path):
     with files.locked(tmp_path / "run"):
         files.write_text(tmp_path / "run" / "run.json", "{}")
     assert (tmp_path / "run" / "run.json").read_text() == "{}"
+
+
+def test_a_checkpoint_has_the_rights_of_any_new_file(tmp_path):
+    plain = tmp_path / "plain"
+    plain.touch()
+    checkpoint.save(tmp_path / "c.safetensors", {"x": torch.ones(2)}, {})
+    assert (tmp_path / "c.safetensors").stat().st_mode == plain.stat().st_mode
