@@ -13,6 +13,7 @@ import torch
 
 from poolsearch import files
 from poolsearch.errors import PoolsearchError
+from poolsearch.train import checkpoint
 
 FULL = Path("/dev/full")
 
@@ -66,6 +67,7 @@ def test_a_full_disk_is_said_and_the_old_file_kept(target):
         pytest.raises(PoolsearchError, match=r"no space left while writing .*run.json.*intact.*--resume") as caught,
         files.atomic(target) as temporary,
     ):
+        temporary.unlink()
         temporary.symlink_to(FULL)  # every write to it fails as on a full disk
         temporary.write_text("new")
     assert isinstance(caught.value.__cause__, OSError)
@@ -120,6 +122,7 @@ def in_another_process(folder):
 import sys
 from pathlib import Path
 from poolsearch.errors import PoolsearchError
+from poolsearch.train import checkpoint
 from poolsearch.train import checkpoint
 from poolsearch.files import locked
 try:
