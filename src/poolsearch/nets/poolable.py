@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -50,11 +51,12 @@ def _blur(x_BCHW: Tensor, stride: tuple[int, int]) -> Tensor:
     return F.conv2d(F.pad(x_BCHW, margin, mode="replicate"), kernel, stride=stride, groups=channels)
 
 
-class Block(nn.Module):
+class Block(nn.Module, ABC):
     """One unit between two sites. ``exponents`` are those of the site before it; only op ``stride`` passes them on."""
 
+    @abstractmethod
     def forward(self, x_BCHW: Tensor, exponents: Exponents = KEEP) -> Tensor:
-        raise NotImplementedError  # each family has its own
+        """The block's map, of the input's size shrunk by the exponents."""
 
 
 class Poolable(nn.Module):
