@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check clean
+.PHONY: install demo test check bench clean
 
 install: .venv/installed
 
@@ -23,6 +23,9 @@ check: install  ## lint, format, types, import direction
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+bench: install  ## ratios on this machine, into docs/results/bench.md; nothing else should run beside it
+	$(BIN)/python benchmarks/run_all.py
 
 clean:
 	rm -rf .venv

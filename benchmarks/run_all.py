@@ -1,0 +1,54 @@
+"""All benchmarks, one after the other, into docs/results/bench.md. Measure on a quiet machine."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import datetime, timezone
+from pathlib import Path
+
+import data_work
+import mixture_work
+import ranking
+import search_step
+import start_up
+import timing
+
+ROOT = Path(__file__).parents[1]
+PARTS = {
+    "Search step": search_step,
+    "Ranking": ranking,
+    "The mixture's own work, and balancing": mixture_work,
+    "Data": data_work,
+    "Start-up": start_up,
+}
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def commit() -> str:
+    """The commit that was measured."""
+    return _git("rev-parse", "--short", "HEAD") + (" with changes" if _git("status", "--porcelain", "src") else "")
+
+
+def main() -> None:
+    """Run and write."""
+    lines = [
+        "# Benchmarks", "", f"`make bench`, {datetime.now(timezone.utc):%Y-%m-%d}, commit {commit()}.", "",
+        f"{timing.machine()}.", "",
+        "Ratios are medians over rounds of works that take turns in one process; in brackets least and largest.",
+    ]  # fmt: skip
+    for title, part in PARTS.items():
+        print(title, flush=True)
+        found = part.main()
+        print("\n".join(f"  {line}" for line in found), flush=True)
+        lines += ["", f"## {title}", "", (part.__doc__ or "").split("\n")[0], "", *(f"- {line}" for line in found)]
+    target = ROOT / "docs" / "results" / "bench.md"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"written to {target.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
