@@ -211,11 +211,13 @@ def _settings(command: Run | Search | Rank | Retrain) -> Settings:
 
 
 def _do(command: Command) -> None:
-    from poolsearch import pipeline
+    from poolsearch import pipeline, process
     from poolsearch.reports.terminal import show
 
     out = command.where.out
     assert out is not None
+    process.keep_freed_memory()
+    process.limit_threads()
     progress = Silent() if command.where.quiet else Shown()
     progress.say(f"Run folder: {out}")
     match command:
