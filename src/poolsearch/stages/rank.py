@@ -62,7 +62,6 @@ class Candidates:
 
     numbers: list[int]
     control: frozenset[int]
-    whole: bool
 
 
 Pair = tuple[int, int]
@@ -96,14 +95,14 @@ def load_search(run: Run) -> tuple[list[SinglePath], Mixture]:
 def _candidates(run: Run, mixture: Mixture) -> Candidates:
     settings, size = run.settings.rank, run.space.size
     if size <= settings.rank_all_up_to:
-        return Candidates(list(range(size)), frozenset(), True)
+        return Candidates(list(range(size)), frozenset())
     score_A = mixture.learnt_score_AM()[np.arange(size), mixture.final_member_A()]
     top = np.argsort(-score_A, kind="stable")[: settings.rank_top].tolist()
     rest = np.setdiff1d(np.arange(size), top)
     draw = rng.generator(run.seed, "control")
     control = draw.choice(rest, min(settings.rank_control, len(rest)), replace=False).tolist()
     default = [run.space.index(run.space.default)] if run.space.default in run.space else []
-    return Candidates(sorted({*top, *control, *default}), frozenset(control), False)
+    return Candidates(sorted({*top, *control, *default}), frozenset(control))
 
 
 def _pairs(candidates: Candidates, mixture: Mixture, all_members: bool) -> list[Pair]:

@@ -182,13 +182,9 @@ def _train(run: Run, trial: Trial, label: str) -> None:
 def _test(run: Run, trials: list[Trial]) -> None:
     """Open the test split for the trials; the opening is written down before the first image is read."""
     winner, default = str(trials[0].placement), str(run.space.default)
-    record: dict[str, Any] = {"winner": winner, "default": default, "images": len(run.split.test)}
-    opened = (
-        read_json(run.dir.test)["opened"]
-        if run.dir.test.exists()
-        else datetime.now(timezone.utc).isoformat(timespec="seconds")
-    )
-    record = {"opened": opened} | record
+    before = read_json(run.dir.test) if run.dir.test.exists() else {}
+    opened = before.get("opened", datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    record = {"opened": opened, "winner": winner, "default": default, "images": len(run.split.test)}
     write_json(run.dir.test, record)
     correct: dict[str, list[NDArray[np.bool_]]] = {}
     with run.progress.bar("test", len(trials)) as update:
@@ -201,9 +197,10 @@ def _test(run: Run, trials: list[Trial]) -> None:
 def _correct(run: Run, trial: Trial) -> NDArray[np.bool_]:
     """Whether the trial's network gets each test image right, shape (N,); kept in ``test_correct.npy``."""
     folder = run.dir.trial(str(trial.placement), trial.seed)
-    net = run.build()
+    with torch.device("meta"):
+        net = run.build()
     weights, _ = checkpoint.load(folder / "model.safetensors", f"Delete {folder} to train it again")
-    net.load_state_dict(weights)
+    net.load_state_dict(weights, assign=True)
     model = run.machine.place(Fixed(net, trial.placement)).eval()
     loader = run.loader(run.split.test, 1, "test", run.seed, augmented=False)
     found = [
@@ -241,7 +238,7 @@ def _results(run: Run, trials: list[Trial], correct: dict[str, list[NDArray[np.b
             for seed, value in enumerate(values)
         ],
         "summary": summary,
-        "top1": accuracy and statistics.mean(accuracy[winner]),
+        "top1": statistics.mean(accuracy[winner]),
         "best_of_top": max(top),
         "mean_of_top": statistics.mean(top),
         "difference": difference and dataclasses.asdict(difference),
