@@ -39,8 +39,16 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import on first use: the stages need torch, and ``poolsearch --help`` should not wait for it."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("poolsearch")
     if name not in __all__:
         raise AttributeError(f"module 'poolsearch' has no attribute '{name}'")
     from importlib import import_module
 
     return getattr(import_module(f"poolsearch.{_HOMES.get(name, 'pipeline')}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

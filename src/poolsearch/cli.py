@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Union
 
@@ -17,6 +19,7 @@ from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.files import RunDir
 from poolsearch.progress import Shown, Silent
 from poolsearch.record import saved_settings
+from poolsearch.resolve import check
 from poolsearch.settings import (
     Auto,
     DataSettings,
@@ -111,6 +114,9 @@ _NOT_OURS = (*_DISK_FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)  # 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Exit codes: 0 done, 2 a mistake in what was asked for, 130 stopped on request."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments == ["--version"]:
+        print(version("poolsearch"))
+        return 0
     command: Command | None = None
     try:
         command = _parse(arguments)
@@ -133,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _stopped(command: Command | None, saved: bool) -> str:
     if command is None or command.where.out is None or not RunDir(command.where.out).run.exists():
         return "Stopped; nothing was begun."
-    kept = "everything done so far is saved" if saved else "what was done since the last checkpoint is lost"
+    kept = "everything done so far is saved" if saved else "finished stages, trainings and checkpoints are kept"
     name = next(name for name, kind in _COMMANDS.items() if isinstance(command, kind))
     flag = " --resume" if isinstance(command, (Run, Search)) else ""
     return f"Stopped; {kept}. Go on with: poolsearch {name}{flag} --out {command.where.out}"
@@ -148,7 +154,7 @@ def _parse(arguments: list[str]) -> Command:
     asked_for_help = any(a in ("-h", "--help") for a in arguments)
     resumes = kind is not None and not asked_for_help and (kind not in (Run, Search) or "--resume" in arguments)
     out = _value_of("--out", arguments)
-    found = (Path(out) if out else _newest()) if resumes else None
+    found = (Path(out).expanduser() if out else _newest()) if resumes else None
     union: Any = Union[tuple(  # noqa: UP007
         Annotated[cls, tyro.conf.subcommand(name, default=_default(cls, found), description=cls.__doc__)]
         for name, cls in _COMMANDS.items()
@@ -195,7 +201,7 @@ def _newest() -> Path:
 def _out(command: Command, found: Path | None) -> Path:
     given = found or command.where.out
     if given is not None or not isinstance(command, (Run, Search)):
-        return given or _newest()
+        return (given or _newest()).expanduser()
     name = Path(command.data.data).expanduser().resolve().stem
     free = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in range(1, 10_000))
     return next(path for path in free if not path.exists())
@@ -211,6 +217,8 @@ def _settings(command: Run | Search | Rank | Retrain) -> Settings:
 
 
 def _do(command: Command) -> None:
+    if not isinstance(command, Report):
+        check(_settings(command))  # before torch is imported, which takes a while
     from poolsearch import pipeline, process
     from poolsearch.reports.terminal import show
 
@@ -236,6 +244,7 @@ def _do(command: Command) -> None:
 
 def console() -> None:
     """What the ``poolsearch`` script calls."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, wherever it comes
     try:
         sys.exit(main())
     except BrokenPipeError:  # the reader of our output went away, as `poolsearch ... | head` does

@@ -29,7 +29,7 @@ def run(
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.
         Interrupted: stopped on request; everything is saved.
     """
-    with open_run(Path(out), settings, resume, progress or Silent()) as opened:
+    with open_run(Path(out).expanduser(), settings, resume, progress or Silent()) as opened:
         if not opened.dir.scores.exists():
             _search(opened)
         if not opened.dir.ranking.exists():
@@ -42,28 +42,28 @@ def search(
     out: str | Path, settings: Settings | None = None, resume: bool = False, progress: Progress | None = None
 ) -> Path:
     """Train the supernets; see :func:`run` for the arguments. Gives the run directory."""
-    with open_run(Path(out), settings, resume, progress or Silent()) as opened:
+    with open_run(Path(out).expanduser(), settings, resume, progress or Silent()) as opened:
         _search(opened)
-    return Path(out)
+    return Path(out).expanduser()
 
 
 def rank(out: str | Path, settings: Settings | None = None, progress: Progress | None = None) -> Path:
     """Evaluate the placements of a finished search. Gives the path of ``ranking.csv``."""
-    with open_run(Path(out), settings, True, progress or Silent()) as opened:
+    with open_run(Path(out).expanduser(), settings, True, progress or Silent()) as opened:
         _rank(opened)
         return opened.dir.ranking
 
 
 def retrain(out: str | Path, settings: Settings | None = None, progress: Progress | None = None) -> Path:
     """Train the best of a ranking and the default, then open the test split. Gives the path of ``test.json``."""
-    with open_run(Path(out), settings, True, progress or Silent()) as opened:
+    with open_run(Path(out).expanduser(), settings, True, progress or Silent()) as opened:
         _retrain(opened)
         return opened.dir.test
 
 
 def report(out: str | Path) -> Path:
     """Write the page and the figures of a run, finished or not. Gives the path of the page."""
-    return _report(RunDir(Path(out)))
+    return _report(RunDir(Path(out).expanduser()))
 
 
 def _report(files: RunDir) -> Path:

@@ -19,7 +19,7 @@ from poolsearch.space import Space
 
 def images_of(given: Settings, progress: Progress) -> Images:
     """The decoded images, from the cache where it has them."""
-    cache = Path(given.data.cache_dir) if given.data.cache_dir else default_cache_dir()
+    cache = Path(given.data.cache_dir).expanduser() if given.data.cache_dir else default_cache_dir()
     size = given.data.image_size
     # Random resized crops cut from a somewhat larger picture, as 224 is cut from 256
     store = None if size is None else size if size <= LARGEST_NATIVE else round(size * 256 / 224)

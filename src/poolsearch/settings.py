@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar, cast
@@ -211,7 +213,7 @@ class Settings:
         result = self
         for name, value in fields.items():
             group = getattr(result, owner[name])
-            value = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
+            value = _plain(value)
             result = dataclasses.replace(result, **{owner[name]: dataclasses.replace(group, **{name: value})})
         return result
 
@@ -224,6 +226,17 @@ class Settings:
 
 
 _DEFAULTS = Settings()
+
+
+def _plain(value: Any) -> Any:
+    """The value as the settings hold it: lists become tuples, paths text, other libraries' integers plain ones."""
+    if isinstance(value, list):
+        return tuple(cast("list[Any]", value))
+    if isinstance(value, os.PathLike):
+        return os.fspath(cast("os.PathLike[str]", value))
+    if isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, numbers.Integral) else value
 
 
 def _group(kind: type[Any], fields: Mapping[str, Any]) -> Any:

@@ -46,10 +46,10 @@ class Space:
             raise PoolsearchError(
                 f"the default placement {self.default} does not describe {self.length} blocks at {parts} resolutions."
             )
-        for name, limit in (("low", self.low), ("high", self.high)):
+        for name, limit in (("min", self.low), ("max", self.high)):
             if limit and (len(limit) != parts or min(limit) < 1):
                 raise PoolsearchError(
-                    f"limit '{name}' is {list(limit)}: give {parts} numbers of at least 1, one per resolution."
+                    f"--{name}-blocks {list(limit)}: give {parts} numbers of at least 1, one per resolution."
                 )
         if self._full_size == 0:
             raise PoolsearchError(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from poolsearch.stats import Difference
 
 
-def verdict(winner: str, default: str, difference: Difference | None, macs_ratio: float) -> str:
+def verdict(
+    winner: str, default: str, difference: Difference | None, macs_ratio: float, diverged: Collection[str] = ()
+) -> str:
     """The sentence for a winner that was fixed from validation.
 
     Args:
@@ -13,7 +17,10 @@ def verdict(winner: str, default: str, difference: Difference | None, macs_ratio
         default: the network's own placement.
         difference: test accuracy of the winner minus the default's over paired seeds; None with fewer than two seeds.
         macs_ratio: MACs of the winner over those of the default.
+        diverged: placements of which a training ended with a loss that is not a finite number.
     """
+    if lost := [name for name in dict.fromkeys((winner, default)) if name in diverged]:
+        return f"No verdict: the training of {' and of '.join(lost)} diverged. Use a lower --retrain-lr in a new run."
     if winner == default:
         return f"No evidence for a change: the default placement {default} came out first on the validation images."
     if difference is None:

@@ -230,6 +230,60 @@ def scores_without_their_start(files: RunDir) -> dict[str, float]:
     return {name: float(learnt[i, member[name]]) for i, name in enumerate(names) if name in member}
 
 
+def test_placements_never_scored_do_not_pass_as_the_best_by_score(
+    tmp_path: Path, tiny: Callable[..., Settings]
+) -> None:
+    settings = tiny(net="cifar-resnet50", batch=256, rank_top=20, rank_control=5)
+    poolsearch.search(tmp_path / "run", settings)  # four steps: at most four of 560 placements are scored
+    poolsearch.rank(tmp_path / "run")
+    ranking = rows(RunDir(tmp_path / "run"))
+    scored = [row for row in ranking if row["score"]]
+    assert 0 < len(scored) <= 4
+    chosen = [row for row in ranking if row["control"] == "False" and row["is_default"] == "False"]
+    assert all(row["score"] for row in chosen)
+    assert len(ranking) in (25, 26)
+    warnings = json.loads(RunDir(tmp_path / "run").run.read_text())["warnings"]
+    assert any("of 560 placements were scored" in text for text in warnings)
+
+
+def test_a_training_that_diverges_is_said_and_the_page_is_made(tmp_path: Path, tiny: Callable[..., Settings]) -> None:
+    out = tmp_path / "run"
+    page = poolsearch.run(out, tiny(lr=100.0, placements=("4,3,3", "5,3,2"), retrain_epochs=2))
+    assert page.exists()
+    test = json.loads(RunDir(out).test.read_text())
+    assert test["verdict"].startswith("No verdict: the training of")
+    assert "NaN" not in RunDir(out).events.read_text()
+    assert any("diverged" in text for text in json.loads(RunDir(out).run.read_text())["warnings"])
+
+
+def test_data_that_moved_can_be_resumed(
+    tmp_path: Path, image_folder: Callable[..., Path], tiny: Callable[..., Settings]
+) -> None:
+    folder, out = image_folder(), tmp_path / "run"
+    settings = tiny(data=folder, image_size=16, batch=8, val_batch=8)
+    poolsearch.search(out, settings)
+    folder.rename(tmp_path / "moved")
+    poolsearch.rank(out, settings.changed(data=tmp_path / "moved"))
+    assert len(rows(RunDir(out))) == 36
+
+
+def test_what_is_missing_or_cannot_be_read_is_said(
+    tmp_path: Path, image_folder: Callable[..., Path], tiny: Callable[..., Settings]
+) -> None:
+    folder, out = image_folder(), tmp_path / "run"
+    root = tmp_path / "parts"
+    root.mkdir()
+    folder.rename(root / "train")
+    for c in (0, 1):
+        (root / "test" / f"class{c}").mkdir(parents=True)
+        (root / "train" / f"class{c}" / "000.jpg").rename(root / "test" / f"class{c}" / "000.jpg")
+    (root / "train" / "class0" / "IMG_1.HEIC").write_bytes(b"from a telephone")
+    poolsearch.search(out, tiny(data=root, image_size=16, batch=8, val_batch=8))
+    warnings = json.loads(RunDir(out).run.read_text())["warnings"]
+    assert "the test split has no image of 1 of 3 classes: class2." in warnings
+    assert any("passed over: 1 .heic" in text for text in warnings)
+
+
 def upscaled_digits(folder: Path) -> str:
     from sklearn.datasets import load_digits
 

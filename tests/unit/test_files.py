@@ -190,3 +190,10 @@ def test_a_checkpoint_has_the_rights_of_any_new_file(tmp_path):
     plain.touch()
     checkpoint.save(tmp_path / "c.safetensors", {"x": torch.ones(2)}, {})
     assert (tmp_path / "c.safetensors").stat().st_mode == plain.stat().st_mode
+
+
+def test_numbers_that_json_does_not_have_become_null(tmp_path):
+    value = {"a": [1.5, float("nan"), (float("inf"), 2)], "b": {"c": -float("inf")}, "d": "NaN", "e": True}
+    files.write_json(tmp_path / "x.json", value)
+    found = json.loads((tmp_path / "x.json").read_text(), parse_constant=pytest.fail)
+    assert found == {"a": [1.5, None, [None, 2]], "b": {"c": None}, "d": "NaN", "e": True}

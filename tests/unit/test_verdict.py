@@ -43,3 +43,13 @@ def test_each_case_has_its_sentence(winner, difference, starts, holds):
     assert sentence.startswith(starts)
     assert holds in sentence
     assert "4,3,3" in sentence and sentence.endswith(".")
+
+
+@pytest.mark.parametrize(("diverged", "named"), [({"5,3,2"}, "5,3,2"), ({"4,3,3", "5,3,2"}, "5,3,2 and of 4,3,3")])
+def test_a_diverged_training_gives_no_verdict(diverged, named):
+    sentence = verdict("5,3,2", "4,3,3", of(0.1, 0.2, 0.3), 1.5, diverged)
+    assert sentence == f"No verdict: the training of {named} diverged. Use a lower --retrain-lr in a new run."
+
+
+def test_another_placement_that_diverged_does_not_matter():
+    assert verdict("5,3,2", "4,3,3", of(0.1, 0.2, 0.3), 1.5, {"1,1,8"}).startswith("Move")

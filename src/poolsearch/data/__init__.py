@@ -6,6 +6,7 @@
 
 from poolsearch.data.cache import Images, open_images
 from poolsearch.data.cachedir import default_cache_dir
+from poolsearch.data.folder import unread_kinds
 from poolsearch.data.items import Source
 from poolsearch.data.loader import Augment, Loader, mean_std
 from poolsearch.data.source import find_source
@@ -23,4 +24,5 @@ __all__ = [
     "mean_std",
     "open_images",
     "shrink",
+    "unread_kinds",
 ]

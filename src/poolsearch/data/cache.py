@@ -184,11 +184,11 @@ def _disk_errors(cache_dir: Path) -> Generator[None]:
             raise PoolsearchError(
                 f"no space left for the decoded images in {cache_dir} ({error.strerror}). Nothing half-made is "
                 "left. Free some space, delete old folders in it (they are made again when needed), store smaller "
-                "images with store_size, or choose another place with XDG_CACHE_HOME."
+                "images with --image-size, or choose another place with --cache-dir."
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise PoolsearchError(
-                f"{cache_dir} cannot be written ({error}). Choose another place with XDG_CACHE_HOME."
+                f"{cache_dir} cannot be written ({error}). Choose another place with --cache-dir."
             ) from error
         raise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +28,8 @@ EXTENSIONS = frozenset([
     ".avif", ".jp2", ".tga",
 ])
 # fmt: on
+
+UNREAD = frozenset([".heic", ".heif", ".svg", ".psd", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".exr", ".jxl"])
 
 LAYOUT = "FOLDER/CLASS/image.jpg, or FOLDER/train/CLASS/image.jpg with optional FOLDER/val and FOLDER/test"
 
@@ -110,6 +113,12 @@ def _image_files(root: Path) -> list[str]:
 
 def _is_image(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS
+
+
+def unread_kinds(root: Path) -> dict[str, int]:
+    """How many files of each kind of picture that cannot be read lie under ``root``, by ending."""
+    endings = (os.path.splitext(name)[1].lower() for _, _, names in os.walk(root) for name in names)
+    return dict(Counter(ending for ending in endings if ending in UNREAD))
 
 
 def _pieces(root: Path, listed: Mapping[str, Mapping[str, list[str]]], names: Sequence[str]) -> list[Piece]:

@@ -156,7 +156,7 @@ def _check_sizes(images: Images, batch: int, image_size: int) -> None:
     if not 1 <= image_size <= stored:
         raise PoolsearchError(
             f"image_size is {image_size}, but the images are stored with a side of {stored}. Choose 1 to {stored}, "
-            f"or store them larger with store_size={image_size}."
+            f"or store them larger with --image-size {image_size}."
         )
     if batch < 1:
         raise PoolsearchError(f"batch is {batch}; it must be at least 1.")

@@ -111,9 +111,14 @@ def warnings(data: RunData) -> list[str]:
 
 
 def _unfinished(data: RunData) -> list[str]:
-    """Stages of which no entry has ended."""
+    """Stages that have not left their result; one stopped between its result and its entry has ended."""
     begun = dict.fromkeys(str(stage.get("stage")) for stage in data.run.get("stages", []))
-    return [f"The stage '{name}' was begun and has not ended." for name in begun if not _ended(data, name)]
+    left = {"search": data.scores is not None, "rank": bool(data.ranking), "retrain": data.test is not None}
+    return [
+        f"The stage '{name}' was begun and has not ended."
+        for name in begun
+        if not (_ended(data, name) or left.get(name, False))
+    ]
 
 
 def _covered(data: RunData) -> list[str]:

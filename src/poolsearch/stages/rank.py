@@ -97,10 +97,14 @@ def _candidates(run: Run, mixture: Mixture) -> Candidates:
     if size <= settings.rank_all_up_to:
         return Candidates(list(range(size)), frozenset())
     score_A = mixture.learnt_score_AM()[np.arange(size), mixture.final_member_A()]
-    top = np.argsort(-score_A, kind="stable")[: settings.rank_top].tolist()
+    scored = int(np.isfinite(score_A).sum())
+    if scored < size:
+        run.warn(f"only {scored:,} of {size:,} placements were scored in the search: it was short for such a space.")
+    top = np.argsort(-score_A, kind="stable")[: min(settings.rank_top, scored)].tolist()
     rest = np.setdiff1d(np.arange(size), top)
     draw = rng.generator(run.seed, "control")
-    control = draw.choice(rest, min(settings.rank_control, len(rest)), replace=False).tolist()
+    places = settings.rank_control + settings.rank_top - len(top)  # what the scores cannot fill is drawn
+    control = draw.choice(rest, min(places, len(rest)), replace=False).tolist()
     default = [run.space.index(run.space.default)] if run.space.default in run.space else []
     return Candidates(sorted({*top, *control, *default}), frozenset(control))
 

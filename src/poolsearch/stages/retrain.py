@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 import statistics
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -176,6 +177,8 @@ def _train(run: Run, trial: Trial, label: str) -> None:
         "images": len(run.split.train_all), "train_loss": task.last_loss, "macs": run.costs.macs(trial.placement),
         "parameters": parameters_of(task.net),
     })  # fmt: skip
+    if not math.isfinite(task.last_loss):
+        run.warn(f"the training of {trial.placement} with seed {trial.seed} diverged: lower --retrain-lr in a new run.")
     unfinished.unlink()
 
 
@@ -230,6 +233,7 @@ def _results(run: Run, trials: list[Trial], correct: dict[str, list[NDArray[np.b
             "macs_ratio": macs / default_macs,
         })  # fmt: skip
     top = [row["mean"] for row in summary if row["rank"] is not None and row["rank"] <= run.settings.retrain.top_k]
+    macs_ratio = run.costs.macs(trials[0].placement) / default_macs
     difference = _difference(correct[winner], correct[default]) if winner != default else None
     return {
         "trials": [
@@ -242,8 +246,14 @@ def _results(run: Run, trials: list[Trial], correct: dict[str, list[NDArray[np.b
         "best_of_top": max(top),
         "mean_of_top": statistics.mean(top),
         "difference": difference and dataclasses.asdict(difference),
-        "verdict": verdict(winner, default, difference, run.costs.macs(trials[0].placement) / default_macs),
+        "verdict": verdict(winner, default, difference, macs_ratio, _diverged(run, trials)),
     }
+
+
+def _diverged(run: Run, trials: list[Trial]) -> set[str]:
+    """Placements of which a training has no finite loss."""
+    losses = {t: read_json(run.dir.trial(str(t.placement), t.seed) / "metrics.json")["train_loss"] for t in trials}
+    return {str(trial.placement) for trial, loss in losses.items() if loss is None}
 
 
 def _difference(a: list[NDArray[np.bool_]], b: list[NDArray[np.bool_]]) -> Difference | None:

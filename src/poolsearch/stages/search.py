@@ -45,6 +45,8 @@ def search(run: Run) -> None:
         identity = {"stage": "search"}
         run_loop(task, files, "search", run.progress, identity, run.seed)
         task.history.write(run.dir, run.space)
+        if not np.isfinite(task.last_loss):
+            run.warn("the training of the supernets diverged: lower --lr in a new run.")
 
 
 class SearchTask:
@@ -72,6 +74,7 @@ class SearchTask:
         self.steps_per_epoch = self._train.steps_per_epoch
         self.epochs = search_epochs(settings)
         self.history = History(run.space.size, settings.members, self.epochs)
+        self.last_loss = 0.0
         self._start_epoch()
 
     def epoch_starts(self, epoch: int) -> None:
@@ -110,12 +113,13 @@ class SearchTask:
 
     def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
         mixture = self.mixture
+        self.last_loss = float(self._loss) / self.steps_per_epoch
         uncertainty = entropy(mixture.assign_AM)
         trained_M = mixture.trained_AM.sum(0)
         event = {
             "learning_rate": self._lr,
             "inv_temp": mixture.inv_temp(self._progress(step - 1)),
-            "train_loss": float(self._loss) / self.steps_per_epoch,
+            "train_loss": self.last_loss,
             "val_accuracy": self._val_sum / self._val_count if self._val_count else None,
             "assign_entropy": None if np.isnan(uncertainty) else uncertainty,
             "oldest_score": int(mixture.age_AM(step).max()),

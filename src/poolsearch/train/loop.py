@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from poolsearch.errors import Interrupted
+from poolsearch.files import finite
 from poolsearch.progress import Progress
 from poolsearch.train import checkpoint
 
@@ -159,7 +160,7 @@ def _resume(task: Task, files: LoopFiles) -> tuple[int, float]:
 
 def _append(path: Path, event: dict[str, Any]) -> None:
     with open(path, "a", encoding="utf-8") as handle:
-        handle.write(json.dumps(event) + "\n")
+        handle.write(json.dumps(finite(event)) + "\n")
         handle.flush()
         os.fsync(handle.fileno())  # a checkpoint must not outlive the events it counts
 

@@ -80,7 +80,10 @@ def test_the_verdict_when_the_default_leads() -> None:
         ({"ranking_summary": {"images": 300}}, "300 validation images"),
         ({"ranking_summary": {"tau_score_accuracy": 0.1}}, "hardly agree"),
         ({"run": {"space": {"default": "4,3,3", "size": 90_000, "covered": 20_000}}}, "20,000 of the 90,000"),
-        ({"run": {"stages": [{"stage": "rank", "ended": None}]}}, "'rank' was begun and has not ended"),
+        (
+            {"run": {"stages": [{"stage": "retrain", "ended": None}]}, "test": None},
+            "'retrain' was begun and has not ended",
+        ),
         ({"run": {"warnings": ["own"]}}, "own"),
     ],
 )
