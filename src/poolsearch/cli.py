@@ -224,7 +224,6 @@ def _do(command: Command) -> None:
 
     out = command.where.out
     assert out is not None
-    process.keep_freed_memory()
     process.limit_threads()
     progress = Silent() if command.where.quiet else Shown()
     progress.say(f"Run folder: {out}")

@@ -1,5 +1,6 @@
 """What the command line sets for its process."""
 
+import os
 import subprocess
 import sys
 
@@ -20,25 +21,13 @@ def test_there_is_a_core():
     assert available_cores() >= 1
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
-def test_freed_memory_stays_in_the_process():
-    # 64 MB are taken and freed again: without the setting they go back to the system at once
-    code = """
-import sys
-from poolsearch.process import keep_freed_memory
-import torch
-def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * 4096
-if sys.argv[1] == "keep":
-    assert keep_freed_memory()
-x = torch.ones(16_000_000)
-before = resident()
-del x
-print(before - resident())
-"""
-    given_back = {
-        how: int(subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True, check=True).stdout)
-        for how in ("keep", "usual")
-    }
-    assert given_back["usual"] > 60e6
-    assert given_back["keep"] < 1e6
+@pytest.mark.parametrize(("given", "expected"), [("3", 3), (None, 1)])
+def test_threads_are_no_more_than_cores_unless_the_user_says_so(given, expected):
+    code = (
+        "from poolsearch import process; import torch; process.available_cores = lambda: 1; "
+        "process.limit_threads(); print(torch.get_num_threads())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment |= {} if given is None else {"OMP_NUM_THREADS": given}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert int(found.stdout) == expected
