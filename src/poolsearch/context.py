@@ -27,14 +27,13 @@ from poolsearch.data import (
     make_split,
     mean_std,
     shrink,
-    unread_kinds,
 )
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, atomic, locked, remove_leftovers, write_json
 from poolsearch.nets.build import build
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
-from poolsearch.prepare import augment_of, costs_of, image_size_of, images_of, net_spec, space_of
+from poolsearch.prepare import augment_of, costs_of, image_size_of, images_of, net_spec, space_of, split_notes
 from poolsearch.progress import Progress
 from poolsearch.record import begin, check_free, check_same, merge, read_record
 from poolsearch.resolve import check, resolve
@@ -198,32 +197,15 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     run = Run(run_dir, settings, images, split, space, full_size, image_size, machine, progress)
     _check_sizes(run)
     _record(run, record)
-    _tell_split(run)
+    told, doubts = split_notes(images, split, settings.data.data)
+    progress.say(told)
+    for doubt in doubts:
+        run.warn(doubt)
     if images.skipped:
         run.warn(f"{len(images.skipped)} files could not be used and were left out: see skipped.json.")
     if space.size < full_size and not settings.net.placements:
         progress.say(f"the space has {full_size:,} placements; the search covers a random subset of {space.size:,}.")
     return run
-
-
-def _tell_split(run: Run) -> None:
-    """Say which images are for what, and what is missing."""
-    images, split = run.images, run.split
-    parts = set(images.part_N.tolist())
-    source = "the data's test part" if "test" in parts else "the data's val part" if "val" in parts else "held out"
-    run.progress.say(
-        f"images: {len(split.search_train):,} search-train, {len(split.search_val):,} search-val, "
-        f"{len(split.test):,} test ({source})"
-    )
-    for name, indices in (("search-val half", split.search_val), ("test split", split.test)):
-        absent = np.setdiff1d(np.arange(len(images.class_names)), images.label_N[indices])
-        if len(absent):
-            listed = ", ".join(images.class_names[c] for c in absent[:5]) + (", ..." if len(absent) > 5 else "")
-            run.warn(f"the {name} has no image of {len(absent)} of {len(images.class_names)} classes: {listed}.")
-    folder = Path(run.settings.data.data)
-    if folder.is_dir() and (unread := unread_kinds(folder)):
-        kinds = ", ".join(f"{count:,} {ending}" for ending, count in sorted(unread.items()))
-        run.warn(f"files of kinds that cannot be read were passed over: {kinds}. Convert them to JPEG or PNG.")
 
 
 def _machine_settings(asked: MachineSettings, record: dict[str, Any]) -> MachineSettings:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from poolsearch.cost import CostTable, cost_table
-from poolsearch.data import Augment, Images, default_cache_dir, find_source, open_images
+from poolsearch.data import Augment, Images, Split, default_cache_dir, find_source, open_images, unread_kinds
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import Poolable, check_input
 from poolsearch.placement import Placement
@@ -71,3 +72,23 @@ def space_of(settings: Settings, classes: int, image_size: int) -> tuple[Space, 
     if settings.net.placements:
         space = space.keep(Placement.parse(text) for text in settings.net.placements)
     return space.subset(settings.net.max_placements, settings.machine.seed), space.size
+
+
+def split_notes(images: Images, split: Split, data: str) -> tuple[str, list[str]]:
+    """Which images are for what, in a sentence, and what there is to doubt about it."""
+    parts = set(images.part_N.tolist())
+    source = "the data's test part" if "test" in parts else "the data's val part" if "val" in parts else "held out"
+    told = (
+        f"images: {len(split.search_train):,} search-train, {len(split.search_val):,} search-val, "
+        f"{len(split.test):,} test ({source})"
+    )
+    doubts = []
+    for name, indices in (("search-val half", split.search_val), ("test split", split.test)):
+        absent = np.setdiff1d(np.arange(len(images.class_names)), images.label_N[indices])
+        if len(absent):
+            listed = ", ".join(images.class_names[c] for c in absent[:5]) + (", ..." if len(absent) > 5 else "")
+            doubts.append(f"the {name} has no image of {len(absent)} of {len(images.class_names)} classes: {listed}.")
+    if Path(data).is_dir() and (unread := unread_kinds(Path(data))):
+        kinds = ", ".join(f"{count:,} {ending}" for ending, count in sorted(unread.items()))
+        doubts.append(f"files of kinds that cannot be read were passed over: {kinds}. Convert them to JPEG or PNG.")
+    return told, doubts
