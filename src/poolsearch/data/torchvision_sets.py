@@ -73,7 +73,7 @@ def _construct(entry: TorchvisionSet, part: str, root: Path) -> Any:
     construct = entry.parts[part]
     try:
         return construct(root, False)
-    except Exception:
+    except Exception:  # not there, or not whole: each data set says so in its own way; then it is downloaded
         if not entry.can_download:
             raise
     with contextlib.redirect_stdout(sys.stderr):  # torchvision prints; our standard output is for results
