@@ -225,6 +225,7 @@ def _do(command: Command) -> None:
     out = command.where.out
     assert out is not None
     process.limit_threads()
+    process.keep_memory()
     progress = Silent() if command.where.quiet else Shown()
     progress.say(f"Run folder: {out}")
     match command:

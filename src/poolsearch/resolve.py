@@ -44,6 +44,7 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
         lr_floor=min(search.lr_floor, lr),
         weight_decay=decay,
         inv_temp_end=_given(search.inv_temp_end, 100.0 if official else 100.0 * members),
+        score_lag=_given(search.score_lag, 8 if search.preset == "robust" else 0),
         balance_every=_given(search.balance_every, "epoch" if official else "step"),
         rank_members=_given(settings.rank.rank_members, "best" if official else "assignment"),
         eval_batch=_given(settings.rank.eval_batch, 512 if image_size <= LARGEST_NATIVE else 64),
@@ -71,11 +72,12 @@ def _auto_batch(images: int, most: int) -> int:
 _AT_LEAST_ONE = (
     "members", "epochs", "batch", "val_batch", "val_every", "rank_all_up_to", "rank_top", "eval_batch", "top_k",
     "retrain_seeds", "retrain_epochs", "retrain_batch", "max_placements", "width", "subset", "image_size",
+    "placements_per_step",
 )  # fmt: skip
 _RANGES: dict[str, tuple[float, float]] = {
     "score_init": (0, 1), "lr": (0, 100), "retrain_lr": (0, 100), "lr_floor": (0, 100), "momentum": (0, 1),
     "weight_decay": (0, 1), "retrain_weight_decay": (0, 1), "beta": (0, 0.9999), "explore": (0, 1),
-    "inv_temp_end": (1, 1e6), "refresh": (0, math.inf), "rank_control": (0, math.inf),
+    "inv_temp_end": (1, 1e6), "refresh": (0, math.inf), "score_lag": (0, math.inf), "rank_control": (0, math.inf),
     "checkpoint_seconds": (0, math.inf), "seed": (0, 2**63 - 1),
 }  # fmt: skip
 

@@ -70,8 +70,9 @@ class SearchSettings:
 
     method: Literal["mixture", "spos"] = "mixture"
     """mixture: the balanced mixture of supernets. spos: one supernet (single-path one-shot), as --members 1."""
-    preset: Literal["paper", "official"] = "paper"
-    """paper: the published text. official: as the authors' release where the two differ, for comparisons."""
+    preset: Literal["paper", "official", "robust"] = "paper"
+    """paper: the published text. official: as the authors' release where the two differ, for comparisons. robust: the
+    text, but a GPU is not waited for in every step (--score-lag)."""
     members: int = 4
     """M, the supernets of the mixture."""
     epochs: Auto[int] = None
@@ -106,6 +107,10 @@ class SearchSettings:
     """Images of the validation minibatch after each step. Default: as --batch."""
     val_every: int = 1
     """Score only every so many steps."""
+    score_lag: Auto[int] = None
+    """Steps until a score is read from the device; 0 waits for it in every step. Default: 0, with preset robust 8."""
+    placements_per_step: int = 1
+    """Train so many placements of one member on each minibatch, with shared work, and score them all."""
     norm: Literal["batch", "calibrate", "per_placement"] = "batch"
     """BatchNorm of the supernets: by the batch at hand; calibrate collects statistics before ranking; per_placement
     keeps running statistics for each prefix of a placement."""

@@ -1,6 +1,8 @@
 """What the command line sets for its process."""
 
 import os
+import platform
+import resource
 import subprocess
 import sys
 
@@ -32,3 +34,34 @@ def test_threads_are_no_more_than_cores_unless_the_user_says_so(given):
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     before, after = map(int, found.stdout.split())
     assert after == (1 if given is None else before)
+
+
+def faults(keep: bool, **environment: str) -> tuple[bool, int]:
+    """Whether memory is kept, and the page faults of filling ten maps of 64 MB, after others that warm the heap."""
+    code = (
+        "import resource, torch; from poolsearch import process; torch.set_num_threads(1); "
+        f"kept = {keep} and process.keep_memory(); fill = lambda: torch.empty(1 << 24).fill_(1.0); [fill() for _ in range(12)]; "
+        "count = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt; before = count(); "
+        "[fill() for _ in range(10)]; print(int(kept), count() - before)"
+    )
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_") and k != "GLIBC_TUNABLES"}
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=plain | environment
+    )
+    kept, number = map(int, found.stdout.split())
+    return bool(kept), number
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")
+def test_freed_memory_is_kept_for_the_next_map():
+    pages = 10 * (64 << 20) // resource.getpagesize()
+    _, before = faults(keep=False)
+    kept, after = faults(keep=True)
+    assert kept
+    assert after < pages / 100
+    assert before > 2 * after  # without: fresh pages each time, in whatever size the system gives them
+
+
+def test_the_users_own_allocator_settings_win():
+    assert faults(keep=True, MALLOC_ARENA_MAX="2")[0] is False
+    assert faults(keep=True, GLIBC_TUNABLES="glibc.malloc.trim_threshold=1000000")[0] is False

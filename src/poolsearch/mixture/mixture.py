@@ -97,6 +97,16 @@ class Mixture:
         cumulative_M = self.assign_AM[number].cumsum()
         return min(int(np.searchsorted(cumulative_M, draw * cumulative_M[-1], side="right")), self.rules.members - 1)
 
+    def placements(self, member: int, draw_K: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Placements for a member drawn uniformly, by p(placement given member), for uniform draws in [0, 1).
+
+        A uniform placement and then a member by the assignment has the same distribution: balanced, both marginals
+        are uniform.
+        """
+        cumulative_A = self.assign_AM[:, member].cumsum()
+        number_K = np.searchsorted(cumulative_A, draw_K * cumulative_A[-1], side="right")
+        return np.minimum(number_K, len(cumulative_A) - 1)
+
     def trained(self, number: int, member: int) -> None:
         """Record one training step of the pair."""
         self.trained_AM[number, member] += 1

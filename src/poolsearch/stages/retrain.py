@@ -26,7 +26,7 @@ from poolsearch.stats import Difference, paired_difference
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
-from poolsearch.train.step import hits, train_step
+from poolsearch.train.step import backward, hits, train_step
 from poolsearch.verdict import verdict
 
 
@@ -135,7 +135,9 @@ class RetrainTask:
     def step(self, step: int) -> None:
         self.net.train()
         x_BCHW, y_B = self._train.batch(step)
-        self._loss += train_step(self.net, x_BCHW, y_B, self._optimizer, self._scaler, self._machine)
+        self._loss += train_step(
+            lambda: backward(self.net, x_BCHW, y_B, self._scaler, self._machine), self._optimizer, self._scaler
+        )
 
     def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
         self.last_loss = float(self._loss) / self.steps_per_epoch

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from poolsearch import rng
 from poolsearch.context import Run, seeded
-from poolsearch.files import RunDir, atomic
 from poolsearch.mixture.balance import entropy
 from poolsearch.mixture.mixture import Mixture, MixtureRules
 from poolsearch.samplers.uniform import Uniform
 from poolsearch.settings import SearchSettings
-from poolsearch.space import Space
+from poolsearch.stages.history import History
 from poolsearch.supernet.norms import SupernetNorm
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
-from poolsearch.train.step import hits, train_step
-
-_SNAPSHOTS = 100
-_SNAPSHOT_VALUES = 5_000_000  # (placement, member) values kept over the whole search
+from poolsearch.train.step import train_step, tree_accuracy, tree_backward
 
 
 def search(run: Run) -> None:
@@ -49,11 +46,25 @@ def search(run: Run) -> None:
             run.warn("the training of the supernets diverged: lower --lr in a new run.")
 
 
+@dataclass(frozen=True)
+class _Score:
+    """An accuracy on its way from the device. ``asked``: the sampler waits for it."""
+
+    number: int
+    member: int
+    step: int
+    asked: bool
+    read: Callable[[], float]
+
+
 class SearchTask:
     """The mixture's training as a :class:`~poolsearch.train.loop.Task`.
 
     A step draws a placement uniformly and a member by the assignment, trains the member on one search-train minibatch
     and scores the pair on one search-val minibatch (paper, Figure 2). With one member this is SPOS, step for step.
+
+    Differs: on request several placements of one member share a minibatch (``placements_per_step``), and scores are
+    read some steps late (``score_lag``), so that a GPU need not be waited for in every step.
     """
 
     def __init__(self, run: Run) -> None:
@@ -74,6 +85,7 @@ class SearchTask:
         self.steps_per_epoch = self._train.steps_per_epoch
         self.epochs = search_epochs(settings)
         self.history = History(run.space.size, settings.members, self.epochs)
+        self._pending: deque[_Score] = deque()
         self.last_loss = 0.0
         self._start_epoch()
 
@@ -83,33 +95,54 @@ class SearchTask:
             set_lr(optimizer, self._lr)
 
     def step(self, step: int) -> None:
-        mixture, sampler = self.mixture, self._sampler
+        mixture, settings = self.mixture, self._settings
         mixture.prepare(step, self._progress(step), step % self.steps_per_epoch == 0)
-        placement = sampler.ask()
-        number = self._run.space.index(placement)
-        member = mixture.member(number, rng.generator(self._run.seed, "member", step).random())
+        member, numbers = self._draw(step)
         x_BCHW, y_B = self._train.batch(step)
-        supernet = self.members[member].train()
-        loss = train_step(
-            lambda x: supernet(x, placement), x_BCHW, y_B, self._optimizers[member], self._scaler, self._run.machine
+        supernet, placements = self.members[member].train(), [self._run.space[number] for number in numbers]
+        self._loss += train_step(
+            lambda: tree_backward(supernet, x_BCHW, y_B, placements, self._scaler, self._run.machine),
+            self._optimizers[member],
+            self._scaler,
         )
-        self._loss += loss
-        mixture.trained(number, member)
-        if step % self._settings.val_every == 0:
-            sampler.tell(placement, self._score(number, member, step))
-        if self._settings.refresh and step % self._settings.refresh == 0:
-            self._score(*mixture.stalest(), step)
+        for number in numbers:
+            mixture.trained(number, member)
+        if step % settings.val_every == 0:
+            self._score(list(dict.fromkeys(numbers)), member, step, asked=True)
+        if settings.refresh and step % settings.refresh == 0:
+            number, member = mixture.stalest()
+            self._score([number], member, step, asked=False)
+        last = step == self.epochs * self.steps_per_epoch - 1
+        self._take_in(step if last else step - (settings.score_lag or 0))
 
-    def _score(self, number: int, member: int, step: int) -> float:
-        """Accuracy of the pair on the step's validation minibatch, taken into its score (Eq. 2)."""
-        placement = self._run.space[number]
-        supernet = self.members[member].eval()
+    def _draw(self, step: int) -> tuple[int, list[int]]:
+        """The member, and the numbers of the placements, that are trained in this step."""
+        draw = rng.generator(self._run.seed, "member", step)
+        index, many = self._run.space.index, self._settings.placements_per_step
+        if many > 1 and len(self.members) > 1:
+            member = int(draw.integers(len(self.members)))
+            return member, self.mixture.placements(member, draw.random(many)).tolist()
+        numbers = [index(self._sampler.ask()) for _ in range(many)]
+        return self.mixture.member(numbers[0], draw.random()), numbers
+
+    def _score(self, numbers: list[int], member: int, step: int, asked: bool) -> None:
+        """Start finding the accuracy of these placements of a member on the step's validation minibatch."""
+        placements = [self._run.space[number] for number in numbers]
         x_BCHW, y_B = self._val.batch(step)
-        accuracy = hits(lambda x: supernet(x, placement), x_BCHW, y_B, self._run.machine).float().mean().item()
-        self.mixture.scored(number, member, accuracy, step)
-        self._val_sum += accuracy
-        self._val_count += 1
-        return accuracy
+        machine = self._run.machine
+        for position, accuracy in tree_accuracy(self.members[member].eval(), x_BCHW, y_B, placements, machine):
+            self._pending.append(_Score(numbers[position], member, step, asked, machine.send(accuracy)))
+
+    def _take_in(self, until: int) -> None:
+        """Take the accuracies found up to step ``until`` into the scores (Eq. 2)."""
+        while self._pending and self._pending[0].step <= until:
+            score = self._pending.popleft()
+            accuracy = score.read()
+            self.mixture.scored(score.number, score.member, accuracy, score.step)
+            if score.asked:
+                self._sampler.tell(self._run.space[score.number], accuracy)
+            self._val_sum += accuracy
+            self._val_count += 1
 
     def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
         mixture = self.mixture
@@ -145,8 +178,12 @@ class SearchTask:
         return found
 
     def meta(self) -> Any:
-        sums = [self._val_sum, self._val_count, self._iterations]
-        return {"sampler": self._sampler.state(), "scaler": self._scaler.state_dict(), "epoch": sums}
+        return {
+            "sampler": self._sampler.state(),
+            "scaler": self._scaler.state_dict(),
+            "epoch": [self._val_sum, self._val_count, self._iterations],
+            "pending": [[s.number, s.member, s.step, s.asked, s.read()] for s in self._pending],
+        }
 
     def load(self, tensors: dict[str, Tensor], meta: Any) -> None:
         self.mixture.load_state({k: t.numpy() for k, t in checkpoint.of("mixture", tensors).items()})
@@ -158,6 +195,10 @@ class SearchTask:
         self._sampler.load_state(meta["sampler"])
         self._scaler.load_state_dict(meta["scaler"])
         self._val_sum, self._val_count, self._iterations = meta["epoch"]
+        self._pending = deque(
+            _Score(number, member, step, asked, partial(float, accuracy))
+            for number, member, step, asked, accuracy in meta["pending"]
+        )
 
     def _start_epoch(self) -> None:
         self._loss = torch.zeros((), device=self.device)
@@ -192,56 +233,3 @@ def make_members(run: Run, norm: SupernetNorm) -> list[SinglePath]:
             member = SinglePath(run.build, norm)
         members.append(run.machine.place(member))
     return members
-
-
-class History:
-    """Snapshots of scores and assignment, at most :data:`_SNAPSHOTS`, evenly over the epochs."""
-
-    _COLUMNS = ("score", "assignment", "count", "age")
-
-    def __init__(self, placements: int, members: int, epochs: int) -> None:
-        room = max(2, _SNAPSHOT_VALUES // (placements * members))
-        self._epochs = set(np.linspace(0, epochs - 1, min(_SNAPSHOTS, room, epochs)).round().astype(int).tolist())
-        self._steps: list[int] = []
-        self._tables: dict[str, list[NDArray[np.generic]]] = {name: [] for name in self._COLUMNS}
-
-    def take(self, epoch: int, step: int, mixture: Mixture) -> None:
-        """Keep the tables when this epoch is one of those to keep."""
-        if epoch not in self._epochs:
-            return
-        self._steps.append(step)
-        values = (mixture.score_AM, mixture.assign_AM, mixture.trained_AM, mixture.age_AM(step))
-        for name, table_AM in zip(self._COLUMNS, values, strict=True):
-            kind = np.float32 if table_AM.dtype.kind == "f" else np.int32
-            self._tables[name].append(table_AM.astype(kind))
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All snapshots, stacked over steps."""
-        if not self._steps:
-            return {}
-        stacked = {name: torch.from_numpy(np.stack(tables)) for name, tables in self._tables.items()}
-        return stacked | {"step": torch.tensor(self._steps)}
-
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        """Undo of :meth:`tensors`."""
-        self._steps = tensors["step"].tolist() if tensors else []
-        self._tables = {name: list(tensors[name].numpy()) if tensors else [] for name in self._COLUMNS}
-
-    def write(self, files: RunDir, space: Space) -> None:
-        """scores.parquet: one row per step, placement and member."""
-        score_SAM = np.stack(self._tables["score"])
-        steps, placements, members = score_SAM.shape
-        names = pa.DictionaryArray.from_arrays(
-            pa.array(np.tile(np.repeat(np.arange(placements, dtype=np.int32), members), steps)),
-            pa.array([str(p) for p in space]),
-        )
-        columns: dict[str, Any] = {
-            "step": np.repeat(self._steps, placements * members),
-            "number": np.tile(np.repeat(np.arange(placements), members), steps),
-            "placement": names,
-            "member": np.tile(np.arange(members), steps * placements),
-        }
-        for name in self._COLUMNS:
-            columns[name] = np.stack(self._tables[name]).ravel()
-        with atomic(files.scores) as temporary:
-            pq.write_table(pa.table(columns), temporary)

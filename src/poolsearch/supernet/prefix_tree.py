@@ -22,24 +22,38 @@ def run_tree(supernet: SinglePath, x_BCHW: Tensor, placements: Sequence[Placemen
     Raises:
         PoolsearchError: a placement has another number of blocks than the network.
     """
-    if not placements:
-        return
+    if placements:
+        yield from _branch(supernet, supernet.run_stem(x_BCHW), grouped(supernet, placements), 0)
+
+
+Group = list[tuple[int, Placement]]
+"""Placements of one branch, each with its position in what was asked for."""
+
+
+def grouped(supernet: SinglePath, placements: Sequence[Placement]) -> Group:
+    """The root's group: sorted, so that placements which agree up to a block are neighbours.
+
+    Raises:
+        PoolsearchError: a placement has another number of blocks than the network.
+    """
     for placement in placements:
         supernet.net.check(placement)
-    order = sorted(range(len(placements)), key=lambda i: placements[i].sites)
-    yield from _branch(supernet, supernet.run_stem(x_BCHW), [(i, placements[i]) for i in order], 0)
+    return sorted(enumerate(placements), key=lambda item: item[1].sites)
 
 
-def _branch(
-    supernet: SinglePath, x_BCHW: Tensor, group: list[tuple[int, Placement]], block: int
-) -> Iterator[tuple[int, Tensor]]:
+def children(group: Group, block: int) -> list[Group]:
+    """A group divided by the site before ``block``."""
+    return [list(same) for _, same in groupby(group, key=lambda item: item[1].at(block))]
+
+
+def _branch(supernet: SinglePath, x_BCHW: Tensor, group: Group, block: int) -> Iterator[tuple[int, Tensor]]:
     """Run ``block`` and what follows for placements that agree on everything before it.
 
     The last child of a block takes its parent's place instead of being called, so that only maps that another branch
     still needs are alive.
     """
     while block < len(supernet.net.blocks):
-        *others, last = [list(same) for _, same in groupby(group, key=lambda item: item[1].at(block))]
+        *others, last = children(group, block)
         for child in others:
             yield from _branch(supernet, supernet.run_block(block, x_BCHW, child[0][1]), child, block + 1)
         x_BCHW, group, block = supernet.run_block(block, x_BCHW, last[0][1]), last, block + 1

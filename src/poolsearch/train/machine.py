@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from poolsearch.cores import available_cores
 from poolsearch.errors import PoolsearchError
@@ -43,6 +44,21 @@ class Machine:
         """Until the device has done what it was asked: for timing."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+    def send(self, value: Tensor) -> Callable[[], float]:
+        """Start bringing a number of the device here; the call that is returned waits for it, and for nothing later."""
+        if self.device.type != "cuda":
+            return value.item
+        here = torch.empty(value.shape, dtype=value.dtype, pin_memory=True)
+        here.copy_(value, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record()
+
+        def read() -> float:
+            arrived.synchronize()
+            return here.item()
+
+        return read
 
     def describe(self) -> dict[str, Any]:
         """For run.json."""
@@ -98,7 +114,7 @@ def _bf16_ratio() -> float:
     return _conv_seconds(x, w) / _conv_seconds(x.bfloat16(), w.bfloat16())
 
 
-def _conv_seconds(x: torch.Tensor, w: torch.Tensor) -> float:
+def _conv_seconds(x: Tensor, w: Tensor) -> float:
     times = []
     with torch.inference_mode():
         for _ in range(12):  # the first ones build the kernel

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from poolsearch.placement import Placement
+from poolsearch.supernet.prefix_tree import Group, children, grouped, run_tree
+from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train.machine import Machine
 
 Forward = Callable[[Tensor], Tensor]
@@ -15,21 +19,92 @@ Forward = Callable[[Tensor], Tensor]
 
 
 def train_step(
-    forward: Forward,
-    x_BCHW: Tensor,
-    y_B: Tensor,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    machine: Machine,
+    backward: Callable[[], Tensor], optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
 ) -> Tensor:
-    """Forward, cross entropy, backward, step (paper, Eq. 1). Gives the loss, detached and still on the device."""
+    """Gradients from nothing, and one step by them.
+
+    Args:
+        backward: leaves gradients, scaled by ``scaler``, and gives the loss.
+
+    Returns:
+        The loss, detached and still on the device.
+    """
     optimizer.zero_grad(set_to_none=True)
+    loss = backward()
+    scaler.step(optimizer)
+    scaler.update()
+    return loss
+
+
+def backward(forward: Forward, x_BCHW: Tensor, y_B: Tensor, scaler: torch.amp.GradScaler, machine: Machine) -> Tensor:
+    """Forward, cross entropy, backward (paper, Eq. 1). Gives the loss, detached and still on the device."""
     with machine.autocast():
         loss = F.cross_entropy(forward(x_BCHW), y_B)
     scaler.scale(loss).backward()
-    scaler.step(optimizer)
-    scaler.update()
     return loss.detach()
+
+
+def tree_backward(
+    supernet: SinglePath,
+    x_BCHW: Tensor,
+    y_B: Tensor,
+    placements: Sequence[Placement],
+    scaler: torch.amp.GradScaler,
+    machine: Machine,
+) -> Tensor:
+    """As :func:`backward`, for the mean loss over placements, which are run as a tree (a placement may come twice).
+
+    Depth first, and each branch backward as soon as it was run forward: the gradient of a fork's map is summed over its
+    branches and sent further back once. What is alive is one path from the root to a leaf, so that many placements
+    need no more memory than the most expensive one, and the map of each fork.
+
+    Raises:
+        PoolsearchError: a placement has another number of blocks than the network.
+    """
+    work = _TreeBackward(supernet, y_B, len(placements), scaler, machine)
+    group = grouped(supernet, placements)
+    with machine.autocast():
+        x_BCHW = supernet.run_stem(x_BCHW)
+    return work.branch(x_BCHW, group, 0)
+
+
+@dataclass(frozen=True)
+class _TreeBackward:
+    supernet: SinglePath
+    y_B: Tensor
+    placements: int
+    scaler: torch.amp.GradScaler
+    machine: Machine
+
+    def branch(self, x_BCHW: Tensor, group: Group, block: int) -> Tensor:
+        """From ``block`` to the leaves and back to ``x_BCHW``, for placements that agree on everything before it."""
+        with self.machine.autocast():
+            x_BCHW, branches, block = self._to_fork(x_BCHW, group, block)
+        if not branches:
+            return self._leaf(x_BCHW, len(group) / self.placements)
+        fork_BCHW = x_BCHW.detach().requires_grad_(x_BCHW.requires_grad)
+        loss = torch.stack([self.branch(fork_BCHW, child, block) for child in branches]).sum()
+        if x_BCHW.requires_grad:
+            x_BCHW.backward(fork_BCHW.grad)
+        return loss
+
+    def _to_fork(self, x_BCHW: Tensor, group: Group, block: int) -> tuple[Tensor, list[Group], int]:
+        """The map at the next fork, its branches, and the block before which it lies; no branches at the end."""
+        blocks = len(self.supernet.net.blocks)
+        while block < blocks:
+            branches = children(group, block)
+            if len(branches) > 1:
+                return x_BCHW, branches, block
+            x_BCHW = self.supernet.run_block(block, x_BCHW, group[0][1])
+            block += 1
+        return x_BCHW, [], blocks
+
+    def _leaf(self, x_BCHW: Tensor, share: float) -> Tensor:
+        with self.machine.autocast():
+            loss = F.cross_entropy(self.supernet.net.head(x_BCHW), self.y_B)
+        loss = loss * share if share != 1 else loss
+        self.scaler.scale(loss).backward()
+        return loss.detach()
 
 
 @torch.inference_mode()
@@ -37,3 +112,15 @@ def hits(forward: Forward, x_BCHW: Tensor, y_B: Tensor, machine: Machine) -> Ten
     """Whether each image's most probable class is right, shape (B,), on the device."""
     with machine.autocast():
         return forward(x_BCHW).argmax(1) == y_B
+
+
+@torch.inference_mode()
+def tree_accuracy(
+    supernet: SinglePath, x_BCHW: Tensor, y_B: Tensor, placements: Sequence[Placement], machine: Machine
+) -> list[tuple[int, Tensor]]:
+    """(position in ``placements``, part of the minibatch that is right) of each, still on the device."""
+    with machine.autocast():
+        return [
+            (position, (logits.argmax(1) == y_B).float().mean())
+            for position, logits in run_tree(supernet, x_BCHW, placements)
+        ]

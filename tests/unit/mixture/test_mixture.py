@@ -297,3 +297,21 @@ def test_a_member_never_tried_does_not_stand_for_a_placement():
     mixture.assign_AM = np.array([[0.1, 0.9], [0.1, 0.9], [0.1, 0.9]])
     mixture.scored_AM[:] = [[1, 0], [1, 1], [0, 0]]
     assert mixture.final_member_A().tolist() == [0, 1, 1]
+
+
+def test_placements_of_a_member_come_by_the_assignment():
+    """p(c given m) = p(m given c) / sum over c, since p(c) is uniform: counted against the expectation."""
+    mix = mixture(members=2)
+    mix.assign_AM[:, 0] = [1.0, 0.5, 0.0, 0.9, 0.3, 0.3]
+    draws = np.random.default_rng(0).random(30_000)
+    count_A = np.bincount(mix.placements(0, draws), minlength=6)
+    assert count_A[2] == 0
+    kept = count_A > 0
+    expected_A = mix.assign_AM[:, 0] / mix.assign_AM[:, 0].sum() * len(draws)
+    assert stats.chisquare(count_A[kept], expected_A[kept]).pvalue > 1e-3
+
+
+def test_the_ends_of_the_draw_are_placements_that_can_be():
+    mix = mixture(members=2)
+    mix.assign_AM[:, 1] = [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+    assert mix.placements(1, np.array([0.0, np.nextafter(1.0, 0.0)])).tolist() == [2, 5]

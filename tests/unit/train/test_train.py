@@ -19,7 +19,7 @@ from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.machine import Machine, pick_machine
 from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
-from poolsearch.train.step import hits, train_step
+from poolsearch.train.step import backward, hits, train_step
 
 CPU = Machine(torch.device("cpu"), "fp32")
 
@@ -51,7 +51,7 @@ def test_a_step_is_momentum_sgd_by_hand() -> None:
         gradient = (probability - nn.functional.one_hot(y, 2)).T @ x + 0.01 * expected
         velocity = 0.9 * velocity + gradient
         expected = expected - 0.1 * velocity
-        found = train_step(lambda z: z @ weight.T, x, y, optimizer, scaler, CPU)
+        found = train_step(lambda: backward(lambda z: z @ weight.T, x, y, scaler, CPU), optimizer, scaler)
         assert float(found) == pytest.approx(float(loss), abs=1e-6)
         assert torch.allclose(weight, expected, atol=1e-6)
 
@@ -61,13 +61,14 @@ def test_hits_compares_the_most_probable_class() -> None:
     assert hits(lambda x: x, logits, torch.tensor([1, 1, 1]), CPU).tolist() == [True, False, True]
 
 
-def test_momentum_goes_through_a_checkpoint_and_untouched_parameters_stay_without() -> None:
+def test_momentum_goes_through_a_checkpoint_also_of_a_parameter_that_had_no_gradient_yet() -> None:
     a, b = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
     optimizer = sgd([a, b], 0.1, 0.9, 0.0)
     a.grad = torch.tensor([1.0, 2.0])
     optimizer.step()
     saved = momentum_tensors(optimizer)
-    assert set(saved) == {"0"}
+    assert torch.equal(saved["0"], torch.tensor([1.0, 2.0]))
+    assert torch.equal(saved["1"], torch.zeros(2))
     other = sgd([nn.Parameter(a.detach().clone()), nn.Parameter(b.detach().clone())], 0.1, 0.9, 0.0)
     load_momentum(other, saved)
     for opt in (optimizer, other):
@@ -77,6 +78,21 @@ def test_momentum_goes_through_a_checkpoint_and_untouched_parameters_stay_withou
         opt.step()
     for mine, theirs in zip(optimizer.param_groups[0]["params"], other.param_groups[0]["params"], strict=True):
         assert torch.equal(mine, theirs)
+
+
+def test_the_optimizer_is_torchs_own_loop_over_parameters() -> None:
+    mine, theirs = (nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3))
+    theirs.load_state_dict(mine.state_dict())
+    ours = sgd(mine.parameters(), 0.1, 0.9, 1e-3)
+    plain = torch.optim.SGD(theirs.parameters(), 0.1, momentum=0.9, weight_decay=1e-3, foreach=False)
+    x = torch.randn(2, 3, 5, 5)
+    for _ in range(4):
+        for net, optimizer in ((mine, ours), (theirs, plain)):
+            optimizer.zero_grad()
+            net(x).square().mean().backward()
+            optimizer.step()
+    for a, b in zip(mine.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
 
 
 def test_a_checkpoint_keeps_values_and_says_when_it_is_damaged(tmp_path: Path) -> None:
