@@ -197,6 +197,7 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     run = Run(run_dir, settings, images, split, space, full_size, image_size, machine, progress)
     _check_sizes(run)
     _record(run, record)
+    progress.say(f"machine: {machine}")
     told, doubts = split_notes(images, split, settings.data.data)
     progress.say(told)
     for doubt in doubts:

@@ -160,6 +160,9 @@ class MachineSettings:
     """auto: cuda, else mps, else cpu."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 where the hardware is faster with it (on a CPU this is timed), else fp32."""
+    compile: Auto[str] = None
+    """Compile the blocks with this backend of torch.compile, such as inductor: worth a try on a GPU, slower on CPUs.
+    Default: none."""
     deterministic: bool = False
     """Only deterministic kernels: a GPU run then repeats to the bit, at some cost."""
     checkpoint_seconds: float = 120.0

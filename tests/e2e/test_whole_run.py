@@ -248,7 +248,7 @@ def test_placements_never_scored_do_not_pass_as_the_best_by_score(
 
 def test_a_training_that_diverges_is_said_and_the_page_is_made(tmp_path: Path, tiny: Callable[..., Settings]) -> None:
     out = tmp_path / "run"
-    page = poolsearch.run(out, tiny(lr=100.0, placements=("4,3,3", "5,3,2"), retrain_epochs=2))
+    page = poolsearch.run(out, tiny(lr=100.0, weight_decay=1.0, placements=("4,3,3", "5,3,2"), retrain_epochs=2))
     assert page.exists()
     test = json.loads(RunDir(out).test.read_text())
     assert test["verdict"].startswith("No verdict: the training of")

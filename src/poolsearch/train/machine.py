@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, TypeVar
 
 import torch
@@ -15,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolsearch.cores import available_cores
-from poolsearch.errors import PoolsearchError
+from poolsearch.errors import PoolsearchError, unknown
+from poolsearch.nets.poolable import Block
 from poolsearch.settings import MachineSettings
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -23,12 +25,24 @@ Module = TypeVar("Module", bound=nn.Module)
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+_GRAPHS = 256  # of one block class; a space needs a few for each pair of channels, whatever its number of placements
+
+
 @dataclass(frozen=True)
 class Machine:
-    """Where it runs: a device and "fp32", "bf16" or "fp16"."""
+    """Where and how it runs.
+
+    Attributes:
+        device: of the tensors.
+        precision: "fp32", "bf16" or "fp16".
+        reason: why this precision.
+        compiler: backend of ``torch.compile`` for the blocks of a network; None runs them eagerly.
+    """
 
     device: torch.device
     precision: str
+    reason: str = "as given"
+    compiler: str | None = None
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Mixed precision where it is on."""
@@ -36,9 +50,18 @@ class Machine:
         return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision in _DTYPES)
 
     def place(self, module: Module) -> Module:
-        """Move a module to the device, in channels-last memory."""
+        """Move a module to the device, in channels-last memory, and have its blocks compiled if that was asked for.
+
+        Blocks and not whole networks are compiled, with sizes left open: the graphs that a block class needs then do
+        not grow with the number of placements.
+        """
         # torch's stubs lack this form of Module.to
-        return module.to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        module = module.to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        if self.compiler:
+            for part in module.modules():
+                if isinstance(part, Block):
+                    part.compile(backend=self.compiler, dynamic=True, recompile_limit=_GRAPHS)
+        return module
 
     def wait(self) -> None:
         """Until the device has done what it was asked: for timing."""
@@ -69,7 +92,14 @@ class Machine:
             "device": self.device.type,
             "device_name": name,
             "precision": self.precision,
+            "threads": torch.get_num_threads(),
         }
+
+    def __str__(self) -> str:
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _cpu_name()
+        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        compiled = f", blocks compiled by {self.compiler}" if self.compiler else ""
+        return f"{name}{threads}, {self.precision} ({self.reason}){compiled}"
 
 
 def pick_machine(settings: MachineSettings) -> Machine:
@@ -79,13 +109,15 @@ def pick_machine(settings: MachineSettings) -> Machine:
         PoolsearchError: the device is not there, or does not have the precision.
     """
     device = torch.device(_device(settings.device))
-    precision = _auto_precision(device) if settings.precision == "auto" else settings.precision
+    precision, reason = settings.precision, Machine.reason
+    if precision == "auto":
+        precision, reason = _auto_precision(device)
     if precision == "fp16" and device.type != "cuda":
         raise PoolsearchError(f"--precision fp16 needs a CUDA device, this is '{device.type}'. Use auto, fp32 or bf16.")
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not deterministic without it
         torch.use_deterministic_algorithms(True)
-    return Machine(device, precision)
+    return Machine(device, precision, reason, _compiler(settings.compile))
 
 
 def _device(asked: str) -> str:
@@ -101,10 +133,29 @@ def _device(asked: str) -> str:
     return asked
 
 
-def _auto_precision(device: torch.device) -> str:
+def _compiler(backend: str | None) -> str | None:
+    if backend is None:
+        return None
+    known = torch.compiler.list_backends(exclude_tags=())
+    if backend not in known:
+        raise unknown("backend of torch.compile", backend, known)
+    if "recompile_limit" not in signature(torch.compile).parameters:
+        raise PoolsearchError(
+            f"--compile {backend}: torch {torch.__version__} cannot keep as many graphs as the placements of a block "
+            "need (torch.compile has no recompile_limit). Leave --compile out, or update torch (2.14 has it)."
+        )
+    return backend
+
+
+def _auto_precision(device: torch.device) -> tuple[str, str]:
+    """The precision, and why."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    return "bf16" if device.type == "cpu" and _bf16_ratio() > 1.2 else "fp32"
+        return ("bf16", "the GPU has it") if torch.cuda.is_bf16_supported() else ("fp16", "the GPU has no bf16")
+    if device.type != "cpu":
+        return "fp32", "the only one tried on this device"
+    ratio = _bf16_ratio()
+    why = f"a convolution in bf16 is {ratio:.1f} times as fast as in fp32 here"
+    return ("bf16" if ratio > 1.2 else "fp32"), why
 
 
 def _bf16_ratio() -> float:
