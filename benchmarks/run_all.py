@@ -6,19 +6,27 @@ import subprocess
 from datetime import datetime, timezone
 from pathlib import Path
 
+import allocator
 import data_work
+import memory
 import mixture_work
 import ranking
 import search_step
+import several_placements
 import start_up
 import timing
+import validation
 
 ROOT = Path(__file__).parents[1]
 PARTS = {
     "Search step": search_step,
     "Ranking": ranking,
+    "Several placements a step": several_placements,
     "The mixture's own work, and balancing": mixture_work,
+    "Validation": validation,
     "Data": data_work,
+    "Memory": memory,
+    "Freed memory": allocator,
     "Start-up": start_up,
 }
 

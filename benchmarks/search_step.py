@@ -64,10 +64,11 @@ def ours(run: Run) -> tuple[SearchTask, Iterator[int]]:
 def bare(run: Run, task: SearchTask) -> Iterator[None]:
     """One step of the floor for each item taken."""
     members = [copy.deepcopy(m) for m in task.members]
-    optimizers = [torch.optim.SGD(m.parameters(), 0.1, momentum=0.9, weight_decay=1e-3) for m in members]
+    optimizers = [torch.optim.SGD(m.parameters(), 0.1, momentum=0.9, weight_decay=1e-3, fused=True) for m in members]
     x, y = task._train.batch(0)
     for i, placement in enumerate(cycle(list(run.space))):
-        member, optimizer = members[i % MEMBERS], optimizers[i % MEMBERS]
+        m = i % len(members)
+        member, optimizer = members[m], optimizers[m]
         optimizer.zero_grad(set_to_none=True)
         with run.machine.autocast():
             loss = F.cross_entropy(member(x, placement), y)

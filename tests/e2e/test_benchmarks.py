@@ -19,6 +19,10 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
         ("mixture_work", "largest=36", "POT / ours"),
         ("data_work", "number=400, rounds=1", "cache / decoding alone"),
         ("start_up", "rounds=1", "poolsearch --help"),
+        ("validation", "batch=8, steps=2, rounds=1, trained_steps=3", "deviation of a score"),
+        ("memory", "steps=2, cases=(('cifar-resnet20', 2),)", "bare loop with one member"),
+        ("several_placements", "batch=8, rounds=1, many=(2,)", "2 single steps / one step"),
+        ("allocator", "rounds=1, cases=(('rank', 'cifar-resnet20', 16, 8, 2),)", "page faults"),
     ],
 )
 def test_it_runs(name: str, small: str, holds: str) -> None:
