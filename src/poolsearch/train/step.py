@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -76,19 +77,18 @@ class _TreeBackward:
     scaler: torch.amp.GradScaler
     machine: Machine
 
-    def branch(self, x_BCHW: Tensor, group: Group, block: int) -> Tensor:
+    def branch(self, x_BCHW: Any, group: Group, block: int) -> Tensor:
         """From ``block`` to the leaves and back to ``x_BCHW``, for placements that agree on everything before it."""
         with self.machine.autocast():
             x_BCHW, branches, block = self._to_fork(x_BCHW, group, block)
         if not branches:
             return self._leaf(x_BCHW, len(group) / self.placements)
-        fork_BCHW = x_BCHW.detach().requires_grad_(x_BCHW.requires_grad)
-        loss = torch.stack([self.branch(fork_BCHW, child, block) for child in branches]).sum()
-        if x_BCHW.requires_grad:
-            x_BCHW.backward(fork_BCHW.grad)
+        fork = tuple(_detached(part) for part in x_BCHW) if isinstance(x_BCHW, tuple) else _detached(x_BCHW)
+        loss = torch.stack([self.branch(fork, child, block) for child in branches]).sum()
+        _send_back(x_BCHW, fork)
         return loss
 
-    def _to_fork(self, x_BCHW: Tensor, group: Group, block: int) -> tuple[Tensor, list[Group], int]:
+    def _to_fork(self, x_BCHW: Any, group: Group, block: int) -> tuple[Any, list[Group], int]:
         """The map at the next fork, its branches, and the block before which it lies; no branches at the end."""
         blocks = len(self.supernet.net.blocks)
         while block < blocks:
@@ -99,12 +99,24 @@ class _TreeBackward:
             block += 1
         return x_BCHW, [], blocks
 
-    def _leaf(self, x_BCHW: Tensor, share: float) -> Tensor:
+    def _leaf(self, x_BCHW: Any, share: float) -> Tensor:
         with self.machine.autocast():
             loss = F.cross_entropy(self.supernet.net.head(x_BCHW), self.y_B)
         loss = loss * share if share != 1 else loss
         self.scaler.scale(loss).backward()
         return loss.detach()
+
+
+def _detached(part: Any) -> Any:
+    return part.detach().requires_grad_(part.requires_grad) if isinstance(part, Tensor) else part
+
+
+def _send_back(state: Any, fork: Any) -> None:
+    """From the gradients gathered at a fork's copy of what is alive there, on towards the root."""
+    pairs = zip(state, fork, strict=True) if isinstance(state, tuple) else [(state, fork)]
+    arrived = [(part, copy.grad) for part, copy in pairs if isinstance(copy, Tensor) and copy.grad is not None]
+    if arrived:
+        torch.autograd.backward([part for part, _ in arrived], [gradient for _, gradient in arrived])
 
 
 @torch.inference_mode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 from functools import partial
 
@@ -68,7 +67,7 @@ def test_one_placement_is_the_plain_step_to_the_bit() -> None:
 
 
 def test_a_fixed_stem_gets_its_gradient_from_all_branches() -> None:
-    net, (x, y) = supernet("resnet18"), images(64)
+    net, (x, y) = supernet("resnet18"), images(40)
     placements = [net.net.space[0], net.net.space[20], net.net.space[34]]
     tree_backward(net, x, y, placements, SCALER, CPU)
     shared = gradients(net)
@@ -87,7 +86,6 @@ def test_a_branch_is_freed_before_the_next_is_run() -> None:
         nonlocal most
         out = run_block(index, x_BCHW, placement)
         alive.append(weakref.ref(out))
-        gc.collect()
         most = max(most, sum(ref() is not None for ref in alive))
         return out
 
