@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -151,6 +152,19 @@ def test_a_limit_on_pixels_holds_in_processes(
     in_processes(2)
     images = open_images(find_source(str(root)), SIDE, tmp_path / "cache", Silent())
     assert [entry["file"] for entry in images.skipped] == ["cat/002.png"]
+
+
+def test_system_errors_are_said_in_processes_too(
+    write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_processes: Callable[[int], None]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Worker, "decode", lambda _, raws, *__: [None] * len(raws))  # as when it cannot open them
+    monkeypatch.setattr(build, "decode", fail)
+    in_processes(2)
+    with pytest.raises(PoolsearchError, match=r"cat/000\.png could not be read now"):
+        open_images(find_source(str(write_folder(count=40))), None, tmp_path / "cache", Silent())
 
 
 # --- processes that end ----------------------------------------------------------------------------------------------
