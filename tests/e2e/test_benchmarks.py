@@ -17,7 +17,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
         ("search_step", "batch=8, steps=2, rounds=1", "search / bare: "),
         ("ranking", "batch=4, rounds=1, width=2", "logits equal to the bit: True"),
         ("mixture_work", "largest=36", "POT / ours"),
-        ("data_work", "number=400, rounds=1", "cache / decoding alone"),
+        ("data_work", "number=400, photographs=16, rounds=1, batches=1", "cache / decoding alone"),
         ("start_up", "rounds=1", "poolsearch --help"),
         ("validation", "batch=8, steps=2, rounds=1, trained_steps=3", "deviation of a score"),
         ("memory", "steps=2, cases=(('cifar-resnet20', 2),)", "bare loop with one member"),

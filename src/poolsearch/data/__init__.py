@@ -4,13 +4,34 @@
 ``Loader`` gives batches of a part by step number.
 """
 
-from poolsearch.data.cache import Images, open_images
-from poolsearch.data.cachedir import default_cache_dir
-from poolsearch.data.folder import unread_kinds
-from poolsearch.data.items import Source
-from poolsearch.data.loader import Augment, Loader, mean_std
-from poolsearch.data.source import find_source
-from poolsearch.data.split import Split, make_split, shrink
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from poolsearch.data.cache import Images, open_images
+    from poolsearch.data.cachedir import default_cache_dir
+    from poolsearch.data.folder import unread_kinds
+    from poolsearch.data.items import Source
+    from poolsearch.data.loader import Augment, Loader, mean_std
+    from poolsearch.data.source import find_source
+    from poolsearch.data.split import Split, make_split, shrink
+
+_HOMES = {
+    "Augment": "loader",
+    "Images": "cache",
+    "Loader": "loader",
+    "Source": "items",
+    "Split": "split",
+    "default_cache_dir": "cachedir",
+    "find_source": "source",
+    "make_split": "split",
+    "mean_std": "loader",
+    "open_images": "cache",
+    "shrink": "split",
+    "unread_kinds": "folder",
+}
 
 __all__ = [
     "Augment",
@@ -26,3 +47,10 @@ __all__ = [
     "shrink",
     "unread_kinds",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: the processes that decode need neither torch nor pyarrow, and should not wait for them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'poolsearch.data' has no attribute '{name}'")
+    return getattr(import_module(f"poolsearch.data.{_HOMES[name]}"), name)

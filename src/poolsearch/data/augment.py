@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from poolsearch.data.feed import send
+
 CENTRAL = 7 / 8
 """The part of the side that evaluation looks at when images are stored larger than they are used."""
 
@@ -26,15 +28,14 @@ def pad_crop_flip(x_BHWC: Tensor, generator: np.random.Generator, pad: int, flip
     Every image has its own offset, uniform in 0..2 pad in each direction. Same shape and type as ``x_BHWC``.
     """
     batch, height, width, channels = x_BHWC.shape
-    top_B, left_B = generator.integers(0, 2 * pad + 1, size=(2, batch))
+    offset_2B = generator.integers(0, 2 * pad + 1, size=(2, batch))
     if pad:
         padded = F.pad(x_BHWC, (0, 0, pad, pad, pad, pad))
         s0, s1, s2, s3 = padded.stride()
         # every possible crop as a view; picking one for each image then copies whole rows
         views = padded.as_strided((batch, 2 * pad + 1, 2 * pad + 1, height, width, channels), (s0, s1, s2, s1, s2, s3))
-        device = x_BHWC.device
-        rows = torch.arange(batch, device=device)
-        x_BHWC = views[rows, torch.from_numpy(top_B).to(device), torch.from_numpy(left_B).to(device)]
+        top_B, left_B = send(offset_2B, x_BHWC.device)
+        x_BHWC = views[torch.arange(batch, device=x_BHWC.device), top_B, left_B]
     return _flip(x_BHWC, generator) if flip else x_BHWC
 
 
@@ -54,7 +55,7 @@ def random_resized_crop_flip(
     batch, height, width, _ = x_BHWC.shape
     box_B4 = _boxes(batch, height, width, generator, scale, ratio)
     mirror_B = generator.random(batch) < 0.5 if flip else np.zeros(batch, dtype=bool)
-    theta_B23 = torch.from_numpy(_affine(box_B4, mirror_B, height, width)).to(x_BHWC.device)
+    theta_B23 = send(_affine(box_B4, mirror_B, height, width), x_BHWC.device)
     # a part may be reduced up to this many times: sampled so much finer and averaged, so that nothing aliases
     finer = max(1, min(height, width) // size)
     channels = x_BHWC.shape[3]
@@ -97,7 +98,7 @@ def normalise(x_BHWC: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:
 
 
 def _flip(x_BHWC: Tensor, generator: np.random.Generator) -> Tensor:
-    mirror_B = torch.from_numpy(generator.random(len(x_BHWC)) < 0.5).to(x_BHWC.device)
+    mirror_B = send(generator.random(len(x_BHWC)) < 0.5, x_BHWC.device)
     return torch.where(mirror_B.view(-1, 1, 1, 1), x_BHWC.flip(2), x_BHWC)
 
 

@@ -6,16 +6,19 @@ import errno
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
 from poolsearch.cores import available_cores
-from poolsearch.data.decode import Bytes, decode, header_size
+from poolsearch.data.decode import OtherSize, Raw, Size, decode, open_image
 from poolsearch.data.items import Source
+from poolsearch.data.processes import Processes, Worker
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 
@@ -25,10 +28,29 @@ SMALL = 64
 LARGE_SIDE = 256
 """The side at which all others are stored unless the user says otherwise."""
 
+QUICK = 96
+"""Up to this side an image is decoded in so little time that threads are held up by the Python around it."""
+
+WORTH_A_PROCESS = 2000
+"""So many quick images take longer than a process takes to start."""
+
 BATCH_BYTES = 4 << 20
 
 PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT)
 """Failures of the system, not of a file: an image must not be missing from the cache for good because of them."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a source is decoded: at which side, and by how many threads or processes.
+
+    ``size``: what all images are taken to measure; None if that does not matter.
+    """
+
+    side: int
+    size: Size | None
+    workers: int
+    processes: bool
 
 
 @dataclass(frozen=True)
@@ -39,45 +61,59 @@ class Decoded:
     skipped: list[dict[str, str]]
 
 
-Batch = list[tuple[int, Bytes | str]]
-"""Of each image its index, and its pixels or the reason why there are none."""
+Batch = list[bytes | str]
+"""Of each image its pixels, or the reason why there are none."""
 
 
-def choose_side(source: Source) -> int:
-    """The native side if all images have one common size with a shorter side up to 64, otherwise 256.
+def make_plan(source: Source, store_size: int | None) -> Plan:
+    """The side is ``store_size``; if that is None, the images' own if all are as large as the first and that has a
+    shorter side up to 64, otherwise 256.
 
-    Looks at headers only, and at no more of them than it must.
+    Opens the first image alone. That the others are as large shows when they are decoded (:class:`OtherSize`).
     """
-    common: tuple[int, int] | None = None
+    size, encoded = _first(source)
+    common = size if store_size is None and size and min(size) <= SMALL else None
+    side = store_size or (min(common) if common else LARGE_SIDE)
+    if max(side, *(size or (side,))) > QUICK:
+        return Plan(side, common, available_cores(), processes=False)
+    workers = min(available_cores(), len(source.items) // WORTH_A_PROCESS) if encoded else 1
+    return Plan(side, common, max(1, workers), processes=True)
+
+
+def _first(source: Source) -> tuple[Size | None, bool]:
+    """The size of the first image whose header can be read, and whether it must be decoded."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for index in range(len(source.items)):
             try:
-                size = header_size(source.items.read(index))
+                raw = source.items.read(index)
+                return open_image(raw).size, isinstance(raw, (str, bytes))
             except Exception:  # damaged files can raise anything; decoding will list them
                 continue
-            if min(size) > SMALL or (common is not None and size != common):
-                return LARGE_SIDE
-            common = size
-    return min(common) if common else LARGE_SIDE
+    return None, False
 
 
-def write_pixels(source: Source, side: int, path: Path, progress: Progress, see: Callable[[bytes], object]) -> Decoded:
+def write_pixels(source: Source, plan: Plan, path: Path, progress: Progress, see: Callable[[bytes], object]) -> Decoded:
     """Decode every image and append it to ``path``: raw bytes N, side, side, 3. What cannot be read is left out.
 
     ``see`` gets every block of bytes that is written, in order, to take its checksum.
 
     Raises:
+        OtherSize: an image has not the size of the plan.
         OSError: the file cannot be written.
     """
     done = Decoded([], [])
     label = f"decoding {source.name}"
-    with open(path, "wb", buffering=0) as handle, progress.bar(label, len(source.items)) as update:
-        for batch in _decoded(source, side):
-            block = b"".join(pixels.tobytes() for _, pixels in batch if not isinstance(pixels, str))
+    with (
+        open(path, "wb", buffering=0) as handle,
+        progress.bar(label, len(source.items)) as update,
+        closing(_decoded(source, plan)) as batches,
+    ):
+        for batch in batches:
+            block = b"".join(pixels for pixels in batch if not isinstance(pixels, str))
             _write_all(handle.write, block)
             see(block)
-            for index, pixels in batch:
+            for index, pixels in enumerate(batch, len(done.kept) + len(done.skipped)):
                 if isinstance(pixels, str):
                     done.skipped.append({"file": source.items.label(index), "reason": pixels})
                 else:
@@ -94,44 +130,58 @@ def _write_all(write: Callable[[memoryview], int | None], block: bytes) -> None:
         rest = rest[write(rest) or 0 :]
 
 
-def _decoded(source: Source, side: int) -> Iterator[Batch]:
-    """Batches in the order of the source. A bounded number is decoded ahead, so memory does not grow with the data."""
-    size = max(8, min(512, BATCH_BYTES // (side * side * 3)))
-    starts = range(0, len(source.items), size)
-    workers = _workers(source)
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
-        warnings.simplefilter("ignore")  # PIL's remarks on odd files; a file that cannot be used is listed instead
-        ahead: deque[Future[Batch]] = deque()
-        for start in starts:
-            ahead.append(pool.submit(_decode_batch, source, range(start, min(start + size, len(source.items))), side))
-            if len(ahead) > 2 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-
-
-def _workers(source: Source) -> int:
-    """Threads share the interpreter lock.
-
-    PIL lets go of it while it decodes, which pays only for images that take longer than the Python around them. With
-    32x32 JPEGs two threads were slower than one (13,000 images/s, 20,000/s), with photographs two use both cores.
-    """
+def _decoded(source: Source, plan: Plan) -> Generator[Batch]:
+    """Batches in the order of the source, the same whatever decodes them."""
+    size = max(8, min(512, BATCH_BYTES // (plan.side * plan.side * 3)))
+    number = len(source.items)
+    batches = (range(start, min(start + size, number)) for start in range(0, number, size))
+    here = partial(_decode_batch, source, plan)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            small = max(header_size(source.items.read(0))) <= SMALL
-        except Exception:  # a damaged first image; decoding will list it
-            small = False
-    return 1 if small else available_cores()
+        warnings.simplefilter("ignore")  # PIL's remarks on odd files; a file that cannot be used is listed instead
+        if plan.workers == 1:
+            yield from map(here, batches)
+        elif plan.processes:
+            with Processes(plan.workers) as processes:
+                yield from _in_order(lambda batch: processes.submit(partial(here, batch)), batches, plan.workers)
+        else:
+            with ThreadPoolExecutor(plan.workers) as threads:
+                yield from _in_order(lambda batch: threads.submit(here, batch), batches, plan.workers)
 
 
-def _decode_batch(source: Source, indices: range, side: int) -> Batch:
-    return [(index, _decode_or_reason(source, index, side)) for index in indices]
+def _in_order(submit: Callable[[range], Future[Batch]], batches: Iterable[range], workers: int) -> Iterator[Batch]:
+    """A bounded number is decoded ahead, so memory does not grow with the data."""
+    ahead: deque[Future[Batch]] = deque()
+    for batch in batches:
+        ahead.append(submit(batch))
+        if len(ahead) > 2 * workers:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
 
 
-def _decode_or_reason(source: Source, index: int, side: int) -> Bytes | str:
+def _decode_batch(source: Source, plan: Plan, indices: range, worker: Worker | None = None) -> Batch:
+    """What the worker cannot decode is tried again here, where the reason is seen."""
+    found: Sequence[bytes | None] = [None] * len(indices)
+    if worker is not None:
+        found = worker.decode([_read_or_none(source, index) for index in indices], plan.side, plan.size)
+    return [
+        _decode_or_reason(source, index, plan) if pixels is None else pixels
+        for index, pixels in zip(indices, found, strict=True)
+    ]
+
+
+def _read_or_none(source: Source, index: int) -> Raw | None:
     try:
-        return decode(source.items.read(index), side)
+        return source.items.read(index)
+    except Exception:  # as when it is decoded, see below
+        return None
+
+
+def _decode_or_reason(source: Source, index: int, plan: Plan) -> bytes | str:
+    try:
+        return decode(source.items.read(index), plan.side, plan.size)
+    except OtherSize:
+        raise
     except Image.DecompressionBombError as error:
         return f"too large: {error}"
     except Image.UnidentifiedImageError:

@@ -22,8 +22,9 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from poolsearch import files
-from poolsearch.data.build import choose_side, write_pixels
+from poolsearch.data.build import LARGE_SIDE, Plan, make_plan, write_pixels
 from poolsearch.data.checks import check_classes
+from poolsearch.data.decode import OtherSize
 from poolsearch.data.items import PARTS, Source
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
@@ -87,7 +88,10 @@ def _build(source: Source, store_size: int | None, folder: Path, progress: Progr
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True)
     try:
-        _write(source, store_size or choose_side(source), temporary, progress)
+        try:
+            _write(source, make_plan(source, store_size), temporary, progress)
+        except OtherSize:  # mostly seen at the second image
+            _write(source, make_plan(source, LARGE_SIDE), temporary, progress)
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one; whoever has it open keeps the old files
         os.replace(temporary, folder)
     finally:
@@ -97,10 +101,11 @@ def _build(source: Source, store_size: int | None, folder: Path, progress: Progr
     return images
 
 
-def _write(source: Source, side: int, folder: Path, progress: Progress) -> None:
+def _write(source: Source, plan: Plan, folder: Path, progress: Progress) -> None:
+    side = plan.side
     _require_space(folder, len(source.items) * side * side * 3)
     digest = hashlib.sha256()
-    decoded = write_pixels(source, side, folder / "pixels.u8", progress, digest.update)
+    decoded = write_pixels(source, plan, folder / "pixels.u8", progress, digest.update)
     label_N, part_N = source.label_N[decoded.kept], source.part_N[decoded.kept]
     _check_kept(source, label_N, part_N, decoded.skipped)
     np.save(folder / "labels.npy", label_N)

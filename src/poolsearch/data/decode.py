@@ -1,47 +1,68 @@
-"""One image, whatever its file holds, as RGB bytes of the size that is stored."""
+"""One image, whatever its file holds, as RGB bytes of the size that is stored.
+
+Decoding processes import this module: it takes only what they need, and NumPy, which takes longer to import than all
+the rest, when an image calls for it.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+import io
+from typing import TYPE_CHECKING, TypeAlias
+
 from PIL import ExifTags, Image, ImageOps
 
-from poolsearch.data.items import Raw
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-Bytes = npt.NDArray[np.uint8]
+Raw: TypeAlias = "str | bytes | npt.NDArray[np.uint8]"
+"""One image as its source has it: the path of a file, what is in one, or pixels HW or HWC."""
+
+Size = tuple[int, int]
+"""(width, height) before any turning, as the header has it."""
 
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+_MAY_TURN = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 
 
-def decode(raw: Raw, side: int) -> Bytes:
-    """RGB uint8 of shape (side, side, 3): turned upright, the shorter side resized to ``side``, the centre cut out.
+class OtherSize(Exception):
+    """An image has not the size that all were taken to have."""
 
-    An image that already has ``side`` as its shorter side is not resampled. Raises whatever PIL raises for a damaged
-    file.
+
+def decode(raw: Raw, side: int, size: Size | None = None) -> bytes:
+    """RGB bytes (side, side, 3): turned upright, the shorter side resized to ``side``, the centre cut out.
+
+    An image that already has ``side`` as its shorter side is not resampled.
+
+    Raises:
+        OtherSize: ``size`` is given and the image has another one.
+        Exception: whatever PIL raises for a damaged file.
     """
-    if isinstance(raw, np.ndarray) and raw.shape == (side, side, 3):
-        return raw
-    image = _as_image(raw)
-    if image.format in ("JPEG", "MPO"):
+    if not isinstance(raw, (str, bytes)) and raw.shape == (side, side, 3) and size in (None, (side, side)):
+        return raw.tobytes()
+    image = open_image(raw)
+    if size is not None and image.size != size:
+        raise OtherSize
+    if image.format in ("JPEG", "MPO") and min(image.size) >= 4 * side:
         # JPEG can be decoded at 1/2, 1/4 or 1/8 for less work; twice the size is left to the antialiased resize
         image.draft(None, (2 * side, 2 * side))
-    return np.asarray(_centre_square(_upright_rgb(image), side))
+    return _centre_square(_upright_rgb(image), side).tobytes()
 
 
-def header_size(raw: Raw) -> tuple[int, int]:
-    """(height, width) before any turning, from the header alone."""
-    return (raw.shape[0], raw.shape[1]) if isinstance(raw, np.ndarray) else (raw.height, raw.width)
-
-
-def _as_image(raw: Raw) -> Image.Image:
-    if isinstance(raw, Image.Image):
-        return raw
+def open_image(raw: Raw) -> Image.Image:
+    """The image, opened but not yet decoded: its header is read and no more."""
+    if isinstance(raw, str):
+        return Image.open(raw)
+    if isinstance(raw, bytes):
+        return Image.open(io.BytesIO(raw))
     return Image.fromarray(raw[:, :, 0] if raw.ndim == 3 and raw.shape[2] == 1 else raw)
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
     image.load()
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+    # looking for the orientation takes a while, and these are the only places for it
+    may_turn = not _MAY_TURN.isdisjoint(image.info) or hasattr(image, "tag_v2")
+    if may_turn and image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         image = ImageOps.exif_transpose(image)
     return _rgb(image)
 
@@ -59,12 +80,14 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _eight_bits(image: Image.Image) -> Bytes:
+def _eight_bits(image: Image.Image) -> npt.NDArray[np.uint8]:
     """Grey of 16 or 32 bits, or float, as 8 bits.
 
     65535 / 257 is 255 exactly. "I" and "F" do not say their range: values up to 1 ("F" only) are taken as 0..1, up to
     255 as 8-bit, larger ones as 16-bit.
     """
+    import numpy as np
+
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("pixels are not finite")

@@ -12,17 +12,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from poolsearch import files
 from poolsearch.data.checks import check_classes, check_labels
+from poolsearch.data.decode import Raw
 
 Ints = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.str_]
-Bytes = npt.NDArray[np.uint8]
-
-Raw = Image.Image | Bytes
-"""One image as its source has it: a PIL image that is opened but not yet decoded, or pixels HW or HWC."""
 
 PARTS = ("train", "val", "test")
 
@@ -33,7 +29,7 @@ class Items(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> Raw:
-        """The image; raises whatever its file makes PIL raise."""
+        """The image, not yet decoded; raises whatever kind of error its file is read with."""
         ...
 
     def label(self, index: int) -> str:
@@ -110,7 +106,7 @@ class ArrayItems:
 
 
 class FileItems:
-    """Images in files, opened when they are asked for."""
+    """Images in files, given by their paths."""
 
     def __init__(self, paths: Sequence[Path | str], root: Path) -> None:
         self._paths = [os.fspath(path) for path in paths]
@@ -120,7 +116,7 @@ class FileItems:
         return len(self._paths)
 
     def read(self, index: int) -> Raw:
-        return Image.open(self._paths[index])
+        return self._paths[index]
 
     def label(self, index: int) -> str:
         return os.path.relpath(self._paths[index], self._root)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from poolsearch.data.augment import centre, normalise, pad_crop_flip, random_resized_crop_flip
 from poolsearch.data.cache import Images
+from poolsearch.data.feed import Batch, Feed, Part, choose_feed, fed, free_bytes
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.rng import generator
 
@@ -26,7 +28,7 @@ class Loader:
     """Batches of ``images[indices]``, augmented and normalised on ``device``.
 
     The order of an epoch comes from (seed, purpose, epoch), the augmentation of a step from (seed, purpose +
-    "/augment", step); nothing is remembered between steps but the order of the current epoch.
+    "/augment", step); nothing that is remembered between steps changes a batch.
 
     Args:
         batch: images in a training batch; the rest of an epoch that fills no batch is left out, another one each epoch.
@@ -34,6 +36,8 @@ class Loader:
         augment: "crop" shifts by up to an eighth of the side (4 pixels of 32), "crop-flip" also mirrors,
             "resized-crop-flip" is ImageNet's.
         mean_C, std_C: in units of 0..1; see :func:`mean_std`.
+        feed: how the images get to the device; None: as suits the device and its free memory, when the first batch is
+            asked for. The batches are the same.
 
     Raises:
         PoolsearchError: unknown ``augment``, or ``image_size`` larger than the stored images.
@@ -51,14 +55,14 @@ class Loader:
         augment: Augment,
         mean_C: Sequence[float] | Floats,
         std_C: Sequence[float] | Floats,
+        feed: Feed | None = None,
     ) -> None:
         if augment not in get_args(Augment):
             raise unknown("augmentation", augment, get_args(Augment))
         _check_sizes(images, batch, image_size)
-        self._images = images
-        self._pixels = np.asarray(images.pixels_NHWC)  # the same memory without memmap's slower indexing
-        self._indices = np.asarray(indices, dtype=np.int64)
-        self._batch = batch
+        self._part = Part(images, indices)
+        self._order = Order(len(indices), batch, seed, purpose)
+        self._asked_feed: Feed | None = feed
         self._seed = seed
         self._purpose = purpose
         self._device = torch.device(device)
@@ -66,11 +70,10 @@ class Loader:
         self._augment: Augment = augment
         self._mean_C = torch.tensor(np.asarray(mean_C), dtype=torch.float32, device=self._device)
         self._std_C = torch.tensor(np.asarray(std_C), dtype=torch.float32, device=self._device)
-        self._order: tuple[int, Ints] | None = None
 
     def __len__(self) -> int:
         """How many images there are in all."""
-        return len(self._indices)
+        return len(self._part)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -79,13 +82,7 @@ class Loader:
         Raises:
             PoolsearchError: there is not one.
         """
-        steps = len(self._indices) // self._batch
-        if steps == 0:
-            raise PoolsearchError(
-                f"a batch of {self._batch} is larger than the {len(self._indices)} images there are ({self._purpose}). "
-                f"Set the batch to {max(1, len(self._indices))} or less, or add images."
-            )
-        return steps
+        return self._order.steps_per_epoch
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Training batch number ``step``, counted from 0 through all epochs.
@@ -96,30 +93,28 @@ class Loader:
         Raises:
             PoolsearchError: see :attr:`steps_per_epoch`.
         """
-        epoch, place = divmod(step, self.steps_per_epoch)
-        rows = self._epoch_order(epoch)[place * self._batch : (place + 1) * self._batch]
-        x_BHWC, y_B = self._gather(rows)
+        x_BHWC, y_B = self._take(step)
         draw = generator(self._seed, f"{self._purpose}/augment", step)
         return normalise(self._augmented(x_BHWC, draw), self._mean_C, self._std_C), y_B
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image once, in the order of the indices, not augmented, in ceil(N / size) nearly equal chunks."""
-        number = -(-len(self._indices) // size)
-        for rows in np.array_split(self._indices, number) if number else []:
-            x_BHWC, y_B = self._gather(rows)
+        number = -(-len(self) // size)
+        chunks = np.array_split(np.arange(len(self)), max(1, number))
+        feed = "direct" if self._feed == "direct" else "ahead"  # each is needed once: none has to stay on the device
+        take = fed(self._part, chunks.__getitem__, self._device, feed, number)
+        for chunk in range(number):
+            x_BHWC, y_B = take(chunk)
             yield normalise(centre(x_BHWC, self._size), self._mean_C, self._std_C), y_B
 
-    def _epoch_order(self, epoch: int) -> Ints:
-        if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, generator(self._seed, self._purpose, epoch).permutation(self._indices))
-        return self._order[1]
+    @cached_property
+    def _feed(self) -> Feed:
+        needed = int(np.prod(self._part.shape))
+        return self._asked_feed or choose_feed(self._device.type, needed, free_bytes(self._device))
 
-    def _gather(self, rows: Ints) -> tuple[Tensor, Tensor]:
-        x_BHWC = torch.from_numpy(np.take(self._pixels, rows, axis=0))
-        y_B = torch.from_numpy(self._images.label_N[rows])
-        if self._device.type == "cuda":
-            return x_BHWC.pin_memory().to(self._device, non_blocking=True), y_B.to(self._device, non_blocking=True)
-        return x_BHWC.to(self._device), y_B.to(self._device)
+    @cached_property
+    def _take(self) -> Callable[[int], Batch]:
+        return fed(self._part, self._order.numbers, self._device, self._feed)
 
     def _augmented(self, x_BHWC: Tensor, draw: np.random.Generator) -> Tensor:
         if self._augment == "resized-crop-flip":
@@ -128,6 +123,35 @@ class Loader:
         if self._augment == "none":
             return x_BHWC
         return pad_crop_flip(x_BHWC, draw, max(1, self._size // 8), flip=self._augment == "crop-flip")
+
+
+class Order:
+    """Which images a step takes, as numbers below ``images``. Every epoch has a random order of its own."""
+
+    def __init__(self, images: int, batch: int, seed: int, purpose: str) -> None:
+        self._images = images
+        self._batch = batch
+        self._seed = seed
+        self._purpose = purpose
+        self._epoch: tuple[int, Ints] | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """See :attr:`Loader.steps_per_epoch`."""
+        steps = self._images // self._batch
+        if steps == 0:
+            raise PoolsearchError(
+                f"a batch of {self._batch} is larger than the {self._images} images there are ({self._purpose}). "
+                f"Set the batch to {max(1, self._images)} or less, or add images."
+            )
+        return steps
+
+    def numbers(self, step: int) -> Ints:
+        """Those of the batch ``step``."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = (epoch, generator(self._seed, self._purpose, epoch).permutation(self._images))
+        return self._epoch[1][place * self._batch : (place + 1) * self._batch]
 
 
 def mean_std(pixels_NHWC: npt.NDArray[np.uint8], indices: Ints) -> tuple[Floats, Floats]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import io
 import itertools
 import json
 import threading
@@ -16,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from poolsearch import files
 from poolsearch.data.checks import as_labels, class_numbers
@@ -87,7 +85,9 @@ class ParquetItems:
         cell = self._group(at)[row]
         if pa.types.is_struct(cell.type):
             return self._read_struct(at, cell)
-        return Image.open(io.BytesIO(cell.as_buffer()))
+        if not cell.is_valid:
+            raise ValueError("the cell is empty")
+        return cell.as_py()
 
     def label(self, index: int) -> str:
         at, row = self._find(index)
@@ -100,10 +100,10 @@ class ParquetItems:
     def _read_struct(self, at: int, cell: Any) -> Raw:
         encoded = cell["bytes"]
         if encoded.is_valid:
-            return Image.open(io.BytesIO(encoded.as_buffer()))
+            return encoded.as_py()
         if "path" not in cell.type.names or not cell["path"].is_valid:
             raise ValueError("the cell has neither bytes nor a path")
-        return Image.open(self._groups[at].path.parent / cell["path"].as_py())
+        return str(self._groups[at].path.parent / cell["path"].as_py())
 
     def _find(self, index: int) -> tuple[int, int]:
         at = bisect.bisect_right(self._ends, index)

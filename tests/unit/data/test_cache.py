@@ -66,7 +66,7 @@ def test_second_opening_decodes_nothing(write_folder: Any, tmp_path: Path, monke
     source = find_source(str(write_folder()))
     first = open_images(source, None, tmp_path / "cache", Silent())
     monkeypatch.setattr(cache_module, "write_pixels", lambda *_: pytest.fail("decoded again"))
-    monkeypatch.setattr(cache_module, "choose_side", lambda *_: pytest.fail("looked at the headers again"))
+    monkeypatch.setattr(cache_module, "make_plan", lambda *_: pytest.fail("looked at an image again"))
     second = open_images(source, None, tmp_path / "cache", Silent())
     assert second.fingerprint == first.fingerprint
     np.testing.assert_array_equal(second.pixels_NHWC, first.pixels_NHWC)
@@ -130,8 +130,8 @@ def test_large_images_are_decoded_by_threads_in_order(
         return decode(*args)
 
     monkeypatch.setattr(build, "decode", noted)
-    root = write_folder(count=40, side=80)
-    images = open_images(find_source(str(root)), 80, tmp_path / "cache", Silent())
+    root = write_folder(count=40, side=100)
+    images = open_images(find_source(str(root)), 100, tmp_path / "cache", Silent())
     expected = [np.asarray(Image.open(path)) for path in sorted(root.rglob("*.png"))]
     np.testing.assert_array_equal(images.pixels_NHWC, np.stack(expected))
     assert len(threads) == 3

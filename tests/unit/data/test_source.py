@@ -15,7 +15,6 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from poolsearch.data import find_source
-from poolsearch.data.decode import decode
 from poolsearch.errors import PoolsearchError
 
 SHARED_CIFAR = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "cifar10"
@@ -63,7 +62,7 @@ def test_a_file_that_is_no_data_set(tmp_path: Path) -> None:
 # --- image folders ---------------------------------------------------------------------------------------------------
 
 
-def test_folder_of_classes(write_folder: Any) -> None:
+def test_folder_of_classes(write_folder: Any, decoded: Any) -> None:
     root = write_folder(classes=("dog", "cat"))
     nested = root / "cat" / "more"
     nested.mkdir()
@@ -74,7 +73,7 @@ def test_folder_of_classes(write_folder: Any) -> None:
     assert source.class_names == ("cat", "dog")
     assert source.label_N.tolist() == [0] * 6 + [1] * 5
     assert source.items.label(5) == "cat/more/z.JPG"
-    np.testing.assert_array_equal(decode(source.items.read(6), 12), np.asarray(Image.open(root / "dog" / "000.png")))
+    np.testing.assert_array_equal(decoded(source.items.read(6), 12), np.asarray(Image.open(root / "dog" / "000.png")))
 
 
 @pytest.mark.parametrize(("train", "val"), [("train", "val"), ("training", "validation"), ("Train", "valid")])
@@ -155,16 +154,15 @@ def test_folder_fingerprint_follows_the_files(write_folder: Any) -> None:
 
 @pytest.mark.parametrize("keys", [("x", "y"), ("images", "labels"), ("x_train", "y_train")])
 @pytest.mark.parametrize("shape", [(8, 5, 5), (8, 5, 5, 1), (8, 5, 5, 3), (8, 5, 5, 4)])
-def test_npz(tmp_path: Path, keys: tuple[str, str], shape: tuple[int, ...]) -> None:
+def test_npz(tmp_path: Path, keys: tuple[str, str], shape: tuple[int, ...], decoded: Any) -> None:
     pixels = np.full(shape, 255, dtype=np.uint8)
     pixels[3, 0, 0] = 0 if len(shape) == 3 or shape[3] < 4 else (0, 0, 0, 255)
     label_N = np.array([0, 1] * 4)
     np.savez(tmp_path / "a.npz", **{keys[0]: pixels, keys[1]: label_N[:, None]})
     source = find_source(str(tmp_path / "a.npz"))
     assert source.label_N.tolist() == label_N.tolist()
-    decoded = decode(source.items.read(3), 5)
-    assert decoded.shape == (5, 5, 3)
-    assert decoded[0, 0].tolist() == [0, 0, 0] and decoded[1, 1].tolist() == [255, 255, 255]
+    image = decoded(source.items.read(3), 5)
+    assert image[0, 0].tolist() == [0, 0, 0] and image[1, 1].tolist() == [255, 255, 255]
 
 
 def test_npz_with_all_parts(tmp_path: Path) -> None:
@@ -218,7 +216,7 @@ def write_parquet(path: Path, labels: Any, features: Any = None, rows_per_group:
 NAMED = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}
 
 
-def test_parquet_reads_across_files_and_row_groups_in_any_order(tmp_path: Path) -> None:
+def test_parquet_reads_across_files_and_row_groups_in_any_order(tmp_path: Path, decoded: Any) -> None:
     write_parquet(tmp_path / "train-00000-of-00002.parquet", [0, 1] * 4, NAMED)
     write_parquet(tmp_path / "train-00001-of-00002.parquet", [1, 0] * 4, NAMED)
     write_parquet(tmp_path / "validation-00000-of-00001.parquet", [0, 1], NAMED)
@@ -228,11 +226,11 @@ def test_parquet_reads_across_files_and_row_groups_in_any_order(tmp_path: Path) 
     assert source.label_N.tolist() == [0, 1] * 4 + [1, 0] * 4 + [0, 1] + [1, 1]
     assert source.part_N.tolist() == ["train"] * 16 + ["val"] * 2 + ["test"] * 2
     for index in (15, 0, 7, 8, 3, 2):
-        assert decode(source.items.read(index), 6)[0, 0, 0] == 20 * (index % 8)
+        assert decoded(source.items.read(index), 6)[0, 0, 0] == 20 * (index % 8)
     assert source.items.label(12) == "train-00001-of-00002.parquet row 4"
 
 
-def test_parquet_in_folders_of_parts_with_text_labels_and_files_beside(tmp_path: Path) -> None:
+def test_parquet_in_folders_of_parts_with_text_labels_and_files_beside(tmp_path: Path, decoded: Any) -> None:
     (tmp_path / "default" / "train").mkdir(parents=True)
     for i in range(8):
         (tmp_path / "default" / "train" / f"{i}.png").write_bytes(image_bytes(10 * i))
@@ -240,7 +238,7 @@ def test_parquet_in_folders_of_parts_with_text_labels_and_files_beside(tmp_path:
     write_parquet(tmp_path / "default" / "train" / "0000.parquet", ["dog", "cat"] * 4, image=cells)
     source = find_source(str(tmp_path))
     assert source.class_names == ("cat", "dog") and source.label_N.tolist() == [1, 0] * 4
-    assert decode(source.items.read(5), 6)[0, 0, 0] == 50
+    assert decoded(source.items.read(5), 6)[0, 0, 0] == 50
 
 
 def test_parquet_takes_the_fine_labels_of_several(tmp_path: Path) -> None:
@@ -282,7 +280,7 @@ def test_parquet_column_errors(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not SHARED_CIFAR.exists(), reason="needs the shared CIFAR-10")
-def test_parquet_real_cifar10_rows(tmp_path: Path) -> None:
+def test_parquet_real_cifar10_rows(tmp_path: Path, decoded: Any) -> None:
     for part in ("train", "test"):
         name = f"{part}-00000-of-00001.parquet"
         rows = next(pq.ParquetFile(SHARED_CIFAR / name).iter_batches(batch_size=300))
@@ -292,4 +290,4 @@ def test_parquet_real_cifar10_rows(tmp_path: Path) -> None:
     table = pq.read_table(tmp_path / "train-00000-of-00001.parquet").to_pylist()
     assert source.label_N[:300].tolist() == [row["label"] for row in table]
     expected = np.asarray(Image.open(io.BytesIO(table[250]["img"]["bytes"])).convert("RGB"))
-    np.testing.assert_array_equal(decode(source.items.read(250), 32), expected)
+    np.testing.assert_array_equal(decoded(source.items.read(250), 32), expected)

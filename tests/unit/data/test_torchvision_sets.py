@@ -16,7 +16,6 @@ from PIL import Image
 from scipy.io import savemat
 
 from poolsearch.data import find_source, make_split
-from poolsearch.data.decode import decode
 from poolsearch.data.torchvision_sets import SETS
 from poolsearch.errors import PoolsearchError
 
@@ -87,7 +86,7 @@ def test_eurosat_has_no_parts(tmp_path: Path) -> None:
     assert counts(source) == {"train": 10} and source.class_names == ("Forest", "River")
 
 
-def test_gtsrb_reads_its_csv(tmp_path: Path) -> None:
+def test_gtsrb_reads_its_csv(tmp_path: Path, decoded: Any) -> None:
     base = tmp_path / "gtsrb"
     for number in (0, 1):
         for i in range(4):
@@ -97,7 +96,7 @@ def test_gtsrb_reads_its_csv(tmp_path: Path) -> None:
     source = find_source("gtsrb", data_root=tmp_path)
     assert counts(source) == {"train": 8, "test": 1} and not source.flippable
     assert source.label_N[source.part_N == "test"].tolist() == [1]
-    assert all(decode(source.items.read(i), 9)[0, 0, 0] == 100 * source.label_N[i] for i in range(9))
+    assert all(decoded(source.items.read(i), 9)[0, 0, 0] == 100 * source.label_N[i] for i in range(9))
 
 
 def test_oxford_pets(tmp_path: Path) -> None:
@@ -150,7 +149,7 @@ def test_stanford_cars(tmp_path: Path) -> None:
     assert source.class_names == ("Audi", "BMW") and counts(source) == {"train": 8, "test": 2}
 
 
-def test_mnist_files(tmp_path: Path) -> None:
+def test_mnist_files(tmp_path: Path, decoded: Any) -> None:
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for prefix, number in (("train", 40), ("t10k", 10)):
@@ -160,11 +159,11 @@ def test_mnist_files(tmp_path: Path) -> None:
         (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, number) + labels.tobytes())
     source = find_source("mnist", data_root=tmp_path)
     assert counts(source) == {"train": 40, "test": 10} and not source.flippable
-    assert decode(source.items.read(13), 28)[5, 5].tolist() == [13, 13, 13]
+    assert decoded(source.items.read(13), 28)[5, 5].tolist() == [13, 13, 13]
     assert source.class_names[3] == "3 - three" and source.label_N[13] == 3
 
 
-def test_usps_has_numbers_for_names(tmp_path: Path) -> None:
+def test_usps_has_numbers_for_names(tmp_path: Path, decoded: Any) -> None:
     for file, number in (("usps.bz2", 40), ("usps.t.bz2", 10)):
         rows = [
             f"{1 + i % 10} " + " ".join(f"{k}:{1.0 if k == 1 else -1.0}" for k in range(1, 257)) for i in range(number)
@@ -172,7 +171,7 @@ def test_usps_has_numbers_for_names(tmp_path: Path) -> None:
         (tmp_path / file).write_bytes(bz2.compress(("\n".join(rows) + "\n").encode()))
     source = find_source("usps", data_root=tmp_path)
     assert source.class_names == tuple("0123456789")
-    assert decode(source.items.read(0), 16)[0, :2, 0].tolist() == [255, 0]
+    assert decoded(source.items.read(0), 16)[0, :2, 0].tolist() == [255, 0]
 
 
 def test_colour_arrays_with_channels_first_are_turned() -> None:

@@ -1,0 +1,130 @@
+"""Processes that decode small images, for which the threads of one interpreter wait for each other.
+
+They are programs of their own and not children of :mod:`multiprocessing`, which would run the user's script anew in
+each of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from types import TracebackType
+from typing import TypeVar
+
+from PIL import Image
+
+from poolsearch.data.decode import Raw, Size
+from poolsearch.data.worker import HELLO
+from poolsearch.errors import PoolsearchError
+
+Result = TypeVar("Result")
+_BROKEN = (EOFError, OSError, pickle.UnpicklingError)
+
+
+class Worker:
+    """One process. It ends when this one does, however that ends: it reads from a pipe."""
+
+    def __init__(self) -> None:
+        # the packages lie where this process finds them, whatever the user's script did to find them
+        code = f"import sys; sys.path[:] = {sys.path!r}; from poolsearch.data.worker import main; main()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for us, and we end it then
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._jobs, self._answers = self._process.stdin, self._process.stdout
+
+    def has_started(self) -> bool:
+        """Wait until it has; False if it could not."""
+        try:
+            return pickle.load(self._answers) == HELLO
+        except _BROKEN:
+            return False
+
+    def decode(self, raws: Sequence[Raw | None], side: int, size: Size | None) -> list[bytes | None]:
+        """Of each image what :func:`poolsearch.data.decode.decode` gives, or None where it fails.
+
+        Raises:
+            PoolsearchError: the process was ended by something else.
+        """
+        try:
+            pickle.dump((raws, side, size, Image.MAX_IMAGE_PIXELS), self._jobs)
+            self._jobs.flush()
+            return pickle.load(self._answers)
+        except _BROKEN as error:
+            raise PoolsearchError(
+                f"a process that decodes images {self._end()}. The system does that when memory runs short: free some, "
+                "and start again."
+            ) from error
+
+    def close(self) -> None:
+        """End it now."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._jobs, self._answers):
+            with contextlib.suppress(OSError):  # a job that was under way
+                pipe.close()
+
+    def _end(self) -> str:
+        code = self._process.wait()
+        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+class Processes:
+    """Some of them, each with a thread that talks to it. A context manager: none is left after it."""
+
+    def __init__(self, number: int) -> None:
+        self._workers: list[Worker] = []
+        self._idle = SimpleQueue[Worker]()
+        self._started = threading.Event()
+        self._threads = ThreadPoolExecutor(number)
+        try:
+            with contextlib.suppress(OSError):  # of no more processes than can be had
+                for _ in range(number):
+                    self._workers.append(Worker())
+                    self._threads.submit(self._welcome, self._workers[-1])
+        except BaseException:
+            self._close()
+            raise
+
+    def submit(self, work: Callable[[Worker | None], Result]) -> Future[Result]:
+        """Do ``work`` with a process, in the background; as long as none has started, here and now and without one."""
+        if self._started.is_set():
+            return self._threads.submit(self._with_worker, work)
+        done = Future[Result]()
+        done.set_result(work(None))
+        return done
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _welcome(self, worker: Worker) -> None:
+        if worker.has_started():
+            self._idle.put(worker)
+            self._started.set()
+
+    def _with_worker(self, work: Callable[[Worker | None], Result]) -> Result:
+        worker = self._idle.get()
+        try:
+            return work(worker)
+        finally:
+            self._idle.put(worker)
+
+    def _close(self) -> None:
+        for worker in self._workers:
+            worker.close()
+        self._threads.shutdown(cancel_futures=True)
