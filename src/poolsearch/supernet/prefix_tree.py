@@ -3,6 +3,10 @@
 A set of placements is run as a tree over blocks, depth first: a node is a block after a site, a path from the root a
 prefix, a leaf a placement. The operations and their inputs are those of running each placement alone, so that the
 logits are the same to the bit; activations of a branch are freed before the next is run.
+
+Halved maps are gone into first. Then a map waits for the rest of its children only while a smaller one is worked on,
+so that never more maps wait than there are halvings, however many blocks there are
+(:mod:`~poolsearch.supernet.tree_memory` counts the bytes).
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ def run_tree(supernet: SinglePath, x_BCHW: Tensor, placements: Sequence[Placemen
         return
     for placement in placements:
         supernet.net.check(placement)
-    order = sorted(range(len(placements)), key=lambda i: placements[i].sites)
+    order = sorted(range(len(placements)), key=lambda i: placements[i].sites, reverse=True)
     yield from _branch(supernet, supernet.run_stem(x_BCHW), [(i, placements[i]) for i in order], 0)
 
 
