@@ -15,7 +15,9 @@ from poolsearch.supernet.tree_memory import memory_table, tree_bytes
 GOOD_BATCH = 64
 """Statistics of fewer images, where the batch at hand normalises, are not those of the training any more."""
 _LEAST_BATCH = 16
-_SHARE = 0.5  # of the free memory: the bound leaves out what libraries take for themselves
+OVERHEAD = 2
+"""What a process takes for each byte of maps: the rest is the workspace of convolutions and the allocator's slack."""
+_SHARE = 0.5  # of the free memory, where nothing else is asked for
 
 
 def eval_batch(run: Run, pairs: Sequence[Pair]) -> int:
@@ -26,7 +28,7 @@ def eval_batch(run: Run, pairs: Sequence[Pair]) -> int:
     room = given * 1e9 if given is not None else None if free is None else _SHARE * free
     if room is None:
         return batch
-    image_bytes = bytes_per_image(run, pairs)
+    image_bytes = OVERHEAD * bytes_per_image(run, pairs)
     fitting = batch if asked is not None else fit(batch, image_bytes, room)
     if fitting < batch:
         run.progress.say(f"evaluating by {fitting} images, not {batch}: {room / 1e9:.2f} GB of memory are to be used.")

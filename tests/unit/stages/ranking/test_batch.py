@@ -8,7 +8,7 @@ import pytest
 import poolsearch
 from poolsearch.context import open_run
 from poolsearch.progress import Silent
-from poolsearch.stages.ranking.batch import bytes_per_image, eval_batch, fit
+from poolsearch.stages.ranking.batch import OVERHEAD, bytes_per_image, eval_batch, fit
 from poolsearch.train.machine import Machine
 
 
@@ -46,7 +46,7 @@ def chosen(out, **changes):
     """The batch, and the run's warnings after it was chosen."""
     with open_run(out, settings(**changes), True, Silent()) as run:
         pairs = [(number, 0) for number in range(3)]
-        per_image = bytes_per_image(run, pairs)
+        per_image = OVERHEAD * bytes_per_image(run, pairs)
         batch = eval_batch(run, pairs)
     return batch, per_image, json.loads((out / "run.json").read_text())["warnings"]
 
