@@ -1,4 +1,4 @@
-"""How many cores there are to use."""
+"""How many cores and how much memory there are to use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 import os
 from pathlib import Path
 
-_CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP = Path("/sys/fs/cgroup")
+_CGROUP_LIMIT = _CGROUP / "cpu.max"
+_MEMORY = Path("/proc/meminfo")
 
 
 def available_cores() -> int:
@@ -23,3 +25,33 @@ def cores_of_limit(text: str) -> int | None:
     """Whole cores of a cgroup's ``cpu.max``, "QUOTA PERIOD" in microseconds, rounded up; None for "max"."""
     quota, _, period = text.strip().partition(" ")
     return None if quota == "max" or not period else max(1, math.ceil(int(quota) / int(period)))
+
+
+def available_memory() -> int | None:
+    """Bytes that can still be taken without swapping: the system's, or a container's where that is less.
+
+    None where the system does not say, as on others than Linux.
+    """
+    try:
+        free = memory_of_system(_MEMORY.read_text(encoding="ascii"))
+    except OSError:
+        return None
+    try:
+        names = ("memory.max", "memory.current", "memory.stat")
+        share = memory_of_limit(*((_CGROUP / name).read_text(encoding="ascii") for name in names))
+    except OSError:
+        return free
+    return share if free is None else free if share is None else min(free, share)
+
+
+def memory_of_system(text: str) -> int | None:
+    """Bytes of the line MemAvailable of /proc/meminfo, which counts caches that can be dropped."""
+    return next((1024 * int(line.split()[1]) for line in text.splitlines() if line.startswith("MemAvailable:")), None)
+
+
+def memory_of_limit(most: str, current: str, stat: str) -> int | None:
+    """Bytes left of a cgroup's ``memory.max``; pages of files not in use can be dropped. None for "max"."""
+    if most.strip() == "max":
+        return None
+    droppable = next((int(line.split()[1]) for line in stat.splitlines() if line.startswith("inactive_file ")), 0)
+    return max(0, int(most) - int(current) + droppable)

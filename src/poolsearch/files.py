@@ -63,6 +63,10 @@ class RunDir:
         return self.root / "checkpoint" / "search.safetensors"
 
     @property
+    def ranking_progress(self) -> Path:
+        return self.root / "checkpoint" / "rank.safetensors"
+
+    @property
     def retrain(self) -> Path:
         return self.root / "retrain"
 

@@ -128,8 +128,14 @@ class RankSettings:
     """In larger spaces: how many of the best by score."""
     rank_control: int = 50
     """Random placements evaluated beside the best by score, as a control."""
+    rank_early_stop: bool = False
+    """Stop placements as soon as they are behind the first --top-k beyond chance (error probability 1 %); meant for
+    --rank-all-up-to 5000 and the like."""
+    rank_memory: Auto[float] = None
+    """GB of memory for the ranking: the default of --eval-batch is halved until it fits. Default: half of what is
+    free."""
     eval_batch: Auto[int] = None
-    """Images per evaluation batch. Default: 512 up to 64 pixels, else 64."""
+    """Images per evaluation batch. Default: 512 up to 64 pixels, else 64; less where memory is short."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,11 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
     ("name", "small", "holds"),
     [
         ("search_step", "batch=8, steps=2, rounds=1", "search / bare: "),
-        ("ranking", "batch=4, rounds=1, width=2", "logits equal to the bit: True"),
+        (
+            "ranking",
+            "batch=4, rounds=1, width=2, large={'cifar-resnet50': (2, 2, 32)}",
+            "logits equal to the bit: True",
+        ),
         ("mixture_work", "largest=36", "POT / ours"),
         ("data_work", "number=400, photographs=16, rounds=1, batches=1", "cache / decoding alone"),
         ("start_up", "rounds=1", "poolsearch --help"),

@@ -124,8 +124,8 @@ def stage_of(out: Path) -> str:
 
 # Written one after the other in a run; killed right after any of them, or just before it takes its place
 WRITTEN = [
-    "run.json", "split.json", "costs.parquet", "search.safetensors", "scores.parquet", "ranking.json", "ranking.csv",
-    "model.safetensors", "metrics.json", "test.json", "test_correct.npy",
+    "run.json", "split.json", "costs.parquet", "search.safetensors", "scores.parquet", "rank.safetensors",
+    "ranking.json", "ranking.csv", "model.safetensors", "metrics.json", "test.json", "test_correct.npy",
 ]  # fmt: skip
 KILL_AT = """
 import os, signal, sys
@@ -180,6 +180,27 @@ def test_ctrl_c_saves_says_how_to_go_on_and_loses_nothing(
     assert RunDir(out).checkpoint.exists()
     finish(start(out, "--resume", "--quiet"))
     assert results(out) == expected
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_the_ranking_saves_says_how_to_go_on_and_loses_nothing(tmp_path: Path) -> None:
+    flags = [*FLAGS, "--checkpoint-seconds", "10000", "--eval-batch", "8"]  # many batches: time for a signal
+    out, whole = tmp_path / "run", tmp_path / "whole"
+    for folder in (out, whole):
+        arguments = [sys.executable, "-m", "poolsearch", "search", "--out", str(folder), *flags]
+        subprocess.run(arguments, check=True, capture_output=True)
+    command = [sys.executable, "-m", "poolsearch", "rank", "--quiet", "--out"]
+    subprocess.run([*command, str(whole)], check=True, capture_output=True)
+    process = subprocess.Popen([*command, str(out)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_for(RunDir(out).ranking_progress)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert f"everything done so far is saved. Go on with: poolsearch rank --out {out}" in output
+    assert not RunDir(out).ranking.exists()
+    subprocess.run([*command, str(out)], check=True, capture_output=True)
+    assert RunDir(out).ranking.read_text() == RunDir(whole).ranking.read_text()
+    assert not RunDir(out).ranking_progress.exists()
 
 
 def wait_for(path: Path, seconds: float = 60) -> None:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from poolsearch.cores import available_cores, cores_of_limit
+from poolsearch.cores import available_cores, available_memory, cores_of_limit, memory_of_limit, memory_of_system
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,30 @@ def test_a_containers_share_is_rounded_up_to_whole_cores(text, cores):
 
 def test_there_is_a_core():
     assert available_cores() >= 1
+
+
+def test_the_systems_memory_is_what_it_calls_available():
+    text = "MemTotal:       24684100 kB\nMemFree:        20701968 kB\nMemAvailable:   23776424 kB\n"
+    assert memory_of_system(text) == 23776424 * 1024
+    assert memory_of_system("MemTotal: 5 kB\n") is None
+
+
+@pytest.mark.parametrize(
+    ("most", "current", "stat", "left"),
+    [
+        ("max\n", "900\n", "inactive_file 5\n", None),
+        ("1000\n", "900\n", "anon 800\nactive_file 20\ninactive_file 70\n", 170),
+        ("1000", "900", "anon 900\n", 100),
+        ("1000", "1100", "", 0),
+    ],
+)
+def test_a_containers_memory_is_its_limit_less_what_cannot_be_dropped(most, current, stat, left):
+    assert memory_of_limit(most, current, stat) == left
+
+
+def test_there_is_memory_or_it_is_not_known():
+    found = available_memory()
+    assert found is None or 0 < found < 2**50
 
 
 @pytest.mark.parametrize("given", ["2", None])

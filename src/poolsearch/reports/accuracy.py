@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 import numpy as np
 
+from poolsearch.reports.findings import early_stops
 from poolsearch.reports.read import RunData
 from poolsearch.reports.tables import Row, ranked_rows
 from poolsearch.reports.theme import CONTROL, DEFAULT, FRONT, OTHER, PERCENT, WINNER, Figure, Json, macs_unit, rows
@@ -27,7 +28,7 @@ def accuracy_macs(data: RunData) -> Figure | None:
     return Figure(
         name="accuracy_macs",
         title="Accuracy at a compute budget",
-        caption=f"{_caption(len(points), len(table))} {_budget(data)}".strip(),
+        caption=" ".join(filter(None, [_caption(len(points), len(table)), _budget(data), early_stops(data)])),
         alt=f"Scatter plot of {len(points)} placements, validation accuracy against MACs, with the Pareto front.",
         panels=[_chart(points, f"{unit}multiply-adds (MACs) per image")],
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.reports.read import Json, Ranked, RunData, Scores
-from poolsearch.reports.tables import retrained
+from poolsearch.reports.tables import retrained, stopped
 from poolsearch.settings import Settings, differences
 
 FEW_SEEDS = 3
@@ -182,7 +182,38 @@ def _ranking_doubts(data: RunData) -> list[str]:
         doubts.append(f"The ranking rests on {images:,} validation images only.")
     if tau is not None and tau < WEAK_TAU:
         doubts.append(f"The scores of the search hardly agree with validation (Kendall's tau {tau:.2f}).")
-    return [*doubts, *_control_doubts(data)]
+    return [*doubts, *_stopped_doubts(data), *_control_doubts(data)]
+
+
+def early_stops(data: RunData) -> str:
+    """How many placements left the ranking early, and how sure it is that they do not belong to its first."""
+    found = cast(Json, (data.ranking_summary or {}).get("early_stop") or {})
+    if not found.get("stopped"):
+        return ""
+    few = "the first" if found["top"] == 1 else f"any of the first {found['top']}"
+    return (
+        f"{found['stopped']:,} placements were stopped early, as soon as they were behind the first {found['top']} "
+        f"beyond chance, and stand below all others with the accuracy on the images they saw. The probability that "
+        f"{few} was stopped is at most {found['error']:.0%}."
+    )
+
+
+def _stopped_doubts(data: RunData) -> list[str]:
+    """The guarantee is for the first k of the ranking, and for answers that do not depend on the batch."""
+    summary = data.ranking_summary or {}
+    found = cast(Json, summary.get("early_stop") or {})
+    if not found.get("stopped"):
+        return []
+    doubts: list[str] = []
+    finalists = cast(Json, data.run.get("settings", {}).get("retrain", {})).get("top_k", 0)
+    if finalists > found["top"]:
+        doubts.append(f"Placements were stopped early to find the first {found['top']}, but {finalists} are retrained.")
+    if summary.get("norm") == "batch":
+        doubts.append(
+            "The probability stated for early stopping takes it that an image's answer does not depend on the other "
+            "images of its batch; with BatchNorm by the batch at hand it does a little."
+        )
+    return doubts
 
 
 def _interval(row: Ranked) -> str:
@@ -190,7 +221,7 @@ def _interval(row: Ranked) -> str:
 
 
 def _control_doubts(data: RunData) -> list[str]:
-    control = [row for row in data.ranking if row.control]
+    control = [row for row in data.ranking if row.control and not stopped(data, row)]
     chosen = [row for row in data.ranking if not row.control and not row.is_default]
     if not control or not chosen:
         return []

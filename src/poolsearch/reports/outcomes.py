@@ -9,6 +9,7 @@ from typing import cast
 import altair as alt
 
 from poolsearch.reports.read import RunData
+from poolsearch.reports.tables import stopped
 from poolsearch.reports.theme import DEFAULT, INK, MEMBERS, MUTED, OTHER, PERCENT, WINNER, Figure, Json, rows
 
 MOST_POINTS = 1500
@@ -31,11 +32,16 @@ def scores(data: RunData) -> Figure | None:
         title="How well the scores rank",
         caption=(
             "Score: the moving average of minibatch accuracies kept during the search. Accuracy: all validation images "
-            f"through the same weights.{known}{_left_out(data)}"
+            f"through the same weights{_fewer(data)}.{known}{_left_out(data)}"
         ),
         alt=f"Scatter plot of score against validation accuracy for {len(points)} placements.",
         panels=[_scatter(points, data.members)],
     )
+
+
+def _fewer(data: RunData) -> str:
+    early = any(stopped(data, row) for row in data.ranking)
+    return ", or those that a placement saw before it was stopped" if early else ""
 
 
 def _left_out(data: RunData) -> str:

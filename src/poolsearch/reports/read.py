@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Ranked:
-    """One line of ``ranking.csv``; accuracies are fractions."""
+    """One line of ``ranking.csv``; accuracies are fractions, ``images`` is None in files of before there was any."""
 
     rank: int
     placement: str
@@ -43,6 +43,7 @@ class Ranked:
     macs_ratio: float | None
     is_default: bool
     control: bool
+    images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,6 @@ def _ranking(path: Path) -> list[Ranked]:
 
 
 def _ranked(row: dict[str, str]) -> Ranked:
-    member = _number(row["member"])
     return Ranked(
         rank=int(row["rank"]),
         placement=row["placement"],
@@ -221,12 +221,13 @@ def _ranked(row: dict[str, str]) -> Ranked:
         low=float(row["low"]),
         high=float(row["high"]),
         score=_number(row["score"]),
-        member=None if member is None else int(member),
+        member=_integer(row["member"]),
         assignment=_number(row["assignment"]),
         macs=int(float(row["macs"])),
         macs_ratio=_number(row["macs_ratio"]),
         is_default=row["is_default"].lower() in ("true", "1"),
         control=row["control"].lower() in ("true", "1"),
+        images=_integer(row.get("images", "")),
     )
 
 
@@ -235,6 +236,10 @@ def _number(text: str) -> float | None:
     if text.lower() in ("", "none", "nan", "null"):
         return None
     return float(text)
+
+
+def _integer(text: str) -> int | None:
+    return None if (number := _number(text)) is None else int(number)
 
 
 def _scores(path: Path, ranked: list[int], default: str) -> Scores | None:
@@ -271,8 +276,7 @@ def _followed(table: pa.Table, steps: list[int], last: pa.Table) -> Scores:
     t = np.searchsorted(steps, table["step"].to_numpy())
     a = np.searchsorted(numbers, table["number"].to_numpy())
     assign_TAM[t, a, table["member"].to_numpy()] = table["assignment"].to_numpy()
-    total = len(np.unique(last["number"].to_numpy()))
-    return Scores([str(names[n]) for n in numbers], steps, assign_TAM, last, total)
+    return Scores([str(names[n]) for n in numbers], steps, assign_TAM, last, len(np.unique(last["number"].to_numpy())))
 
 
 def _trials(folder: Path) -> list[Trial]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import cast
 
-from poolsearch.reports.findings import rerun_command, verdict, warnings
+from poolsearch.reports.findings import early_stops, rerun_command, verdict, warnings
 from poolsearch.reports.read import Json, RunData
 from poolsearch.reports.tables import Retrained, Row, facts, ranked_rows, retrained
 
@@ -85,6 +85,7 @@ def _ranking(data: RunData) -> str:
     images = (data.ranking_summary or {}).get("images")
     on = f" on {images:,} images" if images else ""
     caption = f"Validation accuracy{on} with its 95% interval. Pareto: nothing ranked is both cheaper and better."
+    caption = f"{caption} {early_stops(data)}".strip()
     first = _ranking_table(data, caption, lines[:SHOWN_ROWS])
     rest = lines[SHOWN_ROWS:MOST_ROWS]
     if not rest:

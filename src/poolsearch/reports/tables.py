@@ -22,11 +22,17 @@ class Row:
 
     ranked: Ranked
     pareto: bool
+    stopped: bool
 
     @property
     def flags(self) -> list[str]:
         """What to point out about this placement."""
-        known = (("default", self.ranked.is_default), ("control", self.ranked.control), ("Pareto", self.pareto))
+        known = (
+            ("default", self.ranked.is_default),
+            ("control", self.ranked.control),
+            ("Pareto", self.pareto),
+            ("stopped", self.stopped),
+        )
         return [name for name, holds in known if holds]
 
 
@@ -60,12 +66,19 @@ class Retrained:
 
 
 def ranked_rows(data: RunData) -> list[Row]:
-    """The ranking, each line marked when no other placement beats it on both MACs and validation accuracy."""
-    front = _front(
-        np.array([row.macs for row in data.ranking], float),
-        np.array([row.val_accuracy for row in data.ranking], float),
-    )
-    return [Row(row, bool(on)) for row, on in zip(data.ranking, front, strict=True)]
+    """The ranking, each line marked when no other placement beats it on both MACs and validation accuracy.
+
+    Those stopped early are not marked: their accuracy is that of other images.
+    """
+    whole = [row for row in data.ranking if not stopped(data, row)]
+    front = _front(np.array([row.macs for row in whole], float), np.array([row.val_accuracy for row in whole], float))
+    pareto_numbers = {row.number for row, on in zip(whole, front, strict=True) if on}
+    return [Row(row, row.number in pareto_numbers, stopped(data, row)) for row in data.ranking]
+
+
+def stopped(data: RunData, row: Ranked) -> bool:
+    """Whether a placement left the ranking early: it then saw fewer images than the first, which saw all."""
+    return row.images != data.ranking[0].images
 
 
 def _front(cost: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[np.bool_]:

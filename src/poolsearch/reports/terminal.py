@@ -34,7 +34,9 @@ def show(out: Path) -> None:
 def _ranking(files: RunDir) -> Table:
     with open(files.ranking, encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
-    table = Table(title=f"Ranking on the search-val half ({len(rows)} placements)", title_justify="left")
+    stopped = sum(row.get("images") != rows[0].get("images") for row in rows)
+    early = f", {stopped:,} of them stopped early" if stopped else ""
+    table = Table(title=f"Ranking on the search-val half ({len(rows):,} placements{early})", title_justify="left")
     for name in ("rank", "placement", "val accuracy", "95% interval", "MACs"):
         table.add_column(name, justify="left" if name == "placement" else "right")
     shown = rows[:_ROWS] + [row for row in rows[_ROWS:] if row["is_default"] == "True"]

@@ -3,6 +3,10 @@
 A set of placements is run as a tree over blocks, depth first: a node is a block after a site, a path from the root a
 prefix, a leaf a placement. The operations and their inputs are those of running each placement alone, so that the
 logits are the same to the bit; activations of a branch are freed before the next is run.
+
+Halved maps are gone into first. Then a map waits for the rest of its children only while a smaller one is worked on,
+so that never more maps wait than there are halvings, however many blocks there are
+(:mod:`~poolsearch.supernet.tree_memory` counts the bytes).
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ def grouped(supernet: SinglePath, placements: Sequence[Placement]) -> Group:
     """
     for placement in placements:
         supernet.net.check(placement)
-    return sorted(enumerate(placements), key=lambda item: item[1].sites)
+    return sorted(enumerate(placements), key=lambda item: item[1].sites, reverse=True)
 
 
 def children(group: Group, block: int) -> list[Group]:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from poolsearch.cores import available_cores
+from poolsearch.cores import available_cores, available_memory
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.nets.poolable import Block
 from poolsearch.settings import MachineSettings
@@ -46,8 +46,7 @@ class Machine:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Mixed precision where it is on."""
-        dtype = _DTYPES.get(self.precision, torch.float32)
-        return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision in _DTYPES)
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.precision in _DTYPES)
 
     def place(self, module: Module) -> Module:
         """Move a module to the device, in channels-last memory, and have its blocks compiled if that was asked for.
@@ -82,6 +81,18 @@ class Machine:
             return here.item()
 
         return read
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The format that activations are in."""
+        return _DTYPES.get(self.precision, torch.float32)
+
+    def free_memory(self) -> int | None:
+        """Bytes that tensors may still take on the device; None when the system does not say."""
+        if self.device.type != "cuda":
+            return available_memory()
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return free + torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
 
     def describe(self) -> dict[str, Any]:
         """For run.json."""

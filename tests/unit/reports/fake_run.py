@@ -91,6 +91,7 @@ def write_fake_run(
     skipped: Sequence[dict[str, str]] = (),
     control: int = 0,
     interrupted: bool = False,
+    stopped: int = 0,
 ) -> Path:
     """Write a run folder in which ``stages`` have ended (``interrupted``: the last of them has not).
 
@@ -101,6 +102,7 @@ def write_fake_run(
         stages: any beginning of ``search, rank, retrain, test``.
         snapshots: how often the score table was kept.
         control: how many placements of the ranking belong to the random control group.
+        stopped: how many of the ranking's last were stopped early.
     """
     rng = np.random.default_rng(seed)
     placements = placements or compositions(10, 3)
@@ -124,7 +126,7 @@ def write_fake_run(
         _events(fake)
         _scores(fake, snapshots)
     if "rank" in stages:
-        _ranking(fake, control)
+        _ranking(fake, control, stopped)
     if "retrain" in stages:
         _retrain(fake)
     if "test" in stages:
@@ -270,23 +272,24 @@ def _order(fake: Fake) -> np.ndarray:
     return np.argsort(-(fake.accuracy_A - 0.022), kind="stable")
 
 
-def _ranking(fake: Fake, control: int) -> None:
+def _ranking(fake: Fake, control: int, stopped: int) -> None:
     order = _order(fake)
     in_control = set(fake.rng.choice(order[len(order) // 2 :], control, replace=False)) if control else set()
     final_AM = assignment(fake, 1.0)
     with (fake.folder / "ranking.csv").open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
         names = "rank placement number val_accuracy low high score member assignment macs macs_ratio is_default control"
-        writer.writerow(names.split())
+        writer.writerow([*names.split(), "images"])
         for rank, i in enumerate(order, start=1):
-            correct = round((fake.accuracy_A[i] - 0.022) * VAL_IMAGES)
-            interval = stats.binomtest(correct, VAL_IMAGES).proportion_ci(method="wilson")
+            images = VAL_IMAGES if rank <= len(order) - stopped else 512
+            correct = round((fake.accuracy_A[i] - 0.022) * images)
+            interval = stats.binomtest(correct, images).proportion_ci(method="wilson")
             member = int(final_AM[i].argmax())
-            score = correct / VAL_IMAGES - 0.01 + 0.003 * fake.rng.standard_normal()
+            score = correct / images - 0.01 + 0.003 * fake.rng.standard_normal()
             ratio = fake.macs_A[i] / fake.macs_A[fake.default]
-            row = [rank, fake.names[i], i, correct / VAL_IMAGES, interval.low, interval.high, score, member]
+            row = [rank, fake.names[i], i, correct / images, interval.low, interval.high, score, member]
             writer.writerow(
-                [*row, final_AM[i, member], fake.macs_A[i], ratio, bool(i == fake.default), i in in_control]
+                [*row, final_AM[i, member], fake.macs_A[i], ratio, bool(i == fake.default), i in in_control, images]
             )
     summary = {
         "images": VAL_IMAGES,
@@ -294,6 +297,8 @@ def _ranking(fake: Fake, control: int) -> None:
         "members": "assignment",
         "norm": "recomputed",
         "placements": len(order),
+        "eval_batch": 512,
+        "early_stop": {"top": 3, "error": 0.01, "stopped": stopped, "images_saved": 0.5} if stopped else None,
         "seconds_tree": 3.1,
         "seconds_one_by_one": 8.7,
         "measured_saving": 2.8,

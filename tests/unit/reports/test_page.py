@@ -59,6 +59,14 @@ def page(run: Path) -> Page:
     return Page((run / "report.html").read_text(encoding="utf-8"))
 
 
+def test_a_ranking_stopped_early_says_so(tmp_path: Path) -> None:
+    folder = write_fake_run(tmp_path / "run", 2, compositions(5, 3), ("search", "rank"), snapshots=2, stopped=2)
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    assert "2 placements were stopped early" in page.text
+    assert "The probability that any of the first 3 was stopped is at most 1%." in page.text
+    assert page.text.count("stopped") - page.text.count("were stopped early") - page.text.count("was stopped") >= 2
+
+
 @pytest.mark.parametrize(("members", "interrupted"), [(1, False), (2, True)])
 @pytest.mark.parametrize("stages", [(), ("search",), ("search", "rank"), ("search", "rank", "retrain")])
 def test_a_page_after_every_stage(tmp_path: Path, stages: tuple[str, ...], members: int, interrupted: bool) -> None:

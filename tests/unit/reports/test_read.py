@@ -26,6 +26,19 @@ def test_every_part_is_read(run: Path) -> None:
     assert data.default_row.rank == 13
 
 
+def test_a_ranking_of_before_there_was_a_column_of_images_is_read(tmp_path: Path) -> None:
+    folder = write_fake_run(tmp_path, 2, compositions(5, 3), ("search", "rank"), snapshots=2)
+    path = folder / "ranking.csv"
+    now = read_run(folder).ranking
+    path.write_text("".join(line.rsplit(",", 1)[0] + "\n" for line in path.read_text().splitlines()))
+    then = read_run(folder).ranking
+    assert {row.images for row in now} == {25_000}
+    assert {row.images for row in then} == {None}
+    assert [row.placement for row in then] == [row.placement for row in now]
+    write_report(folder)
+    assert "stopped early" not in (folder / "report.html").read_text()
+
+
 @pytest.mark.parametrize("stages", [("search",), ("search", "rank")])
 def test_a_large_space_is_followed_in_part(tmp_path: Path, stages: tuple[str, ...]) -> None:
     placements = compositions(12, 4)

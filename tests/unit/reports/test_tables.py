@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fake_run import compositions, write_fake_run
 
-from poolsearch.reports.findings import rerun_command, verdict, warnings
+from poolsearch.reports.findings import early_stops, rerun_command, verdict, warnings
 from poolsearch.reports.read import Ranked, RunData, read_run
 from poolsearch.reports.sections import macs_text
 from poolsearch.reports.tables import ranked_rows, retrained
@@ -48,6 +48,42 @@ def test_flags_by_hand() -> None:
         "2,6,2": [],
         "1,1,8": ["control", "Pareto"],
     }
+
+
+def test_what_was_stopped_early_is_marked_and_no_rival_of_what_saw_all_images() -> None:
+    seen = [5000, 5000, 5000, 5000, 64, 64]
+    early = [dataclasses.replace(row, images=n) for row, n in zip(BY_HAND, seen, strict=True)]
+    lucky = dataclasses.replace(early[5], val_accuracy=0.99)  # of 64 images, and in the control group
+    data = data_of([*early[:5], lucky])
+    flags = {row.ranked.placement: row.flags for row in ranked_rows(data)}
+    assert flags["2,6,2"] == ["stopped"]
+    assert flags["1,1,8"] == ["control", "stopped"]  # the cheapest, but no point of the front
+    assert flags["4,3,3"] == ["default", "Pareto"]
+    assert not any("control group" in text for text in warnings(data))
+
+
+def stopped_early(**changes: object) -> RunData:
+    found = {"top": 3, "error": 0.01, "stopped": 1200, "images_saved": 0.8}
+    summary = {"images": 5000, "norm": "per_placement", "early_stop": found} | changes
+    return dataclasses.replace(data_of(BY_HAND), ranking_summary=summary)
+
+
+def test_early_stops_are_said_with_their_error_probability() -> None:
+    assert early_stops(data_of(BY_HAND)) == ""
+    said = early_stops(stopped_early())
+    assert said.startswith("1,200 placements were stopped early, as soon as they were behind the first 3 beyond chance")
+    assert said.endswith("The probability that any of the first 3 was stopped is at most 1%.")
+
+
+def test_what_the_error_probability_rests_on_is_doubted() -> None:
+    def doubts(data: RunData) -> list[str]:
+        return [text for text in warnings(data) if "early" in text]
+
+    assert doubts(stopped_early()) == []
+    assert "BatchNorm by the batch at hand" in doubts(stopped_early(norm="batch"))[0]
+    data = stopped_early()
+    more = dataclasses.replace(data, run=data.run | {"settings": {"retrain": {"top_k": 5}}})
+    assert doubts(more) == ["Placements were stopped early to find the first 3, but 5 are retrained."]
 
 
 def test_the_front_of_chunks_is_the_front_of_all() -> None:

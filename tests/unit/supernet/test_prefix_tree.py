@@ -1,5 +1,7 @@
 """Prefix sharing: the logits to the bit, and the work it saves by count."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -74,6 +76,27 @@ def test_a_block_runs_once_for_each_prefix(make, images, numbers, monkeypatch):
         assert len([*run_tree(supernet, images(8), placements)]) == len(placements)
     for block in range(10):
         assert calls.count(block) == len({p.sites[:block] for p in placements})
+
+
+@pytest.mark.parametrize("numbers", [[23], [0, 35], [35, 0, 17, 8, 3], range(36)])
+def test_never_more_than_one_map_per_depth_is_alive_and_few_wait(make, images, numbers, monkeypatch):
+    supernet = make()
+    alive, run_block = {}, supernet.net.run_block
+
+    def watched(index, x, site):
+        # its input, and what waits for other branches: at most one map for each halving that was gone into
+        assert len(alive) <= 1 + 2
+        out = run_block(index, x, site)
+        assert index not in alive.values(), f"two maps after block {index}"
+        alive[id(out)] = index
+        weakref.finalize(out, alive.pop, id(out))
+        return out
+
+    monkeypatch.setattr(supernet.net, "run_block", watched)
+    with torch.inference_mode():
+        for _ in run_tree(supernet, images(8), [supernet.net.space[n] for n in numbers]):
+            pass
+    assert not alive
 
 
 def test_training_through_the_tree_has_the_gradients_of_one_by_one(make, images):

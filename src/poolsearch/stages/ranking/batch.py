@@ -1,0 +1,61 @@
+"""How many images are evaluated at once, so that the tree of placements fits the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from poolsearch.context import Run
+from poolsearch.record import saved_settings
+from poolsearch.stages.ranking.choice import Pair, by_member
+from poolsearch.supernet.norms import batch_norm
+from poolsearch.supernet.tree_memory import memory_table, tree_bytes
+
+GOOD_BATCH = 64
+"""Statistics of fewer images, where the batch at hand normalises, are not those of the training any more."""
+_LEAST_BATCH = 16
+OVERHEAD = 2
+"""What a process takes for each byte of maps: the rest is the workspace of convolutions and the allocator's slack."""
+_SHARE = 0.5  # of the free memory, where nothing else is asked for
+
+
+def eval_batch(run: Run, pairs: Sequence[Pair]) -> int:
+    """Images per batch: as asked for, or the default, halved until the tree fits ``--rank-memory``."""
+    asked, batch = saved_settings(run.dir.root).rank.eval_batch, run.settings.rank.eval_batch or 0
+    batch = min(batch, len(run.split.search_val))
+    given, free = run.settings.rank.rank_memory, run.machine.free_memory()
+    room = given * 1e9 if given is not None else None if free is None else _SHARE * free
+    if room is None:
+        return batch
+    image_bytes = OVERHEAD * bytes_per_image(run, pairs)
+    fitting = batch if asked is not None else fit(batch, image_bytes, room)
+    if fitting < batch:
+        run.progress.say(f"evaluating by {fitting} images, not {batch}: {room / 1e9:.2f} GB of memory are to be used.")
+    if fitting < min(batch, GOOD_BATCH) and run.settings.search.norm == "batch":
+        run.warn(
+            f"evaluation batches of only {fitting} images: their statistics, by which BatchNorm normalises here, are "
+            "rough. Allow more memory with --rank-memory, or search with --norm per_placement."
+        )
+    if fitting * image_bytes > room:
+        run.warn(
+            f"the ranking by batches of {fitting} images takes up to {fitting * image_bytes / 1e9:.2f} GB, more than "
+            f"the {room / 1e9:.2f} GB {'of --rank-memory' if given else 'that are half of the free memory'}: it may "
+            "run out of memory. A smaller --eval-batch takes less."
+        )
+    return fitting
+
+
+def fit(batch: int, image_bytes: int, room: float) -> int:
+    """``batch``, halved until ``image_bytes`` for each image fit into ``room`` bytes, but not below 16."""
+    while batch * image_bytes > room and batch // 2 >= _LEAST_BATCH:
+        batch //= 2
+    return batch
+
+
+def bytes_per_image(run: Run, pairs: Sequence[Pair]) -> int:
+    """The most bytes alive per image: members are run one after the other, each with its own tree."""
+    with torch.device("meta"):
+        net = run.build(batch_norm)
+    table = memory_table(net.to(run.machine.dtype), run.image_size, run.image_size)
+    return max(tree_bytes(table, [run.space[number] for number in own]) for own in by_member(pairs).values())

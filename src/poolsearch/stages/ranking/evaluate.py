@@ -1,0 +1,90 @@
+"""The evaluation: every pair on the search-val half, chunk by chunk, saved as it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from poolsearch import rng
+from poolsearch.context import Run
+from poolsearch.errors import Interrupted
+from poolsearch.stages.ranking.choice import Pair
+from poolsearch.stages.ranking.early_stop import Bools, Ints, behind, needed
+from poolsearch.stages.ranking.tally import Tally
+from poolsearch.supernet.prefix_tree import run_tree
+from poolsearch.supernet.single_path import SinglePath
+from poolsearch.train.loop import stop_requests
+
+
+def parts(run: Run, size: int) -> list[Ints]:
+    """The search-val half in a fixed random order, in nearly equal chunks.
+
+    Normalisation by the batch at hand needs batches like those of the training: most data sets lie on disk sorted by
+    class, and a chunk of one class has other statistics. Stopping early needs the order to be random too.
+    """
+    order = rng.generator(run.seed, "rank").permutation(run.split.search_val)
+    return np.array_split(order, -(-len(order) // size))
+
+
+def load(run: Run, indices: Ints) -> tuple[Tensor, Tensor]:
+    """These images and their labels, in one batch."""
+    return next(run.loader(indices, 1, "rank", run.seed, augmented=False).chunks(len(indices)))
+
+
+@torch.inference_mode()
+def evaluate(run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair], tally: Tally, made_of: str) -> None:
+    """Bring ``tally`` from where it is to its end; killed at any moment it goes on from its file.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; every answer so far is saved.
+    """
+    path, every_seconds = run.dir.ranking_progress, run.settings.machine.checkpoint_seconds
+    chunks = parts(run, tally.batch)
+    bar = run.progress.bar("rank", len(pairs) * tally.images)
+    with stop_requests() as stopped, bar as update, run.machine.autocast():
+        tally.save(path, made_of)  # the size of the chunks is settled from here on
+        saved = time.monotonic()
+        while tally.chunk < len(chunks):
+            if run.settings.rank.rank_early_stop:
+                tally.stop(_losers(run, pairs, tally))
+            left, done = int((~tally.stopped_P).sum()), tally.done
+            x_BCHW, y_B = load(run, chunks[tally.chunk])
+            new: dict[int, Tensor] = {}
+            for pair, right_B in _answers(run, members, pairs, tally.waiting, x_BCHW, y_B):
+                new[pair] = right_B
+                done += len(y_B)
+                update(done, f"{left:,} of {len(pairs):,} left" if left < len(pairs) else f"{left:,} placements")
+                stop = stopped()
+                if stop or time.monotonic() - saved >= every_seconds:
+                    tally.take(new)
+                    new.clear()
+                    tally.save(path, made_of)
+                    saved = time.monotonic()
+                if stop:
+                    raise Interrupted
+            tally.take(new)
+
+
+def _answers(
+    run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair], places: Sequence[int], x_BCHW: Tensor, y_B: Tensor
+) -> Iterator[tuple[int, Tensor]]:
+    """Which images each of the pairs at ``places`` gets right, shape (B,), with its place."""
+    for m in sorted({pairs[i][1] for i in places}):
+        own = [i for i in places if pairs[i][1] == m]
+        for position, logits in run_tree(members[m], x_BCHW, [run.space[pairs[i][0]] for i in own]):
+            yield own[position], logits.argmax(1) == y_B
+
+
+def _losers(run: Run, pairs: Sequence[Pair], tally: Tally) -> Bools:
+    """Pairs that are out of the first k, but never the default's."""
+    number_P = np.array([number for number, _ in pairs])
+    top = run.settings.retrain.top_k
+    bar = needed(top, len(pairs), tally.chunks - 1)
+    lost_P = behind(tally.before, number_P, ~tally.stopped_P, top, bar)
+    if run.space.default in run.space:
+        lost_P[number_P == run.space.index(run.space.default)] = False
+    return lost_P

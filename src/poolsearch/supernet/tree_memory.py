@@ -1,0 +1,140 @@
+"""How much memory running a set of placements as a tree takes, known before anything is run.
+
+At every moment these maps are alive: the input of each block on the way from the root whose other children are still
+to be run, and what the block at hand makes. Their sizes are found on the meta device, with torch's own account of what
+each operation allocates, so that they are those of the very operations that will run. Left out are the weights and
+what libraries take for themselves inside an operation (a convolution's workspace).
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from poolsearch.nets.poolable import Poolable
+from poolsearch.placement import KEEP, Exponents, Placement
+
+_BATCH = 2
+
+
+class LiveBytes(TorchDispatchMode):
+    """Inside the block, ``now`` is how many bytes of tensors made there are alive, ``most`` the most there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self._known: set[int] = set()
+
+    def ignore(self, x: Tensor) -> None:
+        """Count neither ``x`` nor its views."""
+        self._know(x.untyped_storage(), 0)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self._know(leaf.untyped_storage(), leaf.untyped_storage().nbytes())
+        return out
+
+    def _know(self, storage: torch.UntypedStorage, size: int) -> None:
+        key = storage._cdata  # pyright: ignore[reportPrivateUsage]
+        if key in self._known:
+            return
+        self._known.add(key)
+        self.now += size
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self._forget, key, size)
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """Of one part of a network, per image: the most alive beside its input, and its map."""
+
+    work: int
+    map: int
+
+
+@dataclass(frozen=True)
+class MemoryTable:
+    """Bytes of each part per image, keyed as in :class:`~poolsearch.cost.CostTable`; ``image`` is the input."""
+
+    image: int
+    stem: Bytes
+    block: dict[tuple[int, Exponents, Exponents], Bytes]
+
+
+def memory_table(net: Poolable, height: int, width: int) -> MemoryTable:
+    """Bytes of every (block, resolution, downsampling), in the number format of ``net``.
+
+    Args:
+        net: on the meta device, in the format that it computes in.
+        height, width: of the input image.
+    """
+    poolings = net.space.poolings
+    dtype = next(net.parameters()).dtype
+    image = torch.zeros(_BATCH, 3, height, width, device="meta", dtype=dtype)
+    stem, x_BCHW = _count(net.stem, image.to(memory_format=torch.channels_last))
+    entries: dict[tuple[int, Exponents, Exponents], Bytes] = {}
+    inputs = {KEEP: x_BCHW}
+    for index in range(len(net.blocks)):
+        outputs: dict[Exponents, Tensor] = {}
+        for before, x in inputs.items():
+            for site in [KEEP] if index == 0 or before[0] == poolings else [KEEP, (1, 1)]:
+                found, out = _count(partial(net.run_block, index, exponents=site), x)
+                entries[index, before, site] = found
+                outputs[before[0] + site[0], before[1] + site[1]] = out
+        inputs = outputs
+    # the loader gives float32; another format is a copy beside it
+    pixels = 3 * height * width
+    return MemoryTable(pixels * (4 if dtype == torch.float32 else 4 + dtype.itemsize), stem, entries)
+
+
+def _count(run: Callable[[Tensor], Tensor], x_BCHW: Tensor) -> tuple[Bytes, Tensor]:
+    with torch.no_grad(), LiveBytes() as live:
+        live.ignore(x_BCHW)
+        out = run(x_BCHW)
+        return Bytes(-(-live.most // _BATCH), -(-live.now // _BATCH)), out
+
+
+def tree_bytes(table: MemoryTable, placements: Sequence[Placement]) -> int:
+    """The most bytes per image that :func:`~poolsearch.supernet.prefix_tree.run_tree` has alive, images included."""
+    ordered = sorted(placements, key=lambda p: p.sites, reverse=True)
+    if not ordered:
+        return 0
+    return table.image + max(table.stem.work, _branch(table, ordered, 0, KEEP, table.stem.map))
+
+
+def _branch(table: MemoryTable, group: list[Placement], block: int, before: Exponents, own: int) -> int:
+    """The most alive from ``block`` on, for placements in the tree's order that agree on everything before it.
+
+    Args:
+        before: how far the input of ``block`` is shrunk.
+        own: bytes of that input; what earlier blocks keep is the caller's to add.
+    """
+    most = own
+    while block < group[0].length:
+        *others, last = [list(same) for _, same in groupby(group, key=lambda p: p.at(block))]
+        for child in [*others, last]:
+            site = child[0].at(block)
+            found = table.block[block, before, site]
+            most = max(most, own + found.work)
+            after = (before[0] + site[0], before[1] + site[1])
+            if child is last:
+                own, before, group = found.map, after, last
+            else:
+                most = max(most, own + _branch(table, child, block + 1, after, found.map))
+        block += 1
+    return most

@@ -1,0 +1,76 @@
+"""What is known of each pair: counts, chunks, and the way through its file."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.stages.ranking.tally import Tally, chunk_sizes, load_tally
+
+
+@given(st.integers(1, 500), st.integers(1, 200))
+def test_chunks_are_those_of_numpy(images, batch):
+    parts = np.array_split(np.arange(images), -(-images // batch))
+    assert chunk_sizes(images, batch).tolist() == [len(part) for part in parts]
+
+
+def right(*answers):
+    return {place: torch.tensor([c == "1" for c in text]) for place, text in answers}
+
+
+@pytest.fixture
+def tally():
+    """Three pairs and ten images in chunks of 4, 3 and 3; in the second chunk one pair is stopped and one waits."""
+    made = Tally.empty(3, 10, 4)
+    made.take(right((2, "1111"), (0, "1000"), (1, "0000")))
+    made.stop(np.array([False, True, False]))
+    made.take(right((2, "101")))
+    return made
+
+
+def test_counts_by_hand(tally):
+    assert tally.correct_P.tolist() == [1, 0, 6]
+    assert tally.images_P.tolist() == [4, 4, 7]
+    assert tally.done == 4 + 10 + 7  # what a stopped pair need not see counts as done
+    assert (tally.chunk, tally.chunks, tally.waiting) == (1, 3, [0])
+    assert np.unpackbits(tally.before, axis=1)[:, :4].tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]]
+
+
+def test_it_goes_on_to_the_end(tally):
+    tally.take(right((0, "011")))
+    assert (tally.chunk, tally.waiting) == (2, [0, 2])
+    tally.take(right((0, "111"), (2, "111")))
+    assert (tally.chunk, tally.done) == (3, 30)
+    assert tally.correct_P.tolist() == [6, 0, 9]
+    assert tally.images_P.tolist() == [10, 4, 10]
+
+
+def test_what_is_saved_is_read_again(tally, tmp_path):
+    path = tmp_path / "checkpoint" / "rank.safetensors"
+    tally.save(path, "this one")
+    found = load_tally(path, "this one")
+    assert (found.images, found.batch, found.chunk) == (10, 4, 1)
+    for name in ("right_PW", "chunks_P", "stopped_P"):
+        assert np.array_equal(getattr(found, name), getattr(tally, name))
+        assert getattr(found, name).dtype == getattr(tally, name).dtype
+    found.take(right((0, "011")))
+    assert found.correct_P.tolist() == [3, 0, 6]
+    assert [p.name for p in path.parent.iterdir()] == ["rank.safetensors"]
+
+
+def test_one_saved_before_anything_was_known_is_read_too(tmp_path):
+    path = tmp_path / "rank.safetensors"
+    Tally.empty(3, 10, 4).save(path, "this one")
+    assert load_tally(path, "this one").batch == 4
+
+
+def test_that_of_another_ranking_is_passed_over_and_a_damaged_one_named(tally, tmp_path):
+    path = tmp_path / "rank.safetensors"
+    assert load_tally(path, "this one") is None
+    tally.save(path, "another")
+    assert load_tally(path, "this one") is None
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(PoolsearchError, match=r"rank.safetensors is damaged.*Delete it"):
+        load_tally(path, "another")
