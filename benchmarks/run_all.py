@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import data_work
+import many_networks
 import mixture_work
 import ranking
 import search_step
@@ -19,6 +20,7 @@ PARTS = {
     "Ranking": ranking,
     "The mixture's own work, and balancing": mixture_work,
     "Data": data_work,
+    "Several networks at once": many_networks,
     "Start-up": start_up,
 }
 

@@ -18,6 +18,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
         ("ranking", "batch=4, rounds=1, width=2", "logits equal to the bit: True"),
         ("mixture_work", "largest=36", "POT / ours"),
         ("data_work", "number=400, rounds=1", "cache / decoding alone"),
+        ("many_networks", "batch=8, rounds=1, seconds=0.05, widths=(2,)", "width 2: "),
         ("start_up", "rounds=1", "poolsearch --help"),
     ],
 )
