@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,15 @@ def wait_until(true: Callable[[], object], process: subprocess.Popen[str]) -> No
         time.sleep(0.01)
 
 
+def saved(out: Path) -> list[tuple[str, int]]:
+    """The checkpoints, and when they were written."""
+    found: list[tuple[str, int]] = []
+    for path in RunDir(out).retrain.rglob("checkpoint.safetensors"):
+        with suppress(FileNotFoundError):  # its trial ended just now
+            found.append((str(path), path.stat().st_mtime_ns))
+    return found
+
+
 def both_train(out: Path) -> Callable[[], bool]:
     def true() -> bool:
         begun = [path.parent for path in RunDir(out).retrain.rglob("events.jsonl")]
@@ -139,8 +149,11 @@ def test_parents_killed_at_random_moments_leave_no_workers_and_lose_nothing(
 ) -> None:
     draw = random.Random()
     for workers in (2, 3, 1, 2):
+        before = saved(begun)
         process = retrain(begun, workers, "--checkpoint-seconds", "0.1")
-        time.sleep(draw.uniform(2, 5.5))
+        while process.poll() is None and saved(begun) == before:  # until it trains
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 1))
         process.kill()
         process.communicate(timeout=20)
     finish(retrain(begun, 2))
