@@ -8,6 +8,7 @@ from pathlib import Path
 
 import allocator
 import data_work
+import many_networks
 import memory
 import mixture_work
 import ranking
@@ -27,6 +28,7 @@ PARTS = {
     "Data": data_work,
     "Memory": memory,
     "Freed memory": allocator,
+    "Several networks at once": many_networks,
     "Start-up": start_up,
 }
 

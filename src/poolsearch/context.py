@@ -34,7 +34,7 @@ from poolsearch.nets.build import build
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
 from poolsearch.prepare import augment_of, costs_of, image_size_of, images_of, net_spec, space_of, split_notes
-from poolsearch.progress import Progress
+from poolsearch.progress import Progress, Silent
 from poolsearch.record import begin, check_free, check_same, merge, read_record
 from poolsearch.resolve import check, resolve
 from poolsearch.settings import MachineSettings, Settings
@@ -57,6 +57,15 @@ class Run:
     image_size: int
     machine: Machine
     progress: Progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker process: all but the images, which it opens from the cache, and what belongs to this process."""
+        return {name: value for name, value in vars(self).items() if name not in ("images", "machine", "progress")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        settings = state["settings"]
+        images, machine = images_of(settings, Silent()), pick_machine(settings.machine)
+        vars(self).update(state, images=images, machine=machine, progress=Silent())
 
     @property
     def seed(self) -> int:

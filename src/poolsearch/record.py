@@ -12,8 +12,9 @@ from poolsearch.settings import Settings, differences
 
 # Which files show that a group of settings is in use; the rest are in use from the start.
 _IN_USE_WHEN = {"rank": "ranking.csv", "retrain": "retrain"}
-# These change nothing about the results but, for a device, last bits; that data is the same is seen by its fingerprint.
-_FREE = {"checkpoint_seconds", "cache_dir", "device", "data"}
+# These change nothing about the results but, for a device or workers, last bits; that data is the same is seen by its
+# fingerprint.
+_FREE = {"checkpoint_seconds", "cache_dir", "device", "data", "workers"}
 
 
 def begin(run_dir: RunDir, given: Settings) -> None:

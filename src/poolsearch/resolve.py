@@ -71,7 +71,7 @@ def _auto_batch(images: int, most: int) -> int:
 
 _AT_LEAST_ONE = (
     "members", "epochs", "batch", "val_batch", "val_every", "rank_all_up_to", "rank_top", "eval_batch", "top_k",
-    "retrain_seeds", "retrain_epochs", "retrain_batch", "max_placements", "width", "subset", "image_size",
+    "retrain_seeds", "retrain_epochs", "retrain_batch", "max_placements", "width", "subset", "image_size", "workers",
     "placements_per_step",
 )  # fmt: skip
 _RANGES: dict[str, tuple[float, float]] = {

@@ -173,6 +173,9 @@ class MachineSettings:
     """Only deterministic kernels: a GPU run then repeats to the bit, at some cost."""
     checkpoint_seconds: float = 120.0
     """Time between checkpoints."""
+    workers: Auto[int] = None
+    """Retrainings at once, each in a process of its own. Default: on a CPU one per core for images up to 64 pixels,
+    else 1; with several CUDA cards one per card. More than 1 share a card where there are fewer cards."""
 
 
 @dataclass(frozen=True)

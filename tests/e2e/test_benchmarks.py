@@ -22,6 +22,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
         ),
         ("mixture_work", "largest=36", "POT / ours"),
         ("data_work", "number=400, photographs=16, rounds=1, batches=1", "cache / decoding alone"),
+        ("many_networks", "batch=8, rounds=1, seconds=0.05, widths=(2,)", "width 2: "),
         ("start_up", "rounds=1", "poolsearch --help"),
         ("validation", "batch=8, steps=2, rounds=1, trained_steps=3", "deviation of a score"),
         ("memory", "steps=2, cases=(('cifar-resnet20', 2),)", "bare loop with one member"),

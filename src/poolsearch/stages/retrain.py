@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import math
 import statistics
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,16 @@ from torch import Tensor
 from poolsearch import rng
 from poolsearch.context import Run, seeded
 from poolsearch.errors import PoolsearchError
+from poolsearch.execute import plan_workers, run_trials
 from poolsearch.files import RunDir, atomic, read_json, write_json
 from poolsearch.nets.poolable import Fixed, parameters_of
 from poolsearch.placement import Placement
+from poolsearch.progress import Progress
+from poolsearch.settings import LARGEST_NATIVE
 from poolsearch.stats import Difference, paired_difference
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
+from poolsearch.train.machine import cuda_cards
 from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
 from poolsearch.train.step import backward, hits, train_step
 from poolsearch.verdict import verdict
@@ -37,6 +41,9 @@ class Trial:
     placement: Placement
     rank: int | None
     seed: int
+
+    def __str__(self) -> str:
+        return f"{self.placement} seed {self.seed}"
 
 
 def retrain(run: Run) -> None:
@@ -56,8 +63,7 @@ def retrain(run: Run) -> None:
     with run.stage("retrain"):
         trials = _trials(run)
         _check_winner(run, trials)
-        for done, trial in enumerate(trials):
-            _train(run, trial, f"retrain {done + 1}/{len(trials)}: {trial.placement}")
+        _train_all(run, trials)
         _test(run, trials)
 
 
@@ -162,26 +168,53 @@ class RetrainTask:
         self.last_loss = meta["last_loss"]
 
 
-def _train(run: Run, trial: Trial, label: str) -> None:
+def _train_all(run: Run, trials: list[Trial]) -> None:
+    """Train those that are not finished, several at once where that is faster or asked for."""
+    device = run.machine.device.type
+    cards = cuda_cards() if device == "cuda" else []
+    small = device == "cpu" and run.image_size <= LARGEST_NATIVE
+    asked = run.settings.machine.workers
+    workers, threads = plan_workers(asked, len(trials), torch.get_num_threads(), len(cards), small)
+    left = [trial for trial in trials if not _finished(run, trial)]
+    costs = [run.costs.macs(trial.placement) for trial in left]
+    work = partial(_train, run, workers)
+    run_trials(work, left, costs, run.progress, "retrain", workers, threads, cards)
+    for trial in trials:
+        if _loss(run, trial) is None:
+            run.warn(
+                f"the training of {trial.placement} with seed {trial.seed} diverged: lower --retrain-lr in a new run."
+            )
+
+
+def _finished(run: Run, trial: Trial) -> bool:
+    folder = run.dir.trial(str(trial.placement), trial.seed)
+    if not (folder / "metrics.json").exists():
+        return False
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)  # stopped between the two
+    return True
+
+
+def _train(run: Run, workers: int, trial: Trial, progress: Progress) -> None:
+    """Train one, in a worker process or in ours; what it finds goes into its own folder only."""
     folder = run.dir.trial(str(trial.placement), trial.seed)
     unfinished = folder / "checkpoint.safetensors"
-    if (folder / "metrics.json").exists():
-        unfinished.unlink(missing_ok=True)  # stopped between the two
-        return
     task = RetrainTask(run, trial)
     files = LoopFiles(unfinished, folder / "events.jsonl", run.settings.machine.checkpoint_seconds)
     identity = {"stage": "retrain", "placement": str(trial.placement), "seed": trial.seed}
-    seconds = run_loop(task, files, label, run.progress, identity, task.seed)
+    seconds = run_loop(task, files, str(trial), progress, identity, task.seed)
     checkpoint.save(folder / "model.safetensors", dict(task.net.net.state_dict()), {"placement": str(trial.placement)})
     write_json(folder / "metrics.json", {
         "placement": str(trial.placement), "seed": trial.seed, "epochs": task.epochs,
         "steps": task.epochs * task.steps_per_epoch, "seconds": round(seconds, 1),
         "images": len(run.split.train_all), "train_loss": task.last_loss, "macs": run.costs.macs(trial.placement),
-        "parameters": parameters_of(task.net),
+        "parameters": parameters_of(task.net), "workers": workers, "threads": torch.get_num_threads(),
     })  # fmt: skip
-    if not math.isfinite(task.last_loss):
-        run.warn(f"the training of {trial.placement} with seed {trial.seed} diverged: lower --retrain-lr in a new run.")
     unfinished.unlink()
+
+
+def _loss(run: Run, trial: Trial) -> float | None:
+    """The last training loss of a finished trial; None when it was not finite."""
+    return read_json(run.dir.trial(str(trial.placement), trial.seed) / "metrics.json")["train_loss"]
 
 
 def _test(run: Run, trials: list[Trial]) -> None:
@@ -254,8 +287,7 @@ def _results(run: Run, trials: list[Trial], correct: dict[str, list[NDArray[np.b
 
 def _diverged(run: Run, trials: list[Trial]) -> set[str]:
     """Placements of which a training has no finite loss."""
-    losses = {t: read_json(run.dir.trial(str(t.placement), t.seed) / "metrics.json")["train_loss"] for t in trials}
-    return {str(trial.placement) for trial, loss in losses.items() if loss is None}
+    return {str(trial.placement) for trial in trials if _loss(run, trial) is None}
 
 
 def _difference(a: list[NDArray[np.bool_]], b: list[NDArray[np.bool_]]) -> Difference | None:

@@ -113,6 +113,13 @@ class Machine:
         return f"{name}{threads}, {self.precision} ({self.reason}){compiled}"
 
 
+def cuda_cards() -> list[str]:
+    """The CUDA devices that this process sees, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    there = torch.cuda.device_count()
+    return [card.strip() for card in named.split(",")][:there] if named else [str(i) for i in range(there)]
+
+
 def pick_machine(settings: MachineSettings) -> Machine:
     """Resolve ``auto`` to what this machine has.
 

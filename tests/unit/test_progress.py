@@ -1,0 +1,51 @@
+"""What the user sees: one line of the whole in a log, rows on a terminal; and how parts make a whole."""
+
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+from poolsearch.progress import Shown, Silent, Whole
+
+
+def test_in_a_log_only_the_whole_has_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Shown(every_seconds=0)
+    with shown.bar("whole", 100) as whole, shown.bar("part", 10) as part:
+        part(5, "note")
+        whole(49.6, "1 of 2 finished")
+    with shown.bar("next", 10) as update:
+        update(1, "")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["whole: 50/100", "next: 1/10"]
+
+
+def test_on_a_terminal_parts_are_rows_that_go_when_they_are_done(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Shown()
+    shown._console = Console(stderr=True, force_terminal=True, width=120)
+    for _ in range(2):  # the display can be opened again, also after an error
+        with pytest.raises(ZeroDivisionError), shown.bar("whole", 100) as whole:
+            rows = shown._rows
+            assert rows is not None
+            with shown.bar("part", 10) as part:
+                part(5, "half")
+                assert [(task.description, task.completed) for task in rows.tasks] == [("whole", 0), ("part", 5)]
+                shown.say("said meanwhile")
+            whole(50, "")
+            assert [(task.description, task.completed) for task in rows.tasks] == [("whole", 50)]
+            raise ZeroDivisionError
+        assert shown._rows is None
+    assert capsys.readouterr().err.count("said meanwhile") == 2
+
+
+def test_a_whole_is_as_far_as_its_parts_by_their_costs() -> None:
+    told: list[tuple[float, str]] = []
+    whole = Whole([1.0, 3.0], lambda done, note: told.append((done, note)), Silent())
+    with whole.part(1).bar("second", 6) as update:
+        update(2, "")  # a third of three quarters
+    whole.finished(0)
+    whole.finished(1)
+    assert told == [
+        (pytest.approx(25), "0 of 2 finished"),
+        (pytest.approx(50), "1 of 2 finished"),
+        (pytest.approx(100), "2 of 2 finished"),
+    ]
