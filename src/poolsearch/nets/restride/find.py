@@ -11,7 +11,9 @@ from torch import fx, nn
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.restride.measure import Measured, live_maps
+from poolsearch.nets.restride.norms import use_batch_statistics
 from poolsearch.nets.restride.shrink import pair, resizes
+from poolsearch.nets.restride.trace import blank_copy
 
 BlockName = str | tuple[str, ...]
 """A submodule, or submodules that run one after another and make one block together."""
@@ -25,6 +27,7 @@ class Network:
     """A traced network: its nodes in the order they run, its submodules on the meta device, its maps.
 
     Attributes:
+        blank, training: its structure in evaluation and in training.
         order: the nodes that compute something.
         alive: entry k counts the maps that are needed before node k of ``order``.
     """
@@ -32,6 +35,7 @@ class Network:
     name: str
     graph: fx.Graph
     blank: nn.Module
+    training: nn.Module
     layers: dict[str, nn.Module]
     measured: Measured
     order: list[fx.Node]
@@ -42,7 +46,10 @@ class Network:
         order = [n for n in graph.nodes if n.op not in ("placeholder", "get_attr", "output")]
         start = next(n for n in graph.nodes if n.op == "placeholder")
         alive = live_maps(order, start, measured.maps.__contains__)
-        return cls(type(blank).__name__, graph, blank, dict(blank.named_modules()), measured, order, alive)
+        training = blank_copy(blank).train()
+        use_batch_statistics(training)  # running averages may need numbers, which there are none of
+        layers = dict(blank.named_modules())
+        return cls(type(blank).__name__, graph, blank.eval(), training, layers, measured, order, alive)
 
     def spatial(self, node: fx.Node) -> bool:
         """Whether a node is a convolution that sees its neighbours."""

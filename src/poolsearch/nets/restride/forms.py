@@ -30,7 +30,7 @@ Late = Mapping[fx.Node | None, Sequence[tuple[Any, ...]]]
 
 def whole(net: Network, part: Part) -> Program:
     """A part as it is."""
-    return _protected(net, part, partial(_write, part, {}, {}))
+    return _protected(net, part, {})[0]
 
 
 def programs(net: Network, part: Part, blocks: Sequence[Part]) -> tuple[dict[Exponents, Program], str]:
@@ -39,14 +39,17 @@ def programs(net: Network, part: Part, blocks: Sequence[Part]) -> tuple[dict[Exp
     Raises:
         PoolsearchError: one of its layers has no form at another stride.
     """
-    own = whole(net, part)
+    own, cloned = _protected(net, part, {})
     if part.native != KEEP:
-        return {e: own if e == part.native else _native(net, part, e) for e in SITES}, _told_native(part)
+        keep, cloned = _protected(net, part, _native(net, part, KEEP))
+        others = {e: _write(part, _native(net, part, e), {}, cloned) for e in SITES if e not in (KEEP, part.native)}
+        return {KEEP: keep, **others, part.native: own}, _told_native(part)
     strided = None if part.closed else strided_form(net, part, blocks)
     if strided is not None:
-        return {e: own if e == KEEP else _strided(net, part, strided, e) for e in SITES}, _told_strided(strided)
-    told = f"max pooling 2x2 in front: {_why_pooled(part, blocks)}"
-    return {e: own if e == KEEP else _pooled(net, part, e) for e in SITES}, told
+        others = {e: _strided(net, part, strided, e, cloned) for e in SITES if e != KEEP}
+        return {KEEP: own, **others}, _told_strided(strided)
+    others = {e: _pooled(net, part, e) for e in SITES if e != KEEP}
+    return {KEEP: own, **others}, f"max pooling 2x2 in front: {_why_pooled(part, blocks)}"
 
 
 def _label(node: fx.Node) -> str:
@@ -79,12 +82,15 @@ def _why_pooled(part: Part, blocks: Sequence[Part]) -> str:
 # Programs
 
 
-def _protected(net: Network, part: Part, write: Callable[[Sequence[fx.Node]], Program]) -> Program:
-    """A program that leaves its inputs as they were: another branch may read them again."""
-    program = write(())
+def _protected(net: Network, part: Part, edits: Mapping[fx.Node, Edit]) -> tuple[Program, list[fx.Node]]:
+    """A program that leaves its inputs as they were, since another branch may read them again; which it clones for it.
+
+    With strides the same are written into, or fewer: nothing is left out for them.
+    """
+    program = _write(part, edits, {}, ())
     state = tuple(_blank_value(net, node) for node in part.inputs)
-    written = overwritten(program, net.blank, state)
-    return write([part.inputs[i] for i in written]) if written else program
+    written = [part.inputs[i] for i in overwritten(program, (net.blank, net.training), state)]
+    return (_write(part, edits, {}, written) if written else program), written
 
 
 def _blank_value(net: Network, node: fx.Node) -> Any:
@@ -107,28 +113,19 @@ def _write(part: Part, edits: Mapping[fx.Node, Edit], late: Late, cloned: Sequen
 
 
 def _pooled(net: Network, part: Part, exponents: Exponents) -> Program:
-    """Max pooling of every map, then the block as it is."""
-
-    def write(cloned: Sequence[fx.Node]) -> Program:
-        writer = Writer(part.inputs)
-        for node in part.inputs:
-            if node in net.measured.maps:
-                writer.replace(node, writer.value(pool, node, exponents, "max"))
-            elif node in cloned:
-                writer.replace(node, writer.value(torch.clone, node))
-        for node in part.nodes:
-            writer.copy(node)
-        return writer.finish(part.outputs)
-
-    return _protected(net, part, write)
+    """Max pooling of every map, and the block as it is; what it may write into is a copy already."""
+    writer = Writer(part.inputs)
+    for node in part.inputs:
+        if node in net.measured.maps:
+            writer.replace(node, writer.value(pool, node, exponents, "max"))
+    for node in part.nodes:
+        writer.copy(node)
+    return writer.finish(part.outputs)
 
 
-def _native(net: Network, part: Part, exponents: Exponents) -> Program:
-    """A block that halves by itself, along some axes only or not at all."""
-    edits: dict[fx.Node, Edit] = {
-        node: _edit_of(net, part, node, found, _only(found.stride, exponents)) for node, found in part.shrinks.items()
-    }
-    return _protected(net, part, partial(_write, part, edits, {}))
+def _native(net: Network, part: Part, exponents: Exponents) -> dict[fx.Node, Edit]:
+    """The edits to a block that halves by itself, so that it does along some axes only or not at all."""
+    return {n: _edit_of(net, part, n, found, _only(found.stride, exponents)) for n, found in part.shrinks.items()}
 
 
 def _only(stride: shrink.Stride, exponents: Exponents) -> shrink.Stride:
@@ -190,7 +187,7 @@ def _restride(net: Network, part: Part, node: fx.Node, stride: shrink.Stride) ->
     return lambda w, n: w.call(n, shrink.convolution_at, w.layer(str(n.target)), source, stride, margin)
 
 
-def _strided(net: Network, part: Part, form: Strided, exponents: Exponents) -> Program:
+def _strided(net: Network, part: Part, form: Strided, exponents: Exponents, cloned: Sequence[fx.Node]) -> Program:
     """A block that keeps its size, strided like its template."""
     stride = factors(exponents)
     edits: dict[fx.Node, Edit] = {n: _restride(net, part, n, stride) for n in form.convolutions}
@@ -198,7 +195,7 @@ def _strided(net: Network, part: Part, form: Strided, exponents: Exponents) -> P
         edits[node] = partial(_pool_like, path=path, stride=stride)
     how = (pool, exponents, "avg") if form.averaged else (shrink.subsample, stride)
     late = {before: [(value, *how) for value in values] for before, values in form.late.items()}
-    return _protected(net, part, partial(_write, part, edits, late))
+    return _write(part, edits, late, cloned)
 
 
 def _pool_like(writer: Writer, node: fx.Node, path: str, stride: shrink.Stride) -> None:

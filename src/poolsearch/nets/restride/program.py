@@ -86,13 +86,12 @@ class Writer:
 
 
 @torch.no_grad()
-def overwritten(program: Program, blank: nn.Module, state: tuple[Any, ...]) -> list[int]:
-    """Which of the tensors in ``state`` (on the meta device) the program writes into, in either mode."""
+def overwritten(program: Program, models: Sequence[nn.Module], state: tuple[Any, ...]) -> list[int]:
+    """Which of the tensors in ``state`` (on the meta device) the program writes into, with one of the models."""
     found: set[int] = set()
-    for training in (False, True):
-        blank.train(training)
+    for model in models:
         before = [t._version if isinstance(t, Tensor) else 0 for t in state]
-        program(blank, state)
-        now = [t._version if isinstance(t, Tensor) else 0 for t in state]
-        found |= {i for i, (a, b) in enumerate(zip(before, now, strict=True)) if a != b}
+        program(model, state)
+        after = [t._version if isinstance(t, Tensor) else 0 for t in state]
+        found |= {i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b}
     return sorted(found)

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from poolsearch.nets.poolable import Size, state_size
 from poolsearch.nets.restride.network import Restrided
 from poolsearch.nets.restride.trace import blank_copy
-from poolsearch.placement import Placement
+from poolsearch.placement import Exponents, Placement
 
 
 @dataclass(frozen=True)
@@ -44,50 +45,66 @@ def prove(
 ) -> list[Proof]:
     """Prove placements of ``net``; the default is always one of them, and comes first.
 
-    Of each placement: maps change their size at exactly its sites. Of those that are run: logits and gradients are
-    finite, and every parameter that has a gradient at the default placement has one. Of the default placement:
-    parameters are the original's, and with op ``native`` the logits equal the original's exactly, in evaluation and
-    in training. Neither network is changed.
+    Of each placement: maps change their size at exactly its sites, and by one half. Of those that are run: gradients
+    are finite, and every parameter that has one at the default placement has one. Of the default placement: parameters
+    are the original's, and with op ``native`` the logits equal the original's exactly, in evaluation and in training.
+    Neither network is changed.
 
     Args:
         original: the network that ``net`` was made from, or an equal one.
         images_BCHW: what to run; more than one image where BatchNorm is to train.
-        run: how many placements to run, the default among them; of the others only sizes are looked at, on the meta
-            device. None runs all.
+        run: about how many placements to run, evenly spread, the default among them; of the others only sizes are
+            looked at, on the meta device. None runs all.
     """
     net, theirs = copy.deepcopy(net), copy.deepcopy(original)
-    blank = blank_copy(net).eval()
+    sizes_of = _Sizes(net, images_BCHW)
     reached = {name for name, found in _gradients(net, net.default, images_BCHW).items() if found is not None}
+    asked = [net.default, *(p for p in placements if p != net.default)]
+    every = 1 if run is None else -(-len(asked) // max(run, 1))
     proofs = []
-    for number, placement in enumerate([net.default, *(p for p in placements if p != net.default)]):
-        sizes, problems = _sizes(blank, placement, images_BCHW)
+    for number, placement in enumerate(asked):
+        sizes = sizes_of(placement)
+        problems = _moved(sizes, placement)
         if number == 0:
             problems += _parameters(net, original) + _logits(net, theirs, images_BCHW)
-        if not problems and (run is None or number < run):
+        if number % every == 0 and not problems:
             problems += _backward(net, placement, images_BCHW, reached)
-        proofs.append(Proof(placement, tuple(sizes), tuple(problems)))
+        proofs.append(Proof(placement, tuple(sizes[1:]), tuple(problems)))
     return proofs
 
 
-@torch.no_grad()
-def _sizes(blank: Restrided, placement: Placement, images_BCHW: Tensor) -> tuple[list[Size], list[str]]:
-    """Sizes after each block, and where they do not change as the placement asks."""
-    state = blank.stem(images_BCHW.to("meta"))
-    sizes: list[Size] = []
+class _Sizes:
+    """Sizes before the first block and after each, found on the meta device.
+
+    A block's output is decided, in size, by its input's size and its site: what was run once is not run again.
+    """
+
+    def __init__(self, net: Restrided, images_BCHW: Tensor) -> None:
+        self._blank = blank_copy(net).eval()
+        with torch.no_grad():
+            self._start = self._blank.stem(images_BCHW.to("meta"))
+        self._known: dict[tuple[int, Size, Exponents], Any] = {}
+
+    @torch.no_grad()
+    def __call__(self, placement: Placement) -> list[Size]:
+        state, sizes = self._start, [state_size(self._start)]
+        for index in range(placement.length):
+            key = (index, sizes[-1], placement.at(index))
+            if key not in self._known:
+                self._known[key] = self._blank.run_block(index, state, placement.at(index))
+            state = self._known[key]
+            sizes.append(state_size(state))
+        return sizes
+
+
+def _moved(sizes: list[Size], placement: Placement) -> list[str]:
+    """Where sizes do not change as the placement asks."""
     problems: list[str] = []
-    for index in range(len(blank.blocks)):
-        before, site = state_size(state), placement.at(index)
-        state = blank.run_block(index, state, site)
-        sizes.append(state_size(state))
-        for axis in (0, 1):
-            n, halved = before[axis], 2 ** site[axis]
-            if (index or halved > 1) and (sizes[-1][axis] not in (n // halved, -(-n // halved))):
-                problems.append(f"block {index} makes {before} into {sizes[-1]} at a site of {site}")
-    changes = sum(a != b for a, b in pairwise(sizes))
-    asked = sum(site != (0, 0) for site in placement.sites)
-    if changes != asked:
-        problems.append(f"maps change their size {changes} times, not {asked}")
-    return sizes, problems
+    for index, (before, after) in enumerate(pairwise(sizes[1:]), start=1):
+        for n, got, exponent in zip(before, after, placement.at(index), strict=True):
+            if got not in ((n // 2, -(-n // 2)) if exponent else (n,)) or (exponent and got == n):
+                problems.append(f"block {index} makes {before} into {after} at a site of {placement.at(index)}")
+    return problems
 
 
 def _parameters(net: Restrided, original: nn.Module) -> list[str]:

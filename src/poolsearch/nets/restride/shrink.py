@@ -1,12 +1,11 @@
 """The layers that shrink maps, and how each runs at another stride with its own parameters.
 
-A layer at another stride is a shallow copy made for the call: it shares the original's parameters, buffers and mode
-as they are at that moment, so that copying, moving, loading or replacing them needs no care.
+A layer at another stride is a shallow copy made for the call, a twin: it shares the original's parameters, buffers and
+mode as they are at that moment, so that copying, moving, loading or replacing them needs no care.
 """
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,15 +100,20 @@ def slice_at(index: tuple[Any, ...], stride: Stride) -> tuple[Any, ...]:
     return (*parts[:2], *(slice(p.start, p.stop, s) for p, s in zip(parts[2:], stride, strict=True)))
 
 
+def _twin(layer: nn.Module, **changes: Any) -> Any:
+    """A shallow copy with some attributes changed. (Not ``copy.copy``: torch.compile knows this form.)"""
+    twin = object.__new__(type(layer))
+    twin.__dict__.update({**layer.__dict__, **changes})
+    return twin
+
+
 def convolution_at(convolution: nn.Conv2d, x_BCHW: Tensor, stride: Stride, margin: Margin | None) -> Tensor:
     """Run a convolution at another stride, with ``margin`` in place of its own padding where there is one."""
-    twin = copy.copy(convolution)
-    twin.stride = stride
-    if margin is not None:
-        mode = {"zeros": "constant"}.get(convolution.padding_mode, convolution.padding_mode)
-        x_BCHW = F.pad(x_BCHW, margin, mode)
-        twin.padding, twin.padding_mode = (0, 0), "zeros"
-    return twin(x_BCHW)
+    if margin is None:
+        return _twin(convolution, stride=stride)(x_BCHW)
+    mode = {"zeros": "constant"}.get(convolution.padding_mode, convolution.padding_mode)
+    bare = _twin(convolution, stride=stride, padding=(0, 0), padding_mode="zeros")
+    return bare(F.pad(x_BCHW, margin, mode))
 
 
 def margin_at(convolution: nn.Conv2d, stride: Stride) -> Margin | None:
@@ -150,10 +154,8 @@ def pooling_at(pooling: nn.Module, x_BCHW: Tensor, stride: Stride) -> Tensor:
 
     A blur pooling, whose window is its filter, still blurs both axes. ``ceil_mode`` stays as it is.
     """
-    twin = copy.copy(pooling)
-    for name, value in _narrowed({n: getattr(pooling, n) for n in _WINDOW if hasattr(pooling, n)}, stride).items():
-        setattr(twin, name, value)
-    return twin(x_BCHW)
+    window = {name: getattr(pooling, name) for name in _WINDOW if hasattr(pooling, name)}
+    return _twin(pooling, **_narrowed(window, stride))(x_BCHW)
 
 
 def max_pool_at(x_BCHW: Tensor, stride: Stride, *args: Any, **kwargs: Any) -> Tensor:
@@ -194,15 +196,11 @@ def _narrowed(settings: dict[str, Any], stride: Stride) -> dict[str, Any]:
 
 def pooling_like(template: nn.Module, x_BCHW: Tensor, stride: Stride) -> Tensor:
     """Run another block's pooling layer here: sizes round up, and a filter that is kept per channel fits these."""
-    twin = copy.copy(template)
     channels = x_BCHW.shape[1]
-    twin.__dict__["_buffers"] = {
-        name: f[:1].expand(channels, *f.shape[1:]) for name, f in template.named_buffers(recurse=False)
-    }
-    for name, value in (("channels", channels), ("ceil_mode", True)):
-        if hasattr(template, name):
-            setattr(twin, name, value)
-    return pooling_at(twin, x_BCHW, stride)
+    filters = {name: f[:1].expand(channels, *f.shape[1:]) for name, f in template.named_buffers(recurse=False)}
+    changes = {"_buffers": filters, "channels": channels, "ceil_mode": True}
+    known = {name: value for name, value in changes.items() if hasattr(template, name)}
+    return pooling_at(_twin(template, **known), x_BCHW, stride)
 
 
 def unshuffle_at(x_BCHW: Tensor, factor: int, stride: Stride) -> Tensor:
