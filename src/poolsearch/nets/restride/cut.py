@@ -69,8 +69,7 @@ def _result(net: Network) -> list[fx.Node]:
     result = next(n for n in net.graph.nodes if n.op == "output").args[0]
     if not isinstance(result, fx.Node):
         raise PoolsearchError(
-            f"{net.name} gives a {type(result).__name__}, not the class logits as one tensor: wrap it in a module that "
-            "picks them out."
+            f"{net.name} does not give the class logits as one tensor: wrap it in a module that picks them out."
         )
     return [result]
 
@@ -97,7 +96,7 @@ def _check_state(net: Network, part: Part) -> None:
             raise PoolsearchError(
                 f"what is alive {where} block '{part.path}' of {net.name} is not (B, C, H, W) maps: name other blocks."
             )
-        if len({(m.size, m.double) for m in maps}) > 1:
+        if len({(m.size, m.large) for m in maps}) > 1:
             sizes = ", ".join(sorted({f"{h}x{w}" for h, w in (m.size for m in maps)}))
             raise PoolsearchError(
                 f"maps of several sizes ({sizes}) are alive {where} block '{part.path}' of {net.name}: a shortcut runs "
@@ -113,13 +112,13 @@ def _sized(net: Network, part: Part) -> Part:
     """
     before, after = _maps(net, part.inputs)[0], _maps(net, part.outputs)[0]
     changing = [n for n in part.nodes if resizes(n, net.measured)]
-    if (before.size, before.double) == (after.size, after.double):
+    if (before.size, before.large) == (after.size, after.large):
         return replace(part, closed=bool(changing))
     shrinks = {n: s for n in changing if (s := shrink_of(n, net.layers, net.measured)) is not None}
     for node in changing:
         if node not in shrinks:
             raise PoolsearchError(_odd_change(net, part, node))
-    native = _levels(part, shrinks, net)[part.outputs[0]]
+    native = _level(part, shrinks, net)
     if native != HALVE:
         by = "x".join(str(2**e) for e in native)
         raise PoolsearchError(
@@ -131,7 +130,7 @@ def _sized(net: Network, part: Part) -> Part:
 
 def _odd_change(net: Network, part: Part, node: fx.Node) -> str:
     read, out = net.measured.maps[net.measured.inputs(node)[0]], net.measured.maps[node]
-    a, b = ("x".join(map(str, m.double)) for m in (read, out))
+    a, b = ("x".join(map(str, m.size if read.size != out.size else m.large)) for m in (read, out))
     what = f"'{node.target}'" if node.op == "call_module" else f"'{node.name}'"
     return (
         f"{what} in block '{part.path}' of {net.name} makes maps of {a} into {b} in a way that cannot be moved. Known "
@@ -140,20 +139,15 @@ def _odd_change(net: Network, part: Part, node: fx.Node) -> str:
     )
 
 
-def _levels(part: Part, shrinks: dict[fx.Node, Shrink], net: Network) -> dict[fx.Node, Exponents]:
-    """By how much each map of a part is shrunk, in powers of two."""
+def _level(part: Part, shrinks: dict[fx.Node, Shrink], net: Network) -> Exponents:
+    """By how much the maps that leave a part are shrunk, in powers of two."""
     levels = dict.fromkeys(part.inputs, KEEP)
     for node in part.nodes:
-        read = [levels[n] for n in net.measured.inputs(node) if n in levels]
-        if node not in net.measured.maps or not read:
-            continue
-        level = max(read)
+        height, width = max((levels[n] for n in net.measured.inputs(node)), default=KEEP)
         if node in shrinks:
-            if any(s not in (1, 2, 4, 8, 16) for s in shrinks[node].stride):
+            rows, columns = shrinks[node].stride
+            if rows.bit_count() != 1 or columns.bit_count() != 1:
                 raise PoolsearchError(_odd_change(net, part, node))
-            level = (
-                level[0] + shrinks[node].stride[0].bit_length() - 1,
-                level[1] + shrinks[node].stride[1].bit_length() - 1,
-            )
-        levels[node] = level
-    return levels
+            height, width = height + rows.bit_length() - 1, width + columns.bit_length() - 1
+        levels[node] = height, width
+    return max(levels[n] for n in part.outputs if n in net.measured.maps)

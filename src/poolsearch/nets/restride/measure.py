@@ -11,6 +11,8 @@ from torch import Tensor, fx, nn
 
 Size = tuple[int, ...]
 
+_LARGER = 16  # so that four halvings too many still show which values are maps
+
 
 @dataclass(frozen=True)
 class Map:
@@ -19,13 +21,13 @@ class Map:
     Attributes:
         dims: the axes that do, (2, 3) in the usual layout.
         axes: how many axes the value has (0: it is a tuple of maps).
-        size: the lengths of ``dims`` for images of the example's size, and ``double`` for images of twice that size.
+        size: the lengths of ``dims`` for images of the example's size, and ``large`` for much larger ones.
     """
 
     dims: tuple[int, ...]
     axes: int
     size: Size
-    double: Size
+    large: Size
 
     @property
     def usual(self) -> bool:
@@ -35,7 +37,7 @@ class Map:
 
 @dataclass(frozen=True)
 class Measured:
-    """Maps by node, all values for the example's size, and where (and why) images of twice the size could not go on."""
+    """Maps by node, all values for the example's size, and where (and why) larger images could not go on."""
 
     maps: dict[fx.Node, Map]
     values: dict[fx.Node, Any]
@@ -48,7 +50,7 @@ class Measured:
 
 
 def measure(graph: fx.Graph, blank: nn.Module, example_BCHW: Tensor) -> Measured:
-    """Run a graph without data on images of the example's size and of twice that size, and compare.
+    """Run a graph without data on images of the example's size and on much larger ones, and compare.
 
     Raises:
         Exception: whatever the model raises on images of the example's size.
@@ -57,7 +59,7 @@ def measure(graph: fx.Graph, blank: nn.Module, example_BCHW: Tensor) -> Measured
     _, channels, height, width = example_BCHW.shape
     runs: list[dict[fx.Node, Any]] = []
     end, why = None, ""
-    for factor in (1, 2):
+    for factor in (1, _LARGER):
         x_BCHW = torch.empty(2, channels, factor * height, factor * width, dtype=example_BCHW.dtype, device="meta")
         runs.append(found := {})
         try:
@@ -94,7 +96,7 @@ def _compared(one: Any, two: Any) -> Map | None:
     if isinstance(one, list) and isinstance(two, list):
         parts = [_compared(a, b) for a, b in zip(one, two, strict=False)]
         first = next((p for p in parts if p is not None), None)
-        return None if first is None else Map(first.dims, 0, first.size, first.double)
+        return None if first is None else Map(first.dims, 0, first.size, first.large)
     if one is None or two is None or len(one) != len(two):
         return None
     dims = tuple(i for i, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)

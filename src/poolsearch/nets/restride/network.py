@@ -234,8 +234,8 @@ def _assembled(model: nn.Module, net: Network, spans: Sequence[Span], op: Op) ->
     if len({*sites}) == 1:
         what = "no" if HALVE not in sites else "every"
         raise PoolsearchError(
-            f"{what} block of {net.name} halves its maps: there is nothing to move. Name blocks of which some do "
-            f"(now: {', '.join(p.path for p in parts)})."
+            f"{what} site between the blocks of {net.name} has a halving: there is nothing to move. Name other blocks "
+            f"(now: {', '.join(b.path for b in blocks)})."
         )
     default = Placement(tuple(sites))
     last = Section(model, head, {KEEP: whole(net, head)}, "stays as it is")

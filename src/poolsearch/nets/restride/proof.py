@@ -66,7 +66,7 @@ def prove(
         sizes = sizes_of(placement)
         problems = _moved(sizes, placement)
         if number == 0:
-            problems += _parameters(net, original) + _logits(net, theirs, images_BCHW)
+            problems += _parameters(net, original) or _logits(net, theirs, images_BCHW)
         if number % every == 0 and not problems:
             problems += _backward(net, placement, images_BCHW, reached)
         proofs.append(Proof(placement, tuple(sizes[1:]), tuple(problems)))

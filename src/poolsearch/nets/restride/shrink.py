@@ -45,8 +45,8 @@ def resizes(node: fx.Node, measured: Measured) -> bool:
     sizes = [measured.maps[n] for n in measured.inputs(node)]
     if out is None or not sizes:
         return False
-    read = max(sizes, key=lambda m: _area(m.double))
-    return (_area(out.size), _area(out.double)) != (_area(read.size), _area(read.double))
+    read = max(sizes, key=lambda m: _area(m.large))
+    return (_area(out.size), _area(out.large)) != (_area(read.size), _area(read.large))
 
 
 def _area(size: Size) -> int:
@@ -158,12 +158,12 @@ def pooling_at(pooling: nn.Module, x_BCHW: Tensor, stride: Stride) -> Tensor:
     return _twin(pooling, **_narrowed(window, stride))(x_BCHW)
 
 
-def max_pool_at(x_BCHW: Tensor, stride: Stride, *args: Any, **kwargs: Any) -> Tensor:
+def max_pool_at(x_BCHW: Tensor, stride: Stride, /, *args: Any, **kwargs: Any) -> Tensor:
     """The same for ``F.max_pool2d`` and its other arguments."""
     return F.max_pool2d(x_BCHW, **_narrowed(_settings(F.max_pool2d, args, kwargs), stride))
 
 
-def average_pool_at(x_BCHW: Tensor, stride: Stride, *args: Any, **kwargs: Any) -> Tensor:
+def average_pool_at(x_BCHW: Tensor, stride: Stride, /, *args: Any, **kwargs: Any) -> Tensor:
     """The same for ``F.avg_pool2d`` and its other arguments."""
     return F.avg_pool2d(x_BCHW, **_narrowed(_settings(F.avg_pool2d, args, kwargs), stride))
 
