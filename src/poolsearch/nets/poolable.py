@@ -58,7 +58,7 @@ class Block(nn.Module, ABC):
     """One unit between two sites.
 
     ``exponents`` are those of the site before it; only op ``stride`` (of our own networks) and ``native`` (of restrided
-    ones) pass them on.
+    ones) pass them on. Between the blocks of a restrided network, a tuple with several maps may be alive.
     """
 
     @abstractmethod

@@ -215,7 +215,11 @@ def _torchs(layer: nn.Module) -> bool:
 def _check_count(net: Network, spans: Sequence[Span]) -> None:
     if len(spans) < 2:
         end = net.measured.end
-        why = f" It works for images of one size only, from '{end.name}' on: {net.measured.why}." if end else ""
+        why = (
+            f" It works for images of one size only, from '{end.name}' on: {net.measured.why.rstrip('.')}."
+            if end
+            else ""
+        )
         raise PoolsearchError(
             f"{net.name} has {len(spans)} blocks that downsampling could move between; at least 2 are needed.{why} "
             "Name them: blocks=['layer1.0', 'layer1.1', ...], names as in named_modules()."

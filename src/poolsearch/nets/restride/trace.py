@@ -18,7 +18,8 @@ _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 def blank_copy(model: nn.Module) -> Any:
     """A copy of a module on the meta device: its structure without its numbers, which are never copied."""
     memo: dict[int, Any] = {}
-    for tensor in chain(model.parameters(), model.buffers()):
+    attributes = (value for part in model.modules() for value in vars(part).values() if isinstance(value, Tensor))
+    for tensor in chain(model.parameters(), model.buffers(), attributes):
         blank = torch.empty_like(tensor, device="meta")
         memo[id(tensor)] = nn.Parameter(blank, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else blank
     return copy.deepcopy(model, memo)
@@ -56,12 +57,14 @@ def trace(blank: nn.Module, opened: frozenset[str] = frozenset()) -> fx.Graph:
             graphs.append(_Tracer(opened).trace(_Call(blank)))
         except Exception as error:  # whatever its Python code meets when it is given a placeholder for a tensor
             raise PoolsearchError(
-                f"the forward pass of {type(blank).__name__} cannot be written down as one graph: {error} Control flow "
-                "that depends on values or sizes has to be inside a submodule, which is then kept whole."
+                f"the forward pass of {type(blank).__name__} cannot be written down as one graph "
+                f"({str(error).rstrip('.')}). Control flow that depends on values or sizes has to be inside a "
+                "submodule, which is then kept whole."
             ) from error
+    name = type(blank).__name__
     for graph in graphs:
-        _strip_prefix(graph)
-    _merge_modes(*graphs, name=type(blank).__name__)
+        _strip_prefix(graph, name)
+    _merge_modes(*graphs, name=name)
     return graphs[0]
 
 
@@ -111,10 +114,19 @@ class _Tracer(fx.Tracer):
         return node
 
 
-def _strip_prefix(graph: fx.Graph) -> None:
-    """Names as the model has them, not the wrapper."""
+def _strip_prefix(graph: fx.Graph, name: str) -> None:
+    """Names as the model has them, not the wrapper.
+
+    Raises:
+        PoolsearchError: there is none for a tensor, made in the forward pass.
+    """
     for node in graph.nodes:
         if node.op in ("call_module", "get_attr"):
+            if not node.target.startswith("model."):
+                raise PoolsearchError(
+                    f"the forward pass of {name} makes a tensor that depends on nothing (read at '{node.name}' in "
+                    f"'{path_of(node)}'): make it in the constructor, with register_buffer."
+                )
             node.target = node.target.removeprefix("model.")
 
 

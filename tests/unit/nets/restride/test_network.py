@@ -102,6 +102,19 @@ def test_a_projection_takes_the_stride_of_a_block_that_keeps_its_size(images):
     assert torch.equal(net.blocks[2](x, HALVE), expected)
 
 
+def test_a_tensor_that_is_no_buffer_is_read_from_the_model(images):
+    class Normalised(Net):
+        def forward(self, x):
+            return super().forward((x - self.mean) / 2)
+
+    torch.manual_seed(0)
+    model = Normalised([Residual(4, 4, 1), Residual(4, 4, 1), Residual(4, 4, 2)], 4).eval()
+    model.mean = torch.full((3, 1, 1), 0.5)
+    net = restride(model, images(16))
+    assert torch.equal(net(images(16), net.default), model(images(16)))
+    net.check_input(16, 16)
+
+
 def test_other_sites_are_refused(net, images):
     with pytest.raises(PoolsearchError, match=r"'body.1' cannot run at 2x2; it can at 0x0, "):
         net.blocks[1](images(8, channels=4), (2, 2))

@@ -22,6 +22,11 @@ class Branching(Net):
         return super().forward(x if x.mean() > 0 else -x)
 
 
+class Constant(Net):
+    def forward(self, x):
+        return super().forward(x * torch.tensor([1.0, 2.0, 3.0])[:, None, None])
+
+
 class Auxiliary(Net):
     def forward(self, x):
         out = super().forward(x)
@@ -79,6 +84,8 @@ NAMED = {"blocks": ["body.0", "body.1", "body.2", "body.3"]}
 REFUSED = {
     "branches on values": (
         lambda: Branching([Residual(4, 4, 1)], 4), {}, "Branching cannot be written down as one graph.*Control flow"),
+    "a constant": (
+        lambda: Constant([Residual(4, 4, 1)], 4), {}, "makes a tensor that depends on nothing.*register_buffer"),
     "auxiliary outputs": (
         lambda: Auxiliary([Residual(4, 4, 1), Residual(4, 4, 2)], 4), {}, "else in training than in evaluation"),
     "auxiliary classifiers": (

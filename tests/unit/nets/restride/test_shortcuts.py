@@ -57,6 +57,33 @@ def test_option_a_is_moved_slices_and_all(images):
     assert [p for p in prove(net, model, net.space, images(16)) if not p.holds] == []
 
 
+class InPlaceShortcut(nn.Module):
+    """Its shortcut comes first, and writes into what its pooling gives: at full size, that is the block's input."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.pool = nn.AvgPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity()
+        self.act = nn.ReLU(inplace=stride > 1)
+        self.proj = nn.Conv2d(inputs, outputs, 1)
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride, 1)
+
+    def forward(self, x):
+        shortcut = self.proj(self.act(self.pool(x)))
+        return self.conv(x) + shortcut
+
+
+def test_a_pooling_left_out_does_not_let_a_branch_write_into_the_other(images):
+    blocks = [InPlaceShortcut(4, 4, s) for s in (1, 2, 1, 2)]
+    model = stacked(nn.Conv2d(3, 4, 3, padding=1), *blocks, channels=4)
+    net, x = restride(model, images(16)), images(6, channels=4)
+    for index, site in ((1, KEEP), (1, (0, 1)), (2, HALVE)):
+        block, before, stride = blocks[index], x.clone(), tuple(2**e for e in site)
+        pooled = F.avg_pool2d(x, stride)
+        expected = F.conv2d(x, block.conv.weight, block.conv.bias, stride, 1) + block.proj(F.relu(pooled))
+        torch.testing.assert_close(net.blocks[index](x, site), expected)
+        assert torch.equal(x, before)
+
+
 class Functional(nn.Module):
     """No submodules but convolutions: poolings and joins are functions of the forward pass."""
 
