@@ -33,7 +33,7 @@ class NetSpec:
     name: str
     classes: int
     width: int | None = None
-    op: str | None = None
+    op: str | None = None  # None and native: the network's own
     zero_init: bool = False
 
 
@@ -60,7 +60,7 @@ def build(spec: NetSpec, norm: Norm = stand_alone_norm) -> Poolable:
     """
     if spec.name not in NAMES:
         raise unknown("network", spec.name, NAMES)
-    op = spec.op or default_op(spec.name)
+    op = default_op(spec.name) if spec.op in (None, "native") else spec.op
     if op not in OPS:
         raise unknown("downsampling op", op, OPS)
     width = default_width(spec.name) if spec.width is None else spec.width

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.placement import KEEP, Exponents, Placement
+from poolsearch.placement import HALVE, KEEP, Exponents, Placement
 from poolsearch.space import Space
 
-Op = Literal["max", "avg", "blur", "stride"]
+Op = Literal["max", "avg", "blur", "stride", "native"]
 OPS: tuple[str, ...] = get_args(Op)
+
+Size = tuple[int, int]
+"""(height, width) of a map."""
 
 
 def factors(exponents: Exponents) -> tuple[int, int]:
@@ -37,7 +40,7 @@ def pool(x_BCHW: Tensor, exponents: Exponents, op: Op) -> Tensor:
             return F.avg_pool2d(x_BCHW, kernel, ceil_mode=True)
         case "blur":
             return _blur(x_BCHW, kernel)
-        case "stride":
+        case "stride" | "native":
             raise AssertionError("a strided block takes its exponents itself")
 
 
@@ -52,7 +55,11 @@ def _blur(x_BCHW: Tensor, stride: tuple[int, int]) -> Tensor:
 
 
 class Block(nn.Module, ABC):
-    """One unit between two sites. ``exponents`` are those of the site before it; only op ``stride`` passes them on."""
+    """One unit between two sites.
+
+    ``exponents`` are those of the site before it; only op ``stride`` (of our own networks) and ``native`` (of restrided
+    ones) pass them on. Between the blocks of a restrided network, a tuple with several maps may be alive.
+    """
 
     @abstractmethod
     def forward(self, x_BCHW: Tensor, exponents: Exponents = KEEP) -> Tensor:
@@ -132,6 +139,25 @@ class Fixed(nn.Module):
         return self.net(x_BCHW, self.placement)
 
 
+def state_size(state: Any) -> Size:
+    """(height, width) of what is alive between two blocks: one map, or a tuple with several of one size.
+
+    Raises:
+        PoolsearchError: their sizes differ.
+    """
+    values = state if isinstance(state, tuple) else (state,)
+    sizes = {(v.shape[2], v.shape[3]) for v in values if isinstance(v, Tensor) and v.dim() == 4}
+    if len(sizes) != 1:
+        raise PoolsearchError(f"maps of {len(sizes)} sizes are alive together: {sorted(sizes)}.")
+    return sizes.pop()
+
+
+def sites_of(block: int, done: int, length: int, poolings: int) -> list[Exponents]:
+    """What the site before ``block`` may be in some placement, where ``done`` of all ``poolings`` halvings are done."""
+    keep = [KEEP] if poolings - done < length - block else []
+    return keep + ([HALVE] if block and done < poolings else [])
+
+
 def smallest_input(poolings: int) -> int:
     """The least height and width that ``poolings`` halvings can each still shrink (sizes round up)."""
     return 2 ** (poolings - 1) + 1
@@ -172,12 +198,12 @@ def parameters_of(module: nn.Module) -> int:
 
 
 @torch.no_grad()
-def map_sizes(net: Poolable, height: int, width: int, placement: Placement, channels: int = 3) -> list[tuple[int, int]]:
+def map_sizes(net: Poolable, height: int, width: int, placement: Placement, channels: int = 3) -> list[Size]:
     """(height, width) after each block, found by running ``net`` (also on the meta device) on blank images."""
     device = next(net.parameters()).device
     x_BCHW = net.stem(torch.zeros(2, channels, height, width, device=device))
     sizes = []
     for index in range(len(net.blocks)):
         x_BCHW = net.run_block(index, x_BCHW, placement.at(index))
-        sizes.append((x_BCHW.shape[2], x_BCHW.shape[3]))
+        sizes.append(state_size(x_BCHW))
     return sizes
