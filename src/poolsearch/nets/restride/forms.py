@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.nets.poolable import factors, pool
+from poolsearch.nets.poolable import factors, pool, state_size
 from poolsearch.nets.restride import shrink
 from poolsearch.nets.restride.cut import Part
 from poolsearch.nets.restride.family import Strided, strided_form, templates
@@ -47,9 +47,10 @@ def programs(net: Network, part: Part, blocks: Sequence[Part]) -> tuple[dict[Exp
     strided = None if part.closed else strided_form(net, part, blocks)
     if strided is not None:
         others = {e: _strided(net, part, strided, e, cloned) for e in SITES if e != KEEP}
-        return {KEEP: own, **others}, _told_strided(strided)
+        if all(_fits(net, part, program, e) for e, program in others.items()):
+            return {KEEP: own, **others}, _told_strided(strided)
     others = {e: _pooled(net, part, e) for e in SITES if e != KEEP}
-    return {KEEP: own, **others}, f"max pooling 2x2 in front: {_why_pooled(part, blocks)}"
+    return {KEEP: own, **others}, f"max pooling 2x2 in front: {_why_pooled(part, blocks, strided)}"
 
 
 def _label(node: fx.Node) -> str:
@@ -72,9 +73,11 @@ def _told_strided(strided: Strided) -> str:
     return f"like {strided.template}: " + "; ".join(filter(None, parts))
 
 
-def _why_pooled(part: Part, blocks: Sequence[Part]) -> str:
+def _why_pooled(part: Part, blocks: Sequence[Part], misfit: Strided | None) -> str:
     if part.closed:
         return "it resizes its maps inside"
+    if misfit is not None:
+        return f"strided as {misfit.template} is, its maps do not fit together"
     strided = ", ".join(b.path for b in templates(blocks)[:1])
     return f"it has no layer in the place of those strided in {strided}" if strided else "no block is strided inside"
 
@@ -88,14 +91,27 @@ def _protected(net: Network, part: Part, edits: Mapping[fx.Node, Edit]) -> tuple
     With strides the same are written into, or fewer: nothing is left out for them.
     """
     program = _write(part, edits, {}, ())
-    state = tuple(_blank_value(net, node) for node in part.inputs)
+    state = _state(part, net.measured.values)
     written = [part.inputs[i] for i in overwritten(program, (net.blank, net.training), state)]
     return (_write(part, edits, {}, written) if written else program), written
 
 
-def _blank_value(net: Network, node: fx.Node) -> Any:
-    value = net.measured.values[node]
-    return torch.empty_like(value) if isinstance(value, torch.Tensor) else value
+@torch.no_grad()
+def _fits(net: Network, part: Part, program: Program, exponents: Exponents) -> bool:
+    """Whether a program runs and shrinks its maps as asked; large ones, since maps of one pixel go with any."""
+    state = _state(part, net.measured.large)
+    try:
+        after = program(net.blank, state)
+        sizes = [state_size(s) for s in (state, after)]
+    except (RuntimeError, ValueError):
+        return False
+    return all(-(-n // f) == got for n, f, got in zip(sizes[0], factors(exponents), sizes[1], strict=True))
+
+
+def _state(part: Part, values: Mapping[fx.Node, Any]) -> tuple[Any, ...]:
+    """Fresh values like those alive before a part."""
+    found = (values[node] for node in part.inputs)
+    return tuple(torch.empty_like(v) if isinstance(v, torch.Tensor) else v for v in found)
 
 
 def _write(part: Part, edits: Mapping[fx.Node, Edit], late: Late, cloned: Sequence[fx.Node]) -> Program:

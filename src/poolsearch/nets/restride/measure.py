@@ -37,10 +37,18 @@ class Map:
 
 @dataclass(frozen=True)
 class Measured:
-    """Maps by node, all values for the example's size, and where (and why) larger images could not go on."""
+    """What is a map in a graph, and what else was seen.
+
+    Attributes:
+        maps: by node.
+        values: every value for images of the example's size, on the meta device.
+        large: the same for much larger ones.
+        end, why: where (and why) these could not go on.
+    """
 
     maps: dict[fx.Node, Map]
     values: dict[fx.Node, Any]
+    large: dict[fx.Node, Any]
     end: fx.Node | None
     why: str
 
@@ -72,7 +80,7 @@ def measure(graph: fx.Graph, blank: nn.Module, example_BCHW: Tensor) -> Measured
             why = str(error).split("\n")[0]
     one, two = runs
     maps = {node: found for node in two if (found := _compared(_shape(one[node]), _shape(two[node]))) is not None}
-    return Measured(maps, one, end, why)
+    return Measured(maps, one, two, end, why)
 
 
 @torch.no_grad()

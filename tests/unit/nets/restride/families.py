@@ -68,7 +68,8 @@ FULL = (
     "torchvision:densenet121", "torchvision:mnasnet0_5", "torchvision:shufflenet_v2_x0_5", "torchvision:squeezenet1_1",
     "timm:resnet50d", "timm:seresnet50", "timm:resnetblur50", "timm:regnetz_b16", "timm:convnext_tiny",
     "timm:efficientnet_b2", "timm:tf_efficientnet_b0", "timm:mobilenetv3_large_100", "timm:mobilenetv4_conv_small",
-    "timm:mixnet_s", "timm:densenet121", "timm:tresnet_m", "timm:nfnet_f0",
+    "timm:mixnet_s", "timm:densenet121", "timm:tresnet_m", "timm:nfnet_f0", "timm:res2net50_26w_4s",
+    "timm:legacy_xception",
 )  # fmt: skip
 
 

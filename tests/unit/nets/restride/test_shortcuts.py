@@ -84,6 +84,29 @@ def test_a_pooling_left_out_does_not_let_a_branch_write_into_the_other(images):
         assert torch.equal(x, before)
 
 
+class Split(nn.Module):
+    """Res2Net's way: the second part reads the first one's result, which the strided block leaves out."""
+
+    def __init__(self, channels, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels // 2, channels // 2, 3, stride, 1)
+        self.conv2 = nn.Conv2d(channels // 2, channels // 2, 3, stride, 1)
+        self.strided = stride > 1
+
+    def forward(self, x):
+        one, two = x.chunk(2, 1)
+        out = self.conv1(one)
+        return torch.cat([out, self.conv2(two if self.strided else out + two)], 1)
+
+
+def test_a_block_that_does_not_fit_the_strided_one_is_pooled_in_front(images):
+    model = stacked(nn.Conv2d(3, 4, 3, padding=1), *(Split(4, s) for s in (1, 2, 1, 2)), channels=4)
+    net, x = restride(model, images(16)), images(7, channels=4)
+    assert net.how(2) == "3: max pooling 2x2 in front: strided as 2 is, its maps do not fit together"
+    assert torch.equal(net.blocks[2](x, HALVE), model[3](F.max_pool2d(x, 2, ceil_mode=True)))
+    assert [p for p in prove(net, model, net.space, images(16)) if not p.holds] == []
+
+
 class Functional(nn.Module):
     """No submodules but convolutions: poolings and joins are functions of the forward pass."""
 
