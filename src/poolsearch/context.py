@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from poolsearch import rng
-from poolsearch.cost import CostTable, macs_of
+from poolsearch.cost import CostTable, cost_table, macs_of
 from poolsearch.data import (
     Images,
     Loader,
@@ -30,10 +30,10 @@ from poolsearch.data import (
 )
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, atomic, locked, remove_leftovers, write_json
-from poolsearch.nets.build import build
+from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
-from poolsearch.prepare import augment_of, costs_of, image_size_of, images_of, net_spec, space_of, split_notes
+from poolsearch.prepare import augment_of, image_size_of, images_of, net_spec, space_of, split_notes
 from poolsearch.progress import Progress, Silent
 from poolsearch.record import begin, check_free, check_same, merge, read_record
 from poolsearch.resolve import check, resolve
@@ -71,15 +71,19 @@ class Run:
     def seed(self) -> int:
         return self.settings.machine.seed
 
+    @property
+    def net_spec(self) -> NetSpec:
+        """What the network is."""
+        return net_spec(self.settings, len(self.images.class_names), self.image_size)
+
     def build(self, norm: Norm | None = None) -> Poolable:
         """The network with fresh weights from torch's generator, on the CPU."""
-        spec = net_spec(self.settings, len(self.images.class_names))
-        return build(spec) if norm is None else build(spec, norm)
+        return build(self.net_spec) if norm is None else build(self.net_spec, norm)
 
     @cached_property
     def costs(self) -> CostTable:
         """MACs of every block."""
-        return costs_of(self.settings, len(self.images.class_names), self.image_size)
+        return cost_table(blank(self.net_spec), self.image_size, self.image_size, self.space)
 
     @cached_property
     def macs_A(self) -> NDArray[np.int64]:
@@ -178,9 +182,14 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
 
 
 def _absolute(settings: Settings) -> Settings:
-    """A path to data is kept whole, so that the run can be resumed from anywhere."""
+    """Paths to data and to a network's file are kept whole, so that the run can be resumed from anywhere."""
     path = Path(settings.data.data).expanduser()
-    return settings.changed(data=str(path.resolve())) if path.exists() else settings
+    if path.exists():
+        settings = settings.changed(data=str(path.resolve()))
+    file, _, factory = (settings.net.net or "").rpartition(":")
+    if file.endswith(".py"):
+        settings = settings.changed(net=f"{Path(file).expanduser().resolve()}:{factory}")
+    return settings
 
 
 def _check_outside(out: Path, settings: Settings) -> None:
@@ -199,7 +208,9 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     settings = resolve(given, len(split.search_train), len(split.search_val), image_size)
     record = read_record(run_dir)
     machine = pick_machine(_machine_settings(settings.machine, record))
-    space, full_size = space_of(settings, len(images.class_names), image_size)
+    net = blank(net_spec(settings, len(images.class_names), image_size))
+    space, full_size = space_of(net, settings, image_size)
+    progress.say(f"{settings.net.net}: {full_size:,} placements; its own is {space.default}")
     settings = replace(
         settings, machine=replace(settings.machine, device=machine.device.type, precision=machine.precision)
     )

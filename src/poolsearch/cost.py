@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from poolsearch.nets.poolable import Poolable, Size, sites_of, state_size
+from poolsearch.nets.poolable import Poolable, Size, every_block, state_size
 from poolsearch.placement import Exponents, Placement
+from poolsearch.space import Space
 
 
 @dataclass(frozen=True)
@@ -58,28 +59,23 @@ class CostTable:
         return self.stem.macs + sum(cost.macs for cost in blocks) + self.head[blocks[-1].size]
 
 
-def cost_table(net: Poolable, height: int, width: int) -> CostTable:
-    """Count the MACs of every (block, resolution, downsampling) with torch's flop counter, without computing anything.
+def cost_table(net: Poolable, height: int, width: int, space: Space | None = None) -> CostTable:
+    """Count the MACs of every (block, size, downsampling) with torch's flop counter, without computing anything.
 
     Args:
-        net: on the meta device (build it under ``torch.device("meta")``).
+        net: on the meta device.
         height, width: of the input image.
+        space: the placements that are to be covered; the network's own where not given.
     """
-    length, poolings = len(net.blocks), net.space.poolings
+
+    def count(index: int, state: Any, site: Exponents) -> tuple[PartCost, Any]:
+        macs, out = _count(partial(net.run_block, index, state, site))
+        return PartCost(macs, state_size(out)), out
+
     macs, state = _count(partial(net.stem, torch.zeros(2, 3, height, width, device="meta")))
-    stem = PartCost(macs, state_size(state))
-    entries: dict[tuple[int, Size, Exponents], PartCost] = {}
-    inputs = {(0, stem.size): state}
-    for index in range(length):
-        outputs = {}
-        for (done, size), state in inputs.items():
-            for site in sites_of(index, done, length, poolings):
-                macs, out = _count(partial(net.run_block, index, state, site))
-                entries[index, size, site] = PartCost(macs, state_size(out))
-                outputs[done + site[0], state_size(out)] = out
-        inputs = outputs
-    head = {size: _count(partial(net.head, state))[0] for (_, size), state in inputs.items()}
-    return CostTable(stem, entries, head)
+    block, last = every_block(net, state, space or net.space, count)
+    head = {size: _count(partial(net.head, state))[0] for size, state in last.items()}
+    return CostTable(PartCost(macs, state_size(state)), block, head)
 
 
 def _count(run: Callable[[], Any]) -> tuple[int, Any]:

@@ -79,6 +79,18 @@ class Placement:
                 counts[-1] += 1
         return tuple(counts)
 
+    def axis_blocks(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Blocks per resolution of the height, and of the width.
+
+        Raises:
+            PoolsearchError: some site does more than keep or halve an axis.
+        """
+        if any(e not in (0, 1) for site in self.sites for e in site):
+            raise PoolsearchError(f"placement {self}: a site may keep (0) or halve (1) an axis.")
+        heights, widths = (Placement(tuple((s[axis], s[axis]) for s in self.sites)).blocks for axis in (0, 1))
+        assert heights is not None and widths is not None
+        return heights, widths
+
     @property
     def length(self) -> int:
         """L, the number of blocks."""

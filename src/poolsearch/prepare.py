@@ -6,12 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from poolsearch.cost import CostTable, cost_table
 from poolsearch.data import Augment, Images, Split, default_cache_dir, find_source, open_images, unread_kinds
-from poolsearch.nets.build import NetSpec, build
-from poolsearch.nets.poolable import Poolable, check_input
+from poolsearch.nets.build import NetSpec
+from poolsearch.nets.poolable import Poolable
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress
 from poolsearch.settings import LARGEST_NATIVE, Settings
@@ -42,33 +40,26 @@ def augment_of(settings: Settings, image_size: int, flippable: bool) -> Augment:
     return "crop-flip" if flippable else "crop"
 
 
-def net_spec(settings: Settings, classes: int) -> NetSpec:
+def net_spec(settings: Settings, classes: int, image_size: int) -> NetSpec:
     """The network that the settings describe."""
     net = settings.net
     assert net.net is not None, "resolve the settings first"
-    return NetSpec(net.net, classes, net.width, net.op, net.zero_init)
+    return NetSpec(net.net, classes, net.width, net.op, net.zero_init, image_size, net.search_stem)
 
 
-def _meta_net(settings: Settings, classes: int) -> Poolable:
-    with torch.device("meta"):
-        return build(net_spec(settings, classes))
-
-
-def costs_of(settings: Settings, classes: int, image_size: int) -> CostTable:
-    """MACs of every block of the network."""
-    return cost_table(_meta_net(settings, classes), image_size, image_size)
-
-
-def space_of(settings: Settings, classes: int, image_size: int) -> tuple[Space, int]:
+def space_of(net: Poolable, settings: Settings, image_size: int) -> tuple[Space, int]:
     """The placements to search, and how many there are before a too large space is cut down.
+
+    Args:
+        net: on the meta device.
+        settings: limits and lists of placements.
+        image_size: height and width of what the network sees.
 
     Raises:
         PoolsearchError: the images are too small, or a placement or limit does not fit.
     """
-    net = _meta_net(settings, classes)
-    space = replace(net.space, low=settings.net.min_blocks, high=settings.net.max_blocks)
-    _, _, height, width = net.stem(torch.zeros(1, 3, image_size, image_size, device="meta")).shape
-    check_input(height, width, space.poolings)
+    space = replace(net.space, low=settings.net.min_blocks, high=settings.net.max_blocks, axes=settings.net.axes)
+    net.check_input(image_size, image_size)
     if settings.net.placements:
         space = space.keep(Placement.parse(text) for text in settings.net.placements)
     return space.subset(settings.net.max_placements, settings.machine.seed), space.size

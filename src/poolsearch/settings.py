@@ -46,12 +46,18 @@ class NetSettings:
     """The network whose downsampling is searched."""
 
     net: Auto[str] = None
-    """cifar-resnet20|32|44|56|110|18|34|50|101 (3x3 stem, searched over), resnet18|34|50|101 (ImageNet stem, fixed).
-    Default: cifar-resnet20 for images up to 64 pixels, else resnet18."""
+    """cifar-resnet20|32|44|56|110|18|34|50|101 (3x3 stem, searched over), resnet18|34|50|101 (ImageNet stem, fixed),
+    timm:NAME, torchvision:NAME, or FILE.py:FACTORY for a function of yours that takes the number of classes and gives
+    a torch.nn.Module. Default: cifar-resnet20 for images up to 64 pixels, else resnet18."""
     width: Auto[int] = None
     """Channels of the first stage. Default: 16 for cifar-resnet20 to 110, else 64."""
-    op: Auto[Literal["max", "avg", "blur", "stride"]] = None
-    """How a site downsamples. Default: max for cifar-resnet20 to 110 (paper, B.2), else stride."""
+    op: Auto[Literal["max", "avg", "blur", "stride", "native"]] = None
+    """How a site downsamples. Default: max for cifar-resnet20 to 110 (paper, B.2), stride for our other networks,
+    native (its own strided form, moved) for all others."""
+    search_stem: bool = False
+    """Move the downsampling of the stem, too, where the network is not ours."""
+    axes: Literal["hw", "h,w"] = "hw"
+    """hw: a site halves height and width together. h,w: each by itself, a far larger space."""
     zero_init: bool = False
     """Start the residual branches of stand-alone networks at zero."""
     placements: Annotated[tuple[str, ...], tyro.conf.arg(help_behavior_hint="")] = ()

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.placement import HALVE, KEEP, Exponents, Placement
+from poolsearch.placement import KEEP, Exponents, Placement
 from poolsearch.space import Space
 
 Op = Literal["max", "avg", "blur", "stride", "native"]
 OPS: tuple[str, ...] = get_args(Op)
 
+T = TypeVar("T")
 Size = tuple[int, int]
 """(height, width) of a map."""
 
@@ -93,6 +94,20 @@ class Poolable(nn.Module):
         assert self.default.blocks is not None
         return Space(len(self.blocks), len(self.default.blocks) - 1, self.default)
 
+    @property
+    def original(self) -> nn.Module:
+        """The module whose parameter names are the network's own: what is saved, and what checkpoints are for."""
+        return self
+
+    def check_input(self, height: int, width: int) -> None:
+        """See that every halving still has something to halve; on the meta device.
+
+        Raises:
+            PoolsearchError: the images are too small.
+        """
+        size = state_size(self.stem(torch.zeros(1, 3, height, width, device="meta")))
+        check_maps(*size, self.space.poolings)
+
     def check(self, placement: Placement) -> None:
         """See that a placement is one for so many blocks.
 
@@ -152,10 +167,30 @@ def state_size(state: Any) -> Size:
     return sizes.pop()
 
 
-def sites_of(block: int, done: int, length: int, poolings: int) -> list[Exponents]:
-    """What the site before ``block`` may be in some placement, where ``done`` of all ``poolings`` halvings are done."""
-    keep = [KEEP] if poolings - done < length - block else []
-    return keep + ([HALVE] if block and done < poolings else [])
+def every_block(
+    net: Poolable, state: Any, space: Space, run: Callable[[int, Any, Exponents], tuple[T, Any]]
+) -> tuple[dict[tuple[int, Size, Exponents], T], dict[Size, Any]]:
+    """Run every block at every (size of its input, site) that some placement has, once each.
+
+    What a block does is decided by these, so that this is everything that all placements do.
+
+    Args:
+        state: what comes out of the stem.
+        run: runs a block on a state at a site; gives what is to be kept, and the block's state.
+
+    Returns:
+        What was kept; and the last state of each size.
+    """
+    found: dict[tuple[int, Size, Exponents], T] = {}
+    states: dict[tuple[Exponents, Size], Any] = {(KEEP, state_size(state)): state}
+    for index in range(len(net.blocks)):
+        after: dict[tuple[Exponents, Size], Any] = {}
+        for (done, size), before in states.items():
+            for site in space.sites(index, done):
+                found[index, size, site], out = run(index, before, site)
+                after[(done[0] + site[0], done[1] + site[1]), state_size(out)] = out
+        states = after
+    return found, {size: state for (_, size), state in states.items()}
 
 
 def smallest_input(poolings: int) -> int:
@@ -163,8 +198,8 @@ def smallest_input(poolings: int) -> int:
     return 2 ** (poolings - 1) + 1
 
 
-def check_input(height: int, width: int, poolings: int) -> None:
-    """See that every halving still has something to halve.
+def check_maps(height: int, width: int, poolings: int) -> None:
+    """See that maps of this size can be halved so often.
 
     Raises:
         PoolsearchError: the images are too small.

@@ -154,14 +154,14 @@ class RetrainTask:
         return f"loss {self.last_loss:.3f}" if self.last_loss == self.last_loss else ""
 
     def tensors(self) -> dict[str, Tensor]:
-        found = checkpoint.under("net", self.net.net.state_dict())
+        found = checkpoint.under("net", self.net.net.original.state_dict())
         return found | checkpoint.under("momentum", momentum_tensors(self._optimizer)) | {"loss": self._loss}
 
     def meta(self) -> Any:
         return {"scaler": self._scaler.state_dict(), "last_loss": self.last_loss}
 
     def load(self, tensors: dict[str, Tensor], meta: Any) -> None:
-        self.net.net.load_state_dict(checkpoint.of("net", tensors))
+        self.net.net.original.load_state_dict(checkpoint.of("net", tensors))
         load_momentum(self._optimizer, checkpoint.of("momentum", tensors))
         self._loss = tensors["loss"].to(self.device)
         self._scaler.load_state_dict(meta["scaler"])
@@ -202,7 +202,9 @@ def _train(run: Run, workers: int, trial: Trial, progress: Progress) -> None:
     files = LoopFiles(unfinished, folder / "events.jsonl", run.settings.machine.checkpoint_seconds)
     identity = {"stage": "retrain", "placement": str(trial.placement), "seed": trial.seed}
     seconds = run_loop(task, files, str(trial), progress, identity, task.seed)
-    checkpoint.save(folder / "model.safetensors", dict(task.net.net.state_dict()), {"placement": str(trial.placement)})
+    checkpoint.save(
+        folder / "model.safetensors", dict(task.net.net.original.state_dict()), {"placement": str(trial.placement)}
+    )
     write_json(folder / "metrics.json", {
         "placement": str(trial.placement), "seed": trial.seed, "epochs": task.epochs,
         "steps": task.epochs * task.steps_per_epoch, "seconds": round(seconds, 1),
@@ -235,10 +237,9 @@ def _test(run: Run, trials: list[Trial]) -> None:
 def _correct(run: Run, trial: Trial) -> NDArray[np.bool_]:
     """Whether the trial's network gets each test image right, shape (N,); kept in ``test_correct.npy``."""
     folder = run.dir.trial(str(trial.placement), trial.seed)
-    with torch.device("meta"):
-        net = run.build()
+    net = run.build()
     weights, _ = checkpoint.load(folder / "model.safetensors", f"Delete {folder} to train it again")
-    net.load_state_dict(weights, assign=True)
+    net.original.load_state_dict(weights)
     model = run.machine.place(Fixed(net, trial.placement)).eval()
     loader = run.loader(run.split.test, 1, "test", run.seed, augmented=False)
     found = [

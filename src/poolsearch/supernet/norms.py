@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from poolsearch.nets.poolable import Poolable
+from poolsearch.nets.restride.norms import use_batch_statistics
 from poolsearch.placement import Exponents
 
 SupernetNorm = Literal["batch", "calibrate", "per_placement"]
@@ -29,6 +30,19 @@ def tracked_norm(channels: int) -> nn.BatchNorm2d:
 def calibrated_norm(channels: int) -> nn.BatchNorm2d:
     """As :func:`tracked_norm`, but a plain average over the batches seen."""
     return nn.BatchNorm2d(channels, affine=False, momentum=None)
+
+
+def adapt(net: nn.Module, kind: SupernetNorm) -> None:
+    """Give the BatchNorm layers of a network that was not built for a supernet the behaviour of ``kind``, in place.
+
+    Differs: they keep their weights and biases, which may be trained, where the paper's have none.
+    """
+    if kind == "batch":
+        use_batch_statistics(net)
+    if kind == "calibrate":
+        for norm in net.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.momentum = None
 
 
 _KINDS = ("mean_C", "var_C", "batches")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
 from poolsearch.placement import Placement
-from poolsearch.supernet.norms import PrefixNorms, SupernetNorm, batch_norm, calibrated_norm, tracked_norm
+from poolsearch.supernet.norms import PrefixNorms, SupernetNorm, adapt, batch_norm, calibrated_norm, tracked_norm
 
 _NORMS: dict[SupernetNorm, Norm] = {
     "batch": batch_norm,
@@ -30,6 +30,7 @@ class SinglePath(nn.Module):
     def __init__(self, make_net: Callable[[Norm], Poolable], norm: SupernetNorm) -> None:
         super().__init__()
         self.net = make_net(_NORMS[norm])
+        adapt(self.net, norm)
         self.norms = None if norm == "batch" else PrefixNorms(self.net)
 
     def forward(self, x_BCHW: Tensor, placement: Placement) -> Tensor:

@@ -17,16 +17,17 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.nets.poolable import Op
 from poolsearch.nets.restride.network import Restrided, restride
 
-FORMS = "timm:NAME, torchvision:NAME or FILE.py:FACTORY"
+FORMS = ("timm:NAME", "torchvision:NAME", "FILE.py:FACTORY")
 
 
-def from_name(name: str, classes: int, image_size: int, op: Op = "native") -> Restrided:
+def from_name(name: str, classes: int, image_size: int, op: Op = "native", search_stem: bool = False) -> Restrided:
     """A network by name, with fresh weights, made searchable for square images of three channels.
 
     Raises:
         PoolsearchError: see :func:`load_model` and :func:`~poolsearch.nets.restride.restride`.
     """
-    return restride(load_model(name, classes), torch.zeros(2, 3, image_size, image_size), op=op)
+    example_BCHW = torch.zeros(2, 3, image_size, image_size)
+    return restride(load_model(name, classes), example_BCHW, op=op, search_stem=search_stem)
 
 
 def load_model(name: str, classes: int) -> nn.Module:
@@ -46,7 +47,7 @@ def load_model(name: str, classes: int) -> nn.Module:
         return _torchvision(rest, classes)
     if library.endswith(".py"):
         return _factory(Path(library), rest, classes)
-    raise PoolsearchError(f"'{name}' names no network: give {FORMS}.")
+    raise PoolsearchError(f"'{name}' names no network: give {', '.join(FORMS)}.")
 
 
 def _timm(name: str, classes: int) -> nn.Module:

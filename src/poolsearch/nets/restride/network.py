@@ -94,6 +94,10 @@ class Restrided(Poolable):
         self.default = default
         self.op: Op = op
 
+    @property
+    def original(self) -> nn.Module:
+        return self.model
+
     def run_block(self, index: int, x_BCHW: Any, exponents: Exponents) -> Any:
         """Block ``index`` after the downsampling of the site before it; its state is a map or a tuple with maps."""
         if exponents == KEEP or self.op == "native":
@@ -117,13 +121,13 @@ class Restrided(Poolable):
         self.check(placement)
         return Fixed(self, placement)
 
-    def check_input(self, height: int, width: int, channels: int = 3) -> None:
+    def check_input(self, height: int, width: int) -> None:
         """See that all placements can run on images of this size; nothing is computed.
 
         Raises:
             PoolsearchError: some placement cannot halve its maps, or a block works for other sizes only.
         """
-        check_sizes(blank_copy(self), torch.empty(2, channels, height, width, device="meta"))
+        check_sizes(blank_copy(self), torch.empty(2, 3, height, width, device="meta"))
 
 
 def _pooled(state: State, exponents: Exponents, op: Op) -> State:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.nets.poolable import Poolable, Size, sites_of, state_size
+from poolsearch.nets.poolable import Poolable, Size, state_size
 from poolsearch.placement import HALVE, KEEP, Exponents
 
 
@@ -27,12 +27,12 @@ def check_sizes(blank: Poolable, x_BCHW: Tensor) -> None:
         PoolsearchError: a block does not, or cannot run on maps of a size that some placement gives it.
     """
     blank.eval()
-    length, poolings = len(blank.blocks), blank.space.poolings
+    space = blank.space
     states: dict[tuple[int, Size], Any] = {(0, state_size(start := blank.stem(x_BCHW))): start}
-    for index in range(length):
+    for index in range(space.length):
         after: dict[tuple[int, Size], Any] = {}
         for position, ((done, size), state) in enumerate(states.items()):
-            sites = sites_of(index, done, length, poolings)
+            sites = space.sites(index, (done, done))
             if HALVE in sites and position == 0:
                 sites += [(1, 0), (0, 1)]
             for site in sites:
