@@ -34,14 +34,16 @@ def test_what_is_alive_is_counted_once_and_no_longer_than_it_lives():
 
 
 def test_a_tree_of_three_by_hand():
-    # Two halvings at most 1 before each of blocks 1 and 2; work counts a block's own map and what it needs beside it
+    # One halving at most, before block 1 or 2; work counts a block's own map and what it needs beside it
+    full, half = (8, 8), (4, 4)
     table = MemoryTable(
         image=3,
-        stem=Bytes(work=50, map=20),
+        stem=Bytes(50, 20, full),
         block={
-            (0, KEEP, KEEP): Bytes(60, 40),
-            (1, KEEP, KEEP): Bytes(70, 40), (1, KEEP, HALVED): Bytes(30, 10),
-            (2, KEEP, KEEP): Bytes(90, 40), (2, KEEP, HALVED): Bytes(25, 10), (2, HALVED, KEEP): Bytes(15, 10),
+            (0, full, KEEP): Bytes(60, 40, full),
+            (1, full, KEEP): Bytes(70, 40, full), (1, full, HALVED): Bytes(30, 10, half),
+            (2, full, KEEP): Bytes(90, 40, full), (2, full, HALVED): Bytes(25, 10, half),
+            (2, half, KEEP): Bytes(15, 10, half),
         },
     )  # fmt: skip
     keep, late, early = (Placement(sites) for sites in ((KEEP, KEEP), (KEEP, HALVED), (HALVED, KEEP)))

@@ -53,7 +53,7 @@ def test_a_network_of_each_library():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet18", "'resnet18' names no network: give timm:NAME, torchvision:NAME or FILE.py:FACTORY"),
+        ("resnet18", "'resnet18' names no network: give timm:NAME, torchvision:NAME, FILE.py:FACTORY"),
         ("tim:resnet18", "names no network"),
         ("timm:resnet81", "timm has no network 'resnet81'. Near it: .*resnet"),
         ("torchvision:resnet81", "torchvision has no network 'resnet81'. Near it: .*resnet"),
