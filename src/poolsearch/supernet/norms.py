@@ -62,11 +62,11 @@ class PrefixNorms:
     share their statistics exactly; this is what keeps prefix sharing exact.
     """
 
-    STEM = -1
+    STEM, HEAD = -1, -2
 
     def __init__(self, net: Poolable) -> None:
         self._net = net
-        parts = {self.STEM: net.stem} | dict(enumerate(net.blocks))
+        parts = {self.STEM: net.stem} | dict(enumerate(net.blocks)) | {self.HEAD: net.head}
         self._norms = {
             index: [(name, m) for name, m in part.named_modules() if isinstance(m, nn.BatchNorm2d)]
             for index, part in parts.items()

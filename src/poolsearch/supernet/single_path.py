@@ -38,7 +38,7 @@ class SinglePath(nn.Module):
         x_BCHW = self.run_stem(x_BCHW)
         for index in range(len(self.net.blocks)):
             x_BCHW = self.run_block(index, x_BCHW, placement)
-        return self.net.head(x_BCHW)
+        return self.run_head(x_BCHW, placement)
 
     def run_stem(self, x_BCHW: Tensor) -> Tensor:
         """What every placement shares."""
@@ -51,6 +51,12 @@ class SinglePath(nn.Module):
         if self.norms is not None:
             self.norms.select(index, placement.prefix(index), self.training)
         return self.net.run_block(index, x_BCHW, placement.at(index))
+
+    def run_head(self, x_BCHW: Tensor, placement: Placement) -> Tensor:
+        """Logits from the last map of ``placement``; some networks normalise once more on the way."""
+        if self.norms is not None:
+            self.norms.select(PrefixNorms.HEAD, placement.sites, self.training)
+        return self.net.head(x_BCHW)
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters by name, and the normalisations' statistics where there are any."""
