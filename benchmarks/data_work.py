@@ -21,7 +21,7 @@ from poolsearch.nets.build import NetSpec, build
 from poolsearch.progress import Silent
 from poolsearch.settings import MachineSettings
 from poolsearch.train.machine import pick_machine
-from poolsearch.train.step import train_step
+from poolsearch.train.step import backward, train_step
 from timing import Seconds, alternate, each, ratio
 
 DECODER = """
@@ -119,7 +119,9 @@ def share(net: str, batch: int, stored: int, used: int, augment: Augment, rounds
         machine.wait()
 
     def train() -> None:
-        train_step(lambda x: network(x, network.default), x_BCHW, y_B, optimizer, scaler, machine)
+        train_step(
+            lambda: backward(lambda x: network(x, network.default), x_BCHW, y_B, scaler, machine), optimizer, scaler
+        )
         machine.wait()
 
     seconds: Seconds = alternate({"batch": load, "step": train}, rounds)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from memory import measured
 from poolsearch.context import Run, open_run
 from poolsearch.progress import Silent
 from poolsearch.settings import Settings
 from poolsearch.stages.search import SearchTask
+from poolsearch.supernet.tree_memory import LiveBytes
 from search_step import MEMBERS, images
 from timing import alternate, ratio
 
@@ -56,17 +56,26 @@ def main(batch: int = 128, rounds: int = 3, many: tuple[int, ...] = MANY) -> lis
                 }
                 seconds = alternate(works, rounds)
                 lines.append(f"{k} placements: {k} single steps / one step {ratio(seconds, 'alone', 'together')}")
-        peak = partial(measured, "search", data, 8, batch, net="cifar-resnet20", members=MEMBERS)
-        alone_peak = peak()["peak"]
-        for k in many:
-            together_peak = peak(placements_per_step=k)["peak"]
-            lines.append(f"{k} placements: peak memory {together_peak / alone_peak:.3f} of that of single steps")
+            for k in (1, *many):
+                given = draws(k, 12) if k > 1 else [(number // 9, [number]) for number in range(36)]
+                most = _live_bytes(*task_of(run, given), len(given))
+                lines.append(f"{k} placement{'s' * (k > 1)}: at most {most / 1e6:.1f} MB alive in a step")
     return lines
 
 
 def _steps(task: SearchTask, count: Iterator[int], steps: int) -> None:
     for _ in range(steps):
         task.step(next(count))
+
+
+def _live_bytes(task: SearchTask, count: Iterator[int], steps: int) -> int:
+    """The most bytes of tensors made in a step that are alive together; first steps make what stays."""
+    most = 0
+    for _ in range(steps):
+        with LiveBytes() as live:
+            task.step(next(count))
+        most = max(most, live.most)
+    return most
 
 
 if __name__ == "__main__":

@@ -130,3 +130,5 @@ def test_a_deep_network_takes_a_few_maps_and_not_one_for_each_block():
     per_image, placements = bound(NetSpec("resnet101", 10, 4), 64)
     assert len(placements) == 4960
     assert largest_map < per_image < (3 + 1 + 3) * largest_map
+    # where a whole map is worked on last, nothing waits: all together take what the dearest takes alone
+    assert per_image == max(bound(NetSpec("resnet101", 10, 4), 64, numbers=[n])[0] for n in (0, 2480, 4959))
