@@ -27,8 +27,7 @@ class Part:
         inputs, outputs: the values alive before and after it.
         shrinks: the nodes that shrink its maps.
         native: by how much it shrinks them in all, in powers of two.
-        closed: it keeps the size of its maps, but resizes them on the way, or does not show its inside: it is only run
-            whole.
+        closed: it keeps the size of its maps but resizes them on the way, so that it is only run whole.
     """
 
     path: str

@@ -45,10 +45,8 @@ def programs(net: Network, part: Part, blocks: Sequence[Part]) -> tuple[dict[Exp
         others = {e: _write(part, _native(net, part, e), {}, cloned) for e in SITES if e not in (KEEP, part.native)}
         return {KEEP: keep, **others, part.native: own}, _told_native(part)
     strided = None if part.closed else strided_form(net, part, blocks)
-    if strided is not None:
-        others = {e: _strided(net, part, strided, e, cloned) for e in SITES if e != KEEP}
-        if all(_fits(net, part, program, e) for e, program in others.items()):
-            return {KEEP: own, **others}, _told_strided(strided)
+    if strided is not None and (fitting := _fitting(net, part, strided, cloned)):
+        return {KEEP: own, **fitting}, _told_strided(strided)
     others = {e: _pooled(net, part, e) for e in SITES if e != KEEP}
     return {KEEP: own, **others}, f"max pooling 2x2 in front: {_why_pooled(part, blocks, strided)}"
 
@@ -94,6 +92,15 @@ def _protected(net: Network, part: Part, edits: Mapping[fx.Node, Edit]) -> tuple
     state = _state(part, net.measured.values)
     written = [part.inputs[i] for i in overwritten(program, (net.blank, net.training), state)]
     return (_write(part, edits, {}, written) if written else program), written
+
+
+def _fitting(net: Network, part: Part, form: Strided, cloned: Sequence[fx.Node]) -> dict[Exponents, Program]:
+    """The programs of a strided form; empty where one does not fit the block."""
+    try:
+        found = {e: _strided(net, part, form, e, cloned) for e in SITES if e != KEEP}
+    except PoolsearchError:
+        return {}
+    return found if all(_fits(net, part, program, e) for e, program in found.items()) else {}
 
 
 @torch.no_grad()
