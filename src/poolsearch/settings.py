@@ -54,6 +54,9 @@ class NetSettings:
     op: Auto[Literal["max", "avg", "blur", "stride", "native"]] = None
     """How a site downsamples. Default: max for cifar-resnet20 to 110 (paper, B.2), stride for our other networks,
     native (its own strided form, moved) for all others."""
+    init: Auto[str] = None
+    """Weights that the search and the retraining begin with: a .safetensors or .pth file of this network (a last layer
+    for other classes is replaced), or 'pretrained' for those of timm or torchvision. Default: none, fresh weights."""
     search_stem: bool = False
     """Move the downsampling of the stem, too, where the network is not ours."""
     axes: Literal["hw", "h,w"] = "hw"
@@ -82,17 +85,17 @@ class SearchSettings:
     members: int = 4
     """M, the supernets of the mixture."""
     epochs: Auto[int] = None
-    """Epochs per member: the search takes epochs x members in all. Default: 75 (40 for digits)."""
+    """Epochs per member: the search takes epochs x members in all. Default: 75 (40 for digits), with --init 10."""
     batch: Auto[int] = None
     """Images per minibatch. Default: 256, or less when the half has fewer than 16 such batches."""
     lr: Auto[float] = None
-    """Learning rate at the start. Default: 0.1 for 128 images and more, else in proportion."""
-    lr_floor: float = 1e-3
-    """Learning rate at the end of the cosine."""
+    """Learning rate at the start. Default: 0.1, with --init 0.01, for 128 images and more, else in proportion."""
+    lr_floor: Auto[float] = None
+    """Learning rate at the end of the cosine. Default: 0.001, with --init a hundredth of --lr."""
     momentum: float = 0.9
     """Of SGD."""
     weight_decay: Auto[float] = None
-    """Default: 1e-3."""
+    """Default: 1e-3, with --init 1e-4."""
     beta: float = 0.9
     """Weight of the past in a score."""
     score_init: float | Literal["first"] = 1.0
@@ -153,7 +156,7 @@ class RetrainSettings:
     retrain_seeds: int = 3
     """Trainings of each; the verdict needs at least two."""
     retrain_epochs: Auto[int] = None
-    """Default: 200 (12 for digits)."""
+    """Default: 200 (12 for digits), with --init 20 (12 for digits)."""
     retrain_batch: Auto[int] = None
     """Default: as the search."""
     retrain_lr: Auto[float] = None

@@ -133,7 +133,8 @@ def _retrain(data: RunData) -> str:
     entries = retrained(data)
     if not entries:
         return ""
-    caption = "Mean and standard deviation over seeds of networks trained from scratch on all training data. "
+    start = "given weights" if data.run.get("init") else "scratch"
+    caption = f"Mean and standard deviation over seeds of networks trained from {start} on all training data. "
     caption += "The test split has not been opened yet." if data.test is None else _finalists(data.test)
     head = [("rank", ""), ("placement", "text"), ("test accuracy", ""), ("trained", ""), ("seeds", "text")]
     head += [("MACs vs. default", ""), ("seconds", ""), ("remarks", "text")]

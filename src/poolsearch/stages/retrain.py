@@ -24,6 +24,7 @@ from poolsearch.files import RunDir, atomic, read_json, write_json
 from poolsearch.nets.poolable import Fixed, parameters_of
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress
+from poolsearch.record import tested
 from poolsearch.settings import LARGEST_NATIVE
 from poolsearch.stats import Difference, paired_difference
 from poolsearch.train import checkpoint
@@ -65,11 +66,6 @@ def retrain(run: Run) -> None:
         _check_winner(run, trials)
         _train_all(run, trials)
         _test(run, trials)
-
-
-def tested(files: RunDir) -> bool:
-    """Whether the test split was opened and everything on it evaluated."""
-    return files.test.exists() and "verdict" in read_json(files.test)
 
 
 def _check_winner(run: Run, trials: list[Trial]) -> None:
@@ -118,13 +114,14 @@ class RetrainTask:
 
     def __init__(self, run: Run, trial: Trial) -> None:
         settings = run.settings.retrain
-        self._lr_start, self._lr_floor = settings.retrain_lr or 0, run.settings.search.lr_floor
+        self._lr_start = settings.retrain_lr or 0
+        self._lr_floor = min(run.settings.search.lr_floor or 0, self._lr_start)
         self._machine = run.machine
         self.device = run.machine.device
         self.epochs = run.settings.retrain.retrain_epochs or 0
         self.seed = rng.key(run.seed, "retrain", trial.seed)
         with seeded(self.seed, "weights"):
-            net = Fixed(run.build(), trial.placement)
+            net = Fixed(run.initial(), trial.placement)
         self.net = run.machine.place(net)
         momentum, decay = run.settings.search.momentum, settings.retrain_weight_decay or 0
         self._optimizer = sgd(net.parameters(), self._lr_start, momentum, decay)

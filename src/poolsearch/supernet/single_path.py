@@ -25,13 +25,14 @@ class SinglePath(nn.Module):
         make_net: builds the network with the normalisation it is given.
         norm: ``batch`` always normalises by the batch at hand; ``calibrate`` uses statistics collected beforehand in
             training mode; ``per_placement`` keeps running statistics while training. Both are keyed by prefix.
+        warm: the network that is built is a trained one, with statistics to begin with.
     """
 
-    def __init__(self, make_net: Callable[[Norm], Poolable], norm: SupernetNorm) -> None:
+    def __init__(self, make_net: Callable[[Norm], Poolable], norm: SupernetNorm, warm: bool = False) -> None:
         super().__init__()
         self.net = make_net(_NORMS[norm])
         adapt(self.net, norm)
-        self.norms = None if norm == "batch" else PrefixNorms(self.net)
+        self.norms = None if norm == "batch" else PrefixNorms(self.net, warm and norm == "per_placement")
 
     def forward(self, x_BCHW: Tensor, placement: Placement) -> Tensor:
         self.net.check(placement)
@@ -53,9 +54,9 @@ class SinglePath(nn.Module):
         return self.net.run_block(index, x_BCHW, placement.at(index))
 
     def run_head(self, x_BCHW: Tensor, placement: Placement) -> Tensor:
-        """Logits from the last map of ``placement``; some networks normalise once more on the way."""
+        """Logits from the last map of ``placement``; what reaches the head depends on all of its sites."""
         if self.norms is not None:
-            self.norms.select(PrefixNorms.HEAD, placement.sites, self.training)
+            self.norms.select(len(self.net.blocks), placement.sites, self.training)
         return self.net.head(x_BCHW)
 
     def weights(self) -> dict[str, Tensor]:

@@ -100,9 +100,9 @@ class _TreeBackward:
         return x_BCHW, [], blocks
 
     def _leaf(self, x_BCHW: Any, group: Group) -> Tensor:
+        share = len(group) / self.placements
         with self.machine.autocast():
             loss = F.cross_entropy(self.supernet.run_head(x_BCHW, group[0][1]), self.y_B)
-        share = len(group) / self.placements
         loss = loss * share if share != 1 else loss
         self.scaler.scale(loss).backward()
         return loss.detach()

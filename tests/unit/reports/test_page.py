@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -103,6 +104,19 @@ def test_an_opened_test_split_without_results_is_said(tmp_path: Path) -> None:
         "opened at 2025-11-24 14:10 UTC, and its results are not complete"
         in Page(write_report(folder).read_text()).text
     )
+
+
+def test_given_weights_are_said(tmp_path: Path, page: Page) -> None:
+    assert "trained from scratch" in page.text
+    folder = write_fake_run(tmp_path, 2, compositions(5, 3), snapshots=3)
+    record = json.loads((folder / "run.json").read_text())
+    record["init"] = {"source": "net.pth", "sha256": "ab12cd", "replaced": ["fc.weight", "fc.bias"]}
+    (folder / "run.json").write_text(json.dumps(record))
+    text = Page(write_report(folder).read_text()).text
+    assert "trained from given weights" in text
+    assert "have a head start" in text
+    for said in ("net.pth", "ab12cd", "fc.weight fc.bias"):
+        assert said in text
 
 
 def test_hostile_names_stay_text(page: Page) -> None:

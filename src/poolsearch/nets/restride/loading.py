@@ -42,15 +42,47 @@ def load_model(name: str, classes: int) -> nn.Module:
     """
     library, _, rest = name.rpartition(":")
     if library == "timm":
-        return _timm(rest, classes)
+        return _timm(rest, pretrained=False, num_classes=classes)
     if library == "torchvision":
-        return _torchvision(rest, classes)
+        return _torchvision(rest, weights=None, num_classes=classes)
     if library.endswith(".py"):
         return _factory(Path(library), rest, classes)
     raise PoolsearchError(f"'{name}' names no network: give {', '.join(FORMS)}.")
 
 
-def _timm(name: str, classes: int) -> nn.Module:
+def pretrained_model(name: str) -> nn.Module:
+    """The network ``timm:NAME`` or ``torchvision:NAME`` with the weights that come with it, for their own classes.
+
+    Raises:
+        PoolsearchError: there is no such network, or no weights for it, or they cannot be fetched.
+    """
+    check_library(name)
+    library, _, rest = name.rpartition(":")
+    try:
+        if library == "timm":
+            return _timm(rest, pretrained=True)
+        return _torchvision(rest, weights="DEFAULT", progress=False)
+    except PoolsearchError as error:
+        raise PoolsearchError(
+            f"no pretrained weights: {error} Where there is no network connection, or the library has no weights for "
+            "it, give a file of weights: --init FILE."
+        ) from error
+
+
+def check_library(name: str) -> None:
+    """See that a network is of a library that offers weights.
+
+    Raises:
+        PoolsearchError: it is not.
+    """
+    if name.rpartition(":")[0] not in ("timm", "torchvision"):
+        raise PoolsearchError(
+            f"--init pretrained is for networks of timm and torchvision, and {name} has no weights of a library. Give "
+            "a file of weights: --init FILE."
+        )
+
+
+def _timm(name: str, **options: Any) -> nn.Module:
     try:
         timm: Any = importlib.import_module("timm")
     except ModuleNotFoundError as error:
@@ -59,15 +91,15 @@ def _timm(name: str, classes: int) -> nn.Module:
         ) from error
     if not timm.is_model(name.split(".")[0]):
         raise _no_model("timm", name, timm.list_models())
-    return _built(f"timm:{name}", lambda: timm.create_model(name, pretrained=False, num_classes=classes))
+    return _built(f"timm:{name}", lambda: timm.create_model(name, **options))
 
 
-def _torchvision(name: str, classes: int) -> nn.Module:
+def _torchvision(name: str, **options: Any) -> nn.Module:
     models: Any = importlib.import_module("torchvision.models")
     names = models.list_models(module=models)
     if name not in names:
         raise _no_model("torchvision", name, names)
-    return _built(f"torchvision:{name}", lambda: models.get_model(name, weights=None, num_classes=classes))
+    return _built(f"torchvision:{name}", lambda: models.get_model(name, **options))
 
 
 def _no_model(library: str, name: str, names: Iterable[str]) -> PoolsearchError:

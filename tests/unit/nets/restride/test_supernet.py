@@ -13,6 +13,8 @@ from poolsearch.nets.restride import restride, use_batch_statistics
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
+from poolsearch.train.machine import Machine
+from poolsearch.train.step import tree_backward
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -91,3 +93,42 @@ def test_sizes_that_round_down_here_and_up_there_have_costs_of_their_own(images)
         "2,1": [9 * 3 * 4 * 49, weight * 49, weight * 9],
         "1,2": [9 * 3 * 4 * 49, weight * 16, weight * 16],
     }
+
+
+@pytest.mark.parametrize("name", ["torchvision densenet", "torchvision mobilenet_v2"])
+def test_a_norm_in_the_head_keeps_statistics_for_each_placement(name, family, images):
+    one, other = (SinglePath(lambda _: copy.deepcopy(family(name)[1]), "per_placement") for _ in range(2))
+    space = one.net.space
+    placements = space[0], space[space.size - 1]
+    for placement in placements:
+        one.train()(images(64, count=2), placement)
+    norms = one.norms.tensors()
+    head = {name for name in norms if name.startswith(f"{len(one.net.blocks)}/")}
+    assert norms[f"{len(one.net.blocks)}/prefixes"].tolist() == [
+        [list(s) for s in p.sites] for p in sorted(placements, key=lambda p: p.sites)
+    ]
+    assert any(name.endswith("mean_C") and not torch.equal(*norms[name]) for name in head)
+    other.load_weights(one.weights())
+    x = images(64, count=2, seed=9)
+    with torch.no_grad():
+        for position, logits in run_tree(other.eval(), x, placements):
+            assert torch.equal(logits, one.eval()(x, placements[position]))
+
+
+def test_a_step_through_a_tree_keeps_a_norm_in_the_head_apart(family, images):
+    """Two placements in one step leave what two passes leave."""
+    by_tree, alone = (
+        SinglePath(lambda _: copy.deepcopy(family("torchvision densenet")[1]), "per_placement") for _ in range(2)
+    )
+    placements = by_tree.net.space[0], by_tree.net.space[by_tree.net.space.size - 1]
+    x, y = images(64, count=2), torch.tensor([0, 1])
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    tree_backward(by_tree.train(), x, y, placements, scaler, Machine(torch.device("cpu"), "fp32"))
+    head = f"{len(alone.net.blocks)}/"
+    for placement in placements:
+        alone.train()(x, placement)
+    expected = {name: t for name, t in alone.norms.tensors().items() if name.startswith(head)}
+    found = {name: t for name, t in by_tree.norms.tensors().items() if name.startswith(head)}
+    assert found.keys() == expected.keys() and expected
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor)
