@@ -204,10 +204,12 @@ def test_a_killed_process_is_said_and_leaves_nothing(
 
 
 SLOW = """
-    import sys, time
+    import signal, sys, time
     from pathlib import Path
     from poolsearch.data import build, find_source, open_images
     from poolsearch.data.processes import Worker
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
     from poolsearch.progress import Silent
 
     def slow(worker, *job):
