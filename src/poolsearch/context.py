@@ -33,7 +33,7 @@ from poolsearch.files import RunDir, atomic, locked, remove_leftovers, write_jso
 from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
-from poolsearch.prepare import augment_of, image_size_of, images_of, net_spec, space_of, split_notes
+from poolsearch.prepare import augment_of, image_size_of, images_of, net_spec, space_note, space_of, split_notes
 from poolsearch.progress import Progress, Silent
 from poolsearch.record import begin, check_free, check_same, merge, read_record
 from poolsearch.resolve import check, resolve
@@ -210,7 +210,7 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     machine = pick_machine(_machine_settings(settings.machine, record))
     net = blank(net_spec(settings, len(images.class_names), image_size))
     space, full_size = space_of(net, settings, image_size)
-    progress.say(f"{settings.net.net}: {full_size:,} placements; its own is {space.default}")
+    progress.say(space_note(settings, space, full_size))
     settings = replace(
         settings, machine=replace(settings.machine, device=machine.device.type, precision=machine.precision)
     )
@@ -224,8 +224,6 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
         run.warn(doubt)
     if images.skipped:
         run.warn(f"{len(images.skipped)} files could not be used and were left out: see skipped.json.")
-    if space.size < full_size and not settings.net.placements:
-        progress.say(f"the space has {full_size:,} placements; the search covers a random subset of {space.size:,}.")
     return run
 
 
@@ -271,6 +269,7 @@ def _record(run: Run, record: dict[str, Any]) -> None:
         "net": run.settings.net.net,
         "length": run.space.length,
         "poolings": run.space.poolings,
+        "axes": run.space.axes,
         "default": str(run.space.default),
         "size": run.full_size,
         "covered": run.space.size,
