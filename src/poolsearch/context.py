@@ -37,6 +37,7 @@ from poolsearch.prepare import (
     images_of,
     machine_settings,
     net_spec,
+    space_note,
     space_of,
     split_notes,
 )
@@ -225,7 +226,7 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     machine = pick_machine(machine_settings(settings.machine, record))
     net = blank(net_spec(settings, len(images.class_names), image_size))
     space, full_size = space_of(net, settings, image_size)
-    progress.say(f"{settings.net.net}: {full_size:,} placements; its own is {space.default}")
+    progress.say(space_note(settings, space, full_size))
     settings = replace(
         settings, machine=replace(settings.machine, device=machine.device.type, precision=machine.precision)
     )
@@ -239,8 +240,6 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
         run.warn(doubt)
     if images.skipped:
         run.warn(f"{len(images.skipped)} files could not be used and were left out: see skipped.json.")
-    if space.size < full_size and not settings.net.placements:
-        progress.say(f"the space has {full_size:,} placements; the search covers a random subset of {space.size:,}.")
     return run
 
 
@@ -264,6 +263,7 @@ def _record(run: Run, given: Settings, record: dict[str, Any], init: dict[str, A
         "net": run.settings.net.net,
         "length": run.space.length,
         "poolings": run.space.poolings,
+        "axes": run.space.axes,
         "default": str(run.space.default),
         "size": run.full_size,
         "covered": run.space.size,

@@ -86,7 +86,7 @@ def space_of(net: Poolable, settings: Settings, image_size: int) -> tuple[Space,
         PoolsearchError: the images are too small, or a placement or limit does not fit.
     """
     space = replace(net.space, low=settings.net.min_blocks, high=settings.net.max_blocks, axes=settings.net.axes)
-    net.check_input(image_size, image_size)
+    net.check_input(image_size, image_size, space)
     if settings.net.placements:
         space = space.keep(Placement.parse(text) for text in settings.net.placements)
     return space.subset(settings.net.max_placements, settings.machine.seed), space.size
@@ -133,6 +133,13 @@ def data_record(images: Images, split: Split, image_size: int) -> dict[str, Any]
         "images": {part: len(getattr(split, part)) for part in ("search_train", "search_val", "test")},
         "skipped": len(images.skipped),
     }
+
+
+def space_note(settings: Settings, space: Space, full_size: int) -> str:
+    """How many placements there are, and how many of them are searched, in a sentence."""
+    each = " (height and width each by itself)" if space.axes == "h,w" else ""
+    part = f"; searched is a random subset of {space.size:,}" if space.size < full_size else ""
+    return f"{settings.net.net}: {full_size:,} placements{each}{part}; its own is {space.default}"
 
 
 def split_notes(images: Images, split: Split, data: str) -> tuple[str, list[str]]:

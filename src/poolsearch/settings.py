@@ -60,15 +60,17 @@ class NetSettings:
     search_stem: bool = False
     """Move the downsampling of the stem, too, where the network is not ours."""
     axes: Literal["hw", "h,w"] = "hw"
-    """hw: a site halves height and width together. h,w: each by itself, a far larger space."""
+    """hw: a site halves height and width together. h,w: each by itself, for text lines or spectrograms; the size of the
+    space is squared."""
     zero_init: bool = False
     """Start the residual branches of stand-alone networks at zero."""
     placements: Annotated[tuple[str, ...], tyro.conf.arg(help_behavior_hint="")] = ()
-    """Search only these placements, such as --placements 4,3,3 5,3,2. Default: the whole space."""
+    """Search only these placements, such as --placements 4,3,3 5,3,2 (with --axes h,w also 'h 4,3,3 w 3,4,3').
+    Default: the whole space."""
     min_blocks: Annotated[tuple[int, ...], tyro.conf.arg(help_behavior_hint="")] = ()
-    """Least number of blocks at each resolution, such as 2 1 1."""
+    """Least number of blocks at each resolution, such as 2 1 1; with --axes h,w along each axis."""
     max_blocks: Annotated[tuple[int, ...], tyro.conf.arg(help_behavior_hint="")] = ()
-    """Most blocks at each resolution."""
+    """Most blocks at each resolution; with --axes h,w along each axis."""
     max_placements: int = 20_000
     """Larger spaces are searched on a seeded uniform subset of this size; the report says so."""
 

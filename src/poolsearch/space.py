@@ -30,8 +30,9 @@ class Space:
         default: the network's own placement.
         low, high: the least and the most blocks at each resolution; empty for 1 and for L.
         only: numbers of the placements kept, ascending, in this space without ``only``; None keeps all.
-        axes: "hw" halves height and width together; "h,w" each by itself, so that a placement is one composition for
-            the height and one for the width, and there are as many placements as pairs of them.
+        axes: "hw" halves height and width together; "h,w" each by itself: a placement is then a composition for the
+            height and one for the width, each within the limits, and its number is that of the height times the
+            compositions of one axis, plus that of the width. There are as many placements as pairs.
     """
 
     length: int
@@ -126,7 +127,7 @@ class Space:
             return self._positions[number]
         except KeyError:
             raise PoolsearchError(
-                f"placement {placement} is not among the {self.size} placements that this space is limited to."
+                f"placement {placement.shown} is not among the {self.size} placements that this space is limited to."
             ) from None
 
     def __contains__(self, placement: object) -> bool:
@@ -178,8 +179,7 @@ class Space:
     def _unrank(self, number: int) -> Placement:
         if self.axes == "hw":
             return Placement.of_blocks(self._composition(number))
-        heights, widths = (Placement.of_blocks(self._composition(n)).sites for n in divmod(number, self._axis_size))
-        return Placement(tuple((h[0], w[0]) for h, w in zip(heights, widths, strict=True)))
+        return Placement.of_axes(*(self._composition(n) for n in divmod(number, self._axis_size)))
 
     def _composition(self, number: int) -> list[int]:
         blocks: list[int] = []
@@ -197,24 +197,25 @@ class Space:
         if self.axes == "hw":
             if placement.blocks is None:
                 raise PoolsearchError(
-                    f"placement {placement} does not halve both axes together, as this space does (--axes h,w halves "
-                    "each by itself)."
+                    f"placement {placement.shown} does not halve both axes together, as this space does (--axes h,w "
+                    "halves each by itself)."
                 )
-            return self._number(placement, placement.blocks)
-        heights, widths = (self._number(placement, blocks) for blocks in placement.axis_blocks())
-        return heights * self._axis_size + widths
+            return self._number(placement, placement.blocks, "")
+        heights, widths = placement.axis_blocks()
+        height = self._number(placement, heights, " of the height")
+        return height * self._axis_size + self._number(placement, widths, " of the width")
 
-    def _number(self, placement: Placement, blocks: tuple[int, ...]) -> int:
+    def _number(self, placement: Placement, blocks: tuple[int, ...], of: str) -> int:
         if len(blocks) != self.poolings + 1 or sum(blocks) != self.length:
             raise PoolsearchError(
-                f"placement {placement} does not fit this space: give {self.poolings + 1} counts that sum to "
+                f"placement {placement.shown} does not fit this space: give {self.poolings + 1} counts{of} that sum to "
                 f"{self.length} blocks, such as the default {self.default}."
             )
         number, rest = 0, self.length
         for part, (count, low, high) in enumerate(zip(blocks, self._low, self._high, strict=True)):
             if not low <= count <= high:
                 raise PoolsearchError(
-                    f"placement {placement} has {count} blocks at resolution {part}, outside the limits "
+                    f"placement {placement.shown} has {count} blocks at resolution {part}{of}, outside the limits "
                     f"{low} to {high}."
                 )
             number += sum(self._completions[part + 1][rest - n] for n in range(low, count))

@@ -99,14 +99,25 @@ class Poolable(nn.Module):
         """The module whose parameter names are the network's own: what is saved, and what checkpoints are for."""
         return self
 
-    def check_input(self, height: int, width: int) -> None:
+    def how(self, index: int) -> str:
+        """Where block ``index`` is and how it downsamples, in words."""
+        name = f"blocks.{index} ({type(self.blocks[index]).__name__})"
+        if index == 0:
+            return f"{name}: first block, stays as it is"
+        return f"{name}: {'strided by itself' if self.op == 'stride' else f'{self.op} pooling 2x2 in front'}"
+
+    def check_input(self, height: int, width: int, space: Space | None = None) -> None:
         """See that every halving still has something to halve; on the meta device.
+
+        Args:
+            height, width: of the images.
+            space: the placements that are to run; the network's own where not given.
 
         Raises:
             PoolsearchError: the images are too small.
         """
         size = state_size(self.stem(torch.zeros(1, 3, height, width, device="meta")))
-        check_maps(*size, self.space.poolings)
+        check_maps(*size, (space or self.space).poolings)
 
     def check(self, placement: Placement) -> None:
         """See that a placement is one for so many blocks.

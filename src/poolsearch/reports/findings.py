@@ -11,7 +11,8 @@ from typing import cast
 import numpy as np
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.reports.read import Json, Ranked, RunData, Scores
+from poolsearch.reports.read import Json, Ranked, RunData
+from poolsearch.reports.score_table import Scores
 from poolsearch.reports.tables import retrained, stopped
 from poolsearch.settings import Settings, differences
 

@@ -85,7 +85,7 @@ def _ranking(data: RunData) -> str:
     images = (data.ranking_summary or {}).get("images")
     on = f" on {images:,} images" if images else ""
     caption = f"Validation accuracy{on} with its 95% interval. Pareto: nothing ranked is both cheaper and better."
-    caption = f"{caption} {early_stops(data)}".strip()
+    caption = " ".join(filter(None, [caption, data.notation, early_stops(data)]))
     first = _ranking_table(data, caption, lines[:SHOWN_ROWS])
     rest = lines[SHOWN_ROWS:MOST_ROWS]
     if not rest:

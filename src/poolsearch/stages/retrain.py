@@ -44,7 +44,7 @@ class Trial:
     seed: int
 
     def __str__(self) -> str:
-        return f"{self.placement} seed {self.seed}"
+        return f"{self.placement.shown} seed {self.seed}"
 
 
 def retrain(run: Run) -> None:
@@ -178,13 +178,11 @@ def _train_all(run: Run, trials: list[Trial]) -> None:
     run_trials(work, left, costs, run.progress, "retrain", workers, threads, cards)
     for trial in trials:
         if _loss(run, trial) is None:
-            run.warn(
-                f"the training of {trial.placement} with seed {trial.seed} diverged: lower --retrain-lr in a new run."
-            )
+            run.warn(f"the training of {trial} diverged: lower --retrain-lr in a new run.")
 
 
 def _finished(run: Run, trial: Trial) -> bool:
-    folder = run.dir.trial(str(trial.placement), trial.seed)
+    folder = run.dir.trial(trial.placement.file_name, trial.seed)
     if not (folder / "metrics.json").exists():
         return False
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)  # stopped between the two
@@ -193,7 +191,7 @@ def _finished(run: Run, trial: Trial) -> bool:
 
 def _train(run: Run, workers: int, trial: Trial, progress: Progress) -> None:
     """Train one, in a worker process or in ours; what it finds goes into its own folder only."""
-    folder = run.dir.trial(str(trial.placement), trial.seed)
+    folder = run.dir.trial(trial.placement.file_name, trial.seed)
     unfinished = folder / "checkpoint.safetensors"
     task = RetrainTask(run, trial)
     files = LoopFiles(unfinished, folder / "events.jsonl", run.settings.machine.checkpoint_seconds)
@@ -213,7 +211,7 @@ def _train(run: Run, workers: int, trial: Trial, progress: Progress) -> None:
 
 def _loss(run: Run, trial: Trial) -> float | None:
     """The last training loss of a finished trial; None when it was not finite."""
-    return read_json(run.dir.trial(str(trial.placement), trial.seed) / "metrics.json")["train_loss"]
+    return read_json(run.dir.trial(trial.placement.file_name, trial.seed) / "metrics.json")["train_loss"]
 
 
 def _test(run: Run, trials: list[Trial]) -> None:
@@ -233,7 +231,7 @@ def _test(run: Run, trials: list[Trial]) -> None:
 
 def _correct(run: Run, trial: Trial) -> NDArray[np.bool_]:
     """Whether the trial's network gets each test image right, shape (N,); kept in ``test_correct.npy``."""
-    folder = run.dir.trial(str(trial.placement), trial.seed)
+    folder = run.dir.trial(trial.placement.file_name, trial.seed)
     net = run.build()
     weights, _ = checkpoint.load(folder / "model.safetensors", f"Delete {folder} to train it again")
     net.original.load_state_dict(weights)
@@ -279,13 +277,15 @@ def _results(run: Run, trials: list[Trial], correct: dict[str, list[NDArray[np.b
         "best_of_top": max(top),
         "mean_of_top": statistics.mean(top),
         "difference": difference and dataclasses.asdict(difference),
-        "verdict": verdict(winner, default, difference, macs_ratio, _diverged(run, trials)),
+        "verdict": verdict(
+            trials[0].placement.shown, run.space.default.shown, difference, macs_ratio, _diverged(run, trials)
+        ),
     }
 
 
 def _diverged(run: Run, trials: list[Trial]) -> set[str]:
-    """Placements of which a training has no finite loss."""
-    return {str(trial.placement) for trial in trials if _loss(run, trial) is None}
+    """Placements of which a training has no finite loss, as people read them."""
+    return {trial.placement.shown for trial in trials if _loss(run, trial) is None}
 
 
 def _difference(a: list[NDArray[np.bool_]], b: list[NDArray[np.bool_]]) -> Difference | None:

@@ -9,7 +9,8 @@ from fake_run import compositions, write_fake_run
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.reports import write_report
-from poolsearch.reports.read import MOST_PLACEMENTS, read_run
+from poolsearch.reports.read import read_run
+from poolsearch.reports.score_table import MOST_PLACEMENTS
 
 
 def test_every_part_is_read(run: Path) -> None:

@@ -105,7 +105,7 @@ class Restrided(Poolable):
         return self.blocks[index](_pooled(x_BCHW, exponents, self.op))
 
     def how(self, index: int) -> str:
-        """How block ``index`` downsamples, in words."""
+        """Where block ``index`` is and how it downsamples, in words."""
         section = self.blocks[index]
         assert isinstance(section, Section)
         if index == 0:
@@ -121,13 +121,13 @@ class Restrided(Poolable):
         self.check(placement)
         return Fixed(self, placement)
 
-    def check_input(self, height: int, width: int) -> None:
-        """See that all placements can run on images of this size; nothing is computed.
+    def check_input(self, height: int, width: int, space: Space | None = None) -> None:
+        """See that all placements (of ``space``, where given) can run on images of this size; nothing is computed.
 
         Raises:
             PoolsearchError: some placement cannot halve its maps, or a block works for other sizes only.
         """
-        check_sizes(blank_copy(self), torch.empty(2, 3, height, width, device="meta"))
+        check_sizes(blank_copy(self), torch.empty(2, 3, height, width, device="meta"), space)
 
 
 def _pooled(state: State, exponents: Exponents, op: Op) -> State:

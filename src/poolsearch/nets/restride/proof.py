@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poolsearch.nets.poolable import Size, state_size
-from poolsearch.nets.restride.network import Restrided
+from poolsearch.nets.poolable import Fixed, Poolable, Size, state_size
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.placement import Exponents, Placement
+from poolsearch.progress import Progress, Silent
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,16 @@ class Proof:
         placement: the placement.
         sizes: (height, width) of the maps after each block.
         problems: what does not hold, in words; empty where everything does.
+        ran: whether it was run forward and backward.
+        logit_gap: of the default placement with op ``native``, the largest difference of its logits to the original's;
+            None elsewhere.
     """
 
     placement: Placement
     sizes: tuple[Size, ...]
     problems: tuple[str, ...]
+    ran: bool
+    logit_gap: float | None = None
 
     @property
     def holds(self) -> bool:
@@ -37,11 +42,12 @@ class Proof:
 
 
 def prove(
-    net: Restrided,
-    original: nn.Module,
+    net: Poolable,
+    original: nn.Module | None,
     placements: Iterable[Placement],
     images_BCHW: Tensor,
     run: int | None = None,
+    progress: Progress | None = None,
 ) -> list[Proof]:
     """Prove placements of ``net``; the default is always one of them, and comes first.
 
@@ -51,25 +57,31 @@ def prove(
     Neither network is changed.
 
     Args:
-        original: the network that ``net`` was made from, or an equal one.
+        original: the network that ``net`` was made from, or an equal one; None where there is none to compare with.
         images_BCHW: what to run; more than one image where BatchNorm is to train.
         run: about how many placements to run, evenly spread, the default among them; of the others only sizes are
             looked at, on the meta device. None runs all.
+        progress: where work shows itself; silent by default.
     """
     net, theirs = copy.deepcopy(net), copy.deepcopy(original)
     sizes_of = _Sizes(net, images_BCHW)
     reached = {name for name, found in _gradients(net, net.default, images_BCHW).items() if found is not None}
     asked = [net.default, *(p for p in placements if p != net.default)]
     every = 1 if run is None else -(-len(asked) // max(run, 1))
-    proofs = []
-    for number, placement in enumerate(asked):
-        sizes = sizes_of(placement)
-        problems = _moved(sizes, placement)
-        if number == 0:
-            problems += _parameters(net, original) or _logits(net, theirs, images_BCHW)
-        if number % every == 0 and not problems:
-            problems += _backward(net, placement, images_BCHW, reached)
-        proofs.append(Proof(placement, tuple(sizes[1:]), tuple(problems)))
+    proofs: list[Proof] = []
+    with (progress or Silent()).bar("proof", len(asked)) as update:
+        for number, placement in enumerate(asked):
+            sizes, gap = sizes_of(placement), None
+            problems = _moved(sizes, placement)
+            if number == 0 and theirs is not None:
+                problems += (other := _parameters(net, theirs))
+                if net.op == "native" and not other:
+                    gap, unequal = _logits(net, theirs, images_BCHW)
+                    problems += unequal
+            if ran := number % every == 0 and not problems:
+                problems += _backward(net, placement, images_BCHW, reached)
+            proofs.append(Proof(placement, tuple(sizes[1:]), tuple(problems), ran, gap))
+            update(number + 1, "")
     return proofs
 
 
@@ -79,7 +91,7 @@ class _Sizes:
     A block's output is decided, in size, by its input's size and its site: what was run once is not run again.
     """
 
-    def __init__(self, net: Restrided, images_BCHW: Tensor) -> None:
+    def __init__(self, net: Poolable, images_BCHW: Tensor) -> None:
         self._blank = blank_copy(net).eval()
         with torch.no_grad():
             self._start = self._blank.stem(images_BCHW.to("meta"))
@@ -107,8 +119,8 @@ def _moved(sizes: list[Size], placement: Placement) -> list[str]:
     return problems
 
 
-def _parameters(net: Restrided, original: nn.Module) -> list[str]:
-    ours = {name.removeprefix("model."): (p.shape, p.dtype) for name, p in net.named_parameters()}
+def _parameters(net: Poolable, original: nn.Module) -> list[str]:
+    ours = {name: (p.shape, p.dtype) for name, p in net.original.named_parameters()}
     theirs = {name: (p.shape, p.dtype) for name, p in original.named_parameters()}
     return [
         f"parameter '{name}' differs" for name in sorted(ours.keys() | theirs) if ours.get(name) != theirs.get(name)
@@ -116,29 +128,30 @@ def _parameters(net: Restrided, original: nn.Module) -> list[str]:
 
 
 @torch.no_grad()
-def _logits(net: Restrided, theirs: nn.Module, images_BCHW: Tensor) -> list[str]:
-    """Whether the default placement computes the original's numbers, from the same statistics and random draws."""
-    if net.op != "native":
-        return []
+def _logits(net: Poolable, theirs: nn.Module, images_BCHW: Tensor) -> tuple[float, list[str]]:
+    """The largest difference of the logits at the default placement to the original's, from the same statistics and
+    random draws, and what differs."""
     problems: list[str] = []
-    theirs.load_state_dict(net.model.state_dict())
+    largest = 0.0
+    theirs.load_state_dict(net.original.state_dict())
     for training in (False, True):
         found = []
-        for run in (theirs.train(training), net.train(training).fixed(net.default)):
+        for run in (theirs.train(training), Fixed(net.train(training), net.default)):
             with torch.random.fork_rng():
                 torch.manual_seed(0)
                 found.append(run(images_BCHW))
         if not torch.equal(*found):
             mode = "training" if training else "evaluation"
             gap = (found[0] - found[1]).abs().max().item()
+            largest = max(largest, gap)
             problems.append(f"in {mode}, the logits at the default placement differ from the original's by {gap:.3g}")
-    for (name, a), (_, b) in zip(theirs.named_buffers(), net.model.named_buffers(), strict=True):
+    for (name, a), (_, b) in zip(theirs.named_buffers(), net.original.named_buffers(), strict=True):
         if not torch.equal(a, b):
             problems.append(f"after a pass in training, buffer '{name}' differs from the original's")
-    return problems
+    return largest, problems
 
 
-def _backward(net: Restrided, placement: Placement, images_BCHW: Tensor, reached: set[str]) -> list[str]:
+def _backward(net: Poolable, placement: Placement, images_BCHW: Tensor, reached: set[str]) -> list[str]:
     found = _gradients(net, placement, images_BCHW)
     lost = sorted(name for name in reached if found[name] is None)
     broken = sorted(name for name, g in found.items() if g is not None and not bool(g.isfinite().all()))
@@ -146,7 +159,7 @@ def _backward(net: Restrided, placement: Placement, images_BCHW: Tensor, reached
     return problems + ([f"gradients that are not finite: {', '.join(broken)}"] if broken else [])
 
 
-def _gradients(net: Restrided, placement: Placement, images_BCHW: Tensor) -> dict[str, Tensor | None]:
+def _gradients(net: Poolable, placement: Placement, images_BCHW: Tensor) -> dict[str, Tensor | None]:
     """Gradients of the squared logits in training."""
     net.train().zero_grad(set_to_none=True)
     net(images_BCHW, placement).square().sum().backward()

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.nets.poolable import Poolable, Size, state_size
-from poolsearch.placement import HALVE, KEEP, Exponents
+from poolsearch.nets.poolable import Poolable, every_block, state_size
+from poolsearch.placement import HALVE, Exponents
+from poolsearch.space import Space
 
 
 @torch.no_grad()
-def check_sizes(blank: Poolable, x_BCHW: Tensor) -> None:
+def check_sizes(blank: Poolable, x_BCHW: Tensor, space: Space | None = None) -> None:
     """See that every placement of the network shrinks its maps at exactly its sites.
 
     What a block does depends on its index, the size of its maps and the exponents of its site, so that trying every
@@ -22,30 +23,29 @@ def check_sizes(blank: Poolable, x_BCHW: Tensor) -> None:
     Args:
         blank: the network on the meta device.
         x_BCHW: images there.
+        space: the placements; the network's own where not given. Every block then halves each axis by itself once,
+            too.
 
     Raises:
         PoolsearchError: a block does not, or cannot run on maps of a size that some placement gives it.
     """
     blank.eval()
-    space = blank.space
-    states: dict[tuple[int, Size], Any] = {(0, state_size(start := blank.stem(x_BCHW))): start}
-    for index in range(space.length):
-        after: dict[tuple[int, Size], Any] = {}
-        for position, ((done, size), state) in enumerate(states.items()):
-            sites = space.sites(index, (done, done))
-            if HALVE in sites and position == 0:
-                sites += [(1, 0), (0, 1)]
-            for site in sites:
-                out = _run(blank, index, state, site, size)
-                if site in (KEEP, HALVE):
-                    after[done + site[0], state_size(out)] = out
-        states = after
-    for state in states.values():
+    halved: set[int] = set()
+
+    def run(index: int, state: Any, site: Exponents) -> tuple[None, Any]:
+        if site == HALVE and index not in halved:
+            halved.add(index)
+            _run(blank, index, state, (1, 0))
+            _run(blank, index, state, (0, 1))
+        return None, _run(blank, index, state, site)
+
+    _, last = every_block(blank, blank.stem(x_BCHW), space or blank.space, run)
+    for state in last.values():
         _check_head(blank, state)
 
 
-def _run(blank: Poolable, index: int, state: Any, site: Exponents, size: Size) -> Any:
-    name = getattr(blank.blocks[index], "path", f"block {index}")
+def _run(blank: Poolable, index: int, state: Any, site: Exponents) -> Any:
+    name, size = getattr(blank.blocks[index], "path", f"block {index}"), state_size(state)
     small = [n for n, e in zip(size, site, strict=True) if e and n < 2]
     if small:
         raise PoolsearchError(
