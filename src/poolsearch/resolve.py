@@ -15,7 +15,7 @@ T = TypeVar("T")
 # Recipe sizes by data set; "" is every other. Nothing else in the package depends on a data set's name.
 _EPOCHS = {"": 75, "digits": 40}
 _RETRAIN_EPOCHS = {"": 200, "digits": 12}
-# With --init the search is a fine-tuning: the weights are near their end from the start, and 0.1 would unlearn them
+# With --init the search is a fine-tuning: the weights are near their end from the start (docs/differences.md)
 _WARM_EPOCHS, _WARM_RETRAIN_EPOCHS = 10, 20
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,15 @@ def test_a_replaced_head_is_each_members_own(tmp_path: Path, tiny: Tiny) -> None
         assert member.net.head.fc.weight.shape == fresh.net.head.fc.weight.shape
     one, other = (member.net.head.fc.weight for member in make_members(run, "batch"))
     assert not torch.equal(one, other)
+
+
+def test_a_worker_process_reads_the_weights_itself(tmp_path: Path, tiny: Tiny) -> None:
+    state, file = checkpoint(tmp_path, tiny)
+    run = opened(tmp_path / "run", tiny(init=file))
+    assert run.weights is not None
+    again = pickle.loads(pickle.dumps(run))
+    assert "weights" not in vars(again)
+    assert all(torch.equal(again.weights.tensors[name], tensor) for name, tensor in state.items())
 
 
 def test_a_retraining_begins_with_the_file_and_its_statistics(tmp_path: Path, tiny: Tiny) -> None:
