@@ -62,7 +62,7 @@ def _heat_map(table: Scores, member: int, order: list[int], title: str) -> alt.C
 
 def _names(placements: list[str]) -> alt.Axis:
     """The rows carry their position only, which keeps the data small; the axis turns it into a name."""
-    look_up = f"{json.dumps(placements)}[datum.value]"
+    look_up = f"{json.dumps(placements, ensure_ascii=False)}[datum.value]"
     text: Json = {"labelExpr": look_up, "labelFontSize": 10, "labelLimit": LABEL, "labelOverlap": True}
     return alt.Axis(**text, ticks=False, domain=False, labelPadding=4)
 

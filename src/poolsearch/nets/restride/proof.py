@@ -113,9 +113,9 @@ def _moved(sizes: list[Size], placement: Placement) -> list[str]:
     """Where sizes do not change as the placement asks."""
     problems: list[str] = []
     for index, (before, after) in enumerate(pairwise(sizes[1:]), start=1):
-        for n, got, exponent in zip(before, after, placement.at(index), strict=True):
-            if got not in ((n // 2, -(-n // 2)) if exponent else (n,)) or (exponent and got == n):
-                problems.append(f"block {index} makes {before} into {after} at a site of {placement.at(index)}")
+        axes = zip(before, after, placement.at(index), strict=True)
+        if not all(got in ((n // 2, -(-n // 2)) if e else (n,)) and not (e and got == n) for n, got, e in axes):
+            problems.append(f"block {index} makes {before} into {after} at a site of {placement.at(index)}")
     return problems
 
 

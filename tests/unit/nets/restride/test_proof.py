@@ -1,14 +1,18 @@
 """The proof finds what is wrong: each fault is injected for real."""
 
+import contextlib
 import copy
+import dataclasses
 
 import pytest
 import torch
 from torch import nn
 
+from poolsearch.nets.resnet import BasicBlock
 from poolsearch.nets.restride import prove, restride
 from poolsearch.nets.restride.program import Program
 from poolsearch.placement import HALVE, KEEP, Placement
+from poolsearch.progress import Silent
 
 from .test_network import plain
 
@@ -133,3 +137,58 @@ def test_only_some_are_run_of_a_large_space(pair, images, monkeypatch):
     assert len(proofs) == 6
     # stem, 5 blocks, head: reached gradients, evaluation and training, 2 placements of 6
     assert runs.count("cpu") == 7 * (1 + 2 + 2)
+
+
+def test_what_was_run_and_the_difference_of_logits_are_told(pair, images):
+    proofs = prove(pair[1], pair[0], pair[1].space, images(16), run=2)
+    assert [p.ran for p in proofs] == [True, False, False, True, False, False]
+    assert [p.logit_gap for p in proofs] == [0.0] + [None] * 5
+    change(pair[1], 1, HALVE, after=lambda x: x * 1.5)
+    (proof,) = prove(pair[1], pair[0], [], images(16))
+    assert not proof.ran and proof.logit_gap > 1e-3
+    assert f"{proof.logit_gap:.3g}" in " ".join(proof.problems)
+
+
+@pytest.mark.parametrize("op", ["max", "avg"])
+def test_an_op_that_is_not_the_networks_own_has_other_logits(images, op):
+    model = plain()
+    proofs = prove(restride(model, images(16), op=op), model, [], images(16))
+    assert proofs[0].holds and proofs[0].logit_gap is None
+
+
+class Stubborn(BasicBlock):
+    """Never halves."""
+
+    def forward(self, x_BCHW, exponents=KEEP):
+        return super().forward(x_BCHW)
+
+
+def test_a_network_made_to_be_searched_has_no_original(tiny_net, images):
+    net = tiny_net(op="stride")
+    proofs = prove(net, None, [net.space[0], net.space[35]], images(8))
+    assert [p.holds for p in proofs] == [True] * 3 and proofs[0].logit_gap is None
+    net.blocks[1].__class__ = Stubborn
+    problems = prove(net, None, [net.space[0]], images(8))[1].problems
+    assert problems == ("block 1 makes (8, 8) into (8, 8) at a site of (1, 1)",)
+
+
+def test_unequal_placements_are_proved_alike(pair, images):
+    model, net = pair
+    space = dataclasses.replace(net.space, axes="h,w")
+    proofs = prove(net, model, space, images(16), run=4)
+    assert len(proofs) == 36 and all(p.holds for p in proofs)
+    net.blocks[3]._programs[(1, 0)] = net.blocks[3]._programs[(0, 1)]
+    wrong = {p.placement for p in prove(net, model, space, images(16), run=1) if not p.holds}
+    assert wrong == {p for p in space if p.at(3) == (1, 0)}
+
+
+def test_a_long_proof_shows_how_far_it_is(pair, images):
+    class Counted(Silent):
+        @contextlib.contextmanager
+        def bar(self, label, total):
+            bars.append((label, total))
+            yield lambda done, _: steps.append(done)
+
+    bars, steps = [], []
+    prove(pair[1], pair[0], pair[1].space, images(16), run=1, progress=Counted())
+    assert bars == [("proof", 6)] and steps == [1, 2, 3, 4, 5, 6]
