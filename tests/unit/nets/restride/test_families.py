@@ -66,6 +66,17 @@ def test_full_members_hold_the_proof(name, images):
     assert [p for p in proofs if not p.holds] == []
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", FULL)
+def test_every_placement_of_large_spaces_holds_the_proof(name, images):
+    model = seeded(lambda: load_model(name, 5))
+    x = images(64, count=2)
+    net = restride(model, x)
+    if net.space.size <= 1000:
+        pytest.skip("test_full_members_hold_the_proof does them all")
+    assert [p for p in prove(net, model, net.space, x, run=6) if not p.holds] == []
+
+
 @pytest.mark.parametrize("op", ["max", "avg", "blur"])
 @pytest.mark.parametrize("name", ["torchvision densenet", "timm resnet"])
 def test_poolings_hold_it_too(name, op, family, images):
