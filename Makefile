@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check bench clean
+.PHONY: install demo test nightly check bench clean
 
 install: .venv/installed
 
@@ -16,7 +16,10 @@ demo: install  ## the whole job on the built-in digits
 
 # One thread per worker: the tests' networks are tiny, and two workers would fight for the cores
 test: install  ## all tests, the slow ones too
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slow or not slow' -n auto --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not nightly' -n auto --maxprocesses 4 --dist worksteal
+
+nightly: install  ## the proof of restriding for every placement of large spaces
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m nightly -n auto --maxprocesses 4
 
 check: install  ## lint, format, types, import direction
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ def one(folder: Path, lag: int, seed: int, epochs: int) -> dict[str, float]:
     events = [json.loads(line) for line in files.events.read_text().splitlines()]
     ranking = json.loads(files.ranking_summary.read_text())
     entropy = [event["assign_entropy"] for event in events]
-    half = next(event["step"] for event in events if event["assign_entropy"] < 0.5)
+    half = next((event["step"] for event in events if event["assign_entropy"] < 0.5), float("nan"))
     return {
         "mean entropy of the assignment": float(np.mean(entropy)),
         "entropy below 0.5 after this part of the steps": half / events[-1]["step"],

@@ -4,122 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import inspect
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Union
 
 import tyro
 
+from poolsearch.commands import COMMANDS, DESCRIPTION, Check, Command, Rank, Report, Retrain, Run, Search
 from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.files import RunDir
 from poolsearch.progress import Shown, Silent
 from poolsearch.record import saved_settings
 from poolsearch.resolve import check
-from poolsearch.settings import (
-    Auto,
-    DataSettings,
-    MachineSettings,
-    NetSettings,
-    RankSettings,
-    RetrainSettings,
-    SearchSettings,
-    Settings,
-)
+from poolsearch.settings import Settings
 
-_DESCRIPTION = """Find where a CNN should downsample, on your data.
-
-  poolsearch run                                          the whole job on built-in digits, about two minutes
-  poolsearch run --data FOLDER                            on a folder of class folders of images
-  poolsearch run --data cifar10 --net cifar-resnet20      on a torchvision data set
-  poolsearch run --resume --out runs/NAME                 go on after Ctrl-C, a crash or kill -9
-
-'run' is search, rank, retrain and report in turn; each is a command too. 'poolsearch run --help' lists all settings."""
-
-
-@dataclass(frozen=True)
-class Where:
-    """The run."""
-
-    out: Auto[Path] = None
-    """The run's folder. Default: runs/DATA for a new run; else the newest run in runs/."""
-    quiet: bool = False
-    """No progress, only the result."""
-
-
-@dataclass(frozen=True)
-class Begin(Where):
-    """The run."""
-
-    resume: bool = False
-    """Go on with the run in --out (the newest in runs/ when not given), with its own settings."""
-
-
-@dataclass(frozen=True)
-class _AllSettings:
-    where: Begin = field(default_factory=Begin)
-    data: DataSettings = field(default_factory=DataSettings)
-    net: NetSettings = field(default_factory=NetSettings)
-    search: SearchSettings = field(default_factory=SearchSettings)
-    rank: RankSettings = field(default_factory=RankSettings)
-    retrain: RetrainSettings = field(default_factory=RetrainSettings)
-    machine: MachineSettings = field(default_factory=MachineSettings)
-
-
-class Run(_AllSettings):
-    """The whole job: search, rank, retrain the best, open the test split once, write the report."""
-
-
-class Search(_AllSettings):
-    """Train the supernets only."""
-
-
-@dataclass(frozen=True)
-class Rank:
-    """Evaluate the placements of a finished search on the search-val half."""
-
-    where: Where = field(default_factory=Where)
-    rank: RankSettings = field(default_factory=RankSettings)
-    machine: MachineSettings = field(default_factory=MachineSettings)
-
-
-@dataclass(frozen=True)
-class Retrain:
-    """Train the best of a ranking and the default stand-alone, then open the test split once."""
-
-    where: Where = field(default_factory=Where)
-    retrain: RetrainSettings = field(default_factory=RetrainSettings)
-    machine: MachineSettings = field(default_factory=MachineSettings)
-
-
-@dataclass(frozen=True)
-class Report:
-    """Write report.html and the figures of a run, finished or not."""
-
-    where: Where = field(default_factory=Where)
-
-
-Command = Run | Search | Rank | Retrain | Report
-_COMMANDS: dict[str, type[Command]] = {
-    "run": Run, "search": Search, "rank": Rank, "retrain": Retrain, "report": Report,
-}  # fmt: skip
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_OURS = (*_DISK_FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)  # the machine's errors, not the program's
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point. Exit codes: 0 done, 2 a mistake in what was asked for, 130 stopped on request."""
+    """Entry point. Exit codes: 0 done, 1 a check does not hold, 2 a mistake in what was asked for, 130 stopped."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments == ["--version"]:
         print(version("poolsearch"))
         return 0
-    command: Command | None = None
+    command: Command | Check | None = None
     try:
         command = _parse(arguments)
+        if isinstance(command, Check):
+            return _check(command)
         _do(command)
     except PoolsearchError as error:
         print(f"poolsearch: {error}", file=sys.stderr)
@@ -136,37 +54,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _stopped(command: Command | None, saved: bool) -> str:
-    if command is None or command.where.out is None or not RunDir(command.where.out).run.exists():
+def _stopped(command: Command | Check | None, saved: bool) -> str:
+    out = None if command is None or isinstance(command, Check) else command.where.out
+    if out is None or not RunDir(out).run.exists():
         return "Stopped; nothing was begun."
     kept = "everything done so far is saved" if saved else "finished stages, trainings and checkpoints are kept"
-    name = next(name for name, kind in _COMMANDS.items() if isinstance(command, kind))
+    name = next(name for name, kind in COMMANDS.items() if isinstance(command, kind))
     flag = " --resume" if isinstance(command, (Run, Search)) else ""
-    return f"Stopped; {kept}. Go on with: poolsearch {name}{flag} --out {command.where.out}"
+    return f"Stopped; {kept}. Go on with: poolsearch {name}{flag} --out {out}"
 
 
-def _parse(arguments: list[str]) -> Command:
-    """The command, with ``where.out`` filled in.
+def _parse(arguments: list[str]) -> Command | Check:
+    """The command, with ``where.out`` filled in where it has one.
 
     When a run is resumed, its own settings are the defaults, so that only what was really typed can differ.
     """
-    kind = _COMMANDS.get(arguments[0]) if arguments else None
+    kind = COMMANDS.get(arguments[0]) if arguments else None
     asked_for_help = any(a in ("-h", "--help") for a in arguments)
-    resumes = kind is not None and not asked_for_help and (kind not in (Run, Search) or "--resume" in arguments)
+    resumes = (
+        kind not in (None, Check) and not asked_for_help and (kind not in (Run, Search) or "--resume" in arguments)
+    )
     out = _value_of("--out", arguments)
     found = (Path(out).expanduser() if out else _newest()) if resumes else None
     union: Any = Union[tuple(  # noqa: UP007
-        Annotated[cls, tyro.conf.subcommand(name, default=_default(cls, found), description=cls.__doc__)]
-        for name, cls in _COMMANDS.items()
+        Annotated[cls, _subcommand(name, cls, found, whole=cls is kind)]
+        for name, cls in COMMANDS.items()
     )]  # fmt: skip
     command = tyro.cli(
         union,
         prog="poolsearch",
-        description=_DESCRIPTION,
+        description=DESCRIPTION,
         args=arguments or ["--help"],
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
+    if isinstance(command, Check):
+        return command
     return dataclasses.replace(command, where=dataclasses.replace(command.where, out=_out(command, found)))
+
+
+def _subcommand(name: str, kind: type[Command] | type[Check], found: Path | None, whole: bool) -> Any:
+    """A command for tyro; in the list of all of them stands the first line of its text only."""
+    text = inspect.cleandoc(kind.__doc__ or "")
+    told = text if whole else text.partition("\n")[0]
+    if issubclass(kind, Check):  # it has no defaults of a run, and a network has to be given
+        return tyro.conf.subcommand(name, description=told)
+    return tyro.conf.subcommand(name, default=_default(kind, found), description=told)
 
 
 def _default(kind: type[Command], found: Path | None) -> Command:
@@ -240,6 +172,17 @@ def _do(command: Command) -> None:
         case Report():
             pipeline.report(out)
     show(out)
+
+
+def _check(command: Check) -> int:
+    from poolsearch import pipeline, process
+    from poolsearch.reports.terminal import show_check
+
+    process.limit_threads()
+    options = {f.name: getattr(command, f.name) for f in dataclasses.fields(command) if f.name not in ("net", "quiet")}
+    found = pipeline.check(command.net, **options, progress=Silent() if command.quiet else Shown())
+    show_check(found)
+    return 0 if found.holds else 1
 
 
 def console() -> None:

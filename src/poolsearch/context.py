@@ -19,25 +19,32 @@ import torch
 from numpy.typing import NDArray
 
 from poolsearch import rng
-from poolsearch.cost import CostTable, macs_of
-from poolsearch.data import (
-    Images,
-    Loader,
-    Split,
-    make_split,
-    mean_std,
-    shrink,
-)
+from poolsearch.cost import CostTable, cost_table, macs_of
+from poolsearch.data import Images, Loader, Split, make_split, mean_std, shrink
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, atomic, locked, remove_leftovers, write_json
-from poolsearch.nets.build import build
+from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
-from poolsearch.prepare import augment_of, costs_of, image_size_of, images_of, net_spec, space_of, split_notes
+from poolsearch.nets.warm_start import Weights, check_init, find_weights, fit, load_weights
+from poolsearch.prepare import (
+    absolute,
+    augment_of,
+    check_outside,
+    check_sizes,
+    data_record,
+    image_size_of,
+    images_of,
+    machine_settings,
+    net_spec,
+    space_note,
+    space_of,
+    split_notes,
+)
 from poolsearch.progress import Progress, Silent
-from poolsearch.record import begin, check_free, check_same, merge, read_record
+from poolsearch.record import begin, check_free, check_same, check_weights, merge, read_record, tested
 from poolsearch.resolve import check, resolve
-from poolsearch.settings import MachineSettings, Settings
+from poolsearch.settings import Settings
 from poolsearch.space import Space
 from poolsearch.train.machine import Machine, pick_machine
 
@@ -59,8 +66,9 @@ class Run:
     progress: Progress
 
     def __getstate__(self) -> dict[str, Any]:
-        """For a worker process: all but the images, which it opens from the cache, and what belongs to this process."""
-        return {name: value for name, value in vars(self).items() if name not in ("images", "machine", "progress")}
+        """For a worker process: all but images and weights, which it reads itself, and what belongs to this process."""
+        left_out = ("images", "weights", "machine", "progress")
+        return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         settings = state["settings"]
@@ -71,15 +79,43 @@ class Run:
     def seed(self) -> int:
         return self.settings.machine.seed
 
+    @property
+    def net_spec(self) -> NetSpec:
+        """What the network is."""
+        return net_spec(self.settings, len(self.images.class_names), self.image_size)
+
     def build(self, norm: Norm | None = None) -> Poolable:
         """The network with fresh weights from torch's generator, on the CPU."""
-        spec = net_spec(self.settings, len(self.images.class_names))
-        return build(spec) if norm is None else build(spec, norm)
+        return build(self.net_spec) if norm is None else build(self.net_spec, norm)
+
+    @cached_property
+    def weights(self) -> Weights | None:
+        """What every network begins with, read when first asked for and once in each process; None: fresh weights.
+
+        Raises:
+            PoolsearchError: they cannot be read, or are not those that the run was begun with.
+        """
+        net = self.settings.net
+        found = None if net.init is None else find_weights(net.init, self.net_spec.name)
+        check_weights(self.dir, found and found.sha256)
+        return found
+
+    def initial(self, norm: Norm | None = None) -> Poolable:
+        """The network as its training begins, on the CPU.
+
+        With given weights, ``norm`` does not count: as in networks that are not ours, each BatchNorm keeps the weights
+        and statistics that were trained.
+        """
+        if self.weights is None:
+            return self.build(norm)
+        net = self.build()
+        load_weights(net, self.weights)
+        return net
 
     @cached_property
     def costs(self) -> CostTable:
         """MACs of every block."""
-        return costs_of(self.settings, len(self.images.class_names), self.image_size)
+        return cost_table(blank(self.net_spec), self.image_size, self.image_size, self.space)
 
     @cached_property
     def macs_A(self) -> NDArray[np.int64]:
@@ -152,14 +188,16 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
     run_dir = RunDir(out)
     if settings is not None:
         check(settings)
-        settings = _absolute(settings)
+        settings = absolute(settings)
     if resume and not run_dir.run.exists():
         raise PoolsearchError(
             f"nothing to resume in {out}: it holds no run (no run.json). Begin one: poolsearch run --out {out}"
         )
     if not resume:
         check_free(run_dir)
-        _check_outside(out, settings or Settings())
+        check_outside(out, settings or Settings())
+        if settings is not None and settings.net.init is not None:
+            check_init(settings.net.init, settings.net.net or "poolsearch's own network")
     with locked(out):
         remove_leftovers(out)
         if resume:
@@ -177,19 +215,6 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
         yield opened
 
 
-def _absolute(settings: Settings) -> Settings:
-    """A path to data is kept whole, so that the run can be resumed from anywhere."""
-    path = Path(settings.data.data).expanduser()
-    return settings.changed(data=str(path.resolve())) if path.exists() else settings
-
-
-def _check_outside(out: Path, settings: Settings) -> None:
-    """A run inside its own data folder would be taken for a class of images."""
-    data = Path(settings.data.data)
-    if data.is_absolute() and data.is_dir() and out.resolve().is_relative_to(data):
-        raise PoolsearchError(f"the run folder {out} lies inside the data folder {data}. Choose another with --out.")
-
-
 def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     images = images_of(given, progress)
     split = make_split(images.label_N, images.part_N, given.machine.seed)
@@ -198,14 +223,16 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     image_size = image_size_of(given, images)
     settings = resolve(given, len(split.search_train), len(split.search_val), image_size)
     record = read_record(run_dir)
-    machine = pick_machine(_machine_settings(settings.machine, record))
-    space, full_size = space_of(settings, len(images.class_names), image_size)
+    machine = pick_machine(machine_settings(settings.machine, record))
+    net = blank(net_spec(settings, len(images.class_names), image_size))
+    space, full_size = space_of(net, settings, image_size)
+    progress.say(space_note(settings, space, full_size))
     settings = replace(
         settings, machine=replace(settings.machine, device=machine.device.type, precision=machine.precision)
     )
     run = Run(run_dir, settings, images, split, space, full_size, image_size, machine, progress)
-    _check_sizes(run)
-    _record(run, record)
+    check_sizes(settings, split, space.size)
+    _record(run, given, record, _init(run, net, record))
     progress.say(f"machine: {machine}")
     told, doubts = split_notes(images, split, settings.data.data)
     progress.say(told)
@@ -213,53 +240,30 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
         run.warn(doubt)
     if images.skipped:
         run.warn(f"{len(images.skipped)} files could not be used and were left out: see skipped.json.")
-    if space.size < full_size and not settings.net.placements:
-        progress.say(f"the space has {full_size:,} placements; the search covers a random subset of {space.size:,}.")
     return run
 
 
-def _machine_settings(asked: MachineSettings, record: dict[str, Any]) -> MachineSettings:
-    """A resumed run keeps the device and precision it began with, so that it ends the same, unless told otherwise."""
-    before = record.get("settings", {}).get("machine")
-    if before is None or asked.device not in ("auto", before["device"]):
-        return asked
-    return replace(asked, device=before["device"], precision=before["precision"])
+def _init(run: Run, net: Poolable, record: dict[str, Any]) -> dict[str, Any] | None:
+    """What the networks begin with, for run.json; seen to fit ``net`` as long as something may still be trained."""
+    if tested(run.dir):
+        return record.get("init")
+    if run.weights is None:
+        return None
+    replaced = fit(net, run.weights).replaced
+    kept = f"; of another number of classes, so begun anew: {', '.join(replaced)}" if replaced else ""
+    run.progress.say(f"networks begin with {run.weights.source}{kept}")
+    return {"source": run.weights.source, "sha256": run.weights.sha256, "replaced": replaced}
 
 
-def _check_sizes(run: Run) -> None:
-    search, retrain, split = run.settings.search, run.settings.retrain, run.split
-    for flag, batch, images, what in (
-        ("--batch", search.batch, len(split.search_train), "search-train half"),
-        ("--val-batch", search.val_batch, len(split.search_val), "search-val half"),
-        ("--retrain-batch", retrain.retrain_batch, len(split.train_all), "training images"),
-    ):
-        if batch is not None and batch > images:
-            raise PoolsearchError(
-                f"{flag} {batch} is larger than the {what} ({images} images). Choose {images} or less."
-            )
-    members = search.members
-    if members > run.space.size:
-        raise PoolsearchError(
-            f"--members {members} is more than the {run.space.size} placements of the space: each member needs "
-            f"at least one. Use --members {run.space.size} or less, or allow more placements."
-        )
-
-
-def _record(run: Run, record: dict[str, Any]) -> None:
+def _record(run: Run, given: Settings, record: dict[str, Any], init: dict[str, Any] | None) -> None:
     """Write what the run rests on, or see that it is still the same."""
-    data = {
-        "name": run.images.name,
-        "fingerprint": run.images.fingerprint,
-        "class_names": list(run.images.class_names),
-        "image_size": run.image_size,
-        "images": {part: len(getattr(run.split, part)) for part in ("search_train", "search_val", "test")},
-        "skipped": len(run.images.skipped),
-    }
+    data = data_record(run.images, run.split, run.image_size)
     check_same(run.dir, record, data, run.split.hash)
     space = {
         "net": run.settings.net.net,
         "length": run.space.length,
         "poolings": run.space.poolings,
+        "axes": run.space.axes,
         "default": str(run.space.default),
         "size": run.full_size,
         "covered": run.space.size,
@@ -269,8 +273,8 @@ def _record(run: Run, record: dict[str, Any]) -> None:
     }
     hardware = run.machine.describe()
     write_json(run.dir.run, record | {
-        "settings": run.settings.to_dict(), "versions": versions, "hardware": hardware, "seed": run.seed, "data": data,
-        "space": space, "split_hash": run.split.hash,
+        "given": given.to_dict(), "settings": run.settings.to_dict(), "versions": versions, "hardware": hardware,
+        "seed": run.seed, "data": data, "space": space, "init": init, "split_hash": run.split.hash,
     })  # fmt: skip
     for kind, now in (("versions", versions), ("hardware", hardware)):
         changed = [f"{k} {v} is now {now.get(k)}" for k, v in record.get(kind, now).items() if now.get(k) != v]

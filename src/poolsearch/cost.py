@@ -5,65 +5,80 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from poolsearch.nets.poolable import Poolable
-from poolsearch.placement import KEEP, Exponents, Placement
+from poolsearch.nets.poolable import Poolable, Size, every_block, state_size
+from poolsearch.placement import Exponents, Placement
+from poolsearch.space import Space
+
+
+@dataclass(frozen=True)
+class PartCost:
+    """MACs of a part for one image, and the size of the maps that it gives."""
+
+    macs: int
+    size: Size
 
 
 @dataclass(frozen=True)
 class CostTable:
     """MACs of each part for one image: a placement's cost is a sum of entries.
 
-    A block's work is decided by how far its input is shrunk already and by the site before it, so that a table of
-    (block, exponents of its input, exponents of its site) covers every placement.
+    A block's work is decided by the size of its maps and by the site before it, so that a table of (block, size of its
+    input, exponents of its site) covers every placement. Sizes are kept and not only how often they were halved, since
+    a block of another library's may round down where another rounds up.
+
+    Attributes:
+        stem: MACs of the stem, and the size of the maps before the first block.
+        block: of each block.
+        head: MACs of the head by the size of the last maps.
     """
 
-    fixed: int
-    block: dict[tuple[int, Exponents, Exponents], int]
+    stem: PartCost
+    block: dict[tuple[int, Size, Exponents], PartCost]
+    head: dict[Size, int]
+
+    def _blocks(self, placement: Placement) -> list[PartCost]:
+        found = [self.stem]
+        for index in range(placement.length):
+            found.append(self.block[index, found[-1].size, placement.at(index)])
+        return found[1:]
 
     def block_macs(self, placement: Placement) -> list[int]:
         """MACs of each block."""
-        costs, before = [], KEEP
-        for index in range(placement.length):
-            site = placement.at(index)
-            costs.append(self.block[index, before, site])
-            before = (before[0] + site[0], before[1] + site[1])
-        return costs
+        return [cost.macs for cost in self._blocks(placement)]
 
     def macs(self, placement: Placement) -> int:
         """MACs of one forward pass on one image."""
-        return self.fixed + sum(self.block_macs(placement))
+        blocks = self._blocks(placement)
+        return self.stem.macs + sum(cost.macs for cost in blocks) + self.head[blocks[-1].size]
 
 
-def cost_table(net: Poolable, height: int, width: int) -> CostTable:
-    """Count the MACs of every (block, resolution, downsampling) with torch's flop counter, without computing anything.
+def cost_table(net: Poolable, height: int, width: int, space: Space | None = None) -> CostTable:
+    """Count the MACs of every (block, size, downsampling) with torch's flop counter, without computing anything.
 
     Args:
-        net: on the meta device (build it under ``torch.device("meta")``).
+        net: on the meta device.
         height, width: of the input image.
+        space: the placements that are to be covered; the network's own where not given.
     """
-    poolings = net.space.poolings
-    fixed, x_BCHW = _count(partial(net.stem, torch.zeros(2, 3, height, width, device="meta")))
-    entries: dict[tuple[int, Exponents, Exponents], int] = {}
-    inputs = {KEEP: x_BCHW}
-    for index in range(len(net.blocks)):
-        outputs = {}
-        for before, x in inputs.items():
-            sites = [KEEP] if index == 0 or before[0] == poolings else [KEEP, (1, 1)]
-            for site in sites:
-                entries[index, before, site], out = _count(partial(net.run_block, index, x, site))
-                outputs[before[0] + site[0], before[1] + site[1]] = out
-        inputs = outputs
-    head, _ = _count(partial(net.head, next(iter(inputs.values()))))
-    return CostTable(fixed + head, entries)
+
+    def count(index: int, state: Any, site: Exponents) -> tuple[PartCost, Any]:
+        macs, out = _count(partial(net.run_block, index, state, site))
+        return PartCost(macs, state_size(out)), out
+
+    macs, state = _count(partial(net.stem, torch.zeros(2, 3, height, width, device="meta")))
+    block, last = every_block(net, state, space or net.space, count)
+    head = {size: _count(partial(net.head, state))[0] for size, state in last.items()}
+    return CostTable(PartCost(macs, state_size(state)), block, head)
 
 
-def _count(run: Callable[[], torch.Tensor]) -> tuple[int, torch.Tensor]:
+def _count(run: Callable[[], Any]) -> tuple[int, Any]:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         out = run()
     return counter.get_total_flops() // 2 // 2, out  # two flops per multiply-add, a batch of two

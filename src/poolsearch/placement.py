@@ -15,6 +15,8 @@ Exponents = tuple[int, int]
 KEEP: Exponents = (0, 0)
 HALVE: Exponents = (1, 1)
 _MOST_BLOCKS = 100_000
+_COUNTS = r"\d+(?:,\d+)*"
+_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -49,21 +51,38 @@ class Placement:
         return cls(tuple(HALVE if i in starts else KEEP for i in range(1, length)))
 
     @classmethod
-    def parse(cls, text: str) -> Placement:
-        """Read ``4,3,3`` (or ``[4, 3, 3]``), or the general form ``0x0_1x1_0x1``: height x width of each site.
+    def of_axes(cls, heights: Sequence[int], widths: Sequence[int]) -> Placement:
+        """From blocks per resolution of the height, and of the width.
 
         Raises:
-            PoolsearchError: the text is neither.
+            PoolsearchError: a count is below one, or they are not for one number of blocks.
+        """
+        if sum(heights) != sum(widths):
+            raise PoolsearchError(
+                f"placement {_of_axes(heights, widths)}: h counts {sum(heights)} blocks and w {sum(widths)}; both "
+                "describe the same blocks."
+            )
+        rows, columns = cls.of_blocks(heights).sites, cls.of_blocks(widths).sites
+        return cls(tuple((row[0], column[1]) for row, column in zip(rows, columns, strict=True)))
+
+    @classmethod
+    def parse(cls, text: str) -> Placement:
+        """Read ``4,3,3`` (or ``[4, 3, 3]``), ``h 4,3,3 w 3,4,3``, or ``0x0_1x1_0x1``: height x width of each site.
+
+        Raises:
+            PoolsearchError: the text is none of these.
         """
         bare = text.strip().strip("[]").replace(" ", "")
-        if re.fullmatch(r"\d+(,\d+)*", bare):
-            return cls.of_blocks([int(part) for part in bare.split(",")])
+        if re.fullmatch(_COUNTS, bare):
+            return cls.of_blocks(_counts(bare))
+        if found := re.fullmatch(f"h({_COUNTS})·?w({_COUNTS})", bare):
+            return cls.of_axes(_counts(found[1]), _counts(found[2]))
         if re.fullmatch(r"-?\d+x-?\d+(_-?\d+x-?\d+)*", bare):
             pairs = [part.split("x") for part in bare.split("_")]
             return cls(tuple((int(h), int(w)) for h, w in pairs))
         raise PoolsearchError(
-            f"'{text}' is not a placement. Give the blocks per resolution, such as 4,3,3, or height x width "
-            "exponents per site, such as 0x0_1x1_0x1."
+            f"'{text}' is not a placement. Give the blocks per resolution, such as 4,3,3 (or of each axis, "
+            "'h 4,3,3 w 3,4,3'), or height x width exponents per site, such as 0x0_1x1_0x1."
         )
 
     @cached_property
@@ -79,6 +98,18 @@ class Placement:
                 counts[-1] += 1
         return tuple(counts)
 
+    def axis_blocks(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Blocks per resolution of the height, and of the width.
+
+        Raises:
+            PoolsearchError: some site does more than keep or halve an axis.
+        """
+        if any(e not in (0, 1) for site in self.sites for e in site):
+            raise PoolsearchError(f"placement {self}: a site may keep (0) or halve (1) an axis.")
+        heights, widths = (Placement(tuple((s[axis], s[axis]) for s in self.sites)).blocks for axis in (0, 1))
+        assert heights is not None and widths is not None
+        return heights, widths
+
     @property
     def length(self) -> int:
         """L, the number of blocks."""
@@ -93,6 +124,35 @@ class Placement:
         return self.sites[:block]
 
     def __str__(self) -> str:
+        """The text of files: ``4,3,3``, or ``0x0_1x1_0x1`` where there is no shorthand."""
         if self.blocks is not None:
             return ",".join(map(str, self.blocks))
         return "_".join(f"{h}x{w}" for h, w in self.sites)
+
+    @property
+    def file_name(self) -> str:
+        """A name for a folder: the text of files, or that for people where it is longer than file systems allow."""
+        return str(self) if len(str(self)) <= _LONGEST_NAME else self.shown
+
+    @property
+    def shown(self) -> str:
+        """The text for people: ``4,3,3``, or ``h 4,3,3 · w 3,4,3`` where height and width differ."""
+        if self.blocks is not None or any(e not in (0, 1) for site in self.sites for e in site):
+            return str(self)
+        return _of_axes(*self.axis_blocks())
+
+
+def shown(text: str) -> str:
+    """A placement's text of files as its text for people; what is no placement stays as it is."""
+    try:
+        return Placement.parse(text).shown
+    except PoolsearchError:
+        return text
+
+
+def _counts(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def _of_axes(heights: Sequence[int], widths: Sequence[int]) -> str:
+    return f"h {','.join(map(str, heights))} · w {','.join(map(str, widths))}"

@@ -4,18 +4,43 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
-from poolsearch.cost import CostTable, cost_table
 from poolsearch.data import Augment, Images, Split, default_cache_dir, find_source, open_images, unread_kinds
-from poolsearch.nets.build import NetSpec, build
-from poolsearch.nets.poolable import Poolable, check_input
+from poolsearch.errors import PoolsearchError
+from poolsearch.nets.build import NetSpec
+from poolsearch.nets.poolable import Poolable
+from poolsearch.nets.warm_start import PRETRAINED
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress
-from poolsearch.settings import LARGEST_NATIVE, Settings
+from poolsearch.settings import LARGEST_NATIVE, MachineSettings, Settings
 from poolsearch.space import Space
+
+
+def absolute(settings: Settings) -> Settings:
+    """Paths to data, to a network's file and to weights are kept whole, so that a run can be resumed from anywhere."""
+    path = Path(settings.data.data).expanduser()
+    if path.exists():
+        settings = settings.changed(data=str(path.resolve()))
+    file, _, factory = (settings.net.net or "").rpartition(":")
+    if file.endswith(".py"):
+        settings = settings.changed(net=f"{Path(file).expanduser().resolve()}:{factory}")
+    if (init := settings.net.init) not in (None, PRETRAINED):
+        settings = settings.changed(init=str(Path(init).expanduser().resolve()))
+    return settings
+
+
+def check_outside(out: Path, settings: Settings) -> None:
+    """A run inside its own data folder would be taken for a class of images.
+
+    Raises:
+        PoolsearchError: it would lie there.
+    """
+    data = Path(settings.data.data)
+    if data.is_absolute() and data.is_dir() and out.resolve().is_relative_to(data):
+        raise PoolsearchError(f"the run folder {out} lies inside the data folder {data}. Choose another with --out.")
 
 
 def images_of(given: Settings, progress: Progress) -> Images:
@@ -42,36 +67,79 @@ def augment_of(settings: Settings, image_size: int, flippable: bool) -> Augment:
     return "crop-flip" if flippable else "crop"
 
 
-def net_spec(settings: Settings, classes: int) -> NetSpec:
+def net_spec(settings: Settings, classes: int, image_size: int) -> NetSpec:
     """The network that the settings describe."""
     net = settings.net
     assert net.net is not None, "resolve the settings first"
-    return NetSpec(net.net, classes, net.width, net.op, net.zero_init)
+    return NetSpec(net.net, classes, net.width, net.op, net.zero_init, image_size, net.search_stem)
 
 
-def _meta_net(settings: Settings, classes: int) -> Poolable:
-    with torch.device("meta"):
-        return build(net_spec(settings, classes))
-
-
-def costs_of(settings: Settings, classes: int, image_size: int) -> CostTable:
-    """MACs of every block of the network."""
-    return cost_table(_meta_net(settings, classes), image_size, image_size)
-
-
-def space_of(settings: Settings, classes: int, image_size: int) -> tuple[Space, int]:
+def space_of(net: Poolable, settings: Settings, image_size: int) -> tuple[Space, int]:
     """The placements to search, and how many there are before a too large space is cut down.
+
+    Args:
+        net: on the meta device.
+        settings: limits and lists of placements.
+        image_size: height and width of what the network sees.
 
     Raises:
         PoolsearchError: the images are too small, or a placement or limit does not fit.
     """
-    net = _meta_net(settings, classes)
-    space = replace(net.space, low=settings.net.min_blocks, high=settings.net.max_blocks)
-    _, _, height, width = net.stem(torch.zeros(1, 3, image_size, image_size, device="meta")).shape
-    check_input(height, width, space.poolings)
+    space = replace(net.space, low=settings.net.min_blocks, high=settings.net.max_blocks, axes=settings.net.axes)
+    net.check_input(image_size, image_size, space)
     if settings.net.placements:
         space = space.keep(Placement.parse(text) for text in settings.net.placements)
     return space.subset(settings.net.max_placements, settings.machine.seed), space.size
+
+
+def machine_settings(asked: MachineSettings, record: dict[str, Any]) -> MachineSettings:
+    """A resumed run keeps the device and precision it began with, so that it ends the same, unless told otherwise."""
+    before = record.get("settings", {}).get("machine")
+    if before is None or asked.device not in ("auto", before["device"]):
+        return asked
+    return replace(asked, device=before["device"], precision=before["precision"])
+
+
+def check_sizes(settings: Settings, split: Split, placements: int) -> None:
+    """See that batches and members are not more than there are images and placements.
+
+    Raises:
+        PoolsearchError: there are more; the message says of what.
+    """
+    search, retrain = settings.search, settings.retrain
+    for flag, batch, images, what in (
+        ("--batch", search.batch, len(split.search_train), "search-train half"),
+        ("--val-batch", search.val_batch, len(split.search_val), "search-val half"),
+        ("--retrain-batch", retrain.retrain_batch, len(split.train_all), "training images"),
+    ):
+        if batch is not None and batch > images:
+            raise PoolsearchError(
+                f"{flag} {batch} is larger than the {what} ({images} images). Choose {images} or less."
+            )
+    if search.members > placements:
+        raise PoolsearchError(
+            f"--members {search.members} is more than the {placements} placements of the space: each member needs "
+            f"at least one. Use --members {placements} or less, or allow more placements."
+        )
+
+
+def data_record(images: Images, split: Split, image_size: int) -> dict[str, Any]:
+    """What run.json says about the images."""
+    return {
+        "name": images.name,
+        "fingerprint": images.fingerprint,
+        "class_names": list(images.class_names),
+        "image_size": image_size,
+        "images": {part: len(getattr(split, part)) for part in ("search_train", "search_val", "test")},
+        "skipped": len(images.skipped),
+    }
+
+
+def space_note(settings: Settings, space: Space, full_size: int) -> str:
+    """How many placements there are, and how many of them are searched, in a sentence."""
+    each = " (height and width each by itself)" if space.axes == "h,w" else ""
+    part = f"; searched is a random subset of {space.size:,}" if space.size < full_size else ""
+    return f"{settings.net.net}: {full_size:,} placements{each}{part}; its own is {space.default}"
 
 
 def split_notes(images: Images, split: Split, data: str) -> tuple[str, list[str]]:

@@ -13,8 +13,8 @@ from poolsearch.settings import Settings, differences
 # Which files show that a group of settings is in use; the rest are in use from the start.
 _IN_USE_WHEN = {"rank": "ranking.csv", "retrain": "retrain"}
 # These change nothing about the results but, for a device or workers, last bits; that data is the same is seen by its
-# fingerprint.
-_FREE = {"checkpoint_seconds", "cache_dir", "device", "data", "workers"}
+# fingerprint, and that the weights are by their hash.
+_FREE = {"checkpoint_seconds", "cache_dir", "device", "data", "init", "workers"}
 
 
 def begin(run_dir: RunDir, given: Settings) -> None:
@@ -77,10 +77,7 @@ def merge(run_dir: RunDir, settings: Settings | None) -> Settings:
             f"{run_dir.root} was made with other settings: {named}. Resume without these flags, or start a new "
             "run with --out."
         )
-    if settings is None or not changes:
-        return saved
-    write_json(run_dir.run, read_record(run_dir) | {"given": settings.to_dict()})
-    return settings
+    return saved if settings is None else settings
 
 
 def _in_use(run_dir: RunDir, group: str, name: str) -> bool:
@@ -100,3 +97,27 @@ def check_same(run_dir: RunDir, record: dict[str, Any], data: dict[str, Any], sp
         raise PoolsearchError(
             f"the images of {data['name']} changed since {run_dir.root} was begun. Start a new run with --out."
         )
+
+
+def check_weights(run_dir: RunDir, sha256: str | None) -> None:
+    """See that a resumed run begins its networks with the weights that it began with; None are fresh ones.
+
+    Raises:
+        PoolsearchError: it does not.
+    """
+    record = read_record(run_dir)
+    before = (record.get("init") or {}).get("sha256")
+    if "data" in record and before != sha256:
+        raise PoolsearchError(
+            f"{run_dir.root} was begun with {_weights(before)}, and now there are {_weights(sha256)}. Give back --init "
+            "as it was, or start a new run with --out."
+        )
+
+
+def _weights(sha256: str | None) -> str:
+    return f"weights of SHA-256 {sha256[:12]}..." if sha256 else "fresh weights"
+
+
+def tested(run_dir: RunDir) -> bool:
+    """Whether the test split was opened and everything on it evaluated."""
+    return run_dir.test.exists() and "verdict" in read_json(run_dir.test)

@@ -15,6 +15,8 @@ T = TypeVar("T")
 # Recipe sizes by data set; "" is every other. Nothing else in the package depends on a data set's name.
 _EPOCHS = {"": 75, "digits": 40}
 _RETRAIN_EPOCHS = {"": 200, "digits": 12}
+# With --init the search is a fine-tuning: the weights are near their end from the start (docs/differences.md)
+_WARM_EPOCHS, _WARM_RETRAIN_EPOCHS = 10, 20
 
 
 def resolve(settings: Settings, train_images: int, val_images: int, image_size: int) -> Settings:
@@ -32,16 +34,18 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
     members = 1 if search.method == "spos" else search.members
     official = search.preset == "official"
     batch = _given(search.batch, _auto_batch(train_images, 128 if official else 256))
-    lr = _given(search.lr, 0.1 * min(1.0, batch / 128))
-    decay = _given(search.weight_decay, 0.0 if official else 1e-3)
+    warm = settings.net.init is not None
+    epochs, retrain_epochs = _auto_epochs(data, warm)
+    lr = _given(search.lr, (0.01 if warm else 0.1) * min(1.0, batch / 128))
+    decay = _given(search.weight_decay, 0.0 if official else 1e-4 if warm else 1e-3)
     resolved = settings.changed(
         net=_given(settings.net.net, "cifar-resnet20" if image_size <= LARGEST_NATIVE else "resnet18"),
         members=members,
-        epochs=_given(search.epochs, _EPOCHS.get(data, _EPOCHS[""])),
+        epochs=_given(search.epochs, epochs),
         batch=batch,
         val_batch=_given(search.val_batch, min(batch, val_images)),
         lr=lr,
-        lr_floor=min(search.lr_floor, lr),
+        lr_floor=min(_given(search.lr_floor, lr / 100 if warm else 1e-3), lr),
         weight_decay=decay,
         inv_temp_end=_given(search.inv_temp_end, 100.0 if official else 100.0 * members),
         score_lag=_given(search.score_lag, 8 if search.preset == "robust" else 0),
@@ -51,7 +55,7 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
         retrain_batch=_given(settings.retrain.retrain_batch, batch),
         retrain_lr=_given(settings.retrain.retrain_lr, lr),
         retrain_weight_decay=_given(settings.retrain.retrain_weight_decay, decay),
-        retrain_epochs=_given(settings.retrain.retrain_epochs, _RETRAIN_EPOCHS.get(data, _RETRAIN_EPOCHS[""])),
+        retrain_epochs=_given(settings.retrain.retrain_epochs, retrain_epochs),
     )
     check(resolved)
     return resolved
@@ -59,6 +63,12 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
 
 def _given(value: T | None, otherwise: T) -> T:
     return otherwise if value is None else value
+
+
+def _auto_epochs(data: str, warm: bool) -> tuple[int, int]:
+    """Epochs of the search per member, and of the retraining."""
+    epochs, retrain_epochs = (sizes.get(data, sizes[""]) for sizes in (_EPOCHS, _RETRAIN_EPOCHS))
+    return (min(epochs, _WARM_EPOCHS), min(retrain_epochs, _WARM_RETRAIN_EPOCHS)) if warm else (epochs, retrain_epochs)
 
 
 def _auto_batch(images: int, most: int) -> int:
@@ -93,6 +103,10 @@ def check(settings: Settings) -> None:
     for group, name, value in settings.flat():
         _check_kind(name, value, hints[group][name])
         _check_range(name, value)
+    if settings.net.init is not None and settings.net.zero_init:
+        raise PoolsearchError(
+            "--zero-init begins residual branches at zero, --init with given weights: leave one of them out."
+        )
 
 
 def _check_kind(name: str, value: Any, hint: Any) -> None:

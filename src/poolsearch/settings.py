@@ -46,20 +46,31 @@ class NetSettings:
     """The network whose downsampling is searched."""
 
     net: Auto[str] = None
-    """cifar-resnet20|32|44|56|110|18|34|50|101 (3x3 stem, searched over), resnet18|34|50|101 (ImageNet stem, fixed).
-    Default: cifar-resnet20 for images up to 64 pixels, else resnet18."""
+    """cifar-resnet20|32|44|56|110|18|34|50|101 (3x3 stem, searched over), resnet18|34|50|101 (ImageNet stem, fixed),
+    timm:NAME, torchvision:NAME, or FILE.py:FACTORY for a function of yours that takes the number of classes and gives
+    a torch.nn.Module. Default: cifar-resnet20 for images up to 64 pixels, else resnet18."""
     width: Auto[int] = None
     """Channels of the first stage. Default: 16 for cifar-resnet20 to 110, else 64."""
-    op: Auto[Literal["max", "avg", "blur", "stride"]] = None
-    """How a site downsamples. Default: max for cifar-resnet20 to 110 (paper, B.2), else stride."""
+    op: Auto[Literal["max", "avg", "blur", "stride", "native"]] = None
+    """How a site downsamples. Default: max for cifar-resnet20 to 110 (paper, B.2), stride for our other networks,
+    native (its own strided form, moved) for all others."""
+    init: Auto[str] = None
+    """Weights that the search and the retraining begin with: a .safetensors or .pth file of this network (a last layer
+    for other classes is replaced), or 'pretrained' for those of timm or torchvision. Default: none, fresh weights."""
+    search_stem: bool = False
+    """Move the downsampling of the stem, too, where the network is not ours."""
+    axes: Literal["hw", "h,w"] = "hw"
+    """hw: a site halves height and width together. h,w: each by itself, for text lines or spectrograms; the size of the
+    space is squared."""
     zero_init: bool = False
     """Start the residual branches of stand-alone networks at zero."""
     placements: Annotated[tuple[str, ...], tyro.conf.arg(help_behavior_hint="")] = ()
-    """Search only these placements, such as --placements 4,3,3 5,3,2. Default: the whole space."""
+    """Search only these placements, such as --placements 4,3,3 5,3,2 (with --axes h,w also 'h 4,3,3 w 3,4,3').
+    Default: the whole space."""
     min_blocks: Annotated[tuple[int, ...], tyro.conf.arg(help_behavior_hint="")] = ()
-    """Least number of blocks at each resolution, such as 2 1 1."""
+    """Least number of blocks at each resolution, such as 2 1 1; with --axes h,w along each axis."""
     max_blocks: Annotated[tuple[int, ...], tyro.conf.arg(help_behavior_hint="")] = ()
-    """Most blocks at each resolution."""
+    """Most blocks at each resolution; with --axes h,w along each axis."""
     max_placements: int = 20_000
     """Larger spaces are searched on a seeded uniform subset of this size; the report says so."""
 
@@ -76,17 +87,17 @@ class SearchSettings:
     members: int = 4
     """M, the supernets of the mixture."""
     epochs: Auto[int] = None
-    """Epochs per member: the search takes epochs x members in all. Default: 75 (40 for digits)."""
+    """Epochs per member: the search takes epochs x members in all. Default: 75 (40 for digits), with --init 10."""
     batch: Auto[int] = None
     """Images per minibatch. Default: 256, or less when the half has fewer than 16 such batches."""
     lr: Auto[float] = None
-    """Learning rate at the start. Default: 0.1 for 128 images and more, else in proportion."""
-    lr_floor: float = 1e-3
-    """Learning rate at the end of the cosine."""
+    """Learning rate at the start. Default: 0.1, with --init 0.01, for 128 images and more, else in proportion."""
+    lr_floor: Auto[float] = None
+    """Learning rate at the end of the cosine. Default: 0.001, with --init a hundredth of --lr."""
     momentum: float = 0.9
     """Of SGD."""
     weight_decay: Auto[float] = None
-    """Default: 1e-3."""
+    """Default: 1e-3, with --init 1e-4."""
     beta: float = 0.9
     """Weight of the past in a score."""
     score_init: float | Literal["first"] = 1.0
@@ -147,7 +158,7 @@ class RetrainSettings:
     retrain_seeds: int = 3
     """Trainings of each; the verdict needs at least two."""
     retrain_epochs: Auto[int] = None
-    """Default: 200 (12 for digits)."""
+    """Default: 200 (12 for digits), with --init 20 (12 for digits)."""
     retrain_batch: Auto[int] = None
     """Default: as the search."""
     retrain_lr: Auto[float] = None

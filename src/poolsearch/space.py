@@ -6,10 +6,14 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
+from typing import Literal
 
 from poolsearch import rng
 from poolsearch.errors import PoolsearchError
-from poolsearch.placement import Placement
+from poolsearch.placement import KEEP, Exponents, Placement
+
+Axes = Literal["hw", "h,w"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,9 @@ class Space:
         default: the network's own placement.
         low, high: the least and the most blocks at each resolution; empty for 1 and for L.
         only: numbers of the placements kept, ascending, in this space without ``only``; None keeps all.
+        axes: "hw" halves height and width together; "h,w" each by itself: a placement is then a composition for the
+            height and one for the width, each within the limits, and its number is that of the height times the
+            compositions of one axis, plus that of the width. There are as many placements as pairs.
     """
 
     length: int
@@ -34,6 +41,7 @@ class Space:
     low: tuple[int, ...] = ()
     high: tuple[int, ...] = ()
     only: tuple[int, ...] | None = None
+    axes: Axes = "hw"
 
     def __post_init__(self) -> None:
         parts = self.poolings + 1
@@ -51,7 +59,7 @@ class Space:
                 raise PoolsearchError(
                     f"--{name}-blocks {list(limit)}: give {parts} numbers of at least 1, one per resolution."
                 )
-        if self._full_size == 0:
+        if self._axis_size == 0:
             raise PoolsearchError(
                 f"no placement of {self.length} blocks has at least {list(self._low)} and at most {list(self._high)} "
                 "blocks per resolution: widen the limits."
@@ -77,8 +85,13 @@ class Space:
         return table[::-1]
 
     @property
-    def _full_size(self) -> int:
+    def _axis_size(self) -> int:
+        """Compositions of one axis."""
         return self._completions[0][self.length]
+
+    @property
+    def _full_size(self) -> int:
+        return self._axis_size if self.axes == "hw" else self._axis_size**2
 
     @property
     def size(self) -> int:
@@ -114,7 +127,7 @@ class Space:
             return self._positions[number]
         except KeyError:
             raise PoolsearchError(
-                f"placement {placement} is not among the {self.size} placements that this space is limited to."
+                f"placement {placement.shown} is not among the {self.size} placements that this space is limited to."
             ) from None
 
     def __contains__(self, placement: object) -> bool:
@@ -147,6 +160,14 @@ class Space:
         others = [n + 1 if fixed and n >= fixed[0] else n for n in drawn]  # the rest, without a gap at the default
         return replace(self, only=tuple(sorted(self._full_number(n) for n in fixed + others)))
 
+    def sites(self, block: int, done: Exponents) -> list[Exponents]:
+        """What the site before ``block`` may be in some placement, limits aside, where ``done`` halvings are done."""
+        if block == 0:
+            return [KEEP]
+        rest = self.length - block - 1  # sites that follow
+        heights, widths = ([e for e in (0, 1) if 0 <= self.poolings - d - e <= rest] for d in done)
+        return [(h, w) for h, w in product(heights, widths) if self.axes == "h,w" or h == w]
+
     def _full_number(self, number: int) -> int:
         """The number without ``only``."""
         return number if self.only is None else self.only[number]
@@ -156,6 +177,11 @@ class Space:
         return {number: i for i, number in enumerate(self.only or ())}
 
     def _unrank(self, number: int) -> Placement:
+        if self.axes == "hw":
+            return Placement.of_blocks(self._composition(number))
+        return Placement.of_axes(*(self._composition(n) for n in divmod(number, self._axis_size)))
+
+    def _composition(self, number: int) -> list[int]:
         blocks: list[int] = []
         rest = self.length
         for part, low in enumerate(self._low):
@@ -165,22 +191,31 @@ class Space:
                 count += 1
             blocks.append(count)
             rest -= count
-        return Placement.of_blocks(blocks)
+        return blocks
 
     def _rank(self, placement: Placement) -> int:
-        blocks = placement.blocks
-        if blocks is None:
-            raise PoolsearchError(f"placement {placement} does not halve both axes together, as this space does.")
+        if self.axes == "hw":
+            if placement.blocks is None:
+                raise PoolsearchError(
+                    f"placement {placement.shown} does not halve both axes together, as this space does (--axes h,w "
+                    "halves each by itself)."
+                )
+            return self._number(placement, placement.blocks, "")
+        heights, widths = placement.axis_blocks()
+        height = self._number(placement, heights, " of the height")
+        return height * self._axis_size + self._number(placement, widths, " of the width")
+
+    def _number(self, placement: Placement, blocks: tuple[int, ...], of: str) -> int:
         if len(blocks) != self.poolings + 1 or sum(blocks) != self.length:
             raise PoolsearchError(
-                f"placement {placement} does not fit this space: give {self.poolings + 1} counts that sum to "
+                f"placement {placement.shown} does not fit this space: give {self.poolings + 1} counts{of} that sum to "
                 f"{self.length} blocks, such as the default {self.default}."
             )
         number, rest = 0, self.length
         for part, (count, low, high) in enumerate(zip(blocks, self._low, self._high, strict=True)):
             if not low <= count <= high:
                 raise PoolsearchError(
-                    f"placement {placement} has {count} blocks at resolution {part}, outside the limits "
+                    f"placement {placement.shown} has {count} blocks at resolution {part}{of}, outside the limits "
                     f"{low} to {high}."
                 )
             number += sum(self._completions[part + 1][rest - n] for n in range(low, count))

@@ -67,6 +67,9 @@ def test_a_run_that_could_not_begin_leaves_nothing_in_the_way(refused: Callable[
         (["--beta", "90"], "--beta is 90.0; allowed is from 0 to 0.9999"),
         (["--precision", "fp16", "--device", "cpu"], "--precision fp16 needs a CUDA device"),
         (["--width", "0"], "--width is 0; allowed is at least 1"),
+        (["--init", "no/such/net.pth"], "no/such/net.pth to begin with: give --init a .safetensors or .pth file"),
+        (["--init", "pretrained"], "poolsearch's own network has no weights of a library. Give a file of weights"),
+        (["--init", "net.pth", "--zero-init"], "leave one of them out"),
     ],
 )
 def test_settings(refused: Callable[..., str], flags: list[str], said: str) -> None:

@@ -40,3 +40,17 @@ def test_agreement_with_table6_on_a_ranking_that_agrees_but_for_the_scores(tmp_p
     assert "ranking against Table 6: 1.000" in found
     assert "MACs alone against Table 6: nan" in found
     assert "8,1,1, 35.00 in Table 6, 0.00 below its best" in found
+
+
+def test_the_effect_of_late_scores_is_told_for_each_lag() -> None:
+    command = [sys.executable, EXAMPLES / "score_lag.py", "--lags", "0", "2", "--seeds", "1", "--epochs", "1"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "lag 0, n = 1" in found
+    assert "lag 2, n = 1" in found
+    assert found.count("kendall_tau of scores and ranking: ") == 2
+
+
+def test_a_family_is_proved_in_a_row() -> None:
+    command = [sys.executable, EXAMPLES / "prove_families.py", "torchvision:resnet18", "--side", "32"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "| torchvision:resnet18 | 8 | 2,2,2,2 | 35 | 35 | all | 0.0 | 0.0 |" in found

@@ -89,7 +89,8 @@ def test_the_sum_of_entries_is_torchs_count_of_the_whole_network(name, size, wid
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             net(x, placement)
         assert table.macs(placement) == counter.get_total_flops() // 2
-        assert table.macs(placement) == table.fixed + sum(table.block_macs(placement))
+        (head,) = table.head.values()
+        assert table.macs(placement) == table.stem.macs + sum(table.block_macs(placement)) + head
 
 
 def test_a_later_downsampling_never_costs_less(resnet20):

@@ -1,11 +1,13 @@
 """Placements: text to value and back, shorthand to sites and back."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.placement import HALVE, KEEP, Placement
+from poolsearch.placement import HALVE, KEEP, Placement, shown
 
 exponents = st.tuples(st.integers(-3, 3), st.integers(-3, 3))
 general = st.lists(exponents, max_size=12).map(lambda sites: Placement(tuple(sites)))
@@ -80,3 +82,61 @@ def test_prefixes_agree_exactly_when_all_sites_so_far_agree(a, b, block):
 
 def test_placements_are_values():
     assert {Placement.parse("4,3,3"), Placement.of_blocks((4, 3, 3))} == {Placement.parse("[4,3,3]")}
+
+
+def both_axes(length):
+    """Pairs of compositions of so many blocks, as (heights, widths)."""
+    cuts = st.sets(st.integers(1, length - 1)).map(sorted) if length > 1 else st.just([])
+    counts = cuts.map(lambda at: [b - a for a, b in zip([0, *at], [*at, length], strict=True)])
+    return st.tuples(counts, counts)
+
+
+@given(st.integers(1, 9).flatmap(both_axes))
+def test_compositions_of_both_axes_survive_sites_and_both_texts(axes):
+    heights, widths = axes
+    placement = Placement.of_axes(heights, widths)
+    starts = [set(itertools.accumulate(counts[:-1])) for counts in axes]  # where a resolution begins
+    assert placement.sites == tuple((int(i in starts[0]), int(i in starts[1])) for i in range(1, sum(heights)))
+    assert placement.axis_blocks() == (tuple(heights), tuple(widths))
+    assert Placement.parse(str(placement)) == Placement.parse(placement.shown) == placement
+    assert shown(str(placement)) == shown(placement.shown) == placement.shown
+    assert (placement.blocks is None) == (heights != widths)
+
+
+def test_what_people_read_by_hand():
+    placement = Placement.parse("0x0_0x1_0x0_1x1_0x0_1x0_0x0_0x0_0x0")
+    assert placement.shown == "h 4,2,4 · w 2,2,6"
+    assert Placement.parse("4,3,3").shown == "4,3,3"
+    assert Placement.parse("0x0_1x1_0x0").shown == "2,2"
+    assert Placement.parse("0x0_2x1_-1x0").shown == "0x0_2x1_-1x0"  # no composition
+
+
+@pytest.mark.parametrize("text", ["h 4,2,4 · w 2,2,6", "h 4,2,4 w 2,2,6", "h4,2,4w2,2,6", " h 4, 2, 4 ·w 2,2,6 "])
+def test_both_axes_may_be_written_as_they_are_shown(text):
+    assert str(Placement.parse(text)) == "0x0_0x1_0x0_1x1_0x0_1x0_0x0_0x0_0x0"
+
+
+@pytest.mark.parametrize("text", ["h 4,2", "w 2,2 h 2,2", "h 4,2 w", "h 4;2 w 4,2", "h 4,,2 w 4,2"])
+def test_half_of_both_axes_is_no_placement(text):
+    with pytest.raises(PoolsearchError, match="is not a placement"):
+        Placement.parse(text)
+
+
+def test_axes_of_different_lengths_are_refused():
+    with pytest.raises(PoolsearchError, match="h 4,3 · w 2,2: h counts 7 blocks and w 4"):
+        Placement.parse("h 4,3 w 2,2")
+    with pytest.raises(PoolsearchError, match="at least one block"):
+        Placement.parse("h 4,0 w 2,2")
+
+
+@pytest.mark.parametrize("text", ["", "<b>", "1.5", "../..", "h 4,3 w 2,2"])
+def test_what_is_no_placement_is_shown_as_it_is(text):
+    assert shown(text) == text
+
+
+def test_a_name_for_a_folder_is_the_text_of_files_where_that_fits():
+    assert Placement.parse("0x0_0x1_1x0").file_name == "0x0_0x1_1x0"
+    deep = Placement.of_axes([40, 42], [41, 41])
+    assert len(str(deep)) == 81 * 4 - 1 > 255
+    assert deep.file_name == "h 40,42 · w 41,41"
+    assert Placement.parse(deep.file_name) == deep

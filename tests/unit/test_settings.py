@@ -82,7 +82,7 @@ def test_an_unknown_setting_names_the_nearest(given_, nearest):
     for make in (lambda: Settings.of(**{given_: 1}), lambda: Settings().changed(**{given_: 1})):
         with pytest.raises(
             PoolsearchError,
-            match=f"unknown setting '{given_}'. Did you mean '{nearest}'.*Allowed: augment, balance_every",
+            match=f"unknown setting '{given_}'. Did you mean '{nearest}'.*Allowed: augment, axes, balance_every",
         ):
             make()
 
@@ -203,9 +203,39 @@ def test_what_is_given_stays(preset):
     assert {name: flat[name] for name in GIVEN} == GIVEN
 
 
+def test_with_given_weights_the_search_is_a_fine_tuning():
+    made = resolved(data="cifar10", init="net.pth")
+    search, retrain = made.search, made.retrain
+    assert (search.epochs, search.lr, search.lr_floor, search.weight_decay) == (10, 0.01, 1e-4, 1e-4)
+    assert (retrain.retrain_epochs, retrain.retrain_lr, retrain.retrain_weight_decay) == (20, 0.01, 1e-4)
+    assert search.batch == 256  # nothing else differs
+    made = resolved(718, 719, data="digits", init="net.pth")
+    assert (made.search.epochs, made.retrain.retrain_epochs) == (10, 12)
+    assert made.search.lr == pytest.approx(0.01 * 32 / 128)
+    assert resolved(data="cifar10", preset="official", init="net.pth").search.weight_decay == 0.0
+
+
+@given(st.integers(2, 10**6))
+def test_a_fine_tunings_cosine_has_somewhere_to_go(images):
+    search = resolved(images, 100, init="net.pth").search
+    assert search.lr_floor == pytest.approx(search.lr / 100)
+
+
+def test_what_is_given_stays_with_given_weights_too():
+    flat = {name: value for _, name, value in resolved(data="cifar10", init="net.pth", lr_floor=3e-4, **GIVEN).flat()}
+    assert {name: flat[name] for name in GIVEN} == GIVEN
+    assert flat["lr_floor"] == 3e-4
+
+
+def test_weights_and_zeros_to_begin_with_exclude_each_other():
+    with pytest.raises(PoolsearchError, match=r"--zero-init .* --init .* leave one of them out"):
+        check(Settings.of(init="net.pth", zero_init=True))
+
+
 @pytest.mark.parametrize("preset", ["paper", "official"])
-def test_resolving_twice_changes_nothing(preset):
-    once = resolved(900, 900, preset=preset, data="cifar10")
+@pytest.mark.parametrize("init", [None, "net.pth"])
+def test_resolving_twice_changes_nothing(preset, init):
+    once = resolved(900, 900, preset=preset, data="cifar10", init=init)
     assert resolve(once, 900, 900, 32) == once
 
 

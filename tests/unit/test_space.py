@@ -194,3 +194,108 @@ def test_a_placement_that_does_not_fit_says_why(text, why):
 
 def test_what_is_no_placement_is_in_no_space():
     assert "4,3,3" not in space(4, 3, 3)
+
+
+def pairs(length, poolings, low=(), high=()):
+    """Sites of all placements of both axes in order, found without Space: height outside, width inside."""
+
+    def allowed(blocks):
+        parts = len(blocks)
+        limits = zip(low or (1,) * parts, blocks, high or (length,) * parts, strict=True)
+        return all(least <= n <= most for least, n, most in limits)
+
+    def halved(blocks):
+        starts = {*itertools.accumulate(blocks)}
+        return [int(i in starts) for i in range(1, length)]
+
+    axis = [halved(blocks) for blocks in by_combinations(length, poolings) if allowed(blocks)]
+    return [tuple(zip(h, w, strict=True)) for h in axis for w in axis]
+
+
+small = st.integers(2, 6).flatmap(lambda length: st.tuples(st.just(length), st.integers(1, length - 1)))
+
+
+@given(small, st.data())
+def test_the_space_of_both_axes_is_every_pair_in_order_within_the_limits_of_each(shape, data):
+    length, poolings = shape
+    limit = st.tuples(*[st.integers(1, length)] * (poolings + 1))
+    low, high = data.draw(st.just(()) | limit), data.draw(st.just(()) | limit)
+    expected = pairs(length, poolings, low, high)
+    default = next(by_combinations(length, poolings))
+    if not expected:
+        with pytest.raises(PoolsearchError, match="widen the limits"):
+            space(*default, low=low, high=high, axes="h,w")
+        return
+    found = space(*default, low=low, high=high, axes="h,w")
+    assert [p.sites for p in found] == expected
+    assert [found.index(p) for p in found] == list(range(found.size))
+    for placement in map(Placement, pairs(length, poolings)):
+        assert (placement in found) == (placement.sites in expected)
+
+
+def test_the_number_of_both_axes_by_hand():
+    found = space(2, 1, 1, axes="h,w")  # 4 blocks, 2 halvings: 1,1,2 1,2,1 2,1,1 of each axis
+    assert found.size == 9
+    assert [p.shown for p in found] == [
+        "1,1,2", "h 1,1,2 · w 1,2,1", "h 1,1,2 · w 2,1,1",
+        "h 1,2,1 · w 1,1,2", "1,2,1", "h 1,2,1 · w 2,1,1",
+        "h 2,1,1 · w 1,1,2", "h 2,1,1 · w 1,2,1", "2,1,1",
+    ]  # fmt: skip
+    assert space(4, 3, 3, axes="h,w").index(Placement.parse("4,3,3")) == 23 * 36 + 23
+
+
+def test_both_axes_hold_the_space_of_one():
+    one, both = space(4, 3, 3), space(4, 3, 3, axes="h,w")
+    assert both.size == 36**2
+    assert {p for p in both if p.blocks is not None} == {*one}
+
+
+@given(st.sets(st.integers(0, 35), min_size=1), st.integers(1, 40), st.integers(0, 3))
+def test_keep_and_subset_of_both_axes(numbers, size, seed):
+    full = space(2, 2, 1, axes="h,w")
+    kept = full.keep(full[n] for n in sorted(numbers, key=lambda n: n * 7 % 36))
+    assert [*kept] == [full[n] for n in sorted(numbers)]
+    assert [kept.index(p) for p in kept] == list(range(kept.size))
+    drawn = full.subset(size, seed)
+    assert drawn.size == min(size, 36) == len({*drawn})
+    assert drawn.default in drawn and {*drawn} <= {*full}
+    assert [full.index(p) for p in drawn] == sorted(full.index(p) for p in drawn)
+
+
+def test_the_space_of_both_axes_of_a_deep_network_answers_at_once():
+    deep = space(4, 4, 6, 3, axes="h,w")
+    assert deep.size == 560**2 == 313_600
+    drawn = deep.subset(20_000, seed=0)
+    assert drawn.size == 20_000 and drawn.default in drawn
+    assert {drawn.index(drawn[n]) for n in range(0, 20_000, 97)} == {*range(0, 20_000, 97)}
+    assert sum(p.blocks is None for p in drawn) > 19_900  # 1 in 560 is square
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("h 4,3,3 w 5,5", "give 3 counts of the width that sum to 10"),
+        ("h 4,3,4 w 4,3,4", "give 3 counts of the height that sum to 10"),
+        ("h 2,5,3 w 1,5,4", "1 blocks at resolution 0 of the width, outside the limits 2 to 10"),
+        ("0x0_2x1" + "_0x0" * 7, "a site may keep .0. or halve .1. an axis"),
+    ],
+)
+def test_a_placement_that_does_not_fit_both_axes_says_which(text, why):
+    limited = space(4, 3, 3, low=(2, 1, 1), axes="h,w")
+    placement = Placement.parse(text)
+    assert placement not in limited
+    with pytest.raises(PoolsearchError, match=why):
+        limited.index(placement)
+
+
+@given(small, st.sampled_from(["hw", "h,w"]))
+def test_sites_are_what_some_placement_has_there(shape, axes):
+    length, poolings = shape
+    found = space(*next(by_combinations(length, poolings)), axes=axes)
+    seen = {}
+    for placement in found:
+        done = (0, 0)
+        for block in range(length):
+            seen.setdefault((block, done), set()).add(placement.at(block))
+            done = tuple(d + e for d, e in zip(done, placement.at(block), strict=True))
+    assert {key: {*found.sites(*key)} for key in seen} == seen

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
+import torch
 from torch import nn
 
 from poolsearch.errors import PoolsearchError, unknown
-from poolsearch.nets.poolable import OPS, Op, Poolable
+from poolsearch.nets.poolable import Op, Poolable
 from poolsearch.nets.resnet import BasicBlock, Bottleneck, Norm, resnet
+from poolsearch.nets.restride.loading import FORMS, from_name
+from poolsearch.nets.restride.trace import blank_copy
 
 _DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
@@ -18,6 +22,7 @@ _DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] 
     50: (Bottleneck, (3, 4, 6, 3)),
     101: (Bottleneck, (3, 4, 23, 3)),
 }
+OWN_OPS: tuple[Op, ...] = ("max", "avg", "blur", "stride")
 _CIFAR_DEPTHS = (20, 32, 44, 56, 110)  # 6n+2
 
 NAMES: tuple[str, ...] = (
@@ -28,13 +33,18 @@ NAMES: tuple[str, ...] = (
 
 @dataclass(frozen=True)
 class NetSpec:
-    """What a network is, without its weights: enough to build it again anywhere."""
+    """What a network is, without its weights: enough to build it again anywhere.
+
+    ``image_size`` and ``search_stem`` are of networks that are not ours: they are traced with images of that size.
+    """
 
     name: str
     classes: int
     width: int | None = None
     op: str | None = None
     zero_init: bool = False
+    image_size: int = 32
+    search_stem: bool = False
 
 
 def default_width(name: str) -> int:
@@ -55,25 +65,53 @@ def stand_alone_norm(channels: int) -> nn.Module:
 def build(spec: NetSpec, norm: Norm = stand_alone_norm) -> Poolable:
     """Build a network with fresh weights from torch's global generator.
 
+    Args:
+        spec: what to build.
+        norm: makes each normalisation of our own networks; others keep theirs.
+
     Raises:
-        PoolsearchError: the name or the op is unknown, or the width is not positive.
+        PoolsearchError: the name or the op is unknown, an option does not belong to the network, or it cannot be
+            built or restrided.
     """
+    if ":" in spec.name:
+        return _restrided(spec)
     if spec.name not in NAMES:
-        raise unknown("network", spec.name, NAMES)
+        raise unknown("network", spec.name, (*NAMES, *FORMS))
     op = spec.op or default_op(spec.name)
-    if op not in OPS:
-        raise unknown("downsampling op", op, OPS)
+    if op not in OWN_OPS:
+        raise unknown(f"downsampling op of {spec.name}", op, OWN_OPS)
+    if spec.search_stem:
+        raise PoolsearchError(
+            f"--search-stem is for networks that are restrided: {', '.join(FORMS)}. {spec.name} has "
+            f"{'a stem that is searched already' if spec.name.startswith('cifar-') else 'the fixed stem of the paper'}."
+        )
     width = default_width(spec.name) if spec.width is None else spec.width
     if width < 1:
         raise PoolsearchError(
             f"width is {width}: give the channels of the first stage, at least 1 (default {default_width(spec.name)})."
         )
     depth = int(re.sub(r"\D", "", spec.name))
-    make = partial(resnet, width=width, classes=spec.classes, norm=norm, op=op, zero_init=spec.zero_init)  # type: ignore[arg-type]
+    make = partial(resnet, width=width, classes=spec.classes, norm=norm, op=op, zero_init=spec.zero_init)
     if _is_cifar_family(spec.name):
         return make(BasicBlock, ((depth - 2) // 6,) * 3, searched_stem=True)
     block, depths = _DEPTHS[depth]
     return make(block, depths, searched_stem=spec.name.startswith("cifar-"))
+
+
+def blank(spec: NetSpec) -> Poolable:
+    """The network without numbers, on the meta device, to count and measure."""
+    if ":" in spec.name:  # their constructors may compute with tensors, as the rates of dropped paths
+        return blank_copy(build(spec))
+    with torch.device("meta"):
+        return build(spec)
+
+
+def _restrided(spec: NetSpec) -> Poolable:
+    if spec.width is not None or spec.zero_init:
+        flag = "--width" if spec.width is not None else "--zero-init"
+        raise PoolsearchError(f"{flag} is for poolsearch's own networks, not for {spec.name}. Leave it out.")
+    op = cast("Op", spec.op or "native")
+    return from_name(spec.name, spec.classes, spec.image_size, op, spec.search_stem)
 
 
 def _is_cifar_family(name: str) -> bool:

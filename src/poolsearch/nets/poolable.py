@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +14,12 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.placement import KEEP, Exponents, Placement
 from poolsearch.space import Space
 
-Op = Literal["max", "avg", "blur", "stride"]
+Op = Literal["max", "avg", "blur", "stride", "native"]
 OPS: tuple[str, ...] = get_args(Op)
+
+T = TypeVar("T")
+Size = tuple[int, int]
+"""(height, width) of a map."""
 
 
 def factors(exponents: Exponents) -> tuple[int, int]:
@@ -37,7 +41,7 @@ def pool(x_BCHW: Tensor, exponents: Exponents, op: Op) -> Tensor:
             return F.avg_pool2d(x_BCHW, kernel, ceil_mode=True)
         case "blur":
             return _blur(x_BCHW, kernel)
-        case "stride":
+        case "stride" | "native":
             raise AssertionError("a strided block takes its exponents itself")
 
 
@@ -52,7 +56,11 @@ def _blur(x_BCHW: Tensor, stride: tuple[int, int]) -> Tensor:
 
 
 class Block(nn.Module, ABC):
-    """One unit between two sites. ``exponents`` are those of the site before it; only op ``stride`` passes them on."""
+    """One unit between two sites.
+
+    ``exponents`` are those of the site before it; only op ``stride`` (of our own networks) and ``native`` (of restrided
+    ones) pass them on. Between the blocks of a restrided network, a tuple with several maps may be alive.
+    """
 
     @abstractmethod
     def forward(self, x_BCHW: Tensor, exponents: Exponents = KEEP) -> Tensor:
@@ -85,6 +93,31 @@ class Poolable(nn.Module):
         """All placements with as many downsamplings as the default (paper, section 2.1)."""
         assert self.default.blocks is not None
         return Space(len(self.blocks), len(self.default.blocks) - 1, self.default)
+
+    @property
+    def original(self) -> nn.Module:
+        """The module whose parameter names are the network's own: what is saved, and what checkpoints are for."""
+        return self
+
+    def how(self, index: int) -> str:
+        """Where block ``index`` is and how it downsamples, in words."""
+        name = f"blocks.{index} ({type(self.blocks[index]).__name__})"
+        if index == 0:
+            return f"{name}: first block, stays as it is"
+        return f"{name}: {'strided by itself' if self.op == 'stride' else f'{self.op} pooling 2x2 in front'}"
+
+    def check_input(self, height: int, width: int, space: Space | None = None) -> None:
+        """See that every halving still has something to halve; on the meta device.
+
+        Args:
+            height, width: of the images.
+            space: the placements that are to run; the network's own where not given.
+
+        Raises:
+            PoolsearchError: the images are too small.
+        """
+        size = state_size(self.stem(torch.zeros(1, 3, height, width, device="meta")))
+        check_maps(*size, (space or self.space).poolings)
 
     def check(self, placement: Placement) -> None:
         """See that a placement is one for so many blocks.
@@ -132,13 +165,52 @@ class Fixed(nn.Module):
         return self.net(x_BCHW, self.placement)
 
 
+def state_size(state: Any) -> Size:
+    """(height, width) of what is alive between two blocks: one map, or a tuple with several of one size.
+
+    Raises:
+        PoolsearchError: their sizes differ.
+    """
+    values = state if isinstance(state, tuple) else (state,)
+    sizes = {(v.shape[2], v.shape[3]) for v in values if isinstance(v, Tensor) and v.dim() == 4}
+    if len(sizes) != 1:
+        raise PoolsearchError(f"maps of {len(sizes)} sizes are alive together: {sorted(sizes)}.")
+    return sizes.pop()
+
+
+def every_block(
+    net: Poolable, state: Any, space: Space, run: Callable[[int, Any, Exponents], tuple[T, Any]]
+) -> tuple[dict[tuple[int, Size, Exponents], T], dict[Size, Any]]:
+    """Run every block at every (size of its input, site) that some placement has, once each.
+
+    What a block does is decided by these, so that this is everything that all placements do.
+
+    Args:
+        state: what comes out of the stem.
+        run: runs a block on a state at a site; gives what is to be kept, and the block's state.
+
+    Returns:
+        What was kept; and the last state of each size.
+    """
+    found: dict[tuple[int, Size, Exponents], T] = {}
+    states: dict[tuple[Exponents, Size], Any] = {(KEEP, state_size(state)): state}
+    for index in range(len(net.blocks)):
+        after: dict[tuple[Exponents, Size], Any] = {}
+        for (done, size), before in states.items():
+            for site in space.sites(index, done):
+                found[index, size, site], out = run(index, before, site)
+                after[(done[0] + site[0], done[1] + site[1]), state_size(out)] = out
+        states = after
+    return found, {size: state for (_, size), state in states.items()}
+
+
 def smallest_input(poolings: int) -> int:
     """The least height and width that ``poolings`` halvings can each still shrink (sizes round up)."""
     return 2 ** (poolings - 1) + 1
 
 
-def check_input(height: int, width: int, poolings: int) -> None:
-    """See that every halving still has something to halve.
+def check_maps(height: int, width: int, poolings: int) -> None:
+    """See that maps of this size can be halved so often.
 
     Raises:
         PoolsearchError: the images are too small.
@@ -172,12 +244,12 @@ def parameters_of(module: nn.Module) -> int:
 
 
 @torch.no_grad()
-def map_sizes(net: Poolable, height: int, width: int, placement: Placement, channels: int = 3) -> list[tuple[int, int]]:
+def map_sizes(net: Poolable, height: int, width: int, placement: Placement, channels: int = 3) -> list[Size]:
     """(height, width) after each block, found by running ``net`` (also on the meta device) on blank images."""
     device = next(net.parameters()).device
     x_BCHW = net.stem(torch.zeros(2, channels, height, width, device=device))
     sizes = []
     for index in range(len(net.blocks)):
         x_BCHW = net.run_block(index, x_BCHW, placement.at(index))
-        sizes.append((x_BCHW.shape[2], x_BCHW.shape[3]))
+        sizes.append(state_size(x_BCHW))
     return sizes

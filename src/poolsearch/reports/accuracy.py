@@ -13,6 +13,7 @@ from poolsearch.reports.theme import CONTROL, DEFAULT, FRONT, OTHER, PERCENT, WI
 MOST_INTERVALS = 250
 MOST_POINTS = 1500
 LOG_FROM = 8
+LETTER = 0.011  # of the width of the chart
 LEGEND = alt.Legend(title=None, orient="top", symbolSize=110, symbolOpacity=1)
 GROUPS = {"searched": OTHER, "control group": CONTROL, "default": DEFAULT, "best by validation": WINNER}
 SHAPES = {"searched": "circle", "control group": "square", "default": "diamond", "best by validation": "triangle-up"}
@@ -64,8 +65,7 @@ def _shown(points: list[Json]) -> list[Json]:
 
 
 def _chart(points: list[Json], cost: str) -> alt.LayerChart | alt.FacetChart:
-    costs = [point["macs"] for point in points]
-    kind = "log" if max(costs) > LOG_FROM * min(costs) > 0 else "linear"
+    kind = "log" if _is_log(points) else "linear"
     # Vega-Lite warns of a zero on a logarithmic axis, even of one that is turned off
     zero: Json = {"nice": False} if kind == "log" else {"zero": False}
     x = alt.X("macs:Q", title=cost, scale=alt.Scale(type=kind, padding=16, **zero))
@@ -76,6 +76,11 @@ def _chart(points: list[Json], cost: str) -> alt.LayerChart | alt.FacetChart:
     if len(points) <= MOST_INTERVALS:
         layers.insert(0, _intervals(points, x, colour))
     return alt.layer(*layers).properties(height=380)
+
+
+def _is_log(points: list[Json]) -> bool:
+    costs = [point["macs"] for point in points]
+    return max(costs) > LOG_FROM * min(costs) > 0
 
 
 def _group(row: Row) -> str:
@@ -153,10 +158,17 @@ def _named(points: list[Json], x: alt.X, y: alt.Y, colour: alt.Color) -> list[al
     charts: list[alt.Chart] = []
     for point in (p for p in points if p["name"]):
         # up and to the left of a point near the front lies nothing; only at the left end there is no room
-        left = point["macs"] > np.quantile([p["macs"] for p in points], 0.15)
+        left = _place(point, points) > LETTER * len(point["name"])
         text: Json = {"align": "right" if left else "left", "baseline": "bottom", "dx": -8 if left else 8, "dy": -6}
         text |= {"fontSize": 13, "fontWeight": "bold"}
         chart = alt.Chart(rows([point])).encode(x=x, y=y, text="name:N")
         charts.append(chart.mark_text(**text, stroke="white", strokeWidth=4, opacity=0.9))
         charts.append(chart.mark_text(**text).encode(color=colour))
     return charts
+
+
+def _place(point: Json, points: list[Json]) -> float:
+    """Where a point lies between the cheapest (0) and the dearest (1)."""
+    macs = np.array([point["macs"], *(p["macs"] for p in points)], float)
+    macs = np.log(macs) if _is_log(points) else macs
+    return float((macs[0] - macs.min()) / max(np.ptp(macs), 1e-9))

@@ -85,7 +85,7 @@ def _trial_panel(data: RunData) -> alt.Chart | None:
             for e in trial.events
             if e.get("train_loss") is not None
         ]
-        points += _thinned(loss)
+        points += _thinned(loss) if len(loss) > 1 else []  # one value is no line
     if not points:
         return None
     domain = ["best by validation", "default", "others"]

@@ -11,7 +11,8 @@ from typing import cast
 import numpy as np
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.reports.read import Json, Ranked, RunData, Scores
+from poolsearch.reports.read import Json, Ranked, RunData
+from poolsearch.reports.score_table import Scores
 from poolsearch.reports.tables import retrained, stopped
 from poolsearch.settings import Settings, differences
 
@@ -103,6 +104,7 @@ def warnings(data: RunData) -> list[str]:
     derived = [
         *_unfinished(data),
         *_covered(data),
+        *_start_doubts(data),
         *_search_doubts(data),
         *_ranking_doubts(data),
         *_retrain_doubts(data),
@@ -127,6 +129,15 @@ def _covered(data: RunData) -> list[str]:
     if size is None or covered is None or covered >= size:
         return []
     return [f"The search covered {covered:,} of the {size:,} placements of the space: better ones may exist outside."]
+
+
+def _start_doubts(data: RunData) -> list[str]:
+    if not data.run.get("init"):
+        return []
+    return [
+        "All networks began with given weights: the placement that these were trained at, and those near it, have "
+        "a head start."
+    ]
 
 
 def _search_doubts(data: RunData) -> list[str]:

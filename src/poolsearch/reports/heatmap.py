@@ -8,8 +8,9 @@ import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch.reports.read import RunData, Scores
-from poolsearch.reports.theme import Figure, Json, rows
+from poolsearch.reports.read import RunData
+from poolsearch.reports.score_table import Scores
+from poolsearch.reports.theme import LABEL, Figure, Json, rows
 
 MOST_CELLS = 16_000
 SHADES = 50
@@ -61,8 +62,9 @@ def _heat_map(table: Scores, member: int, order: list[int], title: str) -> alt.C
 
 def _names(placements: list[str]) -> alt.Axis:
     """The rows carry their position only, which keeps the data small; the axis turns it into a name."""
-    look_up = f"{json.dumps(placements)}[datum.value]"
-    return alt.Axis(labelExpr=look_up, labelFontSize=10, labelOverlap=True, ticks=False, domain=False, labelPadding=4)
+    look_up = f"{json.dumps(placements, ensure_ascii=False)}[datum.value]"
+    text: Json = {"labelExpr": look_up, "labelFontSize": 10, "labelLimit": LABEL, "labelOverlap": True}
+    return alt.Axis(**text, ticks=False, domain=False, labelPadding=4)
 
 
 def _cells(table: Scores, member: int, order: list[int]) -> tuple[list[Json], list[int]]:

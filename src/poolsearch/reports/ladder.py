@@ -13,7 +13,10 @@ from poolsearch.reports.theme import DEFAULT, INK, LEVELS, MUTED, WINNER, Figure
 
 SHOWN = 5
 ROW = 62
+SPLIT_ROW = 104  # where a bar has two halves, each with its number
 TALLEST = 0.84
+LEAST_INSIDE = 16  # pixels of a bar that a number fits into
+AXES = ("height", "width")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,28 @@ class Rung:
     best: bool
 
 
+@dataclass(frozen=True)
+class Scale:
+    """How sizes are drawn.
+
+    Attributes:
+        split: the upper half of a bar is the height, the lower half the width; else both are one.
+        tallest: what the largest map's size is divided by.
+    """
+
+    split: bool
+    tallest: float
+
+    @property
+    def row(self) -> int:
+        """Pixels of a row."""
+        return SPLIT_ROW if self.split else ROW
+
+    def half(self, exponent: int) -> float:
+        """Half the height of a bar, in rows, for a map that was halved so often."""
+        return 0.5 * TALLEST * 2.0**-exponent / self.tallest
+
+
 def ladder(data: RunData) -> Figure | None:
     """The default above the first of the ranking; None when the placement cannot be read."""
     rungs = _rungs(data)
@@ -34,20 +59,29 @@ def ladder(data: RunData) -> Figure | None:
         placements = [Placement.parse(rung.placement) for rung in rungs]
     except PoolsearchError:
         return None
-    levels = sorted({level for p in placements for level in _levels(p)}, key=lambda pair: sum(pair))
+    exponents = sorted({e for p in placements for level in _levels(p) for e in level})
+    scale = Scale(any(h != w for p in placements for h, w in _levels(p)), 2.0 ** -exponents[0])
     below = f" Below it: {'; '.join(rung.placement for rung in rungs[1:])}." if len(rungs) > 1 else ""
     return Figure(
         name="ladder",
         title="Where the resolution drops",
-        caption=(
-            "Each row is the same network with its downsampling in other places: one bar per block, input on the left; "
-            "the height of a bar is its resolution. The number at the first bar of each resolution counts its blocks. "
-            "Dashed lines: where the default downsamples. On the right: validation accuracy, and MACs against the "
-            "default's."
-        ),
+        caption=_caption(data, scale.split),
         alt=f"Blocks by resolution for the default placement {data.default}.{below}",
-        panels=[_chart(rungs, placements, levels)],
+        panels=[_chart(rungs, placements, exponents, scale)],
     )
+
+
+def _caption(data: RunData, split: bool) -> str:
+    bars = "the height of a bar is its resolution"
+    if split:
+        bars = "the upper half of a bar is the resolution of its height, the lower half that of its width"
+    texts = [
+        "Each row is the same network with its downsampling in other places: one bar per block, input on the left; "
+        f"{bars}. The number at the first bar of each resolution counts its blocks. Dashed lines: where the default "
+        "downsamples. On the right: validation accuracy, and MACs against the default's.",
+        data.notation,
+    ]
+    return " ".join(filter(None, texts))
 
 
 def _rungs(data: RunData) -> list[Rung]:
@@ -74,27 +108,16 @@ def _levels(placement: Placement) -> list[tuple[int, int]]:
     return levels
 
 
-def _name(level: tuple[int, int]) -> str:
-    height, width = (_fraction(exponent) for exponent in level)
-    return height if height == width else f"{height} × {width}"
-
-
 def _fraction(exponent: int) -> str:
     if exponent == 0:
         return "full"
     return f"1/{2**exponent}" if exponent > 0 else f"{2**-exponent}×"
 
 
-def _half(level: tuple[int, int]) -> float:
-    """Half the height of a bar: the geometric mean of both sides, so that a square stays true."""
-    return 0.5 * TALLEST * 2.0 ** (-sum(level) / 2)
-
-
 def _chart(
-    rungs: list[Rung], placements: list[Placement], levels: list[tuple[int, int]]
+    rungs: list[Rung], placements: list[Placement], exponents: list[int], scale: Scale
 ) -> alt.LayerChart | alt.FacetChart:
     length = placements[0].length
-    tallest = max(_half(level) for level in levels) / (0.5 * TALLEST)
     x = alt.X(
         "from:Q",
         title="block, from input to output",
@@ -103,21 +126,22 @@ def _chart(
     )
     y_scale = alt.Scale(domain=[-0.5, len(rungs) - 0.5], reverse=True, nice=False)
     y = alt.Y("top:Q", scale=y_scale, axis=None)
-    names = [_name(level) for level in levels]
+    names = [_fraction(exponent) for exponent in exponents]
     colour = alt.Color(
         "resolution:N",
         sort=names,
         scale=alt.Scale(domain=names, range=_colours(len(names))),
         legend=alt.Legend(title="resolution", orient="top", symbolType="square", symbolSize=180, titleOrient="left"),
     )
-    blocks = [block for i, p in enumerate(placements) for block in _blocks(i, rungs[i].placement, p, tallest)]
+    blocks = [block for i, p in enumerate(placements) for block in _blocks(i, rungs[i].placement, p, scale)]
+    tips = ["placement:N", "block:Q", *(["axis:N"] if scale.split else []), "resolution:N"]
     bars = (
         alt.Chart(rows(blocks))
         .mark_rect(cornerRadius=2, stroke="white", strokeWidth=2)
-        .encode(x=x, x2="to:Q", y=y, y2="bottom:Q", color=colour, tooltip=["placement:N", "block:Q", "resolution:N"])
+        .encode(x=x, x2="to:Q", y=y, y2="bottom:Q", color=colour, tooltip=tips)
     )
-    layers = [bars, *_guides(placements[0], y, len(rungs)), *_counts(placements, tallest), *_labels(rungs)]
-    return alt.layer(*layers).properties(height=ROW * len(rungs))
+    layers = [bars, *_guides(placements[0], y, len(rungs)), *_counts(placements, scale), *_labels(rungs)]
+    return alt.layer(*layers).properties(height=scale.row * len(rungs))
 
 
 def _block_axis(length: int) -> alt.Axis:
@@ -136,14 +160,18 @@ def _colours(count: int) -> list[str]:
     return [LEVELS[min(i, len(LEVELS) - 1)] for i in range(count)]
 
 
-def _blocks(row: int, name: str, placement: Placement, tallest: float) -> list[Json]:
+def _blocks(row: int, name: str, placement: Placement, scale: Scale) -> list[Json]:
     blocks: list[Json] = []
     for i, level in enumerate(_levels(placement)):
-        half = _half(level) / tallest
-        blocks.append(
-            {"from": i, "to": i + 1, "top": row - half, "bottom": row + half}
-            | {"resolution": _name(level), "block": i + 1, "placement": name}
-        )
+        whole = {"from": i, "to": i + 1, "block": i + 1, "placement": name}
+        up, down = map(scale.half, level)
+        if not scale.split:
+            blocks.append(whole | {"top": row - up, "bottom": row + down, "resolution": _fraction(level[0])})
+            continue
+        for axis, exponent, edges in zip(AXES, level, ((row - up, row), (row, row + down)), strict=True):
+            blocks.append(
+                whole | {"top": edges[0], "bottom": edges[1], "resolution": _fraction(exponent), "axis": axis}
+            )
     return blocks
 
 
@@ -160,30 +188,46 @@ def _guides(default: Placement, y: alt.Y, count: int) -> list[alt.Chart]:
     ]
 
 
-def _counts(placements: list[Placement], tallest: float) -> list[alt.Chart]:
-    """How many blocks stand at each resolution, written in them where they are tall enough, else above."""
-    inside: list[Json] = []
-    above: list[Json] = []
-    for row, placement in enumerate(placements):
-        levels = _levels(placement)
-        for level in dict.fromkeys(levels):
-            first, count = levels.index(level), levels.count(level)
-            half = _half(level) / tallest
-            tall = 2 * half * ROW >= 16
-            text = {"from": first + 0.5, "text": str(count), "dark": sum(level) <= 2}
-            (inside if tall else above).append(text | {"top": row if tall else row - half})
+def _counts(placements: list[Placement], scale: Scale) -> list[alt.Chart]:
+    """How many blocks stand at each resolution, written in them where they are tall enough, else beside."""
+    found = [count for row, p in enumerate(placements) for count in _counts_of(row, p, scale)]
     base: Json = {"x": "from:Q", "y": "top:Q", "text": "text:N"}
     pale = alt.condition("datum.dark", alt.value("white"), alt.value(INK))
+    inside: Json = {"fontSize": 13, "fontWeight": "bold", "baseline": "middle"}
+    outside: Json = {"fontSize": 12, "fontWeight": "bold"}
+
+    def at(place: str) -> alt.Chart:
+        return alt.Chart(rows([count for count in found if count["place"] == place]))
+
     return [
-        alt.Chart(rows(inside)).mark_text(fontSize=13, fontWeight="bold", baseline="middle").encode(**base, color=pale),
-        alt.Chart(rows(above))
-        .mark_text(fontSize=12, fontWeight="bold", baseline="bottom", dy=-2)
-        .encode(**base, color=alt.value(INK)),
+        at("inside").mark_text(**inside).encode(**base, color=pale),
+        at("above").mark_text(**outside, baseline="bottom", dy=-2).encode(**base, color=alt.value(INK)),
+        at("below").mark_text(**outside, baseline="top", dy=3).encode(**base, color=alt.value(INK)),
     ]
 
 
+def _counts_of(row: int, placement: Placement, scale: Scale) -> list[Json]:
+    counts: list[Json] = []
+    for axis, way in ((0, -1), (1, 1)) if scale.split else ((0, -1),):
+        levels = [level[axis] for level in _levels(placement)]
+        for exponent in dict.fromkeys(levels):
+            half = scale.half(exponent)
+            inside = scale.row * half * (1 if scale.split else 2) >= LEAST_INSIDE
+            middle = row + way * half / 2 if scale.split else row
+            counts.append(
+                {
+                    "from": levels.index(exponent) + 0.5,
+                    "top": middle if inside else row + way * half,
+                    "text": str(levels.count(exponent)),
+                    "place": "inside" if inside else "above" if way < 0 else "below",
+                    "dark": exponent <= 1,
+                }
+            )
+    return counts
+
+
 def _labels(rungs: list[Rung]) -> list[alt.Chart]:
-    values = [{"top": i, "strong": rung.best} | vars(rung) for i, rung in enumerate(rungs)]
+    values = [{"top": i, "strong": rung.best} | vars(rung) | _lines(rung.placement) for i, rung in enumerate(rungs)]
     chart = alt.Chart(rows(values))
     colour = alt.condition("datum.strong", alt.value(WINNER), alt.value(DEFAULT))
     big: Json = {"fontSize": 15, "fontWeight": "bold", "baseline": "bottom"}
@@ -192,8 +236,15 @@ def _labels(rungs: list[Rung]) -> list[alt.Chart]:
     right: Json = {"align": "left", "dx": 12}
     at_left, at_right = alt.value(0), alt.value("width")
     return [
-        chart.mark_text(**big, **left).encode(x=at_left, y="top:Q", text="placement:N", color=colour),
+        chart.mark_text(**big, **left, dy=-18).encode(x=at_left, y="top:Q", text="above:N", color=colour),
+        chart.mark_text(**big, **left).encode(x=at_left, y="top:Q", text="line:N", color=colour),
         chart.mark_text(**small, **left).encode(x=at_left, y="top:Q", text="role:N"),
         chart.mark_text(**big, **right).encode(x=at_right, y="top:Q", text="result:N", color=colour),
         chart.mark_text(**small, **right).encode(x=at_right, y="top:Q", text="cost:N"),
     ]
+
+
+def _lines(placement: str) -> Json:
+    """Height above width, where they are given apart."""
+    above, _, line = placement.rpartition(" · ")
+    return {"above": above, "line": line}

@@ -10,7 +10,7 @@ import altair as alt
 
 from poolsearch.reports.read import RunData
 from poolsearch.reports.tables import stopped
-from poolsearch.reports.theme import DEFAULT, INK, MEMBERS, MUTED, OTHER, PERCENT, WINNER, Figure, Json, rows
+from poolsearch.reports.theme import DEFAULT, INK, LABEL, MEMBERS, MUTED, OTHER, PERCENT, WINNER, Figure, Json, rows
 
 MOST_POINTS = 1500
 ROLES = {"winner": WINNER, "default": DEFAULT, "other finalist": OTHER}
@@ -101,7 +101,7 @@ def _strip(dots: Sequence[Json], means: Sequence[Json]) -> alt.LayerChart | alt.
     fit = alt.Scale(zero=False, padding=20)
     axis = alt.Axis(format=PERCENT, tickCount=7, labelFlush=False)
     names = [entry["placement"] for entry in means]
-    lines = alt.Axis(labelFontSize=13, labelColor=INK, grid=True, gridColor="#f2f4f6")
+    lines = alt.Axis(labelFontSize=13, labelColor=INK, labelLimit=LABEL, grid=True, gridColor="#f2f4f6")
     y = alt.Y("placement:N", sort=names, title="placement", axis=lines)
     present = [role for role in ROLES if any(entry["role"] == role for entry in means)]
     scale = alt.Scale(domain=present, range=[ROLES[role] for role in present])

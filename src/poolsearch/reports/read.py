@@ -1,4 +1,7 @@
-"""Read a run directory into one frozen value; stages that have not run yet leave their part empty."""
+"""Read a run directory into one frozen value; stages that have not run yet leave their part empty.
+
+Placements have their text for people from here on.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json
-
-MOST_PLACEMENTS = 60
-"""How many placements the report follows over time; a table of 20,000 would neither fit a page nor be looked at."""
+from poolsearch.placement import shown
+from poolsearch.reports.score_table import Scores, read_scores
 
 TEST_KEYS = ("winner", "images", "trials", "summary", "verdict", "top1", "best_of_top", "mean_of_top")
 
@@ -44,29 +43,6 @@ class Ranked:
     is_default: bool
     control: bool
     images: int | None = None
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The score table over time, for the placements that are followed.
-
-    Attributes:
-        placements: names of the followed placements, by number.
-        steps: the training step of every snapshot.
-        assign_TAM: p(member given placement) at every snapshot, for the followed placements.
-        last: the whole last snapshot (all placements), columns as in ``scores.parquet``.
-        total: A, the number of placements in the file.
-    """
-
-    placements: list[str]
-    steps: list[int]
-    assign_TAM: NDArray[np.float64]
-    last: pa.Table
-    total: int
-
-    @property
-    def members(self) -> int:
-        return self.assign_TAM.shape[2]
 
 
 @dataclass(frozen=True)
@@ -125,7 +101,14 @@ class RunData:
     @property
     def default(self) -> str:
         """The network's own placement."""
-        return str(self.run.get("space", {}).get("default", ""))
+        return shown(str(self.run.get("space", {}).get("default", "")))
+
+    @property
+    def notation(self) -> str:
+        """How placements are written, where that has to be said."""
+        if self.run.get("space", {}).get("axes") != "h,w":
+            return ""
+        return "h and w count the blocks at each resolution of the height and of the width; one list counts both."
 
     @property
     def winner(self) -> Ranked | None:
@@ -158,7 +141,7 @@ def read_run(folder: Path) -> RunData:
         ranking=ranking,
         ranking_summary=_object(files.ranking_summary) if files.ranking_summary.exists() else None,
         trials=_trials(files.retrain),
-        test=_complete(files.test, test, TEST_KEYS) if "verdict" in test else None,
+        test=_readable(files.test, _complete(files.test, test, TEST_KEYS)) if "verdict" in test else None,
         test_opened=test.get("opened"),
         skipped=_skipped(files.skipped),
     )
@@ -179,6 +162,18 @@ def _complete(path: Path, value: Json, keys: Sequence[str]) -> Json:
     if missing := [key for key in keys if key not in value]:
         raise _damaged(path, f"it lacks {', '.join(missing)}")
     return value
+
+
+def _readable(path: Path, test: Json) -> Json:
+    """The results of the test split with placements as people read them."""
+    try:
+        lines = {
+            name: [entry | {"placement": shown(entry["placement"])} for entry in cast(list[Json], test[name])]
+            for name in ("trials", "summary")
+        }
+    except (KeyError, TypeError) as error:
+        raise _damaged(path, f"not lists of placements: {error!r}") from None
+    return test | lines | {"winner": shown(test["winner"])}
 
 
 def _lines(path: Path) -> list[Json]:
@@ -215,7 +210,7 @@ def _ranking(path: Path) -> list[Ranked]:
 def _ranked(row: dict[str, str]) -> Ranked:
     return Ranked(
         rank=int(row["rank"]),
-        placement=row["placement"],
+        placement=shown(row["placement"]),
         number=int(row["number"]),
         val_accuracy=float(row["val_accuracy"]),
         low=float(row["low"]),
@@ -243,40 +238,10 @@ def _integer(text: str) -> int | None:
 
 
 def _scores(path: Path, ranked: list[int], default: str) -> Scores | None:
-    """Follow the default and the first of the ranking, or of the last scores while there is no ranking."""
     try:
-        steps = np.unique(pq.read_table(path, columns=["step"])["step"].to_numpy()).tolist()
-        if not steps:
-            return None
-        last = pq.read_table(path, filters=[("step", "=", steps[-1])])
-        named = zip(last["placement"].to_pylist(), last["number"].to_pylist(), strict=True)
-        own = [number for name, number in named if name == default][:1]
-        numbers = list(dict.fromkeys([*own, *(ranked or _by_score(last))]))[:MOST_PLACEMENTS]
-        columns = ["step", "number", "placement", "member", "assignment"]
-        followed = pq.read_table(path, columns=columns, filters=[("number", "in", numbers)])
-        return _followed(followed, steps, last)
+        return read_scores(path, ranked, default)
     except (pa.ArrowException, KeyError, OSError) as error:
         raise _damaged(path, error) from None
-
-
-def _by_score(last: pa.Table) -> list[int]:
-    """Placement numbers by the score of their most probable member, best first."""
-    best = last.sort_by([("assignment", "descending"), ("score", "descending")])
-    seen: dict[int, float] = {}
-    for number, score in zip(best["number"].to_pylist(), best["score"].to_pylist(), strict=True):
-        seen.setdefault(number, -np.inf if score is None else score)
-    return sorted(seen, key=lambda number: -seen[number])
-
-
-def _followed(table: pa.Table, steps: list[int], last: pa.Table) -> Scores:
-    names = dict(zip(table["number"].to_pylist(), table["placement"].to_pylist(), strict=True))
-    numbers = sorted(names)
-    members = int(last["member"].to_numpy().max()) + 1
-    assign_TAM = np.full((len(steps), len(numbers), members), np.nan)
-    t = np.searchsorted(steps, table["step"].to_numpy())
-    a = np.searchsorted(numbers, table["number"].to_numpy())
-    assign_TAM[t, a, table["member"].to_numpy()] = table["assignment"].to_numpy()
-    return Scores([str(names[n]) for n in numbers], steps, assign_TAM, last, len(np.unique(last["number"].to_numpy())))
 
 
 def _trials(folder: Path) -> list[Trial]:
@@ -285,7 +250,7 @@ def _trials(folder: Path) -> list[Trial]:
     for trial in sorted(path for path in folder.glob("*/*") if path.is_dir()):
         metrics = _object(trial / "metrics.json") if (trial / "metrics.json").exists() else None
         if trial.name.isdigit():
-            trials.append(Trial(trial.parent.name, int(trial.name), _lines(trial / "events.jsonl"), metrics))
+            trials.append(Trial(shown(trial.parent.name), int(trial.name), _lines(trial / "events.jsonl"), metrics))
     return trials
 
 

@@ -85,7 +85,7 @@ def _ranking(data: RunData) -> str:
     images = (data.ranking_summary or {}).get("images")
     on = f" on {images:,} images" if images else ""
     caption = f"Validation accuracy{on} with its 95% interval. Pareto: nothing ranked is both cheaper and better."
-    caption = f"{caption} {early_stops(data)}".strip()
+    caption = " ".join(filter(None, [caption, data.notation, early_stops(data)]))
     first = _ranking_table(data, caption, lines[:SHOWN_ROWS])
     rest = lines[SHOWN_ROWS:MOST_ROWS]
     if not rest:
@@ -133,7 +133,8 @@ def _retrain(data: RunData) -> str:
     entries = retrained(data)
     if not entries:
         return ""
-    caption = "Mean and standard deviation over seeds of networks trained from scratch on all training data. "
+    start = "given weights" if data.run.get("init") else "scratch"
+    caption = f"Mean and standard deviation over seeds of networks trained from {start} on all training data. "
     caption += "The test split has not been opened yet." if data.test is None else _finalists(data.test)
     head = [("rank", ""), ("placement", "text"), ("test accuracy", ""), ("trained", ""), ("seeds", "text")]
     head += [("MACs vs. default", ""), ("seconds", ""), ("remarks", "text")]

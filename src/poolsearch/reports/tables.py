@@ -129,6 +129,7 @@ def facts(data: RunData) -> dict[str, list[tuple[str, str]]]:
     groups = {
         "Data": _data_facts(_dict(run, "data"), run.get("split_hash")),
         "Network and space": [(name, text(value)) for name, value in _dict(run, "space").items()],
+        "Weights to begin with": [(name, text(value)) for name, value in _dict(run, "init").items()],
         "Hardware": [(name, text(value)) for name, value in _dict(run, "hardware").items()],
         "Versions": [(name, text(value)) for name, value in versions.items() if value is not None],
         "Stages": [(str(stage.get("stage")), _duration(stage)) for stage in run.get("stages", [])],
@@ -172,4 +173,6 @@ def text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, list):
+        return " ".join(map(str, cast("list[Any]", value))) or "none"
     return str(value)

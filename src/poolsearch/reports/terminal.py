@@ -1,4 +1,4 @@
-"""What a finished command prints: the ranking, the retrained placements, the verdict, where the page is."""
+"""What a finished command prints: the ranking, the retrained placements, the verdict, where the page is; a check."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from poolsearch.checked import Checked
 from poolsearch.files import RunDir, read_json
+from poolsearch.placement import shown
 
 _ROWS = 10
+_PROBLEMS = 10
 
 
 def show(out: Path) -> None:
@@ -39,13 +44,13 @@ def _ranking(files: RunDir) -> Table:
     table = Table(title=f"Ranking on the search-val half ({len(rows):,} placements{early})", title_justify="left")
     for name in ("rank", "placement", "val accuracy", "95% interval", "MACs"):
         table.add_column(name, justify="left" if name == "placement" else "right")
-    shown = rows[:_ROWS] + [row for row in rows[_ROWS:] if row["is_default"] == "True"]
-    for row in shown:
+    listed = rows[:_ROWS] + [row for row in rows[_ROWS:] if row["is_default"] == "True"]
+    for row in listed:
         default = row["is_default"] == "True"
         table.add_row(
-            row["rank"], row["placement"] + (" (default)" if default else ""), f"{float(row['val_accuracy']):.2%}",
-            f"{float(row['low']):.1%} to {float(row['high']):.1%}", f"{float(row['macs_ratio']):.2f}x",
-            style="bold" if default else None,
+            row["rank"], shown(row["placement"]) + (" (default)" if default else ""),
+            f"{float(row['val_accuracy']):.2%}", f"{float(row['low']):.1%} to {float(row['high']):.1%}",
+            f"{float(row['macs_ratio']):.2f}x", style="bold" if default else None,
         )  # fmt: skip
     return table
 
@@ -59,7 +64,58 @@ def _retrained(test: dict[str, Any]) -> Table:
     for row in test["summary"]:
         spread = "" if row["std"] is None else f" ± {row['std']:.2%}"
         table.add_row(
-            row["placement"] + (" (default)" if row["is_default"] else ""), f"{row['mean']:.2%}{spread}", str(row["n"]),
-            f"{row['macs_ratio']:.2f}x",
+            shown(row["placement"]) + (" (default)" if row["is_default"] else ""), f"{row['mean']:.2%}{spread}",
+            str(row["n"]), f"{row['macs_ratio']:.2f}x",
         )  # fmt: skip
     return table
+
+
+def show_check(found: Checked) -> None:
+    """Print what a check of a network looked at, and what of it does not hold."""
+    console = Console(highlight=False)
+    console.print(_blocks(found))
+    console.print(_proof(found))
+    if found.holds:
+        console.print("\nEverything holds.", style="bold")
+        return
+    console.print(f"\nDoes not hold ({len(found.problems):,}):", style="bold")
+    for placement, problem in found.problems[:_PROBLEMS]:
+        console.print(f"  {placement}: {problem}", markup=False)
+    if len(found.problems) > _PROBLEMS:
+        console.print(f"  and {len(found.problems) - _PROBLEMS:,} more")
+
+
+def _blocks(found: Checked) -> Table:
+    title = f"{escape(found.net)}: how each block halves its maps where there is a site before it"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("")
+    for name in ("block", "how"):
+        table.add_column(name, overflow="fold")
+    table.add_column("default")
+    for number, block in enumerate(found.blocks):
+        where, _, how = block.partition(": ")
+        table.add_row(str(number + 1), escape(where), escape(how), "halves" if number in found.halved else "")
+    return table
+
+
+def _proof(found: Checked) -> Table:
+    table = Table(title="Proof", title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    each = ", height and width each by itself" if found.axes == "h,w" else ""
+    table.add_row("space", f"{found.placements:,} placements{each}; the default is {found.default}")
+    part = "all of them" if found.proved == found.placements else f"{found.proved:,} of them, drawn at random"
+    table.add_row("sizes of maps", f"of {part}, for images of {found.image_size}x{found.image_size}")
+    table.add_row("gradients", f"of {found.ran:,} of these, run forward and backward")
+    table.add_row("logits of the default", _gap(found))
+    against = "" if found.own else "; compared with the original's by name and shape"
+    table.add_row("parameters", f"{found.parameters:,}, shared by all placements{against}")
+    return table
+
+
+def _gap(found: Checked) -> str:
+    if found.own:
+        return "no original to compare with: this network of poolsearch is made to be searched"
+    if found.logit_gap is None:
+        return f"not the original's: --op {found.op} pools where that is strided" if found.op != "native" else "–"
+    return f"largest difference to the original's: {found.logit_gap:.3g}, in evaluation and in training"

@@ -24,6 +24,7 @@ MEMBERS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#9
 LEVELS = ["#1b2a5c", "#27698f", "#3fa593", "#a3cf62", "#f4d35e", "#fbeaa6"]
 FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 FILE_WIDTH = 860
+LABEL = 320  # pixels of the name of a placement on an axis; Vega's own limit cuts those with two axes
 PERCENT = ".1%"
 
 

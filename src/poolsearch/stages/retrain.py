@@ -24,6 +24,7 @@ from poolsearch.files import RunDir, atomic, read_json, write_json
 from poolsearch.nets.poolable import Fixed, parameters_of
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress
+from poolsearch.record import tested
 from poolsearch.settings import LARGEST_NATIVE
 from poolsearch.stats import Difference, paired_difference
 from poolsearch.train import checkpoint
@@ -43,7 +44,7 @@ class Trial:
     seed: int
 
     def __str__(self) -> str:
-        return f"{self.placement} seed {self.seed}"
+        return f"{self.placement.shown} seed {self.seed}"
 
 
 def retrain(run: Run) -> None:
@@ -65,11 +66,6 @@ def retrain(run: Run) -> None:
         _check_winner(run, trials)
         _train_all(run, trials)
         _test(run, trials)
-
-
-def tested(files: RunDir) -> bool:
-    """Whether the test split was opened and everything on it evaluated."""
-    return files.test.exists() and "verdict" in read_json(files.test)
 
 
 def _check_winner(run: Run, trials: list[Trial]) -> None:
@@ -118,13 +114,14 @@ class RetrainTask:
 
     def __init__(self, run: Run, trial: Trial) -> None:
         settings = run.settings.retrain
-        self._lr_start, self._lr_floor = settings.retrain_lr or 0, run.settings.search.lr_floor
+        self._lr_start = settings.retrain_lr or 0
+        self._lr_floor = min(run.settings.search.lr_floor or 0, self._lr_start)
         self._machine = run.machine
         self.device = run.machine.device
         self.epochs = run.settings.retrain.retrain_epochs or 0
         self.seed = rng.key(run.seed, "retrain", trial.seed)
         with seeded(self.seed, "weights"):
-            net = Fixed(run.build(), trial.placement)
+            net = Fixed(run.initial(), trial.placement)
         self.net = run.machine.place(net)
         momentum, decay = run.settings.search.momentum, settings.retrain_weight_decay or 0
         self._optimizer = sgd(net.parameters(), self._lr_start, momentum, decay)
@@ -154,14 +151,14 @@ class RetrainTask:
         return f"loss {self.last_loss:.3f}" if self.last_loss == self.last_loss else ""
 
     def tensors(self) -> dict[str, Tensor]:
-        found = checkpoint.under("net", self.net.net.state_dict())
+        found = checkpoint.under("net", self.net.net.original.state_dict())
         return found | checkpoint.under("momentum", momentum_tensors(self._optimizer)) | {"loss": self._loss}
 
     def meta(self) -> Any:
         return {"scaler": self._scaler.state_dict(), "last_loss": self.last_loss}
 
     def load(self, tensors: dict[str, Tensor], meta: Any) -> None:
-        self.net.net.load_state_dict(checkpoint.of("net", tensors))
+        self.net.net.original.load_state_dict(checkpoint.of("net", tensors))
         load_momentum(self._optimizer, checkpoint.of("momentum", tensors))
         self._loss = tensors["loss"].to(self.device)
         self._scaler.load_state_dict(meta["scaler"])
@@ -181,13 +178,11 @@ def _train_all(run: Run, trials: list[Trial]) -> None:
     run_trials(work, left, costs, run.progress, "retrain", workers, threads, cards)
     for trial in trials:
         if _loss(run, trial) is None:
-            run.warn(
-                f"the training of {trial.placement} with seed {trial.seed} diverged: lower --retrain-lr in a new run."
-            )
+            run.warn(f"the training of {trial} diverged: lower --retrain-lr in a new run.")
 
 
 def _finished(run: Run, trial: Trial) -> bool:
-    folder = run.dir.trial(str(trial.placement), trial.seed)
+    folder = run.dir.trial(trial.placement.file_name, trial.seed)
     if not (folder / "metrics.json").exists():
         return False
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)  # stopped between the two
@@ -196,13 +191,15 @@ def _finished(run: Run, trial: Trial) -> bool:
 
 def _train(run: Run, workers: int, trial: Trial, progress: Progress) -> None:
     """Train one, in a worker process or in ours; what it finds goes into its own folder only."""
-    folder = run.dir.trial(str(trial.placement), trial.seed)
+    folder = run.dir.trial(trial.placement.file_name, trial.seed)
     unfinished = folder / "checkpoint.safetensors"
     task = RetrainTask(run, trial)
     files = LoopFiles(unfinished, folder / "events.jsonl", run.settings.machine.checkpoint_seconds)
     identity = {"stage": "retrain", "placement": str(trial.placement), "seed": trial.seed}
     seconds = run_loop(task, files, str(trial), progress, identity, task.seed)
-    checkpoint.save(folder / "model.safetensors", dict(task.net.net.state_dict()), {"placement": str(trial.placement)})
+    checkpoint.save(
+        folder / "model.safetensors", dict(task.net.net.original.state_dict()), {"placement": str(trial.placement)}
+    )
     write_json(folder / "metrics.json", {
         "placement": str(trial.placement), "seed": trial.seed, "epochs": task.epochs,
         "steps": task.epochs * task.steps_per_epoch, "seconds": round(seconds, 1),
@@ -214,7 +211,7 @@ def _train(run: Run, workers: int, trial: Trial, progress: Progress) -> None:
 
 def _loss(run: Run, trial: Trial) -> float | None:
     """The last training loss of a finished trial; None when it was not finite."""
-    return read_json(run.dir.trial(str(trial.placement), trial.seed) / "metrics.json")["train_loss"]
+    return read_json(run.dir.trial(trial.placement.file_name, trial.seed) / "metrics.json")["train_loss"]
 
 
 def _test(run: Run, trials: list[Trial]) -> None:
@@ -234,11 +231,10 @@ def _test(run: Run, trials: list[Trial]) -> None:
 
 def _correct(run: Run, trial: Trial) -> NDArray[np.bool_]:
     """Whether the trial's network gets each test image right, shape (N,); kept in ``test_correct.npy``."""
-    folder = run.dir.trial(str(trial.placement), trial.seed)
-    with torch.device("meta"):
-        net = run.build()
+    folder = run.dir.trial(trial.placement.file_name, trial.seed)
+    net = run.build()
     weights, _ = checkpoint.load(folder / "model.safetensors", f"Delete {folder} to train it again")
-    net.load_state_dict(weights, assign=True)
+    net.original.load_state_dict(weights)
     model = run.machine.place(Fixed(net, trial.placement)).eval()
     loader = run.loader(run.split.test, 1, "test", run.seed, augmented=False)
     found = [
@@ -281,13 +277,15 @@ def _results(run: Run, trials: list[Trial], correct: dict[str, list[NDArray[np.b
         "best_of_top": max(top),
         "mean_of_top": statistics.mean(top),
         "difference": difference and dataclasses.asdict(difference),
-        "verdict": verdict(winner, default, difference, macs_ratio, _diverged(run, trials)),
+        "verdict": verdict(
+            trials[0].placement.shown, run.space.default.shown, difference, macs_ratio, _diverged(run, trials)
+        ),
     }
 
 
 def _diverged(run: Run, trials: list[Trial]) -> set[str]:
-    """Placements of which a training has no finite loss."""
-    return {str(trial.placement) for trial in trials if _loss(run, trial) is None}
+    """Placements of which a training has no finite loss, as people read them."""
+    return {trial.placement.shown for trial in trials if _loss(run, trial) is None}
 
 
 def _difference(a: list[NDArray[np.bool_]], b: list[NDArray[np.bool_]]) -> Difference | None:

@@ -90,7 +90,7 @@ class SearchTask:
         self._start_epoch()
 
     def epoch_starts(self, epoch: int) -> None:
-        self._lr = cosine(epoch, self.epochs, self._settings.lr or 0, self._settings.lr_floor)
+        self._lr = cosine(epoch, self.epochs, self._settings.lr or 0, self._settings.lr_floor or 0)
         for optimizer in self._optimizers:
             set_lr(optimizer, self._lr)
 
@@ -226,10 +226,10 @@ def mixture_rules(settings: SearchSettings) -> MixtureRules:
 
 
 def make_members(run: Run, norm: SupernetNorm) -> list[SinglePath]:
-    """M supernets, each with its own initial weights."""
+    """M supernets, each with its own initial weights, or all with those of --init."""
     members = []
     for m in range(run.settings.search.members):
         with seeded(run.seed, "member-weights", m):
-            member = SinglePath(run.build, norm)
+            member = SinglePath(run.initial, norm, warm=run.weights is not None)
         members.append(run.machine.place(member))
     return members

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from poolsearch.nets.poolable import Poolable
+from poolsearch.nets.restride.norms import use_batch_statistics
 from poolsearch.placement import Exponents
 
 SupernetNorm = Literal["batch", "calibrate", "per_placement"]
@@ -31,6 +32,26 @@ def calibrated_norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, affine=False, momentum=None)
 
 
+def adapt(net: nn.Module, kind: SupernetNorm) -> None:
+    """Give the BatchNorm layers of a network that was built to stand alone the behaviour of ``kind``, in place.
+
+    Differs: they keep their weights and biases, which may be trained, where the paper's have none.
+    """
+    if kind == "batch":
+        use_batch_statistics(net)
+    if kind == "calibrate":
+        for norm in net.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.momentum = None
+                norm.reset_running_stats()  # a plain average must begin with the first batch that it is of
+
+
+def _tracked(part: nn.Module) -> list[tuple[str, nn.BatchNorm2d]]:
+    """The BatchNorm layers with statistics in a part of a network, by name."""
+    norms = [(name, module) for name, module in part.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    return [(name, norm) for name, norm in norms if norm.track_running_stats]
+
+
 _KINDS = ("mean_C", "var_C", "batches")
 
 
@@ -40,34 +61,51 @@ class _Statistics:
     var_C: Tensor
     batches: Tensor
 
+    @classmethod
+    def of(cls, norm: nn.BatchNorm2d) -> _Statistics:
+        """Those of a layer that has some."""
+        assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
+        return cls(norm.running_mean, norm.running_var, norm.num_batches_tracked).copy("cpu")
+
+    def copy(self, device: torch.device | str) -> _Statistics:
+        return _Statistics(*(t.to(device, copy=True) for t in (self.mean_C, self.var_C, self.batches)))
+
 
 class PrefixNorms:
     """Running statistics of every BatchNorm of one network, keyed by the placement's prefix.
 
     What reaches a block depends on the sites up to it and on nothing later, so that placements which agree so far
-    share their statistics exactly; this is what keeps prefix sharing exact.
+    share their statistics exactly; this is what keeps prefix sharing exact. Every prefix begins with the statistics
+    that its layers have when this is made.
+
+    Args:
+        net: the network.
+        warm: the layers' statistics are of a trained network.
     """
 
     STEM = -1
+    """The part before the first block; blocks have their numbers, and the head the one after the last."""
 
-    def __init__(self, net: Poolable) -> None:
+    def __init__(self, net: Poolable, warm: bool = False) -> None:
         self._net = net
-        parts = {self.STEM: net.stem} | dict(enumerate(net.blocks))
-        self._norms = {
-            index: [(name, m) for name, m in part.named_modules() if isinstance(m, nn.BatchNorm2d)]
-            for index, part in parts.items()
-        }
+        parts = {self.STEM: net.stem} | dict(enumerate([*net.blocks, net.head]))
+        self._norms = {index: _tracked(part) for index, part in parts.items()}
+        self._start = {index: [_Statistics.of(norm) for _, norm in norms] for index, norms in self._norms.items()}
+        self._warm = warm
         self._kept: dict[tuple[int, Prefix], list[_Statistics]] = {}
 
     def select(self, block: int, prefix: Prefix, training: bool) -> None:
-        """Put the statistics of ``prefix`` into the layers of ``block``.
+        """Put the statistics of ``prefix`` into the layers of a part.
 
-        A prefix never trained has none: in evaluation its layers then normalise by the batch at hand.
+        In evaluation a prefix never trained has none: its layers then normalise by the batch at hand, or, where
+        training began with trained weights, by the statistics that came with these.
         """
         norms = self._norms[block]
         kept = self._kept.get((block, prefix))
         if kept is None and training:
             kept = self._kept[block, prefix] = self._fresh(block)
+        elif kept is None and self._warm:
+            kept = self._fresh(block)
         for i, (_, norm) in enumerate(norms):
             norm.running_mean = kept[i].mean_C if kept else None
             norm.running_var = kept[i].var_C if kept else None
@@ -101,11 +139,4 @@ class PrefixNorms:
 
     def _fresh(self, block: int) -> list[_Statistics]:
         device = next(self._net.parameters()).device
-        return [
-            _Statistics(
-                torch.zeros(norm.num_features, device=device),
-                torch.ones(norm.num_features, device=device),
-                torch.zeros((), dtype=torch.int64, device=device),
-            )
-            for _, norm in self._norms[block]
-        ]
+        return [start.copy(device) for start in self._start[block]]

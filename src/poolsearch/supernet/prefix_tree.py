@@ -61,7 +61,7 @@ def _branch(supernet: SinglePath, x_BCHW: Tensor, group: Group, block: int) -> I
         for child in others:
             yield from _branch(supernet, supernet.run_block(block, x_BCHW, child[0][1]), child, block + 1)
         x_BCHW, group, block = supernet.run_block(block, x_BCHW, last[0][1]), last, block + 1
-    logits = supernet.net.head(x_BCHW)
+    logits = supernet.run_head(x_BCHW, group[0][1])
     yield from ((position, logits) for position, _ in group)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
 from poolsearch.placement import Placement
-from poolsearch.supernet.norms import PrefixNorms, SupernetNorm, batch_norm, calibrated_norm, tracked_norm
+from poolsearch.supernet.norms import PrefixNorms, SupernetNorm, adapt, batch_norm, calibrated_norm, tracked_norm
 
 _NORMS: dict[SupernetNorm, Norm] = {
     "batch": batch_norm,
@@ -25,19 +25,21 @@ class SinglePath(nn.Module):
         make_net: builds the network with the normalisation it is given.
         norm: ``batch`` always normalises by the batch at hand; ``calibrate`` uses statistics collected beforehand in
             training mode; ``per_placement`` keeps running statistics while training. Both are keyed by prefix.
+        warm: the network that is built is a trained one, with statistics to begin with.
     """
 
-    def __init__(self, make_net: Callable[[Norm], Poolable], norm: SupernetNorm) -> None:
+    def __init__(self, make_net: Callable[[Norm], Poolable], norm: SupernetNorm, warm: bool = False) -> None:
         super().__init__()
         self.net = make_net(_NORMS[norm])
-        self.norms = None if norm == "batch" else PrefixNorms(self.net)
+        adapt(self.net, norm)
+        self.norms = None if norm == "batch" else PrefixNorms(self.net, warm and norm == "per_placement")
 
     def forward(self, x_BCHW: Tensor, placement: Placement) -> Tensor:
         self.net.check(placement)
         x_BCHW = self.run_stem(x_BCHW)
         for index in range(len(self.net.blocks)):
             x_BCHW = self.run_block(index, x_BCHW, placement)
-        return self.net.head(x_BCHW)
+        return self.run_head(x_BCHW, placement)
 
     def run_stem(self, x_BCHW: Tensor) -> Tensor:
         """What every placement shares."""
@@ -50,6 +52,12 @@ class SinglePath(nn.Module):
         if self.norms is not None:
             self.norms.select(index, placement.prefix(index), self.training)
         return self.net.run_block(index, x_BCHW, placement.at(index))
+
+    def run_head(self, x_BCHW: Tensor, placement: Placement) -> Tensor:
+        """Logits from the last map of ``placement``; what reaches the head depends on all of its sites."""
+        if self.norms is not None:
+            self.norms.select(len(self.net.blocks), placement.sites, self.training)
+        return self.net.head(x_BCHW)
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters by name, and the normalisations' statistics where there are any."""

@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from poolsearch.nets.poolable import Poolable
-from poolsearch.placement import KEEP, Exponents, Placement
+from poolsearch.nets.poolable import Poolable, Size, every_block, state_size
+from poolsearch.placement import Exponents, Placement
+from poolsearch.space import Space
 
 _BATCH = 2
 
@@ -61,10 +62,11 @@ class LiveBytes(TorchDispatchMode):
 
 @dataclass(frozen=True)
 class Bytes:
-    """Of one part of a network, per image: the most alive beside its input, and its map."""
+    """Of one part of a network, per image: the most alive beside its input, and its map, which is of ``size``."""
 
     work: int
     map: int
+    size: Size
 
 
 @dataclass(frozen=True)
@@ -73,40 +75,37 @@ class MemoryTable:
 
     image: int
     stem: Bytes
-    block: dict[tuple[int, Exponents, Exponents], Bytes]
+    block: dict[tuple[int, Size, Exponents], Bytes]
 
 
-def memory_table(net: Poolable, height: int, width: int) -> MemoryTable:
-    """Bytes of every (block, resolution, downsampling), in the number format of ``net``.
+def memory_table(net: Poolable, height: int, width: int, space: Space | None = None) -> MemoryTable:
+    """Bytes of every (block, size, downsampling), in the number format of ``net``.
 
     Args:
         net: on the meta device, in the format that it computes in.
         height, width: of the input image.
+        space: the placements that are to be covered; the network's own where not given.
     """
-    poolings = net.space.poolings
     dtype = next(net.parameters()).dtype
     image = torch.zeros(_BATCH, 3, height, width, device="meta", dtype=dtype)
-    stem, x_BCHW = _count(net.stem, image.to(memory_format=torch.channels_last))
-    entries: dict[tuple[int, Exponents, Exponents], Bytes] = {}
-    inputs = {KEEP: x_BCHW}
-    for index in range(len(net.blocks)):
-        outputs: dict[Exponents, Tensor] = {}
-        for before, x in inputs.items():
-            for site in [KEEP] if index == 0 or before[0] == poolings else [KEEP, (1, 1)]:
-                found, out = _count(partial(net.run_block, index, exponents=site), x)
-                entries[index, before, site] = found
-                outputs[before[0] + site[0], before[1] + site[1]] = out
-        inputs = outputs
+    stem, state = _count(net.stem, image.to(memory_format=torch.channels_last))
+
+    def count(index: int, x: Any, site: Exponents) -> tuple[Bytes, Any]:
+        return _count(partial(net.run_block, index, exponents=site), x)
+
+    block, _ = every_block(net, state, space or net.space, count)
     # the loader gives float32; another format is a copy beside it
     pixels = 3 * height * width
-    return MemoryTable(pixels * (4 if dtype == torch.float32 else 4 + dtype.itemsize), stem, entries)
+    return MemoryTable(pixels * (4 if dtype == torch.float32 else 4 + dtype.itemsize), stem, block)
 
 
-def _count(run: Callable[[Tensor], Tensor], x_BCHW: Tensor) -> tuple[Bytes, Tensor]:
+def _count(run: Callable[[Any], Any], state: Any) -> tuple[Bytes, Any]:
     with torch.no_grad(), LiveBytes() as live:
-        live.ignore(x_BCHW)
-        out = run(x_BCHW)
-        return Bytes(-(-live.most // _BATCH), -(-live.now // _BATCH)), out
+        for leaf in tree_leaves(state):
+            if isinstance(leaf, Tensor):
+                live.ignore(leaf)
+        out = run(state)
+        return Bytes(-(-live.most // _BATCH), -(-live.now // _BATCH), state_size(out)), out
 
 
 def tree_bytes(table: MemoryTable, placements: Sequence[Placement]) -> int:
@@ -114,27 +113,25 @@ def tree_bytes(table: MemoryTable, placements: Sequence[Placement]) -> int:
     ordered = sorted(placements, key=lambda p: p.sites, reverse=True)
     if not ordered:
         return 0
-    return table.image + max(table.stem.work, _branch(table, ordered, 0, KEEP, table.stem.map))
+    return table.image + max(table.stem.work, _branch(table, ordered, 0, table.stem.size, table.stem.map))
 
 
-def _branch(table: MemoryTable, group: list[Placement], block: int, before: Exponents, own: int) -> int:
+def _branch(table: MemoryTable, group: list[Placement], block: int, size: Size, own: int) -> int:
     """The most alive from ``block`` on, for placements in the tree's order that agree on everything before it.
 
     Args:
-        before: how far the input of ``block`` is shrunk.
+        size: of the maps before ``block``.
         own: bytes of that input; what earlier blocks keep is the caller's to add.
     """
     most = own
     while block < group[0].length:
         *others, last = [list(same) for _, same in groupby(group, key=lambda p: p.at(block))]
         for child in [*others, last]:
-            site = child[0].at(block)
-            found = table.block[block, before, site]
+            found = table.block[block, size, child[0].at(block)]
             most = max(most, own + found.work)
-            after = (before[0] + site[0], before[1] + site[1])
             if child is last:
-                own, before, group = found.map, after, last
+                own, size, group = found.map, found.size, last
             else:
-                most = max(most, own + _branch(table, child, block + 1, after, found.map))
+                most = max(most, own + _branch(table, child, block + 1, found.size, found.map))
         block += 1
     return most

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from poolsearch.cores import available_cores, available_memory
 from poolsearch.errors import PoolsearchError, unknown
-from poolsearch.nets.poolable import Block
+from poolsearch.nets.poolable import Poolable
 from poolsearch.settings import MachineSettings
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -57,9 +57,10 @@ class Machine:
         # torch's stubs lack this form of Module.to
         module = module.to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         if self.compiler:
-            for part in module.modules():
-                if isinstance(part, Block):
-                    part.compile(backend=self.compiler, dynamic=True, recompile_limit=_GRAPHS)
+            for net in module.modules():
+                if isinstance(net, Poolable):
+                    for block in net.blocks:
+                        block.compile(backend=self.compiler, dynamic=True, recompile_limit=_GRAPHS)
         return module
 
     def wait(self) -> None:

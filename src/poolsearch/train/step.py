@@ -82,7 +82,7 @@ class _TreeBackward:
         with self.machine.autocast():
             x_BCHW, branches, block = self._to_fork(x_BCHW, group, block)
         if not branches:
-            return self._leaf(x_BCHW, len(group) / self.placements)
+            return self._leaf(x_BCHW, group)
         fork = tuple(_detached(part) for part in x_BCHW) if isinstance(x_BCHW, tuple) else _detached(x_BCHW)
         loss = torch.stack([self.branch(fork, child, block) for child in branches]).sum()
         _send_back(x_BCHW, fork)
@@ -99,9 +99,10 @@ class _TreeBackward:
             block += 1
         return x_BCHW, [], blocks
 
-    def _leaf(self, x_BCHW: Any, share: float) -> Tensor:
+    def _leaf(self, x_BCHW: Any, group: Group) -> Tensor:
+        share = len(group) / self.placements
         with self.machine.autocast():
-            loss = F.cross_entropy(self.supernet.net.head(x_BCHW), self.y_B)
+            loss = F.cross_entropy(self.supernet.run_head(x_BCHW, group[0][1]), self.y_B)
         loss = loss * share if share != 1 else loss
         self.scaler.scale(loss).backward()
         return loss.detach()

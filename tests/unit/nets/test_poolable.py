@@ -11,7 +11,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.nets.poolable import (
     Fixed,
     Poolable,
-    check_input,
+    check_maps,
     factors,
     map_sizes,
     parameters_of,
@@ -151,9 +151,9 @@ def test_the_smallest_input_is_the_least_that_shrinks_every_time(poolings):
 
     least = smallest_input(poolings)
     assert shrinks(least) and not any(shrinks(n) for n in range(1, least))
-    check_input(least, least + 3, poolings)
+    check_maps(least, least + 3, poolings)
     with pytest.raises(PoolsearchError, match=f"at least {least}x{least} is needed.*--image-size"):
-        check_input(least + 3, least - 1, poolings)
+        check_maps(least + 3, least - 1, poolings)
 
 
 @pytest.mark.parametrize("op", OPS)

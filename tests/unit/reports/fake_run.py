@@ -41,10 +41,23 @@ class Fake:
     accuracy_A: np.ndarray
     home_A: np.ndarray
     rng: np.random.Generator
+    unequal: bool = False
 
     @cached_property
     def names(self) -> list[str]:
-        return [",".join(map(str, p)) for p in self.placements]
+        if not self.unequal:
+            return [",".join(map(str, p)) for p in self.placements]
+        # the width has the composition of a neighbour, but for the default, which is square
+        widths = [self.placements[i if i == self.default else i - 1] for i in range(len(self.placements))]
+        return [text_of(p, w) for p, w in zip(self.placements, widths, strict=True)]
+
+
+def text_of(heights: Sequence[int], widths: Sequence[int]) -> str:
+    """The text of a placement in files; exponents height x width of each site where the axes differ."""
+    if heights == widths:
+        return ",".join(map(str, heights))
+    starts = [{*itertools.accumulate(counts)} for counts in (heights, widths)]
+    return "_".join(f"{int(i in starts[0])}x{int(i in starts[1])}" for i in range(1, sum(heights)))
 
 
 def compositions(length: int, parts: int) -> list[tuple[int, ...]]:
@@ -92,6 +105,7 @@ def write_fake_run(
     control: int = 0,
     interrupted: bool = False,
     stopped: int = 0,
+    unequal: bool = False,
 ) -> Path:
     """Write a run folder in which ``stages`` have ended (``interrupted``: the last of them has not).
 
@@ -103,6 +117,7 @@ def write_fake_run(
         snapshots: how often the score table was kept.
         control: how many placements of the ranking belong to the random control group.
         stopped: how many of the ranking's last were stopped early.
+        unequal: height and width are halved each by itself (``--axes h,w``); ``placements`` are those of the height.
     """
     rng = np.random.default_rng(seed)
     placements = placements or compositions(10, 3)
@@ -116,6 +131,7 @@ def write_fake_run(
         accuracy_A=np.array([accuracy(p, rng) for p in placements]),
         home_A=rng.permutation(home_A),
         rng=rng,
+        unequal=unequal,
     )
     folder.mkdir(parents=True, exist_ok=True)
     _run_json(fake, stages, class_names, data_name, len(skipped), interrupted)
@@ -200,6 +216,7 @@ def _run_json(
             "net": "cifar-resnet20",
             "length": sum(first),
             "poolings": len(first) - 1,
+            "axes": "h,w" if fake.unequal else "hw",
             "default": fake.names[fake.default],
             "size": size,
             "covered": size,

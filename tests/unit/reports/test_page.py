@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -105,6 +106,19 @@ def test_an_opened_test_split_without_results_is_said(tmp_path: Path) -> None:
     )
 
 
+def test_given_weights_are_said(tmp_path: Path, page: Page) -> None:
+    assert "trained from scratch" in page.text
+    folder = write_fake_run(tmp_path, 2, compositions(5, 3), snapshots=3)
+    record = json.loads((folder / "run.json").read_text())
+    record["init"] = {"source": "net.pth", "sha256": "ab12cd", "replaced": ["fc.weight", "fc.bias"]}
+    (folder / "run.json").write_text(json.dumps(record))
+    text = Page(write_report(folder).read_text()).text
+    assert "trained from given weights" in text
+    assert "have a head start" in text
+    for said in ("net.pth", "ab12cd", "fc.weight fc.bias"):
+        assert said in text
+
+
 def test_hostile_names_stay_text(page: Page) -> None:
     assert page.text.count(HOSTILE) >= 3  # heading, class names, skipped file
     assert not page.all("b")
@@ -159,3 +173,15 @@ def test_chromium_draws_every_panel_under_the_policy(run: Path, tmp_path: Path) 
     assert len(panels) == len(drawn) == 13
     assert done.stdout.count('class="charted"') == 6
     assert "CONSOLE" not in done.stderr
+
+
+def test_a_page_of_unequal_placements_says_them_as_people_read_them(tmp_path: Path) -> None:
+    folder = write_fake_run(tmp_path / "run", 2, snapshots=3, unequal=True)
+    (folder / "test.json").write_text((folder / "test.json").read_text().replace('"verdict": "', '"verdict": "V: '))
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    table = page.text[page.text.index("Pareto: nothing ranked") : page.text.index("Accuracy at a compute budget")]
+    assert "h and w count the blocks at each resolution" in table
+    assert table.count(" · w ") == 35  # all but the default
+    assert "4,3,3" in table and "0x0_" not in table
+    alone = page.text[page.text.index("Trained alone") : page.text.index("How the search went")]
+    assert "h 7,2,1 · w 7,1,2" in alone and "0x0_" not in alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from fake_run import compositions, write_fake_run
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.reports import write_report
-from poolsearch.reports.read import MOST_PLACEMENTS, read_run
+from poolsearch.reports.read import read_run
+from poolsearch.reports.score_table import MOST_PLACEMENTS
+from poolsearch.reports.tables import retrained
 
 
 def test_every_part_is_read(run: Path) -> None:
@@ -84,3 +87,24 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, content: str | None)
     with pytest.raises(PoolsearchError, match=path.name):
         write_report(folder)
     assert not (folder / "report.html").exists()
+
+
+def test_placements_have_their_text_for_people(tmp_path: Path) -> None:
+    data = read_run(write_fake_run(tmp_path, 2, snapshots=3, unequal=True))
+    names = {row.placement for row in data.ranking}
+    assert data.default == "4,3,3" and data.default_row is not None and data.default_row.placement == "4,3,3"
+    assert "h 7,2,1 · w 7,1,2" in names and len(names) == 36
+    assert data.scores is not None and {*data.scores.placements} == names
+    assert data.test is not None and data.test["winner"] == data.ranking[0].placement
+    tested = {entry["placement"] for entry in data.test["summary"]}
+    assert tested == {trial.placement for trial in data.trials} == {e["placement"] for e in data.test["trials"]}
+    assert tested < names
+    assert [row.rank for row in retrained(data)] == [1, 2, 3, 4, 5, 13]  # found again in the ranking
+
+
+def test_a_test_file_without_placements_is_damaged(tmp_path: Path) -> None:
+    folder = write_fake_run(tmp_path, 2, snapshots=3)
+    test = json.loads((folder / "test.json").read_text())
+    (folder / "test.json").write_text(json.dumps(test | {"trials": [{"seed": 0}]}))
+    with pytest.raises(PoolsearchError, match=r"test.json is damaged"):
+        read_run(folder)

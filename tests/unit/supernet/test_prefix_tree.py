@@ -1,9 +1,12 @@
 """Prefix sharing: the logits to the bit, and the work it saves by count."""
 
+import dataclasses
 import weakref
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from poolsearch.cost import cost_table
 from poolsearch.nets.build import NetSpec, build
@@ -127,3 +130,59 @@ def test_macs_of_the_36_of_resnet20_are_those_of_its_distinct_prefixes():
     nodes = {(block, p.sites[:block]) for p in net.space for block in range(10)}
     by_hand = sum(weights[block] * (32 * 32) // 4 ** sum(s == (1, 1) for s in sites) for block, sites in nodes)
     assert tree_macs([table.block_macs(p) for p in net.space], [*net.space]) == by_hand
+
+
+def both(net):
+    """Its space with height and width each by itself."""
+    return dataclasses.replace(net.space, axes="h,w")
+
+
+@pytest.mark.parametrize(
+    ("op", "norm"), [("max", "batch"), ("stride", "batch"), ("blur", "batch"), ("max", "per_placement")]
+)
+@given(numbers=st.lists(st.integers(0, 1295), min_size=1, max_size=12))
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_unequal_placements_are_those_of_one_by_one(make, images, op, norm, numbers):
+    supernet = make(op)
+    placements = [both(supernet.net)[n] for n in numbers]
+    if norm != "batch":
+        supernet = make(op, norm)
+        for seed, placement in enumerate(placements[::2]):  # the others share some of their prefixes or none
+            supernet.train()(images(16, seed=seed) * 2, placement)
+        supernet.eval()
+    assert same_to_the_bit(supernet, images(16), placements)
+
+
+def test_statistics_are_kept_for_each_unequal_prefix(make, images, statistics):
+    supernet = make("max", "per_placement")
+    supernet.norms.load({})
+    texts = ("h 4,3,3 w 3,4,3", "h 4,3,3 w 4,3,3", "h 4,2,4 w 3,4,3")
+    placements = [Placement.parse(text) for text in texts]
+    for placement in placements:
+        supernet.train()(images(16), placement)
+    kept = statistics(supernet)
+    for block in range(10):
+        for prefix in {p.sites[:block] for p in placements}:
+            users = sum(p.sites[:block] == prefix for p in placements)
+            assert kept[f"{block}/{'_'.join(f'{h}x{w}' for h, w in prefix)}/bn1/batches"] == users
+    # the first and the third part before block 6; the second leaves before block 3, where the first halves its width
+    assert kept["5/0x0_0x0_0x1_1x0_0x0/bn1/batches"] == 2
+    assert kept["5/0x0_0x0_0x0_1x1_0x0/bn1/batches"] == 1
+
+
+def test_few_maps_of_unequal_placements_wait(make, images, monkeypatch):
+    supernet = make()
+    alive, most, run_block = {}, [0], supernet.net.run_block
+
+    def watched(index, x, site):
+        most[0] = max(most[0], len(alive))
+        out = run_block(index, x, site)
+        alive[id(out)] = index
+        weakref.finalize(out, alive.pop, id(out))
+        return out
+
+    monkeypatch.setattr(supernet.net, "run_block", watched)
+    with torch.inference_mode():
+        for _ in run_tree(supernet, images(16), [both(supernet.net)[n] for n in range(0, 1296, 2)]):
+            pass
+    assert most[0] <= 1 + 4  # its input, and one for each halving of either axis that was gone into

@@ -1,5 +1,7 @@
 """The bound on the memory of a tree: by hand, and against what torch's own profiler sees allocated."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given
@@ -34,14 +36,16 @@ def test_what_is_alive_is_counted_once_and_no_longer_than_it_lives():
 
 
 def test_a_tree_of_three_by_hand():
-    # Two halvings at most 1 before each of blocks 1 and 2; work counts a block's own map and what it needs beside it
+    # One halving at most, before block 1 or 2; work counts a block's own map and what it needs beside it
+    full, half = (8, 8), (4, 4)
     table = MemoryTable(
         image=3,
-        stem=Bytes(work=50, map=20),
+        stem=Bytes(50, 20, full),
         block={
-            (0, KEEP, KEEP): Bytes(60, 40),
-            (1, KEEP, KEEP): Bytes(70, 40), (1, KEEP, HALVED): Bytes(30, 10),
-            (2, KEEP, KEEP): Bytes(90, 40), (2, KEEP, HALVED): Bytes(25, 10), (2, HALVED, KEEP): Bytes(15, 10),
+            (0, full, KEEP): Bytes(60, 40, full),
+            (1, full, KEEP): Bytes(70, 40, full), (1, full, HALVED): Bytes(30, 10, half),
+            (2, full, KEEP): Bytes(90, 40, full), (2, full, HALVED): Bytes(25, 10, half),
+            (2, half, KEEP): Bytes(15, 10, half),
         },
     )  # fmt: skip
     keep, late, early = (Placement(sites) for sites in ((KEEP, KEEP), (KEEP, HALVED), (HALVED, KEEP)))
@@ -130,3 +134,28 @@ def test_a_deep_network_takes_a_few_maps_and_not_one_for_each_block():
     assert largest_map < per_image < (3 + 1 + 3) * largest_map
     # where a whole map is worked on last, nothing waits: all together take what the dearest takes alone
     assert per_image == max(bound(NetSpec("resnet101", 10, 4), 64, numbers=[n])[0] for n in (0, 2480, 4959))
+
+
+@pytest.mark.parametrize("op", ["max", "stride"])
+def test_the_bound_holds_for_unequal_placements(op):
+    spec = NetSpec("cifar-resnet20", 5, 4, op)
+    with torch.device("meta"):
+        net = build(spec, batch_norm)
+    space = dataclasses.replace(net.space, axes="h,w")
+    placements = [space[n] for n in range(0, space.size, 29)]
+    table = memory_table(net, 32, 32, space)
+    per_image = tree_bytes(table, placements) - table.image
+    assert 0.97 * 16 * per_image <= allocated(spec, 32, placements, batch=16) <= 16 * per_image + 4096
+
+
+def test_a_tree_of_both_axes_by_hand():
+    # two blocks, either axis halved or not before the second: all four branches run on the map of the first
+    full = (8, 8)
+    sizes = {(h, w): (8 >> h, 8 >> w) for h in (0, 1) for w in (0, 1)}
+    work = {(0, 0): 90, (0, 1): 45, (1, 0): 50, (1, 1): 25}
+    last = {(1, site): Bytes(work[site], work[site] // 2, sizes[site]) for site in sizes}
+    block = {(0, full, KEEP): Bytes(60, 40, full)} | {(1, full, site): found for (_, site), found in last.items()}
+    table = MemoryTable(image=3, stem=Bytes(50, 20, full), block=block)
+    every = [Placement((site,)) for site in sizes]
+    assert tree_bytes(table, every) == 3 + max(50, 20 + 60, 40 + 90)
+    assert tree_bytes(table, [every[1], every[2]]) == 3 + max(50, 20 + 60, 40 + 50, 40 + 45)

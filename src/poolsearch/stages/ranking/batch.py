@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from poolsearch.context import Run
+from poolsearch.nets.build import blank
 from poolsearch.record import saved_settings
 from poolsearch.stages.ranking.choice import Pair, by_member
-from poolsearch.supernet.norms import batch_norm
 from poolsearch.supernet.tree_memory import memory_table, tree_bytes
 
 GOOD_BATCH = 64
@@ -55,7 +53,6 @@ def fit(batch: int, image_bytes: int, room: float) -> int:
 
 def bytes_per_image(run: Run, pairs: Sequence[Pair]) -> int:
     """The most bytes alive per image: members are run one after the other, each with its own tree."""
-    with torch.device("meta"):
-        net = run.build(batch_norm)
-    table = memory_table(net.to(run.machine.dtype), run.image_size, run.image_size)
+    net = blank(run.net_spec).to(run.machine.dtype).eval()
+    table = memory_table(net, run.image_size, run.image_size, run.space)
     return max(tree_bytes(table, [run.space[number] for number in own]) for own in by_member(pairs).values())

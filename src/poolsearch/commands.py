@@ -1,0 +1,130 @@
+"""The commands and what each can be told: with the settings, all that ``--help`` shows. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from poolsearch.settings import (
+    Auto,
+    DataSettings,
+    MachineSettings,
+    NetSettings,
+    RankSettings,
+    RetrainSettings,
+    SearchSettings,
+)
+
+DESCRIPTION = """Find where a CNN should downsample, on your data.
+
+  poolsearch run                                          the whole job on built-in digits, about two minutes
+  poolsearch run --data FOLDER                            on a folder of class folders of images
+  poolsearch run --data cifar10 --net cifar-resnet20      on a torchvision data set
+  poolsearch run --resume --out runs/NAME                 go on after Ctrl-C, a crash or kill -9
+  poolsearch check timm:regnety_002                       whether the downsampling of a network can be moved
+
+'run' is search, rank, retrain and report in turn; each is a command too. 'poolsearch run --help' lists all settings."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """The run."""
+
+    out: Auto[Path] = None
+    """The run's folder. Default: runs/DATA for a new run; else the newest run in runs/."""
+    quiet: bool = False
+    """No progress, only the result."""
+
+
+@dataclass(frozen=True)
+class Begin(Where):
+    """The run."""
+
+    resume: bool = False
+    """Go on with the run in --out (the newest in runs/ when not given), with its own settings."""
+
+
+@dataclass(frozen=True)
+class _AllSettings:
+    where: Begin = field(default_factory=Begin)
+    data: DataSettings = field(default_factory=DataSettings)
+    net: NetSettings = field(default_factory=NetSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
+    rank: RankSettings = field(default_factory=RankSettings)
+    retrain: RetrainSettings = field(default_factory=RetrainSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
+
+
+class Run(_AllSettings):
+    """The whole job: search, rank, retrain the best, open the test split once, write the report."""
+
+
+class Search(_AllSettings):
+    """Train the supernets only."""
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Evaluate the placements of a finished search on the search-val half."""
+
+    where: Where = field(default_factory=Where)
+    rank: RankSettings = field(default_factory=RankSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
+
+
+@dataclass(frozen=True)
+class Retrain:
+    """Train the best of a ranking and the default stand-alone, then open the test split once."""
+
+    where: Where = field(default_factory=Where)
+    retrain: RetrainSettings = field(default_factory=RetrainSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write report.html and the figures of a run, finished or not."""
+
+    where: Where = field(default_factory=Where)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Show how the downsampling of a network can be moved, and prove it. Needs no data and trains nothing.
+
+      poolsearch check timm:regnety_002
+      poolsearch check torchvision:resnet50 --classes 1000 --all
+      poolsearch check my_net.py:make_net --image-size 64 --op max
+
+    Shown are the blocks, between which a halving may stand, and how each halves its maps. Proved is, with fresh
+    weights: that every placement shrinks its maps at exactly its sites; that gradients are finite and reach every
+    parameter; that parameters and, at the network's own placement, logits are the original's. Exit code: 0 when all
+    of it holds, 1 when something does not, 2 when the network cannot be restrided, with the reason.
+    """
+
+    net: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="NET")]]
+    """timm:NAME, torchvision:NAME, FILE.py:FACTORY (a function of yours that takes the number of classes and gives a
+    torch.nn.Module), or one of poolsearch's own, such as cifar-resnet20."""
+    image_size: Auto[int] = None
+    """Height and width of the images. Default: 32 for poolsearch's cifar-..., else 224."""
+    classes: int = 10
+    """Outputs of the network."""
+    op: Auto[Literal["max", "avg", "blur", "stride", "native"]] = None
+    """How a site downsamples, as in 'poolsearch run'. Default: the network's own way."""
+    search_stem: bool = False
+    """Move the downsampling of the stem, too."""
+    axes: Literal["hw", "h,w"] = "hw"
+    """h,w: halve height and width each by itself."""
+    whole: Annotated[bool, tyro.conf.arg(name="all")] = False
+    """Look at all placements. Default: at all of up to 1,000, else at 200 random ones."""
+    quiet: bool = False
+    """No progress, only the result."""
+
+
+Command = Run | Search | Rank | Retrain | Report
+COMMANDS: dict[str, type[Command] | type[Check]] = {
+    "run": Run, "search": Search, "rank": Rank, "retrain": Retrain, "report": Report, "check": Check,
+}  # fmt: skip

@@ -1,0 +1,152 @@
+"""Cutting a network into stem, blocks and head, and what each block shrinks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from torch import fx
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.nets.restride.find import Network, Span
+from poolsearch.nets.restride.measure import Map
+from poolsearch.nets.restride.shrink import Shrink, resizes, shrink_of
+from poolsearch.placement import HALVE, KEEP, Exponents
+
+
+@dataclass(frozen=True)
+class Part:
+    """Consecutive nodes of a network.
+
+    Attributes:
+        path: the name of the submodule that it is, without what stands in front of it.
+        kind: its class.
+        nodes: all nodes, those in front first.
+        body: the nodes without those in front.
+        inputs, outputs: the values alive before and after it.
+        shrinks: the nodes that shrink its maps.
+        native: by how much it shrinks them in all, in powers of two.
+        closed: it keeps the size of its maps but resizes them on the way, so that it is only run whole.
+    """
+
+    path: str
+    kind: str
+    nodes: list[fx.Node]
+    body: list[fx.Node]
+    inputs: list[fx.Node]
+    outputs: list[fx.Node]
+    shrinks: dict[fx.Node, Shrink] = field(default_factory=dict)
+    native: Exponents = KEEP
+    closed: bool = False
+
+
+def cut(net: Network, spans: Sequence[Span]) -> tuple[Part, list[Part], Part]:
+    """Stem, blocks and head. What stands between two blocks belongs to the later.
+
+    Raises:
+        PoolsearchError: the network cannot be cut there, or a block shrinks in a way that cannot be moved.
+    """
+    ends = [spans[0].first, *(span.last + 1 for span in spans), len(net.order)]
+    alive = [_alive(net, end) for end in ends[:-1]]
+    stem = Part("stem", "stem", net.order[: ends[0]], [], _start(net), alive[0])
+    blocks = []
+    for span, (first, end), (before, after) in zip(spans, pairwise(ends[:-1]), pairwise(alive), strict=True):
+        body = net.order[span.first : end]
+        part = Part(span.path, span.kind, net.order[first:end], body, before, after)
+        _check_state(net, part)
+        blocks.append(_sized(net, part))
+    head = Part("head", "head", net.order[ends[-2] :], [], alive[-1], _result(net))
+    return stem, blocks, head
+
+
+def _start(net: Network) -> list[fx.Node]:
+    return [n for n in net.graph.nodes if n.op == "placeholder"]
+
+
+def _result(net: Network) -> list[fx.Node]:
+    result = next(n for n in net.graph.nodes if n.op == "output").args[0]
+    if not isinstance(result, fx.Node):
+        raise PoolsearchError(
+            f"{net.name} does not give the class logits as one tensor: wrap it in a module that picks them out."
+        )
+    return [result]
+
+
+def _alive(net: Network, end: int) -> list[fx.Node]:
+    """What is computed before position ``end`` and needed from there on."""
+    later = {*net.order[end:]} | {n for n in net.graph.nodes if n.op == "output"}
+    return [n for n in (*_start(net), *net.order[:end]) if any(user in later for user in n.users)]
+
+
+def _maps(net: Network, nodes: list[fx.Node]) -> list[Map]:
+    return [net.measured.maps[n] for n in nodes if n in net.measured.maps]
+
+
+def _check_state(net: Network, part: Part) -> None:
+    if net.measured.end is not None and net.measured.end in part.nodes:
+        raise PoolsearchError(
+            f"block '{part.path}' of {net.name} works for one size of maps only ({net.measured.why}): position tables "
+            "and linear layers over whole maps cannot be restrided."
+        )
+    for nodes, where in ((part.inputs, "before"), (part.outputs, "after")):
+        maps = _maps(net, nodes)
+        if not maps or not all(m.usual for m in maps):
+            raise PoolsearchError(
+                f"what is alive {where} block '{part.path}' of {net.name} is not (B, C, H, W) maps: name other blocks."
+            )
+        if len({(m.size, m.large) for m in maps}) > 1:
+            sizes = ", ".join(sorted({f"{h}x{w}" for h, w in (m.size for m in maps)}))
+            raise PoolsearchError(
+                f"maps of several sizes ({sizes}) are alive {where} block '{part.path}' of {net.name}: a shortcut runs "
+                "past it. Name larger blocks, that end where one size is left."
+            )
+
+
+def _sized(net: Network, part: Part) -> Part:
+    """The part with what it shrinks.
+
+    Raises:
+        PoolsearchError: that is not a halving by layers that are known.
+    """
+    before, after = _maps(net, part.inputs)[0], _maps(net, part.outputs)[0]
+    changing = [n for n in part.nodes if resizes(n, net.measured)]
+    if (before.size, before.large) == (after.size, after.large):
+        return replace(part, closed=bool(changing))
+    shrinks = {n: s for n in changing if (s := shrink_of(n, net.layers, net.measured)) is not None}
+    for node in changing:
+        if node not in shrinks:
+            raise PoolsearchError(_odd_change(net, part, node))
+    native = _level(part, shrinks, net)
+    if native != HALVE:
+        by = "x".join(str(2**e) for e in native)
+        raise PoolsearchError(
+            f"block '{part.path}' of {net.name} shrinks its maps by {by}; a site halves both axes once. Name smaller "
+            "blocks, one for each halving, or later ones, so that this one belongs to the stem."
+        )
+    return replace(part, shrinks=shrinks, native=native)
+
+
+def _odd_change(net: Network, part: Part, node: fx.Node) -> str:
+    read, out = net.measured.maps[net.measured.inputs(node)[0]], net.measured.maps[node]
+    a, b = ("x".join(map(str, m.size if read.size != out.size else m.large)) for m in (read, out))
+    what = f"'{node.target}'" if node.op == "call_module" else f"'{node.name}'"
+    return (
+        f"{what} in block '{part.path}' of {net.name} makes maps of {a} into {b} in a way that cannot be moved. Known "
+        "are convolutions, poolings, slices and pixel unshuffling with strides of 2; without a stride, convolutions "
+        "need padding that keeps the size."
+    )
+
+
+def _level(part: Part, shrinks: dict[fx.Node, Shrink], net: Network) -> Exponents:
+    """By how much the maps that leave a part are shrunk, in powers of two."""
+    levels = dict.fromkeys(part.inputs, KEEP)
+    for node in part.nodes:
+        height, width = max((levels[n] for n in net.measured.inputs(node)), default=KEEP)
+        if node in shrinks:
+            rows, columns = shrinks[node].stride
+            if rows.bit_count() != 1 or columns.bit_count() != 1:
+                raise PoolsearchError(_odd_change(net, part, node))
+            height, width = height + rows.bit_length() - 1, width + columns.bit_length() - 1
+        levels[node] = height, width
+    return max(levels[n] for n in part.outputs if n in net.measured.maps)

@@ -1,0 +1,200 @@
+"""Where the blocks of a network are: named by the user, or found."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import dropwhile, pairwise
+
+from torch import fx, nn
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.nets.restride.measure import Measured, live_maps
+from poolsearch.nets.restride.norms import use_batch_statistics
+from poolsearch.nets.restride.shrink import pair, resizes
+from poolsearch.nets.restride.trace import blank_copy
+
+BlockName = str | tuple[str, ...]
+"""A submodule, or submodules that run one after another and make one block together."""
+
+# Layers that hand on a list of all maps so far, so that more than one is alive between them
+_DENSE_LAYERS = ("_DenseLayer", "DenseLayer")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A traced network: its nodes in the order they run, its submodules on the meta device, its maps.
+
+    Attributes:
+        blank, training: its structure in evaluation and in training.
+        order: the nodes that compute something.
+        alive: entry k counts the maps that are needed before node k of ``order``.
+    """
+
+    name: str
+    graph: fx.Graph
+    blank: nn.Module
+    training: nn.Module
+    layers: dict[str, nn.Module]
+    measured: Measured
+    order: list[fx.Node]
+    alive: list[int]
+
+    @classmethod
+    def of(cls, graph: fx.Graph, blank: nn.Module, measured: Measured) -> Network:
+        order = [n for n in graph.nodes if n.op not in ("placeholder", "get_attr", "output")]
+        start = next(n for n in graph.nodes if n.op == "placeholder")
+        alive = live_maps(order, start, measured.maps.__contains__)
+        training = blank_copy(blank).train()
+        use_batch_statistics(training)  # running averages may need numbers, which there are none of
+        layers = dict(blank.named_modules())
+        return cls(type(blank).__name__, graph, blank.eval(), training, layers, measured, order, alive)
+
+    def spatial(self, node: fx.Node) -> bool:
+        """Whether a node is a convolution that sees its neighbours."""
+        layer = self.layers.get(str(node.target)) if node.op == "call_module" else None
+        return isinstance(layer, nn.Conv2d) and max(layer.kernel_size) > 1
+
+
+@dataclass(frozen=True)
+class Span:
+    """Nodes ``first`` to ``last`` (inclusive) of a network's order: a block without what stands in front of it."""
+
+    path: str
+    kind: str
+    first: int
+    last: int
+
+
+def named_blocks(net: Network, names: Sequence[BlockName]) -> list[Span]:
+    """The blocks of these names, in the order they run.
+
+    Raises:
+        PoolsearchError: a name is none of a submodule, or it does not run once and in one piece, or two overlap.
+    """
+    runs = _runs(net)
+    spans = []
+    for name in names:
+        parts = [_span_of(net, part, runs) for part in ((name,) if isinstance(name, str) else name)]
+        kind = parts[0].kind if len(parts) == 1 else "+".join(p.kind for p in parts)
+        spans.append(Span(parts[0].path, kind, min(p.first for p in parts), max(p.last for p in parts)))
+    spans.sort(key=lambda s: s.first)
+    for a, b in pairwise(spans):
+        if b.first <= a.last:
+            raise PoolsearchError(
+                f"blocks '{a.path}' and '{b.path}' overlap: name submodules that run one after another."
+            )
+    return spans
+
+
+def _runs(net: Network) -> dict[str, list[int]]:
+    """Positions of the nodes of every submodule."""
+    found: dict[str, list[int]] = {}
+    for i, node in enumerate(net.order):
+        parts = str(node.meta["path"]).split(".")
+        for depth in range(len(parts)):
+            found.setdefault(".".join(parts[: depth + 1]), []).append(i)
+    return found
+
+
+def _whole(positions: list[int]) -> bool:
+    return positions[-1] - positions[0] + 1 == len(positions)
+
+
+def _span_of(net: Network, path: str, runs: dict[str, list[int]]) -> Span:
+    if path not in net.layers:
+        near = difflib.get_close_matches(path, net.layers, n=3, cutoff=0.3)
+        hint = f" Near it: {', '.join(near)}." if near else ""
+        raise PoolsearchError(f"{net.name} has no submodule '{path}' (named_modules() lists them).{hint}")
+    if path not in runs:
+        raise PoolsearchError(f"submodule '{path}' of {net.name} computes nothing in its forward pass.")
+    if not _whole(runs[path]):
+        raise PoolsearchError(
+            f"submodule '{path}' of {net.name} does not run once and in one piece: a block is used once, and nothing "
+            "else runs in its middle."
+        )
+    return Span(path, type(net.layers[path]).__name__, runs[path][0], runs[path][-1])
+
+
+def found_blocks(net: Network) -> list[Span]:
+    """Dense layers; else the smallest submodules of one's own classes that everything runs through; else units.
+
+    A class qualifies where every instance has a spatial convolution and one map alone goes in and out of it: no
+    shortcut runs past a block, and one does run past the parts of a residual block. Instances of a class used once
+    count where they stand beside blocks.
+    """
+    runs = {path: at for path, at in _runs(net).items() if path and _whole(at)}
+    spans = [_span_of(net, path, runs) for path in runs if _own(net.layers[path])]
+    dense = [s for s in spans if s.kind in _DENSE_LAYERS]
+    if len(dense) > 1:
+        return sorted(dense, key=lambda s: s.first)
+    bad = {s.kind for s in spans if not _passage(net, s)}
+    fit = [s for s in spans if s.kind not in bad]
+    inner = [s for s in fit if not any(_holds(s, t) for t in fit)]
+    kinds = [s.kind for s in inner]
+    beside = {_place(s) for s in inner if kinds.count(s.kind) > 1}
+    blocks = [s for s in inner if kinds.count(s.kind) > 1 or _place(s) in beside]
+    if len(blocks) > 1:
+        return sorted(blocks, key=lambda s: s.first)
+    plain = units(net, 0, len(net.order))
+    return [*dropwhile(lambda s: _jumps(net, s), plain)]  # a first convolution of stride 4 is a stem
+
+
+def _own(layer: nn.Module) -> bool:
+    return not type(layer).__module__.startswith("torch.nn.") and bool([*layer.children()])
+
+
+def _holds(outer: Span, inner: Span) -> bool:
+    """Whether ``inner`` is a part of ``outer``, or all that it has."""
+    whole = (outer.first, outer.last) == (inner.first, inner.last)
+    return inner.path.startswith(f"{outer.path}.") if whole else outer.first <= inner.first and inner.last <= outer.last
+
+
+def _jumps(net: Network, span: Span) -> bool:
+    strides = (getattr(net.layers.get(str(n.target)), "stride", 1) for n in net.order[span.first : span.last + 1])
+    return any(max(pair(stride)) > 2 for stride in strides)
+
+
+def _place(span: Span) -> tuple[str, int]:
+    return span.path.split(".")[0], span.path.count(".")
+
+
+def _passage(net: Network, span: Span) -> bool:
+    """Whether one map alone goes in and out, with a spatial convolution between."""
+    inside = net.order[span.first : span.last + 1]
+    one = net.alive[span.first] == 1 and net.alive[span.last + 1] == 1
+    return one and any(net.spatial(node) for node in inside)
+
+
+def units(net: Network, first: int, end: int) -> list[Span]:
+    """Blocks of nodes ``first`` up to ``end`` without regard to submodules: a new one starts with every spatial
+    convolution, at the last place before it where one map alone is alive, and ends before a pooling.
+    """
+    starts: list[int] = []
+    for i in range(first, end):
+        if net.spatial(net.order[i]):
+            start = next((j for j in range(i, first - 1, -1) if net.alive[j] == 1), None)
+            if start is not None and start not in starts:
+                starts.append(start)
+    return [_unit(net, a, b) for a, b in pairwise([*starts, end])]
+
+
+def _unit(net: Network, first: int, end: int) -> Span:
+    """From ``first`` on, as long as there are maps, and not into a pooling that everything runs through."""
+    last, convolved = first, False
+    for i in range(first, end):
+        node = net.order[i]
+        if node not in net.measured.maps and net.alive[i + 1] == 0:
+            break
+        pools = net.alive[i] == 1 == net.alive[i + 1] and resizes(node, net.measured) and not _convolves(net, node)
+        if pools and convolved:
+            break
+        convolved |= net.spatial(node)
+        last = i if net.alive[i + 1] == 1 else last
+    path = str(net.order[first].meta["path"]) or net.order[first].name
+    return Span(path, "unit", first, last)
+
+
+def _convolves(net: Network, node: fx.Node) -> bool:
+    return node.op == "call_module" and isinstance(net.layers[str(node.target)], nn.Conv2d)

@@ -1,0 +1,226 @@
+"""How each block runs at every pair of exponents: its programs, and the words for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import fx, nn
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.nets.poolable import factors, pool, state_size
+from poolsearch.nets.restride import shrink
+from poolsearch.nets.restride.cut import Part
+from poolsearch.nets.restride.family import Strided, strided_form, templates
+from poolsearch.nets.restride.find import Network
+from poolsearch.nets.restride.program import Program, Writer, overwritten
+from poolsearch.placement import HALVE, KEEP, Exponents
+
+SITES: tuple[Exponents, ...] = (KEEP, HALVE, (1, 0), (0, 1))
+"""What a site may ask for."""
+
+Edit = Callable[[Writer, fx.Node], None]
+"""Writes something in place of a node."""
+
+Late = Mapping[fx.Node | None, Sequence[tuple[Any, ...]]]
+"""Before each node (None: at the end): the values to shrink, each with the function and its other arguments."""
+
+
+def whole(net: Network, part: Part) -> Program:
+    """A part as it is."""
+    return _protected(net, part, {})[0]
+
+
+def programs(net: Network, part: Part, blocks: Sequence[Part]) -> tuple[dict[Exponents, Program], str]:
+    """A block's program for every pair of exponents, and how it downsamples, in words.
+
+    Raises:
+        PoolsearchError: one of its layers has no form at another stride.
+    """
+    own, cloned = _protected(net, part, {})
+    if part.native != KEEP:
+        keep, cloned = _protected(net, part, _native(net, part, KEEP))
+        others = {e: _write(part, _native(net, part, e), {}, cloned) for e in SITES if e not in (KEEP, part.native)}
+        return {KEEP: keep, **others, part.native: own}, _told_native(part)
+    strided = None if part.closed else strided_form(net, part, blocks)
+    if strided is not None and (fitting := _fitting(net, part, strided, cloned)):
+        return {KEEP: own, **fitting}, _told_strided(strided)
+    others = {e: _pooled(net, part, e) for e in SITES if e != KEEP}
+    return {KEEP: own, **others}, f"max pooling 2x2 in front: {_why_pooled(part, blocks, strided)}"
+
+
+def _label(node: fx.Node) -> str:
+    return str(node.target) if node.op == "call_module" else node.name
+
+
+def _told_native(part: Part) -> str:
+    names = {
+        what: ", ".join(_label(n) for n, s in part.shrinks.items() if (s.kind == "pooling") == pools)
+        for what, pools in (("at stride 1", False), ("left out", True))
+    }
+    return "halves by itself; at full size " + "; ".join(f"{n} {what}" for what, n in names.items() if n)
+
+
+def _told_strided(strided: Strided) -> str:
+    convolutions = ", ".join(sorted(map(_label, strided.convolutions)))
+    poolings = ", ".join(f"{path} after {_label(n)}" for n, path in strided.poolings.items())
+    shortcuts = ("averaged" if strided.averaged else "subsampled") if strided.late else ""
+    parts = [f"{convolutions} at stride 2" if convolutions else "", poolings, f"rest {shortcuts}" if shortcuts else ""]
+    return f"like {strided.template}: " + "; ".join(filter(None, parts))
+
+
+def _why_pooled(part: Part, blocks: Sequence[Part], misfit: Strided | None) -> str:
+    if part.closed:
+        return "it resizes its maps inside"
+    if misfit is not None:
+        return f"strided as {misfit.template} is, its maps do not fit together"
+    strided = ", ".join(b.path for b in templates(blocks)[:1])
+    return f"it has no layer in the place of those strided in {strided}" if strided else "no block is strided inside"
+
+
+# Programs
+
+
+def _protected(net: Network, part: Part, edits: Mapping[fx.Node, Edit]) -> tuple[Program, list[fx.Node]]:
+    """A program that leaves its inputs as they were, since another branch may read them again; which it clones for it.
+
+    With strides the same are written into, or fewer: nothing is left out for them.
+    """
+    program = _write(part, edits, {}, ())
+    state = _state(part, net.measured.values)
+    written = [part.inputs[i] for i in overwritten(program, (net.blank, net.training), state)]
+    return (_write(part, edits, {}, written) if written else program), written
+
+
+def _fitting(net: Network, part: Part, form: Strided, cloned: Sequence[fx.Node]) -> dict[Exponents, Program]:
+    """The programs of a strided form; empty where one does not fit the block."""
+    try:
+        found = {e: _strided(net, part, form, e, cloned) for e in SITES if e != KEEP}
+    except PoolsearchError:
+        return {}
+    return found if all(_fits(net, part, program, e) for e, program in found.items()) else {}
+
+
+@torch.no_grad()
+def _fits(net: Network, part: Part, program: Program, exponents: Exponents) -> bool:
+    """Whether a program runs and shrinks its maps as asked; large ones, since maps of one pixel go with any."""
+    state = _state(part, net.measured.large)
+    try:
+        after = program(net.blank, state)
+        sizes = [state_size(s) for s in (state, after)]
+    except (RuntimeError, ValueError):
+        return False
+    return all(-(-n // f) == got for n, f, got in zip(sizes[0], factors(exponents), sizes[1], strict=True))
+
+
+def _state(part: Part, values: Mapping[fx.Node, Any]) -> tuple[Any, ...]:
+    """Fresh values like those alive before a part."""
+    found = (values[node] for node in part.inputs)
+    return tuple(torch.empty_like(v) if isinstance(v, torch.Tensor) else v for v in found)
+
+
+def _write(part: Part, edits: Mapping[fx.Node, Edit], late: Late, cloned: Sequence[fx.Node]) -> Program:
+    """The part with some nodes edited, and ``late`` values shrunk just before the node they are given for."""
+    writer = Writer(part.inputs)
+    for node in cloned:
+        writer.replace(node, writer.value(torch.clone, node))
+    for node in part.nodes:
+        for value, function, *args in late.get(node, ()):
+            writer.replace(value, writer.value(function, value, *args))
+        edits.get(node, Writer.copy)(writer, node)
+    for value, function, *args in late.get(None, ()):
+        writer.replace(value, writer.value(function, value, *args))
+    return writer.finish(part.outputs)
+
+
+def _pooled(net: Network, part: Part, exponents: Exponents) -> Program:
+    """Max pooling of every map, and the block as it is; what it may write into is a copy already."""
+    writer = Writer(part.inputs)
+    for node in part.inputs:
+        if node in net.measured.maps:
+            writer.replace(node, writer.value(pool, node, exponents, "max"))
+    for node in part.nodes:
+        writer.copy(node)
+    return writer.finish(part.outputs)
+
+
+def _native(net: Network, part: Part, exponents: Exponents) -> dict[fx.Node, Edit]:
+    """The edits to a block that halves by itself, so that it does along some axes only or not at all."""
+    return {n: _edit_of(net, part, n, found, _only(found.stride, exponents)) for n, found in part.shrinks.items()}
+
+
+def _only(stride: shrink.Stride, exponents: Exponents) -> shrink.Stride:
+    """The stride along the axes that are to be shrunk."""
+    height, width = (s if e else 1 for s, e in zip(stride, exponents, strict=True))
+    return height, width
+
+
+def _edit_of(net: Network, part: Part, node: fx.Node, found: shrink.Shrink, stride: shrink.Stride) -> Edit:
+    """Writes a shrinking node with another stride."""
+    source = node.all_input_nodes[0]
+    match found.kind:
+        case "convolution":
+            return _restride(net, part, node, stride)
+        case "pooling" if stride == (1, 1):
+            return partial(_skip, source=source, clone=len(source.users) > 1 and any(map(_in_place(net), node.users)))
+        case "pooling" if node.op == "call_module":
+            return lambda w, n: w.call(n, shrink.pooling_at, w.layer(str(n.target)), source, stride)
+        case "pooling":
+            function = shrink.pool_function_at(node.target)
+            return lambda w, n: w.call(n, function, source, stride, *n.args[1:], **_without_input(n))
+        case "slice":
+            index = shrink.slice_at(cast("tuple[Any, ...]", node.args[1]), stride)
+            return lambda w, n: w.call(n, cast("Callable[..., Any]", n.target), source, index)
+        case "unshuffle":
+            return lambda w, n: w.call(n, shrink.unshuffle_at, source, found.stride[0], stride)
+
+
+def _without_input(node: fx.Node) -> dict[str, Any]:
+    return {name: value for name, value in node.kwargs.items() if name != "input"}
+
+
+def _skip(writer: Writer, node: fx.Node, source: fx.Node, clone: bool) -> None:
+    if clone:
+        writer.call(node, torch.clone, source)
+    else:
+        writer.skip(node, source)
+
+
+def _in_place(net: Network) -> Callable[[fx.Node], bool]:
+    """Whether a node writes into what it reads, as far as one can see."""
+
+    def check(node: fx.Node) -> bool:
+        if node.op == "call_module":
+            return bool(getattr(net.layers[str(node.target)], "inplace", False))
+        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+        return bool(node.kwargs.get("inplace")) or name.endswith("_") or name in ("iadd", "isub", "imul", "itruediv")
+
+    return check
+
+
+def _restride(net: Network, part: Part, node: fx.Node, stride: shrink.Stride) -> Edit:
+    """Writes a convolution with another stride."""
+    try:
+        margin = shrink.margin_at(cast("nn.Conv2d", net.layers[str(node.target)]), stride)
+    except ValueError as error:
+        raise PoolsearchError(f"'{node.target}' in block '{part.path}' of {net.name}: {error}.") from None
+    source = node.all_input_nodes[0]
+    return lambda w, n: w.call(n, shrink.convolution_at, w.layer(str(n.target)), source, stride, margin)
+
+
+def _strided(net: Network, part: Part, form: Strided, exponents: Exponents, cloned: Sequence[fx.Node]) -> Program:
+    """A block that keeps its size, strided like its template."""
+    stride = factors(exponents)
+    edits: dict[fx.Node, Edit] = {n: _restride(net, part, n, stride) for n in form.convolutions}
+    for node, path in form.poolings.items():
+        edits[node] = partial(_pool_like, path=path, stride=stride)
+    how = (pool, exponents, "avg") if form.averaged else (shrink.subsample, stride)
+    late = {before: [(value, *how) for value in values] for before, values in form.late.items()}
+    return _write(part, edits, late, cloned)
+
+
+def _pool_like(writer: Writer, node: fx.Node, path: str, stride: shrink.Stride) -> None:
+    writer.copy(node)
+    writer.replace(node, writer.value(shrink.pooling_like, writer.layer(path), node, stride))

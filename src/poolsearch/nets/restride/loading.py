@@ -1,0 +1,140 @@
+"""Networks by name: timm's, torchvision's, or from a file of the user's."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.nets.poolable import Op
+from poolsearch.nets.restride.network import Restrided, restride
+
+FORMS = ("timm:NAME", "torchvision:NAME", "FILE.py:FACTORY")
+
+
+def from_name(name: str, classes: int, image_size: int, op: Op = "native", search_stem: bool = False) -> Restrided:
+    """A network by name, with fresh weights, made searchable for square images of three channels.
+
+    Raises:
+        PoolsearchError: see :func:`load_model` and :func:`~poolsearch.nets.restride.restride`.
+    """
+    example_BCHW = torch.zeros(2, 3, image_size, image_size)
+    return restride(load_model(name, classes), example_BCHW, op=op, search_stem=search_stem)
+
+
+def load_model(name: str, classes: int) -> nn.Module:
+    """The unmodified network ``timm:NAME``, ``torchvision:NAME`` or ``FILE.py:FACTORY``, with fresh weights.
+
+    Args:
+        name: a FACTORY is a function of the number of classes.
+        classes: outputs.
+
+    Raises:
+        PoolsearchError: there is no such network, timm is not installed, or FACTORY fails or gives something else.
+    """
+    library, _, rest = name.rpartition(":")
+    if library == "timm":
+        return _timm(rest, pretrained=False, num_classes=classes)
+    if library == "torchvision":
+        return _torchvision(rest, weights=None, num_classes=classes)
+    if library.endswith(".py"):
+        return _factory(Path(library), rest, classes)
+    raise PoolsearchError(f"'{name}' names no network: give {', '.join(FORMS)}.")
+
+
+def pretrained_model(name: str) -> nn.Module:
+    """The network ``timm:NAME`` or ``torchvision:NAME`` with the weights that come with it, for their own classes.
+
+    Raises:
+        PoolsearchError: there is no such network, or no weights for it, or they cannot be fetched.
+    """
+    check_library(name)
+    library, _, rest = name.rpartition(":")
+    try:
+        if library == "timm":
+            return _timm(rest, pretrained=True)
+        return _torchvision(rest, weights="DEFAULT", progress=False)
+    except PoolsearchError as error:
+        raise PoolsearchError(
+            f"no pretrained weights: {error} Where there is no network connection, or the library has no weights for "
+            "it, give a file of weights: --init FILE."
+        ) from error
+
+
+def check_library(name: str) -> None:
+    """See that a network is of a library that offers weights.
+
+    Raises:
+        PoolsearchError: it is not.
+    """
+    if name.rpartition(":")[0] not in ("timm", "torchvision"):
+        raise PoolsearchError(
+            f"--init pretrained is for networks of timm and torchvision, and {name} has no weights of a library. Give "
+            "a file of weights: --init FILE."
+        )
+
+
+def _timm(name: str, **options: Any) -> nn.Module:
+    try:
+        timm: Any = importlib.import_module("timm")
+    except ModuleNotFoundError as error:
+        raise PoolsearchError(
+            f"network 'timm:{name}' needs timm, which is not installed: pip install 'poolsearch[timm]' (or timm)."
+        ) from error
+    if not timm.is_model(name.split(".")[0]):
+        raise _no_model("timm", name, timm.list_models())
+    return _built(f"timm:{name}", lambda: timm.create_model(name, **options))
+
+
+def _torchvision(name: str, **options: Any) -> nn.Module:
+    models: Any = importlib.import_module("torchvision.models")
+    names = models.list_models(module=models)
+    if name not in names:
+        raise _no_model("torchvision", name, names)
+    return _built(f"torchvision:{name}", lambda: models.get_model(name, **options))
+
+
+def _no_model(library: str, name: str, names: Iterable[str]) -> PoolsearchError:
+    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f" Near it: {', '.join(near)}." if near else f" {library}'s own list has them all."
+    return PoolsearchError(f"{library} has no network '{name}'.{hint}")
+
+
+def _factory(path: Path, name: str, classes: int) -> nn.Module:
+    module = _imported(path)
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        names = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
+        raise PoolsearchError(f"{path} has no function '{name}'; it has {', '.join(names) or 'none'}.")
+    return _built(f"{path}:{name}", lambda: factory(classes))
+
+
+def _imported(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise PoolsearchError(f"there is no file {path} to take a network from.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the user's file may do anything
+        raise PoolsearchError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _built(name: str, build: Any) -> nn.Module:
+    try:
+        model = build()
+    except Exception as error:  # the user's or the library's code: its own words say what is wrong
+        raise PoolsearchError(f"{name} could not be built: {type(error).__name__}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise PoolsearchError(f"{name} gave a {type(model).__name__}: it has to give a torch.nn.Module.")
+    return model

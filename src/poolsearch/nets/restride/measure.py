@@ -1,0 +1,135 @@
+"""Which values of a graph are maps, whose size follows the image's, and which are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+Size = tuple[int, ...]
+
+_LARGER = 16  # so that four halvings too many still show which values are maps
+
+
+@dataclass(frozen=True)
+class Map:
+    """A value whose size follows the image's.
+
+    Attributes:
+        dims: the axes that do, (2, 3) in the usual layout.
+        axes: how many axes the value has (0: it is a tuple of maps).
+        size: the lengths of ``dims`` for images of the example's size, and ``large`` for much larger ones.
+    """
+
+    dims: tuple[int, ...]
+    axes: int
+    size: Size
+    large: Size
+
+    @property
+    def usual(self) -> bool:
+        """Whether this is one (B, C, H, W) tensor."""
+        return self.axes == 4 and self.dims == (2, 3)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is a map in a graph, and what else was seen.
+
+    Attributes:
+        maps: by node.
+        values: every value for images of the example's size, on the meta device.
+        large: the same for much larger ones.
+        end, why: where (and why) these could not go on.
+    """
+
+    maps: dict[fx.Node, Map]
+    values: dict[fx.Node, Any]
+    large: dict[fx.Node, Any]
+    end: fx.Node | None
+    why: str
+
+    def inputs(self, node: fx.Node) -> list[fx.Node]:
+        """The maps that a node reads."""
+        return [n for n in node.all_input_nodes if n in self.maps]
+
+
+def measure(graph: fx.Graph, blank: nn.Module, example_BCHW: Tensor) -> Measured:
+    """Run a graph without data on images of the example's size and on much larger ones, and compare.
+
+    Raises:
+        Exception: whatever the model raises on images of the example's size.
+    """
+    blank.eval()
+    _, channels, height, width = example_BCHW.shape
+    runs: list[dict[fx.Node, Any]] = []
+    end, why = None, ""
+    for factor in (1, _LARGER):
+        x_BCHW = torch.empty(2, channels, factor * height, factor * width, dtype=example_BCHW.dtype, device="meta")
+        runs.append(found := {})
+        try:
+            for node, value in _run(graph, blank, x_BCHW):
+                found[node] = value
+        except Exception as error:  # a layer made for one size of image: where it stands decides whether that matters
+            if factor == 1:
+                raise
+            end = next(n for n in graph.nodes if n not in found)
+            why = str(error).split("\n")[0]
+    one, two = runs
+    maps = {node: found for node in two if (found := _compared(_shape(one[node]), _shape(two[node]))) is not None}
+    return Measured(maps, one, two, end, why)
+
+
+@torch.no_grad()
+def _run(graph: fx.Graph, blank: nn.Module, x_BCHW: Tensor) -> Iterable[tuple[fx.Node, Any]]:
+    run = fx.Interpreter(blank, garbage_collect_values=False, graph=graph)
+    run.args_iter = iter((x_BCHW,))
+    for node in graph.nodes:
+        run.env[node] = run.run_node(node)
+        yield node, run.env[node]
+
+
+def _shape(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.shape
+    if isinstance(value, (tuple, list)) and value and all(isinstance(v, Tensor) for v in value):
+        return [v.shape for v in value]
+    return None
+
+
+def _compared(one: Any, two: Any) -> Map | None:
+    if isinstance(one, list) and isinstance(two, list):
+        parts = [_compared(a, b) for a, b in zip(one, two, strict=False)]
+        first = next((p for p in parts if p is not None), None)
+        return None if first is None else Map(first.dims, 0, first.size, first.large)
+    if one is None or two is None or len(one) != len(two):
+        return None
+    dims = tuple(i for i, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
+    if not dims:
+        return None
+    return Map(dims, len(one), tuple(one[i] for i in dims), tuple(two[i] for i in dims))
+
+
+def live_maps(order: list[fx.Node], start: fx.Node, maps: Callable[[fx.Node], bool]) -> list[int]:
+    """How many maps are still needed before each node of ``order``: entry k counts those alive before node k.
+
+    Args:
+        order: the nodes in the order in which they run.
+        start: the image.
+        maps: whether a value counts.
+    """
+    position = {node: i for i, node in enumerate(order)}
+    change = [0] * (len(order) + 2)
+    for born, node in [(0, start), *((i + 1, n) for i, n in enumerate(order))]:
+        if maps(node) and node.users:
+            last = max(position.get(user, len(order)) for user in node.users)
+            change[born] += 1
+            change[last + 1] -= 1
+    counts, alive = [], 0
+    for step in change[:-1]:
+        alive += step
+        counts.append(alive)
+    return counts

@@ -1,0 +1,166 @@
+"""The proof that a restrided network is the original with its downsampling moved, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from poolsearch.nets.poolable import Fixed, Poolable, Size, state_size
+from poolsearch.nets.restride.trace import blank_copy
+from poolsearch.placement import Exponents, Placement
+from poolsearch.progress import Progress, Silent
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was found of one placement.
+
+    Attributes:
+        placement: the placement.
+        sizes: (height, width) of the maps after each block.
+        problems: what does not hold, in words; empty where everything does.
+        ran: whether it was run forward and backward.
+        logit_gap: of the default placement with op ``native``, the largest difference of its logits to the original's;
+            None elsewhere.
+    """
+
+    placement: Placement
+    sizes: tuple[Size, ...]
+    problems: tuple[str, ...]
+    ran: bool
+    logit_gap: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        return not self.problems
+
+
+def prove(
+    net: Poolable,
+    original: nn.Module | None,
+    placements: Iterable[Placement],
+    images_BCHW: Tensor,
+    run: int | None = None,
+    progress: Progress | None = None,
+) -> list[Proof]:
+    """Prove placements of ``net``; the default is always one of them, and comes first.
+
+    Of each placement: maps change their size at exactly its sites, and by one half. Of those that are run: gradients
+    are finite, and every parameter that has one at the default placement has one. Of the default placement: parameters
+    are the original's, and with op ``native`` the logits equal the original's exactly, in evaluation and in training.
+    Neither network is changed.
+
+    Args:
+        original: the network that ``net`` was made from, or an equal one; None where there is none to compare with.
+        images_BCHW: what to run; more than one image where BatchNorm is to train.
+        run: about how many placements to run, evenly spread, the default among them; of the others only sizes are
+            looked at, on the meta device. None runs all.
+        progress: where work shows itself; silent by default.
+    """
+    net, theirs = copy.deepcopy(net), copy.deepcopy(original)
+    sizes_of = _Sizes(net, images_BCHW)
+    reached = {name for name, found in _gradients(net, net.default, images_BCHW).items() if found is not None}
+    asked = [net.default, *(p for p in placements if p != net.default)]
+    every = 1 if run is None else -(-len(asked) // max(run, 1))
+    proofs: list[Proof] = []
+    with (progress or Silent()).bar("proof", len(asked)) as update:
+        for number, placement in enumerate(asked):
+            sizes, gap = sizes_of(placement), None
+            problems = _moved(sizes, placement)
+            if number == 0 and theirs is not None:
+                problems += (other := _parameters(net, theirs))
+                if net.op == "native" and not other:
+                    gap, unequal = _logits(net, theirs, images_BCHW)
+                    problems += unequal
+            if ran := number % every == 0 and not problems:
+                problems += _backward(net, placement, images_BCHW, reached)
+            proofs.append(Proof(placement, tuple(sizes[1:]), tuple(problems), ran, gap))
+            update(number + 1, "")
+    return proofs
+
+
+class _Sizes:
+    """Sizes before the first block and after each, found on the meta device.
+
+    A block's output is decided, in size, by its input's size and its site: what was run once is not run again.
+    """
+
+    def __init__(self, net: Poolable, images_BCHW: Tensor) -> None:
+        self._blank = blank_copy(net).eval()
+        with torch.no_grad():
+            self._start = self._blank.stem(images_BCHW.to("meta"))
+        self._known: dict[tuple[int, Size, Exponents], Any] = {}
+
+    @torch.no_grad()
+    def __call__(self, placement: Placement) -> list[Size]:
+        state, sizes = self._start, [state_size(self._start)]
+        for index in range(placement.length):
+            key = (index, sizes[-1], placement.at(index))
+            if key not in self._known:
+                self._known[key] = self._blank.run_block(index, state, placement.at(index))
+            state = self._known[key]
+            sizes.append(state_size(state))
+        return sizes
+
+
+def _moved(sizes: list[Size], placement: Placement) -> list[str]:
+    """Where sizes do not change as the placement asks."""
+    problems: list[str] = []
+    for index, (before, after) in enumerate(pairwise(sizes[1:]), start=1):
+        axes = zip(before, after, placement.at(index), strict=True)
+        if not all(got in ((n // 2, -(-n // 2)) if e else (n,)) and not (e and got == n) for n, got, e in axes):
+            problems.append(f"block {index} makes {before} into {after} at a site of {placement.at(index)}")
+    return problems
+
+
+def _parameters(net: Poolable, original: nn.Module) -> list[str]:
+    ours = {name: (p.shape, p.dtype) for name, p in net.original.named_parameters()}
+    theirs = {name: (p.shape, p.dtype) for name, p in original.named_parameters()}
+    return [
+        f"parameter '{name}' differs" for name in sorted(ours.keys() | theirs) if ours.get(name) != theirs.get(name)
+    ]
+
+
+@torch.no_grad()
+def _logits(net: Poolable, theirs: nn.Module, images_BCHW: Tensor) -> tuple[float, list[str]]:
+    """The largest difference of the logits at the default placement to the original's, from the same statistics and
+    random draws, and what differs."""
+    problems: list[str] = []
+    largest = 0.0
+    theirs.load_state_dict(net.original.state_dict())
+    for training in (False, True):
+        found = []
+        for run in (theirs.train(training), Fixed(net.train(training), net.default)):
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                found.append(run(images_BCHW))
+        if not torch.equal(*found):
+            mode = "training" if training else "evaluation"
+            gap = (found[0] - found[1]).abs().max().item()
+            largest = max(largest, gap)
+            problems.append(f"in {mode}, the logits at the default placement differ from the original's by {gap:.3g}")
+    for (name, a), (_, b) in zip(theirs.named_buffers(), net.original.named_buffers(), strict=True):
+        if not torch.equal(a, b):
+            problems.append(f"after a pass in training, buffer '{name}' differs from the original's")
+    return largest, problems
+
+
+def _backward(net: Poolable, placement: Placement, images_BCHW: Tensor, reached: set[str]) -> list[str]:
+    found = _gradients(net, placement, images_BCHW)
+    lost = sorted(name for name in reached if found[name] is None)
+    broken = sorted(name for name, g in found.items() if g is not None and not bool(g.isfinite().all()))
+    problems = [f"parameters without a gradient: {', '.join(lost)}"] if lost else []
+    return problems + ([f"gradients that are not finite: {', '.join(broken)}"] if broken else [])
+
+
+def _gradients(net: Poolable, placement: Placement, images_BCHW: Tensor) -> dict[str, Tensor | None]:
+    """Gradients of the squared logits in training."""
+    net.train().zero_grad(set_to_none=True)
+    net(images_BCHW, placement).square().sum().backward()
+    return {name: p.grad for name, p in net.named_parameters()}

@@ -1,0 +1,216 @@
+"""The layers that shrink maps, and how each runs at another stride with its own parameters.
+
+A layer at another stride is a shallow copy made for the call, a twin: it shares the original's parameters, buffers and
+mode as they are at that moment, so that copying, moving, loading or replacing them needs no care.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from poolsearch.nets.restride.measure import Measured, Size
+
+Stride = tuple[int, int]
+Margin = tuple[int, int, int, int]
+"""Zeros to add: left, right, top, bottom."""
+
+_POOL_LAYERS = (nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d)
+_MAX_POOLS = (F.max_pool2d, torch.max_pool2d)
+_POOL_FUNCTIONS = (*_MAX_POOLS, F.avg_pool2d)
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """A node that shrinks its maps: what it is, and by what factors along height and width."""
+
+    kind: Literal["convolution", "pooling", "slice", "unshuffle"]
+    stride: Stride
+
+
+def pair(value: Any) -> Stride:
+    """(height, width) of a setting that may be one number."""
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
+
+
+def resizes(node: fx.Node, measured: Measured) -> bool:
+    """Whether a node gives a map of another size than it reads."""
+    out = measured.maps.get(node)
+    sizes = [measured.maps[n] for n in measured.inputs(node)]
+    if out is None or not sizes:
+        return False
+    read = max(sizes, key=lambda m: _area(m.large))
+    return (_area(out.size), _area(out.large)) != (_area(read.size), _area(read.large))
+
+
+def _area(size: Size) -> int:
+    area = 1
+    for n in size:
+        area *= n
+    return area
+
+
+def shrink_of(node: fx.Node, layers: dict[str, nn.Module], measured: Measured) -> Shrink | None:
+    """What shrinks in a node that :func:`resizes`; None where that is nothing known."""
+    if node.op == "call_module":
+        layer = layers[str(node.target)]
+        if isinstance(layer, nn.PixelUnshuffle):
+            return Shrink("unshuffle", pair(layer.downscale_factor))
+        stride = getattr(layer, "stride", None)
+        if stride is None or (not isinstance(layer, (nn.Conv2d, *_POOL_LAYERS)) and [*layer.parameters()]):
+            return None
+        return _known("convolution" if isinstance(layer, nn.Conv2d) else "pooling", pair(stride))
+    if node.target in _POOL_FUNCTIONS:
+        settings = _settings(node.target, node.args[1:], node.kwargs)
+        return _known("pooling", pair(settings.get("stride") or settings["kernel_size"]))
+    if node.target is F.pixel_unshuffle:
+        return Shrink("unshuffle", pair(node.kwargs.get("downscale_factor") or node.args[1]))
+    if node.target is operator.getitem and isinstance(node.args[1], tuple) and measured.maps[node].usual:
+        steps = [_step(index) for index in _spread(node.args[1])]
+        return _known("slice", (steps[2], steps[3])) if steps[:2] == [1, 1] else None
+    return None
+
+
+def _known(kind: Literal["convolution", "pooling", "slice"], stride: Stride) -> Shrink | None:
+    return Shrink(kind, stride) if max(stride) > 1 else None
+
+
+def _step(index: Any) -> int:
+    return index.step or 1 if isinstance(index, slice) else 1
+
+
+def _spread(index: tuple[Any, ...]) -> list[Any]:
+    """An index of four axes, with the ellipsis written out."""
+    everything = slice(None)
+    if Ellipsis in index:
+        at = index.index(Ellipsis)
+        index = (*index[:at], *([everything] * (5 - len(index))), *index[at + 1 :])
+    return [*index, *([everything] * (4 - len(index)))]
+
+
+def slice_at(index: tuple[Any, ...], stride: Stride) -> tuple[Any, ...]:
+    """The index of a map with other steps along height and width."""
+    parts = _spread(index)
+    return (*parts[:2], *(slice(p.start, p.stop, s) for p, s in zip(parts[2:], stride, strict=True)))
+
+
+def _twin(layer: nn.Module, **changes: Any) -> Any:
+    """A shallow copy with some attributes changed. (Not ``copy.copy``: torch.compile knows this form.)"""
+    twin = object.__new__(type(layer))
+    twin.__dict__.update({**layer.__dict__, **changes})
+    return twin
+
+
+def convolution_at(convolution: nn.Conv2d, x_BCHW: Tensor, stride: Stride, margin: Margin | None) -> Tensor:
+    """Run a convolution at another stride, with ``margin`` in place of its own padding where there is one."""
+    if margin is None:
+        return _twin(convolution, stride=stride)(x_BCHW)
+    mode = {"zeros": "constant"}.get(convolution.padding_mode, convolution.padding_mode)
+    bare = _twin(convolution, stride=stride, padding=(0, 0), padding_mode="zeros")
+    return bare(F.pad(x_BCHW, margin, mode))
+
+
+def margin_at(convolution: nn.Conv2d, stride: Stride) -> Margin | None:
+    """The margin with which a convolution, given on the meta device, keeps or halves every size, rounding up.
+
+    None where its own padding does, as that of odd kernels; kernels such as 2x2 take one more column at the end.
+
+    Raises:
+        ValueError: there is none.
+    """
+    # along an axis that keeps the stride it has, its own rounding counts too: nothing is changed there
+    own = [s == before and s > 1 for s, before in zip(stride, pair(convolution.stride), strict=True)]
+    reach = [d * (k - 1) for k, d in zip(convolution.kernel_size, convolution.dilation, strict=True)]
+    numbers = (0, 0) if isinstance(convolution.padding, str) else pair(convolution.padding)
+    sides = [(p, p) if keep else (n // 2, n - n // 2) for p, keep, n in zip(numbers, own, reach, strict=True)]
+    same: Margin = (*sides[1], *sides[0])
+    for margin in (None, same):
+        if all(_fits(convolution, stride, margin, own, 2 * max(reach) + 8 + odd) for odd in (0, 1)):
+            return margin
+    raise ValueError(f"a convolution of kernel {convolution.kernel_size} does not halve its maps at stride {stride}")
+
+
+def _fits(convolution: nn.Conv2d, stride: Stride, margin: Margin | None, own: list[bool], side: int) -> bool:
+    weight = convolution.weight
+    x_BCHW = torch.empty(1, convolution.in_channels, side, side, dtype=weight.dtype, device="meta")
+    try:
+        out_BCHW = convolution_at(convolution, x_BCHW, stride, margin)
+    except RuntimeError:  # padding="same" has no strided form
+        return False
+    return all(
+        n in (-(-side // s), side // s if keep else -(-side // s))
+        for n, s, keep in zip(out_BCHW.shape[2:], stride, own, strict=True)
+    )
+
+
+def pooling_at(pooling: nn.Module, x_BCHW: Tensor, stride: Stride) -> Tensor:
+    """Run a pooling layer with only some of its strides: along an axis without, its window is one pixel wide.
+
+    A blur pooling, whose window is its filter, still blurs both axes. ``ceil_mode`` stays as it is.
+    """
+    window = {name: getattr(pooling, name) for name in _WINDOW if hasattr(pooling, name)}
+    return _twin(pooling, **_narrowed(window, stride))(x_BCHW)
+
+
+def max_pool_at(x_BCHW: Tensor, stride: Stride, /, *args: Any, **kwargs: Any) -> Tensor:
+    """The same for ``F.max_pool2d`` and its other arguments."""
+    return F.max_pool2d(x_BCHW, **_narrowed(_settings(F.max_pool2d, args, kwargs), stride))
+
+
+def average_pool_at(x_BCHW: Tensor, stride: Stride, /, *args: Any, **kwargs: Any) -> Tensor:
+    """The same for ``F.avg_pool2d`` and its other arguments."""
+    return F.avg_pool2d(x_BCHW, **_narrowed(_settings(F.avg_pool2d, args, kwargs), stride))
+
+
+def pool_function_at(function: Any) -> Callable[..., Tensor]:
+    """Which of the two does for a pooling function."""
+    return max_pool_at if function in _MAX_POOLS else average_pool_at
+
+
+_WINDOW = ("kernel_size", "stride", "padding", "dilation")
+
+
+def _settings(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What a pooling function is told, by name."""
+    last = ("dilation", "ceil_mode") if function in _MAX_POOLS else ("ceil_mode", "count_include_pad")
+    names = ("kernel_size", "stride", "padding", *last)
+    return dict(zip(names, args, strict=False)) | {k: v for k, v in kwargs.items() if k != "input"}
+
+
+def _narrowed(settings: dict[str, Any], stride: Stride) -> dict[str, Any]:
+    if "kernel_size" not in settings:
+        return {"stride": stride}
+    narrow = {**settings, "stride": stride}
+    for name, least in (("kernel_size", 1), ("padding", 0), ("dilation", 1)):
+        if name in settings:
+            value = pair(settings[name])
+            narrow[name] = tuple(least if s == 1 else v for s, v in zip(stride, value, strict=True))
+    return narrow
+
+
+def pooling_like(template: nn.Module, x_BCHW: Tensor, stride: Stride) -> Tensor:
+    """Run another block's pooling layer here: sizes round up, and a filter that is kept per channel fits these."""
+    channels = x_BCHW.shape[1]
+    filters = {name: f[:1].expand(channels, *f.shape[1:]) for name, f in template.named_buffers(recurse=False)}
+    changes = {"_buffers": filters, "channels": channels, "ceil_mode": True}
+    known = {name: value for name, value in changes.items() if hasattr(template, name)}
+    return pooling_at(_twin(template, **known), x_BCHW, stride)
+
+
+def unshuffle_at(x_BCHW: Tensor, factor: int, stride: Stride) -> Tensor:
+    """Space to depth at another stride: every pixel (or every second along one axis) with its neighbours to the end."""
+    bottom, right = (factor - 1 if s == 1 else 0 for s in stride)
+    height, width = (-(-n // s) if s == 1 else n // s for n, s in zip(x_BCHW.shape[2:], stride, strict=True))
+    patches = F.unfold(F.pad(x_BCHW, (0, right, 0, bottom)), factor, stride=stride)
+    return patches.unflatten(2, (height, width))
+
+
+def subsample(x_BCHW: Tensor, stride: Stride) -> Tensor:
+    """Every second pixel along each shrunk axis."""
+    return x_BCHW[..., :: stride[0], :: stride[1]]

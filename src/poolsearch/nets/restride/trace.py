@@ -1,0 +1,173 @@
+"""A model's forward pass as a flat graph of layers and functions, taken without data and without touching the model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from poolsearch.errors import PoolsearchError
+
+_CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+def blank_copy(model: nn.Module) -> Any:
+    """A copy of a module on the meta device: its structure without its numbers, which are never copied."""
+    memo: dict[int, Any] = {}
+    attributes = (value for part in model.modules() for value in vars(part).values() if isinstance(value, Tensor))
+    for tensor in chain(model.parameters(), model.buffers(), attributes):
+        blank = torch.empty_like(tensor, device="meta")
+        memo[id(tensor)] = nn.Parameter(blank, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else blank
+    return copy.deepcopy(model, memo)
+
+
+def path_of(node: fx.Node) -> str:
+    """The name of the submodule that computes ``node``: of a layer itself, of a function the module that calls it."""
+    return node.meta["path"]
+
+
+def within(node: fx.Node, path: str) -> bool:
+    """Whether the submodule ``path``, or one inside it, computes ``node``."""
+    return path_of(node) == path or path_of(node).startswith(f"{path}.")
+
+
+def trace(blank: nn.Module, opened: frozenset[str] = frozenset()) -> fx.Graph:
+    """The graph of ``blank(x)`` (a :func:`blank_copy`, whose mode is changed).
+
+    It is taken in evaluation and in training. Where the two differ in a flag only, such as that of ``F.dropout``, the
+    graph reads ``training`` of the module that asked; where they differ in more there is no one graph. A module whose
+    forward pass cannot be traced is kept whole, as one opaque layer.
+
+    Args:
+        blank: the model.
+        opened: names of childless modules to look into, which are otherwise layers.
+
+    Raises:
+        PoolsearchError: the forward pass decides by values or sizes at its top level, or does something else in
+            training than in evaluation.
+    """
+    graphs = []
+    for training in (False, True):
+        blank.train(training)
+        try:
+            graphs.append(_Tracer(opened).trace(_Call(blank)))
+        except Exception as error:  # whatever its Python code meets when it is given a placeholder for a tensor
+            raise PoolsearchError(
+                f"the forward pass of {type(blank).__name__} cannot be written down as one graph "
+                f"({str(error).rstrip('.')}). Control flow that depends on values or sizes has to be inside a "
+                "submodule, which is then kept whole."
+            ) from error
+    name = type(blank).__name__
+    for graph in graphs:
+        _strip_prefix(graph, name)
+    _merge_modes(*graphs, name=name)
+    return graphs[0]
+
+
+class _Call(nn.Module):
+    """Calls the model with one argument, so that its other arguments keep their defaults."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.model(x_BCHW)
+
+
+class _Tracer(fx.Tracer):
+    def __init__(self, opened: frozenset[str]) -> None:
+        super().__init__()
+        self._opened = opened
+        self._stack: list[str] = []
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Torch's own layers, what derives from them, and whatever has no children."""
+        if module_qualified_name.removeprefix("model.") in self._opened:
+            return False
+        bases = (k for k in type(m).__mro__ if k not in _CONTAINERS)
+        return any(k.__module__.startswith("torch.nn.modules") for k in bases) or not [*m.children()]
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        path = self.path_of_module(m)
+        kept, modules = {*self.graph.nodes}, self.module_stack.copy()
+        self._stack.append(path.removeprefix("model").removeprefix("."))
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:
+            if path == "model":
+                raise
+            self.module_stack = modules
+            for node in reversed([n for n in self.graph.nodes if n not in kept and n.op != "get_attr"]):
+                self.graph.erase_node(node)
+            return self.create_proxy("call_module", path, args, kwargs)
+        finally:
+            self._stack.pop()
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        node = super().create_node(*args, **kwargs)
+        node.meta["path"] = self._stack[-1] if self._stack else ""
+        return node
+
+
+def _strip_prefix(graph: fx.Graph, name: str) -> None:
+    """Names as the model has them, not the wrapper.
+
+    Raises:
+        PoolsearchError: there is none for a tensor, made in the forward pass.
+    """
+    for node in graph.nodes:
+        if node.op in ("call_module", "get_attr"):
+            if not node.target.startswith("model."):
+                raise PoolsearchError(
+                    f"the forward pass of {name} makes a tensor that depends on nothing (read at '{node.name}' in "
+                    f"'{path_of(node)}'): make it in the constructor, with register_buffer."
+                )
+            node.target = node.target.removeprefix("model.")
+
+
+def _merge_modes(evaluation: fx.Graph, training: fx.Graph, name: str) -> None:
+    """Make the graph of evaluation read ``training`` where the graph of training has True for its False."""
+    twin: dict[fx.Node, fx.Node] = {}
+    pairs = [*zip(evaluation.nodes, training.nodes, strict=False)]
+    for ours, theirs in pairs:
+        twin[theirs] = ours
+        if (ours.op, ours.target) != (theirs.op, theirs.target):
+            raise _unlike(name, ours)
+        with evaluation.inserting_before(ours):
+            ours.args = _merged(ours.args, theirs.args, twin, ours, name)
+            ours.kwargs = _merged(ours.kwargs, theirs.kwargs, twin, ours, name)
+    if len(pairs) != len(training.nodes):
+        raise _unlike(name, pairs[-1][0])
+
+
+def _merged(ours: Any, theirs: Any, twin: dict[fx.Node, fx.Node], node: fx.Node, name: str) -> Any:
+    """One argument, out of that in evaluation and that in training."""
+    if isinstance(ours, (tuple, list)) and type(ours) is type(theirs) and len(ours) == len(theirs):
+        merged = [_merged(a, b, twin, node, name) for a, b in zip(ours, theirs, strict=True)]
+        return type(ours)(merged)
+    if isinstance(ours, dict) and isinstance(theirs, dict) and ours.keys() == theirs.keys():
+        return {key: _merged(value, theirs[key], twin, node, name) for key, value in ours.items()}
+    if isinstance(ours, slice) and isinstance(theirs, slice):
+        one, two = ((s.start, s.stop, s.step) for s in (ours, theirs))
+        return slice(*_merged(one, two, twin, node, name))
+    if ours is False and theirs is True:
+        flag = node.graph.create_node("get_attr", f"{path_of(node)}.training".removeprefix("."))
+        flag.meta["path"] = path_of(node)
+        return flag
+    same = twin.get(theirs) is ours if isinstance(theirs, fx.Node) else ours == theirs
+    if not same:
+        raise _unlike(name, node)
+    return ours
+
+
+def _unlike(name: str, node: fx.Node) -> PoolsearchError:
+    where = f"'{path_of(node)}' of {name}" if path_of(node) else name
+    return PoolsearchError(
+        f"{where} computes something else in training than in evaluation (at '{node.name}'): auxiliary outputs and "
+        "branches on self.training cannot be restrided. Turn them off, or move them into a submodule without children."
+    )

@@ -1,0 +1,80 @@
+"""The sizes of maps under all placements at once, without computing anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.nets.poolable import Poolable, every_block, state_size
+from poolsearch.placement import HALVE, Exponents
+from poolsearch.space import Space
+
+
+@torch.no_grad()
+def check_sizes(blank: Poolable, x_BCHW: Tensor, space: Space | None = None) -> None:
+    """See that every placement of the network shrinks its maps at exactly its sites.
+
+    What a block does depends on its index, the size of its maps and the exponents of its site, so that trying every
+    such triple once tries every placement.
+
+    Args:
+        blank: the network on the meta device.
+        x_BCHW: images there.
+        space: the placements; the network's own where not given. Every block then halves each axis by itself once,
+            too.
+
+    Raises:
+        PoolsearchError: a block does not, or cannot run on maps of a size that some placement gives it.
+    """
+    blank.eval()
+    halved: set[int] = set()
+
+    def run(index: int, state: Any, site: Exponents) -> tuple[None, Any]:
+        if site == HALVE and index not in halved:
+            halved.add(index)
+            _run(blank, index, state, (1, 0))
+            _run(blank, index, state, (0, 1))
+        return None, _run(blank, index, state, site)
+
+    _, last = every_block(blank, blank.stem(x_BCHW), space or blank.space, run)
+    for state in last.values():
+        _check_head(blank, state)
+
+
+def _run(blank: Poolable, index: int, state: Any, site: Exponents) -> Any:
+    name, size = getattr(blank.blocks[index], "path", f"block {index}"), state_size(state)
+    small = [n for n, e in zip(size, site, strict=True) if e and n < 2]
+    if small:
+        raise PoolsearchError(
+            f"maps of {size[0]}x{size[1]} before '{name}' cannot be halved: use larger images (--image-size), or a "
+            "network with fewer downsamplings."
+        )
+    try:
+        out = blank.run_block(index, state, site)
+        got = state_size(out)
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise PoolsearchError(
+            f"block '{name}' does not run on maps of {size[0]}x{size[1]} with a site of {site[0]}x{site[1]}: {error}"
+        ) from error
+    for n, before, e in zip(got, size, site, strict=True):
+        if (index or e) and n not in (before // 2**e, -(-before // 2**e)):
+            raise PoolsearchError(
+                f"block '{name}' makes maps of {size[0]}x{size[1]} into {got[0]}x{got[1]} with a site of "
+                f"{site[0]}x{site[1]}: this network cannot be restrided for images of this size."
+            )
+    return out
+
+
+def _check_head(blank: Poolable, state: Any) -> None:
+    try:
+        logits = blank.head(state)
+    except (RuntimeError, ValueError, IndexError) as error:
+        size = state_size(state)
+        raise PoolsearchError(f"the head does not run on maps of {size[0]}x{size[1]}: {error}") from error
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        raise PoolsearchError(
+            "the network does not give class logits of shape (B, classes): wrap it in a module that does."
+        )

@@ -1,0 +1,220 @@
+"""Starting from weights: reading them, and loading them into a network whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any, cast
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.files import sha256
+from poolsearch.nets.poolable import Poolable
+from poolsearch.nets.restride.loading import check_library, pretrained_model
+
+PRETRAINED = "pretrained"
+
+_CONTAINERS = ("state_dict", "model_state_dict", "model")  # an averaged copy beside it ("model_ema") is not taken
+_PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, and modules that wrap a model
+_COUNT = "num_batches_tracked"  # files of before torch 0.4.1 lack it; no average with a momentum depends on it
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a network can begin with.
+
+    Attributes:
+        source: where they are from, for the user.
+        sha256: of the file, or of names and values where they are a library's own.
+        tensors: by name, on the CPU.
+    """
+
+    source: str
+    sha256: str
+    tensors: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a network takes of some weights, and the names of its head's tensors that stay as they are."""
+
+    tensors: dict[str, Tensor]
+    replaced: list[str]
+
+
+def check_init(init: str, net: str) -> None:
+    """See, without reading them, that there may be weights where ``--init`` says; see :func:`find_weights`.
+
+    Raises:
+        PoolsearchError: there is no such file, or the network is of no library.
+    """
+    if init == PRETRAINED:
+        check_library(net)
+    else:
+        _check_there(Path(init))
+
+
+def find_weights(init: str, net: str) -> Weights:
+    """The weights that ``--init`` names.
+
+    Args:
+        init: a file, or 'pretrained'.
+        net: the network's name; 'pretrained' is what its library offers for it.
+
+    Raises:
+        PoolsearchError: see :func:`read_weights` and :func:`library_weights`.
+    """
+    return library_weights(net) if init == PRETRAINED else read_weights(Path(init))
+
+
+def library_weights(net: str) -> Weights:
+    """What timm or torchvision offers for ``timm:NAME`` or ``torchvision:NAME``, out of its cache or fetched.
+
+    Raises:
+        PoolsearchError: the network is of neither, there are no weights for it, or they cannot be fetched.
+    """
+    with torch.random.fork_rng(devices=[]):  # building it draws weights, which must not move the draws of others
+        tensors: dict[str, Tensor] = pretrained_model(net).state_dict()
+    parts = ((name.encode(), _bytes(tensor)) for name, tensor in sorted(tensors.items()))
+    return Weights(f"the pretrained weights of {net}", sha256(*chain.from_iterable(parts)), tensors)
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def read_weights(path: Path) -> Weights:
+    """Read a ``.safetensors`` file, or any other as what ``torch.save`` writes, without unpickling more than tensors.
+
+    Of a training script's checkpoint, the state under 'state_dict', 'model_state_dict' or 'model' is taken.
+
+    Raises:
+        PoolsearchError: there is no such file, it is damaged, or holds something else.
+    """
+    _check_there(path)
+    content = path.read_bytes()
+    tensors = _safetensors(path, content) if path.suffix == ".safetensors" else _pickled(path, content)
+    return Weights(str(path), sha256(content), tensors)
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise PoolsearchError(
+            f"there is no file {path} to begin with: give --init a .safetensors or .pth file of the network's weights, "
+            f"or '{PRETRAINED}'."
+        )
+
+
+def _safetensors(path: Path, content: bytes) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise PoolsearchError(f"{path} is damaged, or no safetensors file ({error}).") from error
+
+
+def _pickled(path: Path, content: bytes) -> dict[str, Tensor]:
+    try:
+        found: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # what a damaged file raises depends on where the damage is
+        foreign = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if foreign is None:
+            raise PoolsearchError(f"{path} is damaged, or was not written by torch.save.") from error
+        raise PoolsearchError(
+            f"{path} holds more than tensors ({foreign[1]}), and unpickling that could run any code. Save the "
+            "network's state alone: torch.save(net.state_dict(), FILE)."
+        ) from error
+    return _state(path, found)
+
+
+def _state(path: Path, found: Any) -> dict[str, Tensor]:
+    """The tensors by name in what a file held."""
+    for name in _CONTAINERS:
+        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
+            found = found[name]
+    entries = cast("dict[str, Any]", found if isinstance(found, dict) else {})
+    others = [name for name, value in entries.items() if not isinstance(value, Tensor)]
+    if others or not entries:
+        what = f"entries that are no tensors ({', '.join(map(str, others[:3]))})" if others else f"{found!r:.50}"
+        raise PoolsearchError(
+            f"{path} holds {what}, where tensors by name are wanted. Save the network's state: "
+            f"torch.save(net.state_dict(), FILE), by itself or under one of {', '.join(map(repr, _CONTAINERS))}."
+        )
+    return entries
+
+
+def load_weights(net: Poolable, weights: Weights) -> list[str]:
+    """Load weights into a network, in place, in the network's own number format.
+
+    Returns:
+        Names of the head's tensors that stay as they are; see :func:`fit`.
+
+    Raises:
+        PoolsearchError: they are not of this network; it is then as it was.
+    """
+    found = fit(net, weights)
+    net.original.load_state_dict(found.tensors, strict=False)  # fit has seen to what is missing
+    return found.replaced
+
+
+def fit(net: Poolable, weights: Weights) -> Fit:
+    """See that weights are all that a network has, and nothing else; it may be on the meta device.
+
+    A layer of its head that is for another number of outputs is replaced: the network keeps its own.
+
+    Raises:
+        PoolsearchError: tensors are missing, unexpected, or of another shape; the first three are named.
+    """
+    own: dict[str, Tensor] = net.original.state_dict(keep_vars=True)
+    given = _bare(weights.tensors, own)
+    head = {id(tensor) for tensor in net.head.state_dict(keep_vars=True).values()}
+    replaced = [n for n, t in own.items() if id(t) in head and n in given and _other_outputs(given[n], t)]
+    taken = {name: tensor for name, tensor in given.items() if name not in replaced}
+    wrong = _mismatches({name: tensor for name, tensor in own.items() if name not in replaced}, taken)
+    if wrong:
+        more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise PoolsearchError(
+            f"{weights.source}: not the weights of this network: {', '.join(wrong[:3])}{more}. Give those of the very "
+            "same network (--init), or the network that they are of (--net)."
+        )
+    return Fit(taken, replaced)
+
+
+def _bare(tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without the prefixes that all names share, as long as no name is one of the network's."""
+    while tensors and not own.keys() & tensors.keys():
+        shared = next((p for p in _PREFIXES if all(name.startswith(p) for name in tensors)), None)
+        if shared is None:
+            return tensors
+        tensors = {name.removeprefix(shared): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _other_outputs(given: Tensor, own: Tensor) -> bool:
+    return given.dim() == own.dim() and given.shape[:1] != own.shape[:1] and given.shape[1:] == own.shape[1:]
+
+
+def _mismatches(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    """What is missing, unexpected and unlike, in turn, so that the first few show every kind."""
+    missing = (f"'{n}' is missing" for n in own if n not in given and not n.endswith(_COUNT))
+    unexpected = (f"'{n}' is unexpected" for n in given if n not in own)
+    pairs = ((n, given[n], t) for n, t in own.items() if n in given)
+    unlike = (f"'{n}' is {_kind(a)}, expected {_kind(b)}" for n, a, b in pairs if not _alike(a, b))
+    return [text for text in chain.from_iterable(zip_longest(missing, unexpected, unlike)) if text]
+
+
+def _alike(a: Tensor, b: Tensor) -> bool:
+    """Of one shape, and both or neither with fractions; the number of bits does not matter."""
+    return a.shape == b.shape and a.is_floating_point() == b.is_floating_point()
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {[*tensor.shape]}"

@@ -1,0 +1,105 @@
+"""Checking a network before anything is trained: that its downsampling can be moved, and nothing else changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from poolsearch.checked import Checked
+from poolsearch.errors import PoolsearchError
+from poolsearch.nets.build import NetSpec, build
+from poolsearch.nets.poolable import Poolable, parameters_of
+from poolsearch.nets.restride.proof import Proof, prove
+from poolsearch.nets.restride.trace import blank_copy
+from poolsearch.progress import Progress, Silent
+from poolsearch.space import Axes, Space
+
+WHOLE_UP_TO = 1000
+"""Spaces up to this size are proved whole."""
+_SAMPLE = 200  # placements of larger ones
+_MOST = 100_000  # placements that can be looked at one by one
+_RUNS = 5  # of them run forward and backward: seconds each, where sizes alone take none
+
+
+def check(
+    name: str,
+    image_size: int | None = None,
+    classes: int = 10,
+    op: str | None = None,
+    search_stem: bool = False,
+    axes: Axes = "hw",
+    whole: bool = False,
+    progress: Progress | None = None,
+) -> Checked:
+    """Build a network with fresh weights and prove its placements, see :func:`~poolsearch.nets.restride.prove`.
+
+    Args:
+        name: as in ``--net``.
+        image_size: height and width of the images; 32 for poolsearch's ``cifar-`` networks and 224 for others if None.
+        classes: outputs.
+        op: how a site downsamples; the network's own way if None.
+        search_stem: move the downsampling of the stem, too.
+        axes: see :class:`~poolsearch.space.Space`.
+        whole: prove all placements of a space of more than 1,000, not 200 random ones.
+        progress: where work shows itself; silent by default.
+
+    Raises:
+        PoolsearchError: there is no such network, it cannot be restrided (the message says why and what would help),
+            or it does not run at this size.
+    """
+    progress = progress or Silent()
+    size = (32 if name.startswith("cifar-") else 224) if image_size is None else image_size
+    for flag, value in (("--image-size", size), ("--classes", classes)):
+        if value < 1:
+            raise PoolsearchError(f"{flag} is {value}; allowed is at least 1.")
+    progress.say(f"building {name} and trying its blocks at every size, without computing anything")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = build(NetSpec(name, classes, op=op, image_size=size, search_stem=search_stem))
+        images_BCHW = torch.randn(2, 3, size, size)
+    space = replace(net.space, axes=axes)
+    blank_copy(net).check_input(size, size, space)
+    return _checked(name, net, size, space, _proofs(name, net, _chosen(space, whole), images_BCHW, progress))
+
+
+def _chosen(space: Space, whole: bool) -> Space:
+    if space.size <= WHOLE_UP_TO:
+        return space
+    if not whole:
+        return space.subset(_SAMPLE, seed=0)
+    if space.size > _MOST:
+        raise PoolsearchError(
+            f"--all: {space.size:,} placements are more than the {_MOST:,} that can be looked at one by one. Leave it "
+            "out: every block was tried at every size and site already, which is all that any placement does."
+        )
+    return space
+
+
+def _proofs(name: str, net: Poolable, placements: Space, images_BCHW: Tensor, progress: Progress) -> list[Proof]:
+    original = None if net.original is net else net.original
+    try:
+        return prove(net, original, placements, images_BCHW, _RUNS, progress)
+    except RuntimeError as error:  # the network's own, which only shows when it computes
+        size = "x".join(map(str, images_BCHW.shape))
+        raise PoolsearchError(f"{name} does not run forward and backward on images of {size}: {error}") from error
+
+
+def _checked(name: str, net: Poolable, size: int, space: Space, proofs: list[Proof]) -> Checked:
+    return Checked(
+        net=name,
+        image_size=size,
+        own=net.original is net,
+        op=net.op,
+        blocks=tuple(net.how(index) for index in range(space.length)),
+        halved=frozenset(index for index in range(space.length) if any(net.default.at(index))),
+        default=net.default.shown,
+        axes=space.axes,
+        placements=space.size,
+        proved=len(proofs),
+        ran=sum(proof.ran for proof in proofs),
+        parameters=parameters_of(net),
+        logit_gap=proofs[0].logit_gap,
+        problems=tuple((proof.placement.shown, problem) for proof in proofs for problem in proof.problems),
+    )

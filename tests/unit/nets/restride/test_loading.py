@@ -1,0 +1,91 @@
+"""Networks by name, and what is said when there is none."""
+
+import importlib
+import sys
+
+import pytest
+import torchvision
+from torch import nn
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.nets.restride import from_name, load_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+FILE = """
+from torch import nn
+
+def small(classes):
+    one, two, three = (nn.Conv2d(n, 4, 3, padding=1) for n in (3, 4, 4))
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes)]
+    return nn.Sequential(one, two, nn.ReLU(), nn.MaxPool2d(2), three, *head)
+
+def broken(classes):
+    raise KeyError("width")
+
+def nothing(classes):
+    return "a network"
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(FILE)
+    return path
+
+
+def test_a_network_from_a_file_of_ones_own(file):
+    net = from_name(f"{file}:small", 7, 16)
+    assert str(net.default) == "2,1"
+    assert net.model[-1].out_features == 7
+
+
+def test_a_network_of_each_library():
+    timm = pytest.importorskip("timm")
+    made = load_model("timm:resnet18", 7)
+    assert isinstance(made, timm.models.ResNet) and made.fc.out_features == 7
+    made = load_model("torchvision:mobilenet_v2", 7)
+    assert isinstance(made, torchvision.models.MobileNetV2) and made.classifier[-1].out_features == 7
+    assert from_name("torchvision:squeezenet1_1", 7, 64, op="max").op == "max"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet18", "'resnet18' names no network: give timm:NAME, torchvision:NAME, FILE.py:FACTORY"),
+        ("tim:resnet18", "names no network"),
+        ("timm:resnet81", "timm has no network 'resnet81'. Near it: .*resnet"),
+        ("torchvision:resnet81", "torchvision has no network 'resnet81'. Near it: .*resnet"),
+        ("torchvision:fasterrcnn_resnet50_fpn", "torchvision has no network 'fasterrcnn"),
+        ("torchvision:qqqqqqq", "no network 'qqqqqqq'. torchvision's own list"),
+        ("nowhere.py:small", "there is no file nowhere.py"),
+        ("{}:tiny", "mine.py has no function 'tiny'; it has small, broken, nothing"),
+        ("{}:broken", "mine.py:broken could not be built: KeyError: 'width'"),
+        ("{}:nothing", "mine.py:nothing gave a str: it has to give a torch.nn.Module"),
+    ],
+)
+def test_what_is_no_network_is_said(name, message, file):
+    with pytest.raises(PoolsearchError, match=message):
+        load_model(name.format(file), 5)
+
+
+def test_a_file_that_cannot_be_imported_is_said(tmp_path):
+    path = tmp_path / "bad.py"
+    path.write_text("import nothing_of_this_name")
+    with pytest.raises(
+        PoolsearchError, match=r"bad.py cannot be imported: ModuleNotFoundError: .*nothing_of_this_name"
+    ):
+        load_model(f"{path}:small", 5)
+
+
+def test_missing_timm_is_said_with_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(PoolsearchError, match=r"needs timm, which is not installed: pip install 'poolsearch\[timm\]'"):
+        load_model("timm:resnet18", 5)
+
+
+def test_restriding_does_not_import_timm():
+    package = importlib.import_module("poolsearch.nets.restride")
+    assert all("timm" not in vars(module) for name, module in sys.modules.items() if name.startswith(package.__name__))
+    assert isinstance(load_model("torchvision:squeezenet1_1", 3), nn.Module)
