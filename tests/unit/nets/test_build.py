@@ -38,7 +38,7 @@ def test_weights_come_from_torchs_seed(tiny_net):
     ("spec", "message"),
     [
         (NetSpec("cifar-resnet21", 10), "Did you mean 'cifar-resnet.*Allowed: .*cifar-resnet20.*resnet50"),
-        (NetSpec("resnet18", 10, op="strided"), "Did you mean 'stride'.*avg, blur, max, native, stride"),
+        (NetSpec("resnet18", 10, op="strided"), "Did you mean 'stride'.*avg, blur, max, stride"),
         (NetSpec("resnet18", 10, width=0), "width is 0: .*at least 1 .default 64"),
         (NetSpec("cifar-resnet20", 10, width=-3), "width is -3: .*default 16"),
     ],
