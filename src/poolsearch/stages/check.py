@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from poolsearch.checked import Checked
 from poolsearch.errors import PoolsearchError
@@ -58,10 +57,9 @@ def check(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = build(NetSpec(name, classes, op=op, image_size=size, search_stem=search_stem))
-        images_BCHW = torch.randn(2, 3, size, size)
     space = replace(net.space, axes=axes)
     blank_copy(net).check_input(size, size, space)
-    return _checked(name, net, size, space, _proofs(name, net, _chosen(space, whole), images_BCHW, progress))
+    return _checked(name, net, size, space, _proofs(name, net, _chosen(space, whole), size, progress))
 
 
 def _chosen(space: Space, whole: bool) -> Space:
@@ -72,18 +70,20 @@ def _chosen(space: Space, whole: bool) -> Space:
     if space.size > _MOST:
         raise PoolsearchError(
             f"--all: {space.size:,} placements are more than the {_MOST:,} that can be looked at one by one. Leave it "
-            "out: every block was tried at every size and site already, which is all that any placement does."
+            "out: what a block does depends on the size of its maps and on its site alone, and few of these occur."
         )
     return space
 
 
-def _proofs(name: str, net: Poolable, placements: Space, images_BCHW: Tensor, progress: Progress) -> list[Proof]:
+def _proofs(name: str, net: Poolable, placements: Space, size: int, progress: Progress) -> list[Proof]:
     original = None if net.original is net else net.original
     try:
+        images_BCHW = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
         return prove(net, original, placements, images_BCHW, _RUNS, progress)
     except RuntimeError as error:  # the network's own, which only shows when it computes
-        size = "x".join(map(str, images_BCHW.shape))
-        raise PoolsearchError(f"{name} does not run forward and backward on images of {size}: {error}") from error
+        raise PoolsearchError(
+            f"{name} does not run forward and backward on two images of {size}x{size}: {error}"
+        ) from error
 
 
 def _checked(name: str, net: Poolable, size: int, space: Space, proofs: list[Proof]) -> Checked:

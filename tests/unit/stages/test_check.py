@@ -101,7 +101,7 @@ def test_large_spaces_are_sampled_unless_all_is_asked_for(monkeypatch):
     assert check("cifar-resnet20", image_size=8).proved == 12
     assert check("cifar-resnet20", image_size=8, whole=True).proved == 36
     monkeypatch.setattr(module, "_MOST", 30)
-    with pytest.raises(PoolsearchError, match=r"--all: 36 placements are more than the 30.*tried at every size"):
+    with pytest.raises(PoolsearchError, match=r"--all: 36 placements are more than the 30.*Leave it out"):
         check("cifar-resnet20", image_size=8, whole=True)
 
 
@@ -131,7 +131,7 @@ def test_logits_that_are_not_the_originals_are_found(file):
         ("{file}:fails", 32, "could not be built: KeyError: 'no weights here'"),
         ("{file}:number", 32, "gave a int: it has to give a torch.nn.Module"),
         ("{file}:nothing_to_move", 32, "there is nothing to move"),
-        ("{file}:one_way", 16, "does not run forward and backward on images of 2x3x16x16: no way back"),
+        ("{file}:one_way", 16, "does not run forward and backward on two images of 16x16: no way back"),
         ("{file}:net", 1, "cannot be halved: use larger images"),
         ("resnet18", 8, "too small for 3 halvings"),
         ("{file}:net", 0, "--image-size is 0; allowed is at least 1"),
