@@ -127,7 +127,7 @@ def _sendable(error: Exception) -> Exception:
     """The error itself where it comes out of pickling whole, as not all do."""
     try:
         return pickle.loads(pickle.dumps(error))
-    except Exception:
+    except Exception:  # an error's own class decides what pickling it raises; its words are told all the same
         return RuntimeError(f"{type(error).__name__}: {error}")
 
 
