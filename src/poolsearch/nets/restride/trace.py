@@ -98,7 +98,7 @@ class _Tracer(fx.Tracer):
         self._stack.append(path.removeprefix("model").removeprefix("."))
         try:
             return super().call_module(m, forward, args, kwargs)
-        except Exception:  # a user's forward pass on fx's proxies raises anything; what cannot be seen into is kept whole
+        except Exception:  # a forward pass on proxies may raise anything; such a module is kept whole
             if path == "model":
                 raise
             self.module_stack = modules
