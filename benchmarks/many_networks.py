@@ -20,7 +20,8 @@ from poolsearch.cores import available_cores
 from poolsearch.execute import run_trials
 from poolsearch.progress import Progress, Silent
 from poolsearch.settings import Settings
-from poolsearch.stages.retrain import RetrainTask, Trial
+from poolsearch.stages.alone import AloneTask, Trial
+from poolsearch.stages.retrain import retrain_recipe
 from search_step import images
 from timing import ratio
 
@@ -47,7 +48,7 @@ def count(
     run: Run, turns: list[Stretch], seconds: float, folder: Path, process: int, progress: Progress
 ) -> list[float]:
     """Steps per second of this process in each turn; 0 in those that it waits through."""
-    task = RetrainTask(run, Trial(run.space.default, 1, process))
+    task = AloneTask(run, retrain_recipe(run.settings), Trial(run.space.default, process))
     task.epoch_starts(0)
     step, found = 0, []
     for turn, stretch in enumerate(turns):

@@ -82,10 +82,6 @@ class RunDir:
     def figures(self) -> Path:
         return self.root / "figures"
 
-    def trial(self, placement: str, seed: int) -> Path:
-        """The folder of one stand-alone training."""
-        return self.retrain / placement / str(seed)
-
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Generator[Path]:

@@ -20,7 +20,8 @@ from poolsearch.nets.warm_start import Weights, load_weights
 from poolsearch.placement import Placement
 from poolsearch.progress import Silent
 from poolsearch.settings import Settings
-from poolsearch.stages.retrain import RetrainTask, Trial
+from poolsearch.stages.alone import AloneTask, Trial
+from poolsearch.stages.retrain import retrain_recipe
 from poolsearch.stages.search import SearchTask, make_members
 from poolsearch.supernet.single_path import SinglePath
 
@@ -96,7 +97,7 @@ def test_a_retraining_begins_with_the_file_and_its_statistics(tmp_path: Path, ti
     state, file = checkpoint(tmp_path, tiny)
     run = opened(tmp_path / "run", tiny(init=file))
     for seed, placement in ((0, "4,3,3"), (1, "1,1,8")):
-        net = RetrainTask(run, Trial(Placement.parse(placement), 1, seed)).net.net
+        net = AloneTask(run, retrain_recipe(run.settings), Trial(Placement.parse(placement), seed)).net.net
         assert net.state_dict().keys() == state.keys()
         assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
 

@@ -48,7 +48,7 @@ def test_the_whole_job(command: Command, tmp_path: Path, tiny_flags: list[str]) 
     assert {p.name for p in files.retrain.iterdir()} == {*finalists, "4,3,3"}
     assert {entry["placement"] for entry in test["summary"]} == {*finalists, "4,3,3"}
     for name in finalists:
-        metrics = json.loads((files.trial(name, 0) / "metrics.json").read_text())
+        metrics = json.loads((files.retrain / name / "0" / "metrics.json").read_text())
         assert metrics["macs"] == costs["macs"][costs["placement"].index(name)]
 
     winner = Placement.parse(finalists[0]).shown

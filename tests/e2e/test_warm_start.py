@@ -103,9 +103,12 @@ def test_all_that_is_trained_begins_with_the_checkpoint(
 
 def test_a_result_of_ones_own_can_be_gone_on_from(tmp_path: Path, tiny: Tiny) -> None:
     poolsearch.run(tmp_path / "first", tiny(placements=("4,3,3", "5,3,2")))
-    file = RunDir(tmp_path / "first").trial("4,3,3", 0) / "model.safetensors"
+    file = RunDir(tmp_path / "first").retrain / "4,3,3" / "0" / "model.safetensors"
     poolsearch.run(tmp_path / "second", tiny(placements=("4,3,3", "5,3,2"), init=file, norm="per_placement", **STILL))
-    first, second = load_file(file), load_file(RunDir(tmp_path / "second").trial("5,3,2", 0) / "model.safetensors")
+    first, second = (
+        load_file(file),
+        load_file(RunDir(tmp_path / "second").retrain / "5,3,2" / "0" / "model.safetensors"),
+    )
     assert all(torch.equal(second[name], tensor) for name, tensor in parameters(first).items())
 
 

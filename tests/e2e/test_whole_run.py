@@ -87,7 +87,7 @@ def test_the_winner_is_the_first_of_the_ranking_whatever_the_test_says(finished:
 
 def test_test_accuracies_can_be_had_again_from_the_saved_weights(finished: RunDir) -> None:
     for trial in json.loads(finished.test.read_text())["trials"]:
-        folder = finished.trial(trial["placement"], trial["seed"])
+        folder = finished.retrain / trial["placement"] / str(trial["seed"])
         assert np.load(folder / "test_correct.npy").mean() == trial["accuracy"]
         assert "head.fc.weight" in load_file(folder / "model.safetensors")
         metrics = json.loads((folder / "metrics.json").read_text())

@@ -208,7 +208,7 @@ def test_a_killed_worker_is_named_and_the_rest_is_done(begun: Path, expected: di
 
 @pytest.mark.slow
 def test_a_damaged_checkpoint_is_named_by_the_worker(begun: Path) -> None:
-    damaged = RunDir(begun).trial("4,3,3", 1) / "checkpoint.safetensors"
+    damaged = RunDir(begun).retrain / "4,3,3" / "1" / "checkpoint.safetensors"
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"not a checkpoint")
     output = finish(retrain(begun, 2), 2)

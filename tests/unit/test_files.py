@@ -165,10 +165,6 @@ def test_sha256_of_parts_is_that_of_the_whole():
     assert files.sha256() == hashlib.sha256(b"").hexdigest()
 
 
-def test_a_trials_folder_is_named_by_placement_and_seed(tmp_path):
-    assert files.RunDir(tmp_path).trial("4,3,3", 2) == tmp_path / "retrain" / "4,3,3" / "2"
-
-
 def test_every_path_of_a_run_lies_in_its_folder(tmp_path):
     run = files.RunDir(tmp_path)
     paths = [getattr(run, name) for name, value in vars(files.RunDir).items() if isinstance(value, property)]

@@ -1,0 +1,190 @@
+"""Stand-alone training of placements: what retraining and every rival without a supernet have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from poolsearch import rng
+from poolsearch.context import Run, seeded
+from poolsearch.execute import plan_workers, run_trials
+from poolsearch.files import read_json, write_json
+from poolsearch.nets.poolable import Fixed, parameters_of
+from poolsearch.placement import Placement
+from poolsearch.progress import Progress
+from poolsearch.settings import LARGEST_NATIVE
+from poolsearch.train import checkpoint
+from poolsearch.train.loop import LoopFiles, run_loop
+from poolsearch.train.machine import cuda_cards
+from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
+from poolsearch.train.step import backward, hits, train_step
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One stand-alone training: a placement and a seed."""
+
+    placement: Placement
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.placement.shown} seed {self.seed}"
+
+    def folder(self, root: Path) -> Path:
+        """Where the trial leaves what it found, below ``root``."""
+        return root / self.placement.file_name / str(self.seed)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How placements are trained stand-alone: SGD and cosine, as the search.
+
+    Attributes:
+        purpose: keys the random draws, and names the stage in events.
+        part: the images to learn from: both halves, or search-train.
+        epochs, batch, lr, lr_floor, momentum, weight_decay: as in the settings.
+    """
+
+    purpose: str
+    part: Literal["train_all", "search_train"]
+    epochs: int
+    batch: int
+    lr: float
+    lr_floor: float
+    momentum: float
+    weight_decay: float
+
+
+class AloneTask:
+    """A stand-alone training as a :class:`~poolsearch.train.loop.Task`.
+
+    Two placements with the same seed begin with the same weights and see the same minibatches, so that their
+    difference is paired.
+    """
+
+    def __init__(self, run: Run, recipe: Recipe, trial: Trial) -> None:
+        self._recipe = recipe
+        self._machine = run.machine
+        self.device = run.machine.device
+        self.epochs = recipe.epochs
+        self.seed = rng.key(run.seed, recipe.purpose, trial.seed)
+        with seeded(self.seed, "weights"):
+            net = Fixed(run.initial(), trial.placement)
+        self.net = run.machine.place(net)
+        self._optimizer = sgd(net.parameters(), recipe.lr, recipe.momentum, recipe.weight_decay)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=run.machine.precision == "fp16")
+        images: NDArray[np.int64] = getattr(run.split, recipe.part)
+        self._train = run.loader(images, recipe.batch, recipe.purpose, self.seed, augmented=True)
+        self.images = len(images)
+        self.steps_per_epoch = self._train.steps_per_epoch
+        self._loss = torch.zeros((), device=self.device)
+        self.last_loss = float("nan")
+
+    def epoch_starts(self, epoch: int) -> None:
+        self._lr = cosine(epoch, self.epochs, self._recipe.lr, self._recipe.lr_floor)
+        set_lr(self._optimizer, self._lr)
+
+    def step(self, step: int) -> None:
+        self.net.train()
+        x_BCHW, y_B = self._train.batch(step)
+        self._loss += train_step(
+            lambda: backward(self.net, x_BCHW, y_B, self._scaler, self._machine), self._optimizer, self._scaler
+        )
+
+    def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
+        self.last_loss = float(self._loss) / self.steps_per_epoch
+        self._loss = torch.zeros((), device=self.device)
+        return {"learning_rate": self._lr, "train_loss": self.last_loss}
+
+    def note(self) -> str:
+        return f"loss {self.last_loss:.3f}" if self.last_loss == self.last_loss else ""
+
+    def tensors(self) -> dict[str, Tensor]:
+        found = checkpoint.under("net", self.net.net.original.state_dict())
+        return found | checkpoint.under("momentum", momentum_tensors(self._optimizer)) | {"loss": self._loss}
+
+    def meta(self) -> Any:
+        return {"scaler": self._scaler.state_dict(), "last_loss": self.last_loss}
+
+    def load(self, tensors: dict[str, Tensor], meta: Any) -> None:
+        self.net.net.original.load_state_dict(checkpoint.of("net", tensors))
+        load_momentum(self._optimizer, checkpoint.of("momentum", tensors))
+        self._loss = tensors["loss"].to(self.device)
+        self._scaler.load_state_dict(meta["scaler"])
+        self.last_loss = meta["last_loss"]
+
+
+def train_trials(run: Run, recipe: Recipe, trials: Sequence[Trial], root: Path) -> None:
+    """Train those that are not finished, several at once where that is faster or asked for.
+
+    Each leaves ``model.safetensors``, ``metrics.json`` and ``events.jsonl`` in its own folder below ``root``.
+
+    Raises:
+        Interrupted: stopped on request; the state is saved.
+    """
+    device = run.machine.device.type
+    cards = cuda_cards() if device == "cuda" else []
+    small = device == "cpu" and run.image_size <= LARGEST_NATIVE
+    asked = run.settings.machine.workers
+    workers, threads = plan_workers(asked, len(trials), torch.get_num_threads(), len(cards), small)
+    left = [trial for trial in trials if not _finished(trial.folder(root))]
+    costs = [run.costs.macs(trial.placement) for trial in left]
+    work = partial(_train, run, recipe, root, workers)
+    run_trials(work, left, costs, run.progress, recipe.purpose, workers, threads, cards)
+    for trial in trials:
+        if diverged(trial.folder(root)):
+            run.warn(f"the training of {trial} diverged: lower --retrain-lr in a new run.")
+
+
+def _finished(folder: Path) -> bool:
+    if not (folder / "metrics.json").exists():
+        return False
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)  # stopped between the two
+    return True
+
+
+def diverged(folder: Path) -> bool:
+    """Whether the last training loss of a finished trial was no finite number."""
+    return read_json(folder / "metrics.json")["train_loss"] is None
+
+
+def _train(run: Run, recipe: Recipe, root: Path, workers: int, trial: Trial, progress: Progress) -> None:
+    """Train one, in a worker process or in ours; what it finds goes into its own folder only."""
+    folder = trial.folder(root)
+    unfinished = folder / "checkpoint.safetensors"
+    task = AloneTask(run, recipe, trial)
+    files = LoopFiles(unfinished, folder / "events.jsonl", run.settings.machine.checkpoint_seconds)
+    identity = {"stage": recipe.purpose, "placement": str(trial.placement), "seed": trial.seed}
+    seconds = run_loop(task, files, str(trial), progress, identity, task.seed)
+    checkpoint.save(
+        folder / "model.safetensors", dict(task.net.net.original.state_dict()), {"placement": str(trial.placement)}
+    )
+    write_json(folder / "metrics.json", {
+        "placement": str(trial.placement), "seed": trial.seed, "epochs": task.epochs,
+        "steps": task.epochs * task.steps_per_epoch, "seconds": round(seconds, 1),
+        "images": task.images, "train_loss": task.last_loss, "macs": run.costs.macs(trial.placement),
+        "parameters": parameters_of(task.net), "workers": workers, "threads": torch.get_num_threads(),
+    })  # fmt: skip
+    unfinished.unlink()
+
+
+def correct(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], purpose: str) -> NDArray[np.bool_]:
+    """Whether a finished trial's network gets each image right, shape (N,)."""
+    folder = trial.folder(root)
+    net = run.build()
+    weights, _ = checkpoint.load(folder / "model.safetensors", f"Delete {folder} to train it again")
+    net.original.load_state_dict(weights)
+    model = run.machine.place(Fixed(net, trial.placement)).eval()
+    loader = run.loader(images, 1, purpose, run.seed, augmented=False)
+    found = [
+        hits(model, x_BCHW, y_B, run.machine).cpu() for x_BCHW, y_B in loader.chunks(run.settings.rank.eval_batch or 0)
+    ]
+    return torch.cat(found).numpy()

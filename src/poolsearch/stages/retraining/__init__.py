@@ -1,0 +1,1 @@
+"""The parts of retraining: who is trained, and opening the test split."""
