@@ -10,6 +10,7 @@ import tyro
 
 from poolsearch.settings import (
     Auto,
+    BudgetSettings,
     DataSettings,
     MachineSettings,
     NetSettings,
@@ -52,6 +53,7 @@ class _AllSettings:
     where: Begin = field(default_factory=Begin)
     data: DataSettings = field(default_factory=DataSettings)
     net: NetSettings = field(default_factory=NetSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
     rank: RankSettings = field(default_factory=RankSettings)
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
