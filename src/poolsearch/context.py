@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
 from poolsearch import rng
-from poolsearch.cost import CostTable, cost_table, macs_of
+from poolsearch.budget import Costed, costed
+from poolsearch.cost import Costs, CostTable, cost_table
+from poolsearch.cost.file import write_costs
 from poolsearch.data import Images, Loader, Split, make_split, mean_std, shrink
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import RunDir, atomic, locked, remove_leftovers, write_json
+from poolsearch.files import RunDir, locked, remove_leftovers, write_json
 from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
@@ -60,6 +60,7 @@ class Run:
     images: Images
     split: Split
     space: Space
+    space_costs: Costs
     full_size: int
     image_size: int
     machine: Machine
@@ -117,10 +118,10 @@ class Run:
         """MACs of every block."""
         return cost_table(blank(self.net_spec), self.image_size, self.image_size, self.space)
 
-    @cached_property
+    @property
     def macs_A(self) -> NDArray[np.int64]:
         """MACs of every placement of the space."""
-        return macs_of(self.costs, self.space)
+        return self.space_costs.macs_A
 
     def loader(self, indices: NDArray[np.int64], batch: int, purpose: str, seed: int, augmented: bool) -> Loader:
         """Minibatches of these images, normalised by the statistics of the training images."""
@@ -224,15 +225,18 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     settings = resolve(given, len(split.search_train), len(split.search_val), image_size)
     record = read_record(run_dir)
     machine = pick_machine(machine_settings(settings.machine, record))
-    net = blank(net_spec(settings, len(images.class_names), image_size))
-    space, full_size = space_of(net, settings, image_size)
-    progress.say(space_note(settings, space, full_size))
+    spec = net_spec(settings, len(images.class_names), image_size)
+    net = blank(spec)
+    space = space_of(net, settings, image_size)
+    found = costed(run_dir, record, spec, space, settings, machine, progress)
+    within = found.budget["after"] if found.budget else space.size
+    progress.say(space_note(settings, found.space, space.size, within))
     settings = replace(
         settings, machine=replace(settings.machine, device=machine.device.type, precision=machine.precision)
     )
-    run = Run(run_dir, settings, images, split, space, full_size, image_size, machine, progress)
-    check_sizes(settings, split, space.size)
-    _record(run, given, record, _init(run, net, record))
+    run = Run(run_dir, settings, images, split, found.space, found.costs, space.size, image_size, machine, progress)
+    check_sizes(settings, split, run.space.size)
+    _record(run, given, record, _init(run, net, record), found)
     progress.say(f"machine: {machine}")
     told, doubts = split_notes(images, split, settings.data.data)
     progress.say(told)
@@ -255,7 +259,7 @@ def _init(run: Run, net: Poolable, record: dict[str, Any]) -> dict[str, Any] | N
     return {"source": run.weights.source, "sha256": run.weights.sha256, "replaced": replaced}
 
 
-def _record(run: Run, given: Settings, record: dict[str, Any], init: dict[str, Any] | None) -> None:
+def _record(run: Run, given: Settings, record: dict[str, Any], init: dict[str, Any] | None, found: Costed) -> None:
     """Write what the run rests on, or see that it is still the same."""
     data = data_record(run.images, run.split, run.image_size)
     check_same(run.dir, record, data, run.split.hash)
@@ -272,9 +276,11 @@ def _record(run: Run, given: Settings, record: dict[str, Any], init: dict[str, A
         name: version(name) for name in ("torch", "torchvision", "numpy")
     }
     hardware = run.machine.describe()
+    write_costs(run.dir.costs, run.space, run.space_costs, dict(found.about))  # first: a budget rests on it
     write_json(run.dir.run, record | {
         "given": given.to_dict(), "settings": run.settings.to_dict(), "versions": versions, "hardware": hardware,
-        "seed": run.seed, "data": data, "space": space, "init": init, "split_hash": run.split.hash,
+        "seed": run.seed, "data": data, "space": space, "budget": found.budget, "init": init,
+        "split_hash": run.split.hash,
     })  # fmt: skip
     for kind, now in (("versions", versions), ("hardware", hardware)):
         changed = [f"{k} {v} is now {now.get(k)}" for k, v in record.get(kind, now).items() if now.get(k) != v]
@@ -282,14 +288,6 @@ def _record(run: Run, given: Settings, record: dict[str, Any], init: dict[str, A
             run.warn(f"resumed with other {kind}: {', '.join(changed)}. Results may differ in the last bits.")
     write_json(run.dir.split, run.split.to_json())
     write_json(run.dir.skipped, run.images.skipped)
-    _write_costs(run)
-
-
-def _write_costs(run: Run) -> None:
-    names = [str(placement) for placement in run.space]
-    table = pa.table({"number": np.arange(run.space.size), "placement": names, "macs": run.macs_A})
-    with atomic(run.dir.costs) as temporary:
-        pq.write_table(table, temporary)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 
 from poolsearch.data import Augment, Images, Split, default_cache_dir, find_source, open_images, unread_kinds
 from poolsearch.errors import PoolsearchError
+from poolsearch.limits import limits_of
 from poolsearch.nets.build import NetSpec
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.warm_start import PRETRAINED
@@ -74,8 +75,8 @@ def net_spec(settings: Settings, classes: int, image_size: int) -> NetSpec:
     return NetSpec(net.net, classes, net.width, net.op, net.zero_init, image_size, net.search_stem)
 
 
-def space_of(net: Poolable, settings: Settings, image_size: int) -> tuple[Space, int]:
-    """The placements to search, and how many there are before a too large space is cut down.
+def space_of(net: Poolable, settings: Settings, image_size: int) -> Space:
+    """The placements that may be searched, before the budget and before a too large space is cut down.
 
     Args:
         net: on the meta device.
@@ -89,7 +90,7 @@ def space_of(net: Poolable, settings: Settings, image_size: int) -> tuple[Space,
     net.check_input(image_size, image_size, space)
     if settings.net.placements:
         space = space.keep(Placement.parse(text) for text in settings.net.placements)
-    return space.subset(settings.net.max_placements, settings.machine.seed), space.size
+    return space
 
 
 def machine_settings(asked: MachineSettings, record: dict[str, Any]) -> MachineSettings:
@@ -119,7 +120,8 @@ def check_sizes(settings: Settings, split: Split, placements: int) -> None:
     if search.members > placements:
         raise PoolsearchError(
             f"--members {search.members} is more than the {placements} placements of the space: each member needs "
-            f"at least one. Use --members {placements} or less, or allow more placements."
+            f"at least one. Use --members {placements} or less, or allow more placements"
+            f"{' (a wider budget)' if limits_of(settings.budget) else ''}."
         )
 
 
@@ -135,10 +137,12 @@ def data_record(images: Images, split: Split, image_size: int) -> dict[str, Any]
     }
 
 
-def space_note(settings: Settings, space: Space, full_size: int) -> str:
-    """How many placements there are, and how many of them are searched, in a sentence."""
+def space_note(settings: Settings, space: Space, full_size: int, within: int) -> str:
+    """How many placements there are, and how many of them (``within`` are within the budget) are searched."""
     each = " (height and width each by itself)" if space.axes == "h,w" else ""
-    part = f"; searched is a random subset of {space.size:,}" if space.size < full_size else ""
+    part = f"; searched is a random subset of {space.size:,}" if space.size < within else ""
+    if not part and space.size < full_size:
+        part = f"; searched are the {space.size:,} within the budget"
     return f"{settings.net.net}: {full_size:,} placements{each}{part}; its own is {space.default}"
 
 

@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from poolsearch.errors import PoolsearchError, unknown
+from poolsearch.limits import limits_of
 from poolsearch.settings import LARGEST_NATIVE, Settings
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ def _auto_batch(images: int, most: int) -> int:
 _AT_LEAST_ONE = (
     "members", "epochs", "batch", "val_batch", "val_every", "rank_all_up_to", "rank_top", "eval_batch", "top_k",
     "retrain_seeds", "retrain_epochs", "retrain_batch", "max_placements", "width", "subset", "image_size", "workers",
-    "placements_per_step",
+    "placements_per_step", "latency_batch",
 )  # fmt: skip
 _RANGES: dict[str, tuple[float, float]] = {
     "score_init": (0, 1), "lr": (0, 100), "retrain_lr": (0, 100), "lr_floor": (0, 100), "momentum": (0, 1),
@@ -103,6 +104,7 @@ def check(settings: Settings) -> None:
     for group, name, value in settings.flat():
         _check_kind(name, value, hints[group][name])
         _check_range(name, value)
+    limits_of(settings.budget)
     if settings.net.init is not None and settings.net.zero_init:
         raise PoolsearchError(
             "--zero-init begins residual branches at zero, --init with given weights: leave one of them out."

@@ -76,6 +76,23 @@ class NetSettings:
 
 
 @dataclass(frozen=True)
+class BudgetSettings:
+    """What a placement may cost: others are left out of the search. Amounts are such as 800M or, with x, times what the
+    network's own placement needs (1.0x: no more than that)."""
+
+    max_macs: Auto[str] = None
+    """Most multiply-adds of a forward pass on one image: 1.0x, 800M, 4G. Default: no limit."""
+    max_memory: Auto[str] = None
+    """Most memory of a training step at --batch, beside the weights: 1.0x, 500MB, 2GB. Default: no limit."""
+    max_latency: Auto[str] = None
+    """Longest forward pass, measured before the search: 1.2x, 5ms. Default: no limit."""
+    latency_device: Auto[Literal["auto", "cpu", "cuda", "mps"]] = None
+    """Where latency is measured; auto: where the run computes. Default: auto with --max-latency, else not measured."""
+    latency_batch: int = 1
+    """Images of a forward pass whose latency is measured."""
+
+
+@dataclass(frozen=True)
 class SearchSettings:
     """Training of the supernets."""
 
@@ -195,6 +212,7 @@ class Settings:
 
     data: DataSettings = field(default_factory=DataSettings)
     net: NetSettings = field(default_factory=NetSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
     rank: RankSettings = field(default_factory=RankSettings)
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
