@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from poolsearch.settings import (
+    AloneSettings,
     Auto,
     BudgetSettings,
     DataSettings,
@@ -56,6 +57,7 @@ class _AllSettings:
     net: NetSettings = field(default_factory=NetSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
+    alone: AloneSettings = field(default_factory=AloneSettings)
     rank: RankSettings = field(default_factory=RankSettings)
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
     machine: MachineSettings = field(default_factory=MachineSettings)
@@ -66,7 +68,7 @@ class Run(_AllSettings):
 
 
 class Search(_AllSettings):
-    """Train the supernets only."""
+    """Train the supernets only; with --method sweep, proxy or halving all that the ranking rests on, and rank."""
 
 
 @dataclass(frozen=True)
