@@ -21,6 +21,7 @@ Auto = Annotated[T | None, tyro.conf.arg(help_behavior_hint="")]  # the help tex
 """A setting that is left to us when it is None."""
 
 Augment = Literal["auto", "none", "crop", "crop-flip", "resized-crop-flip"]
+Metric = Literal["accuracy", "balanced-accuracy", "macro-f1"]
 
 
 @dataclass(frozen=True)
