@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from poolsearch import rng
 from poolsearch.cost import CostTable, cost_table, macs_of
-from poolsearch.data import Images, Loader, Split, make_split, mean_std, shrink
+from poolsearch.data import Images, Loader, Split, mean_std, write_split
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, atomic, locked, remove_leftovers, write_json
 from poolsearch.nets.build import NetSpec, blank, build
@@ -40,6 +40,7 @@ from poolsearch.prepare import (
     space_note,
     space_of,
     split_notes,
+    split_of,
 )
 from poolsearch.progress import Progress, Silent
 from poolsearch.record import begin, check_free, check_same, check_weights, merge, read_record, tested
@@ -209,7 +210,7 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
             opened = _open(run_dir, given, progress)
         except (PoolsearchError, OSError):
             if not resume:  # a run that could not begin must not stand in the way of the next
-                for path in (run_dir.run, run_dir.split, run_dir.skipped, run_dir.costs):
+                for path in (run_dir.run, run_dir.split, run_dir.images, run_dir.skipped, run_dir.costs):
                     path.unlink(missing_ok=True)
             raise
         yield opened
@@ -217,9 +218,7 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
 
 def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     images = images_of(given, progress)
-    split = make_split(images.label_N, images.part_N, given.machine.seed)
-    if given.data.subset is not None:
-        split = shrink(split, images.label_N, given.data.subset, given.machine.seed)
+    split = split_of(given, images)
     image_size = image_size_of(given, images)
     settings = resolve(given, len(split.search_train), len(split.search_val), image_size)
     record = read_record(run_dir)
@@ -280,7 +279,7 @@ def _record(run: Run, given: Settings, record: dict[str, Any], init: dict[str, A
         changed = [f"{k} {v} is now {now.get(k)}" for k, v in record.get(kind, now).items() if now.get(k) != v]
         if changed:
             run.warn(f"resumed with other {kind}: {', '.join(changed)}. Results may differ in the last bits.")
-    write_json(run.dir.split, run.split.to_json())
+    write_split(run.dir, run.images, run.split)
     write_json(run.dir.skipped, run.images.skipped)
     _write_costs(run)
 

@@ -35,6 +35,10 @@ class RunDir:
         return self.root / "split.json"
 
     @property
+    def images(self) -> Path:
+        return self.root / "images.parquet"
+
+    @property
     def skipped(self) -> Path:
         return self.root / "skipped.json"
 

@@ -8,7 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from poolsearch.data import Augment, Images, Split, default_cache_dir, find_source, open_images, unread_kinds
+from poolsearch.data import (
+    PARTS,
+    Augment,
+    Images,
+    Split,
+    default_cache_dir,
+    find_source,
+    make_split,
+    open_images,
+    read_groups,
+    shrink,
+    unread_kinds,
+)
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.build import NetSpec
 from poolsearch.nets.poolable import Poolable
@@ -20,13 +32,15 @@ from poolsearch.space import Space
 
 
 def absolute(settings: Settings) -> Settings:
-    """Paths to data, to a network's file and to weights are kept whole, so that a run can be resumed from anywhere."""
+    """Paths to data, groups, a network's file and weights are kept whole: a run can be resumed from anywhere."""
     path = Path(settings.data.data).expanduser()
     if path.exists():
         settings = settings.changed(data=str(path.resolve()))
     file, _, factory = (settings.net.net or "").rpartition(":")
     if file.endswith(".py"):
         settings = settings.changed(net=f"{Path(file).expanduser().resolve()}:{factory}")
+    if settings.data.groups is not None:
+        settings = settings.changed(groups=str(Path(settings.data.groups).expanduser().resolve()))
     if (init := settings.net.init) not in (None, PRETRAINED):
         settings = settings.changed(init=str(Path(init).expanduser().resolve()))
     return settings
@@ -50,6 +64,19 @@ def images_of(given: Settings, progress: Progress) -> Images:
     # Random resized crops cut from a somewhat larger picture, as 224 is cut from 256
     store = None if size is None else size if size <= LARGEST_NATIVE else round(size * 256 / 224)
     return open_images(find_source(given.data.data, cache / "torchvision"), store, cache, progress)
+
+
+def split_of(given: Settings, images: Images) -> Split:
+    """Which images are for what.
+
+    Raises:
+        PoolsearchError: the groups do not fit the images, or --subset does not.
+    """
+    groups = None if given.data.groups is None else read_groups(Path(given.data.groups), images)
+    split = make_split(images.label_N, images.part_N, given.machine.seed, groups=groups)
+    if given.data.subset is None:
+        return split
+    return shrink(split, images.label_N, given.data.subset, given.machine.seed)
 
 
 def image_size_of(settings: Settings, images: Images) -> int:
@@ -130,7 +157,8 @@ def data_record(images: Images, split: Split, image_size: int) -> dict[str, Any]
         "fingerprint": images.fingerprint,
         "class_names": list(images.class_names),
         "image_size": image_size,
-        "images": {part: len(getattr(split, part)) for part in ("search_train", "search_val", "test")},
+        "images": {part: len(getattr(split, part)) for part in PARTS},
+        "groups": split.groups and len(split.groups.names),
         "skipped": len(images.skipped),
     }
 
@@ -150,8 +178,9 @@ def split_notes(images: Images, split: Split, data: str) -> tuple[str, list[str]
         f"images: {len(split.search_train):,} search-train, {len(split.search_val):,} search-val, "
         f"{len(split.test):,} test ({source})"
     )
-    doubts = []
-    for name, indices in (("search-val half", split.search_val), ("test split", split.test)):
+    named = {"search-train half": split.search_train, "search-val half": split.search_val, "test split": split.test}
+    doubts = _groups_across(split)
+    for name, indices in named.items():
         absent = np.setdiff1d(np.arange(len(images.class_names)), images.label_N[indices])
         if len(absent):
             listed = ", ".join(images.class_names[c] for c in absent[:5]) + (", ..." if len(absent) > 5 else "")
@@ -160,3 +189,23 @@ def split_notes(images: Images, split: Split, data: str) -> tuple[str, list[str]
         kinds = ", ".join(f"{count:,} {ending}" for ending, count in sorted(unread.items()))
         doubts.append(f"files of kinds that cannot be read were passed over: {kinds}. Convert them to JPEG or PNG.")
     return told, doubts
+
+
+def _groups_across(split: Split) -> list[str]:
+    """What --groups says against a division that the data itself has, and that is kept."""
+    if split.groups is None:
+        return []
+    doubts: list[str] = []
+    boundaries = (
+        ("training images", split.train_all, "test", split.test),
+        ("search-train", split.search_train, "search-val", split.search_val),
+    )
+    for one, images, other, others in boundaries:
+        if len(shared := split.groups.across(images, others)):
+            touched = int(np.isin(split.groups.number_N[others], shared).sum())
+            doubts.append(
+                f"{len(shared):,} groups have images on both sides of the data's own division into {one} and {other} "
+                f"({touched:,} of {len(others):,} images of {other}): accuracy on {other} may be too high. "
+                "It was left as it is."
+            )
+    return doubts

@@ -1,7 +1,8 @@
 """Decoded images on disk: made once, then opened in no time by every later run.
 
-``CACHE/KEY/`` holds ``pixels.u8`` (raw bytes N, side, side, 3), ``labels.npy``, ``parts.npy`` and ``meta.json``. It
-is built in a temporary folder and put in place by one rename, so that a folder of that name is always whole.
+``CACHE/KEY/`` holds ``pixels.u8`` (raw bytes N, side, side, 3), ``labels.npy``, ``parts.npy``, ``places.npy``,
+``files.json`` and ``meta.json``. It is built in a temporary folder and put in place by one rename, so that a folder of
+that name is always whole.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from poolsearch.data.items import PARTS, Source
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 
-FORMAT = 1
+FORMAT = 2
 """Part of the key: raised when decoding or the files change, so that old caches are made again."""
 
 CHECKED_BYTES = 1 << 30
@@ -41,7 +43,8 @@ class Images:
     """Decoded images.
 
     ``pixels_NHWC`` is uint8, read-only, on disk. ``part_N`` is "train", "val" or "test" as the data set is divided.
-    ``skipped`` lists {file, reason}. ``fingerprint`` is a SHA-256 of pixels and labels.
+    ``place_N`` counts the images of the data set, the skipped ones among them, from 0. ``skipped`` lists {file,
+    reason}. ``fingerprint`` is a SHA-256 of pixels and labels. ``folder`` is where they are kept.
     """
 
     name: str
@@ -52,6 +55,22 @@ class Images:
     skipped: list[dict[str, str]]
     fingerprint: str
     flippable: bool
+    place_N: npt.NDArray[np.int64]
+    folder: Path
+
+    @cached_property
+    def files(self) -> list[str]:
+        """What to call each image: its path below the data folder, or its place in an array.
+
+        Raises:
+            PoolsearchError: the list is damaged.
+        """
+        try:
+            names = json.loads((self.folder / "files.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise PoolsearchError(f"{self.folder} is damaged ({error}). Delete it: it is made again.") from None
+        assert len(names) == len(self.label_N), "one for each image"
+        return names
 
 
 def open_images(source: Source, store_size: int | None, cache_dir: Path, progress: Progress) -> Images:
@@ -109,6 +128,9 @@ def _write(source: Source, plan: Plan, folder: Path, progress: Progress) -> None
     label_N, part_N = source.label_N[decoded.kept], source.part_N[decoded.kept]
     _check_kept(source, label_N, part_N, decoded.skipped)
     np.save(folder / "labels.npy", label_N)
+    np.save(folder / "places.npy", np.array(decoded.kept, np.int64))
+    names = [source.items.label(index) for index in decoded.kept]
+    (folder / "files.json").write_text(json.dumps(names, ensure_ascii=False), encoding="utf-8")
     np.save(folder / "parts.npy", np.array([PARTS.index(part) for part in part_N], dtype=np.uint8))
     digest.update(label_N.astype("<i8").tobytes())
     meta = {
@@ -142,7 +164,8 @@ def _read(folder: Path, source: Source) -> Images | None:
         shape = tuple(int(n) for n in meta["shape"])
         label_N = np.load(folder / "labels.npy", allow_pickle=False)
         part_N = np.array(PARTS)[np.load(folder / "parts.npy", allow_pickle=False)]
-        if not len(label_N) == len(part_N) == shape[0]:
+        place_N = np.load(folder / "places.npy", allow_pickle=False)
+        if not len(label_N) == len(part_N) == len(place_N) == shape[0] or not (folder / "files.json").exists():
             return None
         if not _is_whole(folder / "pixels.u8", label_N, shape, meta["fingerprint"]):
             return None
@@ -151,7 +174,7 @@ def _read(folder: Path, source: Source) -> Images | None:
     except (OSError, ValueError, KeyError, TypeError, EOFError, IndexError):
         return None
     names = source.class_names
-    return Images(source.name, pixels, label_N, part_N, names, skipped, fingerprint, source.flippable)
+    return Images(source.name, pixels, label_N, part_N, names, skipped, fingerprint, source.flippable, place_N, folder)
 
 
 def _is_whole(path: Path, label_N: npt.NDArray[np.int64], shape: tuple[int, ...], fingerprint: str) -> bool:
