@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
@@ -22,7 +20,7 @@ from poolsearch import rng
 from poolsearch.cost import CostTable, cost_table, macs_of
 from poolsearch.data import Images, Loader, Split, mean_std, write_split
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import RunDir, atomic, locked, remove_leftovers, write_json
+from poolsearch.files import RunDir, locked, remove_leftovers, write_json
 from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
@@ -33,6 +31,7 @@ from poolsearch.prepare import (
     check_outside,
     check_sizes,
     data_record,
+    duplicates_of,
     image_size_of,
     images_of,
     machine_settings,
@@ -41,6 +40,7 @@ from poolsearch.prepare import (
     space_of,
     split_notes,
     split_of,
+    write_costs,
 )
 from poolsearch.progress import Progress, Silent
 from poolsearch.record import begin, check_free, check_same, check_weights, merge, read_record, tested
@@ -210,7 +210,14 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
             opened = _open(run_dir, given, progress)
         except (PoolsearchError, OSError):
             if not resume:  # a run that could not begin must not stand in the way of the next
-                for path in (run_dir.run, run_dir.split, run_dir.images, run_dir.skipped, run_dir.costs):
+                for path in (
+                    run_dir.run,
+                    run_dir.split,
+                    run_dir.images,
+                    run_dir.duplicates,
+                    run_dir.skipped,
+                    run_dir.costs,
+                ):
                     path.unlink(missing_ok=True)
             raise
         yield opened
@@ -231,14 +238,12 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     )
     run = Run(run_dir, settings, images, split, space, full_size, image_size, machine, progress)
     check_sizes(settings, split, space.size)
-    _record(run, given, record, _init(run, net, record))
+    data = _record(run, given, record, _init(run, net, record))
     progress.say(f"machine: {machine}")
-    told, doubts = split_notes(images, split, settings.data.data)
+    told, doubts = split_notes(images, split, settings.data.data, data["duplicates"])
     progress.say(told)
     for doubt in doubts:
         run.warn(doubt)
-    if images.skipped:
-        run.warn(f"{len(images.skipped)} files could not be used and were left out: see skipped.json.")
     return run
 
 
@@ -254,10 +259,11 @@ def _init(run: Run, net: Poolable, record: dict[str, Any]) -> dict[str, Any] | N
     return {"source": run.weights.source, "sha256": run.weights.sha256, "replaced": replaced}
 
 
-def _record(run: Run, given: Settings, record: dict[str, Any], init: dict[str, Any] | None) -> None:
-    """Write what the run rests on, or see that it is still the same."""
+def _record(run: Run, given: Settings, record: dict[str, Any], init: dict[str, Any] | None) -> dict[str, Any]:
+    """Write what the run rests on, or see that it is still the same; gives what there is to say about the images."""
     data = data_record(run.images, run.split, run.image_size)
     check_same(run.dir, record, data, run.split.hash)
+    data["duplicates"] = duplicates_of(run.dir, record, run.images, run.split)
     space = {
         "net": run.settings.net.net,
         "length": run.space.length,
@@ -281,14 +287,8 @@ def _record(run: Run, given: Settings, record: dict[str, Any], init: dict[str, A
             run.warn(f"resumed with other {kind}: {', '.join(changed)}. Results may differ in the last bits.")
     write_split(run.dir, run.images, run.split)
     write_json(run.dir.skipped, run.images.skipped)
-    _write_costs(run)
-
-
-def _write_costs(run: Run) -> None:
-    names = [str(placement) for placement in run.space]
-    table = pa.table({"number": np.arange(run.space.size), "placement": names, "macs": run.macs_A})
-    with atomic(run.dir.costs) as temporary:
-        pq.write_table(table, temporary)
+    write_costs(run.dir, run.space, run.macs_A)
+    return data
 
 
 @contextmanager

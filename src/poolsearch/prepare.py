@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from poolsearch.data import (
     PARTS,
@@ -20,8 +23,10 @@ from poolsearch.data import (
     read_groups,
     shrink,
     unread_kinds,
+    write_duplicates,
 )
 from poolsearch.errors import PoolsearchError
+from poolsearch.files import RunDir, atomic
 from poolsearch.nets.build import NetSpec
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.warm_start import PRETRAINED
@@ -163,6 +168,19 @@ def data_record(images: Images, split: Split, image_size: int) -> dict[str, Any]
     }
 
 
+def duplicates_of(run_dir: RunDir, record: dict[str, Any], images: Images, split: Split) -> dict[str, dict[str, int]]:
+    """How many images are copies of one that they should be new to; what was found once is not looked for again."""
+    known = record.get("data", {}).get("duplicates")
+    return known if known and run_dir.duplicates.exists() else write_duplicates(run_dir, images, split)
+
+
+def write_costs(run_dir: RunDir, space: Space, macs_A: NDArray[np.int64]) -> None:
+    """``costs.parquet``: number, placement and MACs of every placement."""
+    table = pa.table({"number": np.arange(space.size), "placement": [str(p) for p in space], "macs": macs_A})
+    with atomic(run_dir.costs) as temporary:
+        pq.write_table(table, temporary)
+
+
 def space_note(settings: Settings, space: Space, full_size: int) -> str:
     """How many placements there are, and how many of them are searched, in a sentence."""
     each = " (height and width each by itself)" if space.axes == "h,w" else ""
@@ -170,7 +188,7 @@ def space_note(settings: Settings, space: Space, full_size: int) -> str:
     return f"{settings.net.net}: {full_size:,} placements{each}{part}; its own is {space.default}"
 
 
-def split_notes(images: Images, split: Split, data: str) -> tuple[str, list[str]]:
+def split_notes(images: Images, split: Split, data: str, copies: dict[str, dict[str, int]]) -> tuple[str, list[str]]:
     """Which images are for what, in a sentence, and what there is to doubt about it."""
     parts = set(images.part_N.tolist())
     source = "the data's test part" if "test" in parts else "the data's val part" if "val" in parts else "held out"
@@ -179,7 +197,7 @@ def split_notes(images: Images, split: Split, data: str) -> tuple[str, list[str]
         f"{len(split.test):,} test ({source})"
     )
     named = {"search-train half": split.search_train, "search-val half": split.search_val, "test split": split.test}
-    doubts = _groups_across(split)
+    doubts = [*_groups_across(split), *_copies_across(split, copies)]
     for name, indices in named.items():
         absent = np.setdiff1d(np.arange(len(images.class_names)), images.label_N[indices])
         if len(absent):
@@ -188,6 +206,8 @@ def split_notes(images: Images, split: Split, data: str) -> tuple[str, list[str]
     if Path(data).is_dir() and (unread := unread_kinds(Path(data))):
         kinds = ", ".join(f"{count:,} {ending}" for ending, count in sorted(unread.items()))
         doubts.append(f"files of kinds that cannot be read were passed over: {kinds}. Convert them to JPEG or PNG.")
+    if images.skipped:
+        doubts.append(f"{len(images.skipped)} files could not be used and were left out: see skipped.json.")
     return told, doubts
 
 
@@ -207,5 +227,20 @@ def _groups_across(split: Split) -> list[str]:
                 f"{len(shared):,} groups have images on both sides of the data's own division into {one} and {other} "
                 f"({touched:,} of {len(others):,} images of {other}): accuracy on {other} may be too high. "
                 "It was left as it is."
+            )
+    return doubts
+
+
+def _copies_across(split: Split, copies: dict[str, dict[str, int]]) -> list[str]:
+    """What copies of images make doubtful."""
+    doubts: list[str] = []
+    for part, others in (("test", "training"), ("search_val", "search-train")):
+        exact, near = copies[part]["exact"], copies[part]["near"]
+        if exact + near:
+            name = part.replace("_", "-")
+            doubts.append(
+                f"{exact + near:,} of {len(getattr(split, part)):,} {name} images are copies of {others} images "
+                f"({exact:,} exact, {near:,} nearly), listed in duplicates.json: right answers to them say little "
+                "about new images. They are left as they are. Copies in one group of --groups stay together."
             )
     return doubts

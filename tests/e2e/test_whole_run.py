@@ -50,7 +50,7 @@ def rows(files: RunDir) -> list[dict[str, str]]:
 
 def test_every_documented_file_is_there(finished: RunDir) -> None:
     expected = {
-        "run.json", "split.json", "images.parquet", "skipped.json", "costs.parquet", "events.jsonl",
+        "run.json", "split.json", "images.parquet", "duplicates.json", "skipped.json", "costs.parquet", "events.jsonl",
         "scores.parquet", "ranking.csv", "ranking.json", "checkpoint", "retrain", "test.json", "report.html", "figures",
     }  # fmt: skip
     assert expected <= {p.name for p in finished.root.iterdir()}

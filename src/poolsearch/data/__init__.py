@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from poolsearch.data.cache import Images, open_images
     from poolsearch.data.cachedir import default_cache_dir
+    from poolsearch.data.duplicates import write_duplicates
     from poolsearch.data.folder import unread_kinds
     from poolsearch.data.groups import Groups, read_groups
     from poolsearch.data.items import Source
@@ -36,6 +37,7 @@ _HOMES = {
     "read_groups": "groups",
     "shrink": "split",
     "unread_kinds": "folder",
+    "write_duplicates": "duplicates",
     "write_split": "listing",
 }
 
@@ -55,6 +57,7 @@ __all__ = [
     "read_groups",
     "shrink",
     "unread_kinds",
+    "write_duplicates",
     "write_split",
 ]
 

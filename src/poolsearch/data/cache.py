@@ -1,8 +1,8 @@
 """Decoded images on disk: made once, then opened in no time by every later run.
 
 ``CACHE/KEY/`` holds ``pixels.u8`` (raw bytes N, side, side, 3), ``labels.npy``, ``parts.npy``, ``places.npy``,
-``files.json`` and ``meta.json``. It is built in a temporary folder and put in place by one rename, so that a folder of
-that name is always whole.
+``prints.npy``, ``files.json`` and ``meta.json``. It is built in a temporary folder and put in place by one rename, so
+that a folder of that name is always whole.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from poolsearch.data.build import LARGE_SIDE, Plan, make_plan, write_pixels
 from poolsearch.data.checks import check_classes
 from poolsearch.data.decode import OtherSize
 from poolsearch.data.items import PARTS, Source
+from poolsearch.data.prints import prints
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 
@@ -36,6 +37,9 @@ FORMAT = 2
 
 CHECKED_BYTES = 1 << 30
 """Up to this size the checksum is verified at every opening (under a second); above, only the size is."""
+
+
+_READ_LATER = ("files.json", "prints.npy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +69,29 @@ class Images:
         Raises:
             PoolsearchError: the list is damaged.
         """
-        try:
+        with self._whole():
             names = json.loads((self.folder / "files.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise PoolsearchError(f"{self.folder} is damaged ({error}). Delete it: it is made again.") from None
         assert len(names) == len(self.label_N), "one for each image"
         return names
+
+    @cached_property
+    def print_N2(self) -> npt.NDArray[np.uint64]:
+        """Hashes of each image's bytes and look: see :mod:`poolsearch.data.prints`.
+
+        Raises:
+            PoolsearchError: they are damaged.
+        """
+        with self._whole():
+            found = np.load(self.folder / "prints.npy", allow_pickle=False)
+        assert found.shape == (len(self.label_N), 2), "two for each image"
+        return found
+
+    @contextmanager
+    def _whole(self) -> Generator[None]:
+        try:
+            yield
+        except (OSError, ValueError, EOFError) as error:
+            raise PoolsearchError(f"{self.folder} is damaged ({error}). Delete it: it is made again.") from None
 
 
 def open_images(source: Source, store_size: int | None, cache_dir: Path, progress: Progress) -> Images:
@@ -124,10 +145,17 @@ def _write(source: Source, plan: Plan, folder: Path, progress: Progress) -> None
     side = plan.side
     _require_space(folder, len(source.items) * side * side * 3)
     digest = hashlib.sha256()
-    decoded = write_pixels(source, plan, folder / "pixels.u8", progress, digest.update)
+    found = [np.empty((0, 2), np.uint64)]
+
+    def see(block: bytes) -> None:
+        digest.update(block)
+        found.append(prints(np.frombuffer(block, np.uint8).reshape(-1, side, side, 3)))
+
+    decoded = write_pixels(source, plan, folder / "pixels.u8", progress, see)
     label_N, part_N = source.label_N[decoded.kept], source.part_N[decoded.kept]
     _check_kept(source, label_N, part_N, decoded.skipped)
     np.save(folder / "labels.npy", label_N)
+    np.save(folder / "prints.npy", np.concatenate(found))
     np.save(folder / "places.npy", np.array(decoded.kept, np.int64))
     names = [source.items.label(index) for index in decoded.kept]
     (folder / "files.json").write_text(json.dumps(names, ensure_ascii=False), encoding="utf-8")
@@ -165,7 +193,9 @@ def _read(folder: Path, source: Source) -> Images | None:
         label_N = np.load(folder / "labels.npy", allow_pickle=False)
         part_N = np.array(PARTS)[np.load(folder / "parts.npy", allow_pickle=False)]
         place_N = np.load(folder / "places.npy", allow_pickle=False)
-        if not len(label_N) == len(part_N) == len(place_N) == shape[0] or not (folder / "files.json").exists():
+        if not len(label_N) == len(part_N) == len(place_N) == shape[0] or not all(
+            (folder / name).exists() for name in _READ_LATER
+        ):
             return None
         if not _is_whole(folder / "pixels.u8", label_N, shape, meta["fingerprint"]):
             return None
