@@ -103,7 +103,7 @@ def share(net: str, batch: int, stored: int, used: int, augment: Augment, rounds
     pixels = np.random.default_rng(0).integers(0, 256, (4 * batch, stored, stored, 3), np.uint8)
     label_N = np.arange(len(pixels)) % 10
     parts = np.full(len(pixels), "train")
-    images = Images("random", pixels, label_N, parts, tuple("0123456789"), [], "", flippable=True)
+    images = Images("random", pixels, label_N, parts, tuple("0123456789"), [], "", True, np.arange(len(pixels)), Path())
     loader = Loader(
         images, np.arange(len(pixels)), batch, 0, "bench", machine.device, used, augment, [0.5] * 3, [0.25] * 3
     )

@@ -20,7 +20,7 @@ from poolsearch import rng
 from poolsearch.budget import Costed, costed
 from poolsearch.cost import Costs, CostTable, cost_table
 from poolsearch.cost.file import write_costs
-from poolsearch.data import Images, Loader, Split, make_split, mean_std, shrink
+from poolsearch.data import Images, Loader, Split, mean_std, write_split
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, locked, remove_leftovers, write_json
 from poolsearch.nets.build import NetSpec, blank, build
@@ -33,6 +33,7 @@ from poolsearch.prepare import (
     check_outside,
     check_sizes,
     data_record,
+    duplicates_of,
     image_size_of,
     images_of,
     machine_settings,
@@ -41,6 +42,7 @@ from poolsearch.prepare import (
     space_note,
     space_of,
     split_notes,
+    split_of,
 )
 from poolsearch.progress import Progress, Silent
 from poolsearch.record import begin, check_free, check_same, check_weights, merge, read_record, tested
@@ -207,7 +209,14 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
             opened = _open(run_dir, given, progress)
         except (PoolsearchError, OSError):
             if not resume:  # a run that could not begin must not stand in the way of the next
-                for path in (run_dir.run, run_dir.split, run_dir.skipped, run_dir.costs):
+                for path in (
+                    run_dir.run,
+                    run_dir.split,
+                    run_dir.images,
+                    run_dir.duplicates,
+                    run_dir.skipped,
+                    run_dir.costs,
+                ):
                     path.unlink(missing_ok=True)
             raise
         yield opened
@@ -215,9 +224,7 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
 
 def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     images = images_of(given, progress)
-    split = make_split(images.label_N, images.part_N, given.machine.seed)
-    if given.data.subset is not None:
-        split = shrink(split, images.label_N, given.data.subset, given.machine.seed)
+    split = split_of(given, images)
     image_size = image_size_of(given, images)
     record = read_record(run_dir)
     settings = resolved(given, split, image_size, record)
@@ -233,14 +240,12 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     )
     run = Run(run_dir, settings, images, split, found.space, found.costs, space.size, image_size, machine, progress)
     check_sizes(settings, split, run.space.size)
-    _record(run, given, record, _init(run, net, record), found)
+    data = _record(run, given, record, _init(run, net, record), found)
     progress.say(f"machine: {machine}")
-    told, doubts = split_notes(images, split, settings.data.data)
+    told, doubts = split_notes(images, split, settings.data.data, data["duplicates"])
     progress.say(told)
     for doubt in doubts:
         run.warn(doubt)
-    if images.skipped:
-        run.warn(f"{len(images.skipped)} files could not be used and were left out: see skipped.json.")
     return run
 
 
@@ -256,10 +261,13 @@ def _init(run: Run, net: Poolable, record: dict[str, Any]) -> dict[str, Any] | N
     return {"source": run.weights.source, "sha256": run.weights.sha256, "replaced": replaced}
 
 
-def _record(run: Run, given: Settings, record: dict[str, Any], init: dict[str, Any] | None, found: Costed) -> None:
-    """Write what the run rests on, or see that it is still the same."""
+def _record(
+    run: Run, given: Settings, record: dict[str, Any], init: dict[str, Any] | None, found: Costed
+) -> dict[str, Any]:
+    """Write what the run rests on, or see that it is still the same; gives what there is to say about the images."""
     data = data_record(run.images, run.split, run.image_size)
     check_same(run.dir, record, data, run.split.hash)
+    data["duplicates"] = duplicates_of(run.dir, record, run.images, run.split)
     space = {
         "net": run.settings.net.net,
         "length": run.space.length,
@@ -283,8 +291,9 @@ def _record(run: Run, given: Settings, record: dict[str, Any], init: dict[str, A
         changed = [f"{k} {v} is now {now.get(k)}" for k, v in record.get(kind, now).items() if now.get(k) != v]
         if changed:
             run.warn(f"resumed with other {kind}: {', '.join(changed)}. Results may differ in the last bits.")
-    write_json(run.dir.split, run.split.to_json())
+    write_split(run.dir, run.images, run.split)
     write_json(run.dir.skipped, run.images.skipped)
+    return data
 
 
 @contextmanager

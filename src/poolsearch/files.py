@@ -35,6 +35,14 @@ class RunDir:
         return self.root / "split.json"
 
     @property
+    def images(self) -> Path:
+        return self.root / "images.parquet"
+
+    @property
+    def duplicates(self) -> Path:
+        return self.root / "duplicates.json"
+
+    @property
     def skipped(self) -> Path:
         return self.root / "skipped.json"
 
@@ -85,6 +93,11 @@ class RunDir:
     @property
     def figures(self) -> Path:
         return self.root / "figures"
+
+    def remove_record(self) -> None:
+        """Remove what is written before any work begins."""
+        for path in (self.run, self.split, self.images, self.duplicates, self.skipped, self.costs):
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -8,8 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from poolsearch.data import Augment, Images, Split, default_cache_dir, find_source, open_images, unread_kinds
+from poolsearch.data import (
+    PARTS,
+    Augment,
+    Images,
+    Split,
+    default_cache_dir,
+    find_source,
+    make_split,
+    open_images,
+    read_groups,
+    shrink,
+    unread_kinds,
+    write_duplicates,
+)
 from poolsearch.errors import PoolsearchError
+from poolsearch.files import RunDir
 from poolsearch.limits import limits_of
 from poolsearch.nets.build import NetSpec
 from poolsearch.nets.poolable import Poolable
@@ -22,13 +36,15 @@ from poolsearch.space import Space
 
 
 def absolute(settings: Settings) -> Settings:
-    """Paths to data, to a network's file and to weights are kept whole, so that a run can be resumed from anywhere."""
+    """Paths to data, groups, a network's file and weights are kept whole: a run can be resumed from anywhere."""
     path = Path(settings.data.data).expanduser()
     if path.exists():
         settings = settings.changed(data=str(path.resolve()))
     file, _, factory = (settings.net.net or "").rpartition(":")
     if file.endswith(".py"):
         settings = settings.changed(net=f"{Path(file).expanduser().resolve()}:{factory}")
+    if settings.data.groups is not None:
+        settings = settings.changed(groups=str(Path(settings.data.groups).expanduser().resolve()))
     if (init := settings.net.init) not in (None, PRETRAINED):
         settings = settings.changed(init=str(Path(init).expanduser().resolve()))
     return settings
@@ -52,6 +68,19 @@ def images_of(given: Settings, progress: Progress) -> Images:
     # Random resized crops cut from a somewhat larger picture, as 224 is cut from 256
     store = None if size is None else size if size <= LARGEST_NATIVE else round(size * 256 / 224)
     return open_images(find_source(given.data.data, cache / "torchvision"), store, cache, progress)
+
+
+def split_of(given: Settings, images: Images) -> Split:
+    """Which images are for what.
+
+    Raises:
+        PoolsearchError: the groups do not fit the images, or --subset does not.
+    """
+    groups = None if given.data.groups is None else read_groups(Path(given.data.groups), images)
+    split = make_split(images.label_N, images.part_N, given.machine.seed, groups=groups)
+    if given.data.subset is None:
+        return split
+    return shrink(split, images.label_N, given.data.subset, given.machine.seed)
 
 
 def image_size_of(settings: Settings, images: Images) -> int:
@@ -145,9 +174,16 @@ def data_record(images: Images, split: Split, image_size: int) -> dict[str, Any]
         "fingerprint": images.fingerprint,
         "class_names": list(images.class_names),
         "image_size": image_size,
-        "images": {part: len(getattr(split, part)) for part in ("search_train", "search_val", "test")},
+        "images": {part: len(getattr(split, part)) for part in PARTS},
+        "groups": split.groups and len(split.groups.names),
         "skipped": len(images.skipped),
     }
+
+
+def duplicates_of(run_dir: RunDir, record: dict[str, Any], images: Images, split: Split) -> dict[str, dict[str, int]]:
+    """How many images are copies of one that they should be new to; what was found once is not looked for again."""
+    known = record.get("data", {}).get("duplicates")
+    return known if known and run_dir.duplicates.exists() else write_duplicates(run_dir, images, split)
 
 
 def space_note(settings: Settings, space: Space, full_size: int, within: int) -> str:
@@ -159,7 +195,7 @@ def space_note(settings: Settings, space: Space, full_size: int, within: int) ->
     return f"{settings.net.net}: {full_size:,} placements{each}{part}; its own is {space.default}"
 
 
-def split_notes(images: Images, split: Split, data: str) -> tuple[str, list[str]]:
+def split_notes(images: Images, split: Split, data: str, copies: dict[str, dict[str, int]]) -> tuple[str, list[str]]:
     """Which images are for what, in a sentence, and what there is to doubt about it."""
     parts = set(images.part_N.tolist())
     source = "the data's test part" if "test" in parts else "the data's val part" if "val" in parts else "held out"
@@ -167,8 +203,9 @@ def split_notes(images: Images, split: Split, data: str) -> tuple[str, list[str]
         f"images: {len(split.search_train):,} search-train, {len(split.search_val):,} search-val, "
         f"{len(split.test):,} test ({source})"
     )
-    doubts = []
-    for name, indices in (("search-val half", split.search_val), ("test split", split.test)):
+    named = {"search-train half": split.search_train, "search-val half": split.search_val, "test split": split.test}
+    doubts = [*_groups_across(split), *_copies_across(split, copies)]
+    for name, indices in named.items():
         absent = np.setdiff1d(np.arange(len(images.class_names)), images.label_N[indices])
         if len(absent):
             listed = ", ".join(images.class_names[c] for c in absent[:5]) + (", ..." if len(absent) > 5 else "")
@@ -176,4 +213,41 @@ def split_notes(images: Images, split: Split, data: str) -> tuple[str, list[str]
     if Path(data).is_dir() and (unread := unread_kinds(Path(data))):
         kinds = ", ".join(f"{count:,} {ending}" for ending, count in sorted(unread.items()))
         doubts.append(f"files of kinds that cannot be read were passed over: {kinds}. Convert them to JPEG or PNG.")
+    if images.skipped:
+        doubts.append(f"{len(images.skipped)} files could not be used and were left out: see skipped.json.")
     return told, doubts
+
+
+def _groups_across(split: Split) -> list[str]:
+    """What --groups says against a division that the data itself has, and that is kept."""
+    if split.groups is None:
+        return []
+    doubts: list[str] = []
+    boundaries = (
+        ("training images", split.train_all, "test", split.test),
+        ("search-train", split.search_train, "search-val", split.search_val),
+    )
+    for one, images, other, others in boundaries:
+        if len(shared := split.groups.across(images, others)):
+            touched = int(np.isin(split.groups.number_N[others], shared).sum())
+            doubts.append(
+                f"{len(shared):,} groups have images on both sides of the data's own division into {one} and {other} "
+                f"({touched:,} of {len(others):,} images of {other}): accuracy on {other} may be too high. "
+                "It was left as it is."
+            )
+    return doubts
+
+
+def _copies_across(split: Split, copies: dict[str, dict[str, int]]) -> list[str]:
+    """What copies of images make doubtful."""
+    doubts: list[str] = []
+    for part, others in (("test", "training"), ("search_val", "search-train")):
+        exact, near = copies[part]["exact"], copies[part]["near"]
+        if exact + near:
+            name = part.replace("_", "-")
+            doubts.append(
+                f"{exact + near:,} of {len(getattr(split, part)):,} {name} images are copies of {others} images "
+                f"({exact:,} exact, {near:,} nearly), listed in duplicates.json: right answers to them say little "
+                "about new images. They are left as they are. Copies in one group of --groups stay together."
+            )
+    return doubts

@@ -13,8 +13,8 @@ from poolsearch.settings import Settings
 # Which files show that a group of settings is in use; the rest are in use from the start.
 _IN_USE_WHEN = {"rank": "ranking.csv", "retrain": "retrain"}
 # These change nothing about the results but, for a device or workers, last bits; that data is the same is seen by its
-# fingerprint, and that the weights are by their hash.
-_FREE = {"checkpoint_seconds", "cache_dir", "device", "data", "init", "workers"}
+# fingerprint, that its groups are by the hash of the split, and that the weights are by their hash.
+_FREE = {"checkpoint_seconds", "cache_dir", "device", "data", "groups", "init", "workers"}
 
 
 def begin(run_dir: RunDir, given: Settings) -> None:
@@ -96,16 +96,18 @@ def _in_use(run_dir: RunDir, group: str, name: str) -> bool:
 
 
 def check_same(run_dir: RunDir, record: dict[str, Any], data: dict[str, Any], split_hash: str) -> None:
-    """See that a resumed run has the images that it began with.
+    """See that a resumed run has the images that it began with, divided as they were.
 
     Raises:
         PoolsearchError: it has not.
     """
-    before = (record.get("data", data)["fingerprint"], record.get("split_hash", split_hash))
-    if before != (data["fingerprint"], split_hash):
-        raise PoolsearchError(
-            f"the images of {data['name']} changed since {run_dir.root} was begun. Start a new run with --out."
-        )
+    if record.get("data", data)["fingerprint"] != data["fingerprint"]:
+        changed = f"the images of {data['name']}"
+    elif record.get("split_hash", split_hash) != split_hash:
+        changed = f"the groups, or the division of the images of {data['name']},"
+    else:
+        return
+    raise PoolsearchError(f"{changed} changed since {run_dir.root} was begun. Start a new run with --out.")
 
 
 def check_weights(run_dir: RunDir, sha256: str | None) -> None:

@@ -21,6 +21,7 @@ Auto = Annotated[T | None, tyro.conf.arg(help_behavior_hint="")]  # the help tex
 """A setting that is left to us when it is None."""
 
 Augment = Literal["auto", "none", "crop", "crop-flip", "resized-crop-flip"]
+Metric = Literal["accuracy", "balanced-accuracy", "macro-f1"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class DataSettings:
     Hugging Face parquet files, or an .npz file."""
     subset: Auto[int] = None
     """Use only this many training images (stratified); the test split stays whole. Default: all."""
+    groups: Auto[str] = None
+    """A CSV file with the columns file,group (or index,group): images of one group (a patient, a product) are kept
+    together in every division of the images. Default: each image by itself."""
     image_size: Auto[int] = None
     """Height and width the network sees. Default: the images' own when all are equal and at most 64, else 224."""
     augment: Augment = "auto"

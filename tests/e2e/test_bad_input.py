@@ -207,3 +207,20 @@ def test_the_data_changed_since(
     shutil.copy(folder / "class0" / "000.jpg", folder / "class0" / "999.jpg")
     said = refused("run", "--resume", "--out", out)
     assert "changed since" in said
+
+
+def test_groups(refused: Callable[..., str], image_folder: Folder, tmp_path: Path, tiny_flags: list[str]) -> None:
+    folder, out, path = image_folder(), tmp_path / "run", tmp_path / "groups.csv"
+    assert "groups.csv cannot be read (No such file" in refused("run", "--data", folder, "--groups", path)
+    files = sorted(str(file.relative_to(folder)) for file in folder.glob("*/*"))
+    path.write_text("".join(f"{file},{number // 2}\n" for number, file in enumerate(files[:-1])))
+    said = refused("run", "--data", folder, "--groups", path)
+    assert f"no group for 1 of {len(files)} images: {files[-1]}" in said
+    assert not out.exists()
+    path.write_text("".join(f"{file},{number // 2}\n" for number, file in enumerate(files)))
+    flags = ["--data", str(folder), "--image-size", "16", "--batch", "8", "--val-batch", "8"]
+    assert main(["search", "--out", str(out), "--quiet", *tiny_flags, *flags, "--groups", str(path)]) == 0
+    path.write_text("".join(f"{file},{number // 3}\n" for number, file in enumerate(files)))
+    assert "the groups, or the division of the images" in refused("run", "--resume", "--out", out)
+    path.unlink()
+    assert "groups.csv cannot be read" in refused("run", "--resume", "--out", out)

@@ -50,8 +50,8 @@ def rows(files: RunDir) -> list[dict[str, str]]:
 
 def test_every_documented_file_is_there(finished: RunDir) -> None:
     expected = {
-        "run.json", "split.json", "skipped.json", "costs.parquet", "events.jsonl", "scores.parquet", "ranking.csv",
-        "ranking.json", "checkpoint", "retrain", "test.json", "report.html", "figures",
+        "run.json", "split.json", "images.parquet", "duplicates.json", "skipped.json", "costs.parquet", "events.jsonl",
+        "scores.parquet", "ranking.csv", "ranking.json", "checkpoint", "retrain", "test.json", "report.html", "figures",
     }  # fmt: skip
     assert expected <= {p.name for p in finished.root.iterdir()}
     assert not list(finished.root.rglob("*.tmp"))

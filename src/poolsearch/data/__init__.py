@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from poolsearch.data.cache import Images, open_images
     from poolsearch.data.cachedir import default_cache_dir
+    from poolsearch.data.duplicates import write_duplicates
     from poolsearch.data.folder import unread_kinds
+    from poolsearch.data.groups import Groups, read_groups
     from poolsearch.data.items import Source
+    from poolsearch.data.listing import write_split
     from poolsearch.data.loader import Augment, Loader, mean_std
     from poolsearch.data.source import find_source
-    from poolsearch.data.split import Split, make_split, shrink, thin
+    from poolsearch.data.split import PARTS, Split, make_split, shrink, thin
 
 _HOMES = {
     "Augment": "loader",
+    "Groups": "groups",
     "Images": "cache",
     "Loader": "loader",
+    "PARTS": "split",
     "Source": "items",
     "Split": "split",
     "default_cache_dir": "cachedir",
@@ -29,13 +34,18 @@ _HOMES = {
     "make_split": "split",
     "mean_std": "loader",
     "open_images": "cache",
+    "read_groups": "groups",
     "shrink": "split",
     "thin": "split",
     "unread_kinds": "folder",
+    "write_duplicates": "duplicates",
+    "write_split": "listing",
 }
 
 __all__ = [
+    "PARTS",
     "Augment",
+    "Groups",
     "Images",
     "Loader",
     "Source",
@@ -45,9 +55,12 @@ __all__ = [
     "make_split",
     "mean_std",
     "open_images",
+    "read_groups",
     "shrink",
     "thin",
     "unread_kinds",
+    "write_duplicates",
+    "write_split",
 ]
 
 

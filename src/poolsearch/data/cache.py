@@ -1,7 +1,8 @@
 """Decoded images on disk: made once, then opened in no time by every later run.
 
-``CACHE/KEY/`` holds ``pixels.u8`` (raw bytes N, side, side, 3), ``labels.npy``, ``parts.npy`` and ``meta.json``. It
-is built in a temporary folder and put in place by one rename, so that a folder of that name is always whole.
+``CACHE/KEY/`` holds ``pixels.u8`` (raw bytes N, side, side, 3), ``labels.npy``, ``parts.npy``, ``places.npy``,
+``prints.npy``, ``files.json`` and ``meta.json``. It is built in a temporary folder and put in place by one rename, so
+that a folder of that name is always whole.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +28,18 @@ from poolsearch.data.build import LARGE_SIDE, Plan, make_plan, write_pixels
 from poolsearch.data.checks import check_classes
 from poolsearch.data.decode import OtherSize
 from poolsearch.data.items import PARTS, Source
+from poolsearch.data.prints import prints
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 
-FORMAT = 1
+FORMAT = 2
 """Part of the key: raised when decoding or the files change, so that old caches are made again."""
 
 CHECKED_BYTES = 1 << 30
 """Up to this size the checksum is verified at every opening (under a second); above, only the size is."""
+
+
+_READ_LATER = ("files.json", "prints.npy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +47,8 @@ class Images:
     """Decoded images.
 
     ``pixels_NHWC`` is uint8, read-only, on disk. ``part_N`` is "train", "val" or "test" as the data set is divided.
-    ``skipped`` lists {file, reason}. ``fingerprint`` is a SHA-256 of pixels and labels.
+    ``place_N`` counts the images of the data set, the skipped ones among them, from 0. ``skipped`` lists {file,
+    reason}. ``fingerprint`` is a SHA-256 of pixels and labels. ``folder`` is where they are kept.
     """
 
     name: str
@@ -52,6 +59,39 @@ class Images:
     skipped: list[dict[str, str]]
     fingerprint: str
     flippable: bool
+    place_N: npt.NDArray[np.int64]
+    folder: Path
+
+    @cached_property
+    def files(self) -> list[str]:
+        """What to call each image: its path below the data folder, or its place in an array.
+
+        Raises:
+            PoolsearchError: the list is damaged.
+        """
+        with self._whole():
+            names = json.loads((self.folder / "files.json").read_text(encoding="utf-8"))
+        assert len(names) == len(self.label_N), "one for each image"
+        return names
+
+    @cached_property
+    def print_N2(self) -> npt.NDArray[np.uint64]:
+        """Hashes of each image's bytes and look: see :mod:`poolsearch.data.prints`.
+
+        Raises:
+            PoolsearchError: they are damaged.
+        """
+        with self._whole():
+            found = np.load(self.folder / "prints.npy", allow_pickle=False)
+        assert found.shape == (len(self.label_N), 2), "two for each image"
+        return found
+
+    @contextmanager
+    def _whole(self) -> Generator[None]:
+        try:
+            yield
+        except (OSError, ValueError, EOFError) as error:
+            raise PoolsearchError(f"{self.folder} is damaged ({error}). Delete it: it is made again.") from None
 
 
 def open_images(source: Source, store_size: int | None, cache_dir: Path, progress: Progress) -> Images:
@@ -105,10 +145,20 @@ def _write(source: Source, plan: Plan, folder: Path, progress: Progress) -> None
     side = plan.side
     _require_space(folder, len(source.items) * side * side * 3)
     digest = hashlib.sha256()
-    decoded = write_pixels(source, plan, folder / "pixels.u8", progress, digest.update)
+    found = [np.empty((0, 2), np.uint64)]
+
+    def see(block: bytes) -> None:
+        digest.update(block)
+        found.append(prints(np.frombuffer(block, np.uint8).reshape(-1, side, side, 3)))
+
+    decoded = write_pixels(source, plan, folder / "pixels.u8", progress, see)
     label_N, part_N = source.label_N[decoded.kept], source.part_N[decoded.kept]
     _check_kept(source, label_N, part_N, decoded.skipped)
     np.save(folder / "labels.npy", label_N)
+    np.save(folder / "prints.npy", np.concatenate(found))
+    np.save(folder / "places.npy", np.array(decoded.kept, np.int64))
+    names = [source.items.label(index) for index in decoded.kept]
+    (folder / "files.json").write_text(json.dumps(names, ensure_ascii=False), encoding="utf-8")
     np.save(folder / "parts.npy", np.array([PARTS.index(part) for part in part_N], dtype=np.uint8))
     digest.update(label_N.astype("<i8").tobytes())
     meta = {
@@ -142,7 +192,10 @@ def _read(folder: Path, source: Source) -> Images | None:
         shape = tuple(int(n) for n in meta["shape"])
         label_N = np.load(folder / "labels.npy", allow_pickle=False)
         part_N = np.array(PARTS)[np.load(folder / "parts.npy", allow_pickle=False)]
-        if not len(label_N) == len(part_N) == shape[0]:
+        place_N = np.load(folder / "places.npy", allow_pickle=False)
+        if not len(label_N) == len(part_N) == len(place_N) == shape[0] or not all(
+            (folder / name).exists() for name in _READ_LATER
+        ):
             return None
         if not _is_whole(folder / "pixels.u8", label_N, shape, meta["fingerprint"]):
             return None
@@ -151,7 +204,7 @@ def _read(folder: Path, source: Source) -> Images | None:
     except (OSError, ValueError, KeyError, TypeError, EOFError, IndexError):
         return None
     names = source.class_names
-    return Images(source.name, pixels, label_N, part_N, names, skipped, fingerprint, source.flippable)
+    return Images(source.name, pixels, label_N, part_N, names, skipped, fingerprint, source.flippable, place_N, folder)
 
 
 def _is_whole(path: Path, label_N: npt.NDArray[np.int64], shape: tuple[int, ...], fingerprint: str) -> bool:

@@ -10,23 +10,28 @@ import numpy.typing as npt
 
 from poolsearch import files
 from poolsearch.data.checks import is_training
+from poolsearch.data.groups import Groups, hold_out_groups
 from poolsearch.errors import PoolsearchError
 from poolsearch.rng import generator, key
 
 Ints = npt.NDArray[np.int64]
+
+PARTS = ("search_train", "search_val", "test")
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """Which images are for what: sorted indices, disjoint, every image in exactly one.
 
-    ``hash`` is equal if and only if all three sets of indices are.
+    ``groups`` are the images that belong together, where that was told. ``hash`` is equal if and only if all three sets
+    of indices and the groups are.
     """
 
     search_train: Ints
     search_val: Ints
     test: Ints
     hash: str
+    groups: Groups | None
 
     @property
     def train_all(self) -> Ints:
@@ -34,46 +39,60 @@ class Split:
         return np.sort(np.concatenate([self.search_train, self.search_val]))
 
     def to_json(self) -> dict[str, Any]:
-        """As plain lists, for ``split.json``."""
+        """As plain lists, for ``split.json``; with groups, how many each part has."""
+        parts = {part: getattr(self, part) for part in PARTS}
+        groups = self.groups
         return {
-            "search_train": self.search_train.tolist(),
-            "search_val": self.search_val.tolist(),
-            "test": self.test.tolist(),
+            **{part: indices.tolist() for part, indices in parts.items()},
+            "groups": groups and {part: groups.count(indices) for part, indices in parts.items()},
             "hash": self.hash,
         }
 
 
-def make_split(label_N: Ints, part_N: npt.NDArray[np.str_], seed: int, test_fraction: float = 0.2) -> Split:
+def make_split(
+    label_N: Ints,
+    part_N: npt.NDArray[np.str_],
+    seed: int,
+    test_fraction: float = 0.2,
+    groups: Groups | None = None,
+) -> Split:
     """Divide by the parts that the data has, and stratified and seeded where it has none.
 
     Without a test part, a "val" part is the test; without either, ``test_fraction`` of each class is held out first
     (at least one image, and two always stay). With "val" beside "test", "val" is the search-val half; otherwise the
-    training images are halved.
+    training images are halved. What we divide leaves ``groups`` whole; what the data divides stays as it is.
 
     Raises:
-        PoolsearchError: ``test_fraction`` is not between 0 and 1.
+        PoolsearchError: ``test_fraction`` is not between 0 and 1; there are too few groups.
     """
     if not 0 < test_fraction < 1:
         raise PoolsearchError(f"test_fraction is {test_fraction}; it must be between 0 and 1, for example 0.2.")
     fit = is_training(part_N)
-    test = np.flatnonzero(~fit)
-    rest = np.flatnonzero(fit)
-    if len(test) == 0:
-        rest, test = _hold_out(rest, label_N, seed, test_fraction, stay=2)
+    rest, test = np.flatnonzero(fit), np.flatnonzero(~fit)
     if np.any(part_N[rest] == "val"):
-        return _split(rest[part_N[rest] == "train"], rest[part_N[rest] == "val"], test)
-    return _split(*_halve(rest, label_N, seed), test)
+        return _split(rest[part_N[rest] == "train"], rest[part_N[rest] == "val"], test, groups)
+    if len(test) == 0:
+        rest, test = _hold_out(rest, label_N, seed, test_fraction, 2, groups)
+    return _split(*_halve(rest, label_N, seed, groups), test, groups)
 
 
-def _split(search_train: Ints, search_val: Ints, test: Ints) -> Split:
+def _split(search_train: Ints, search_val: Ints, test: Ints, groups: Groups | None) -> Split:
     parts = [np.sort(part).astype("<i8") for part in (search_train, search_val, test)]
     sizes = ",".join(str(len(part)) for part in parts)
-    return Split(*parts, hash=files.sha256(sizes.encode(), *(part.tobytes() for part in parts)))
+    grouped = groups.hash.encode() if groups else b""
+    return Split(*parts, hash=files.sha256(sizes.encode(), *(part.tobytes() for part in parts), grouped), groups=groups)
 
 
-def _hold_out(indices: Ints, label_N: Ints, seed: int, fraction: float, stay: int) -> tuple[Ints, Ints]:
-    """(the rest, the held out): stratified, at least one of each class is held out and ``stay`` are not."""
+def _hold_out(
+    indices: Ints, label_N: Ints, seed: int, fraction: float, stay: int, groups: Groups | None = None
+) -> tuple[Ints, Ints]:
+    """(the rest, the held out): stratified, at least one of each class is held out and ``stay`` are not.
+
+    With groups, whole ones are held out, and what is counted of each class is groups.
+    """
     draw = generator(seed, "split/test")
+    if groups is not None:
+        return _divide(indices, label_N, groups, fraction, stay, draw)
     classes = _by_class(indices, label_N, draw)
     counts = np.array([len(members) for members in classes])
     take = np.clip(_largest_remainder(counts * fraction, draw), 1, np.maximum(counts - stay, 1))
@@ -81,17 +100,37 @@ def _hold_out(indices: Ints, label_N: Ints, seed: int, fraction: float, stay: in
     return np.setdiff1d(indices, held), held
 
 
-def _halve(indices: Ints, label_N: Ints, seed: int) -> tuple[Ints, Ints]:
+def _halve(indices: Ints, label_N: Ints, seed: int, groups: Groups | None) -> tuple[Ints, Ints]:
     """Two halves; classes of odd size give their extra image to the two in turn, so nothing drifts."""
+    draw = generator(seed, "split/half")
+    if groups is not None:
+        return _divide(indices, label_N, groups, 0.5, 1, draw)
     first: list[Ints] = []
     second: list[Ints] = []
     odd = 0
-    for members in _by_class(indices, label_N, generator(seed, "split/half")):
+    for members in _by_class(indices, label_N, draw):
         cut = (len(members) + (odd + 1) % 2) // 2
         odd += len(members) % 2
         first.append(members[:cut])
         second.append(members[cut:])
     return np.concatenate(first), np.concatenate(second)
+
+
+def _divide(
+    indices: Ints, label_N: Ints, groups: Groups, fraction: float, stay: int, draw: np.random.Generator
+) -> tuple[Ints, Ints]:
+    """(the rest, the held out), whole groups each."""
+    numbers, group_N = np.unique(groups.number_N[indices], return_inverse=True)
+    classes, class_N = np.unique(label_N[indices], return_inverse=True)
+    count_GC = np.zeros((len(numbers), len(classes)), np.int64)
+    np.add.at(count_GC, (group_N, class_N), 1)
+    held_N = hold_out_groups(count_GC, fraction, stay, draw)[group_N]
+    if not held_N.any():
+        raise PoolsearchError(
+            f"the {len(numbers)} groups of --groups are too few: without one of them, some class would have fewer than "
+            f"{stay}. Give more groups, or a test part of your own (test/CLASS/image.jpg)."
+        )
+    return indices[~held_N], indices[held_N]
 
 
 def _by_class(indices: Ints, label_N: Ints, draw: np.random.Generator) -> list[Ints]:
@@ -114,7 +153,7 @@ def thin(split: Split, label_N: Ints, size: int, seed: int) -> Split:
     if size >= len(split.search_train):
         return split
     _, kept = _hold_out(split.search_train, label_N, key(seed, "thin"), size / len(split.search_train), stay=0)
-    return _split(kept, split.search_val, split.test)
+    return _split(kept, split.search_val, split.test, split.groups)
 
 
 def shrink(split: Split, label_N: Ints, size: int, seed: int) -> Split:
@@ -140,4 +179,4 @@ def shrink(split: Split, label_N: Ints, size: int, seed: int) -> Split:
             ("val", split.search_val, size - in_train),
         )
     ]
-    return _split(kept[0], kept[1], split.test)
+    return _split(kept[0], kept[1], split.test, split.groups)

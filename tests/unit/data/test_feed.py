@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,18 @@ def images(count: int = 60, side: int = 16) -> Images:
     pixels = draw.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
     pixels.flags.writeable = False  # as from the cache
     label_N = draw.integers(0, 7, count)
-    return Images("random", pixels, label_N, np.full(count, "train"), tuple("abcdefg"), [], "", True)
+    return Images(
+        "random",
+        pixels,
+        label_N,
+        np.full(count, "train"),
+        tuple("abcdefg"),
+        [],
+        "",
+        True,
+        np.arange(len(pixels)),
+        Path(),
+    )
 
 
 def loader(feed: Any, augment: Any = "none", device: str = "cpu", batch: int = 8) -> Loader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ def numbered(count: int = 50, side: int = 8) -> Images:
     pixels = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, side, side, 3)).copy()
     label_N = np.arange(count) % 7
     part_N = np.full(count, "train")
-    return Images("numbered", pixels, label_N, part_N, tuple("abcdefg"), [], "", True)
+    return Images("numbered", pixels, label_N, part_N, tuple("abcdefg"), [], "", True, np.arange(len(pixels)), Path())
 
 
 def loader(images: Images, **changes: Any) -> Loader:
