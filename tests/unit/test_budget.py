@@ -89,4 +89,4 @@ def test_the_note_says_what_was_looked_at():
     told = budget_note(record, default)
     assert told.startswith("budget: --max-macs 1x, --max-memory 2GB: 12 of 36 placements are within it; the default")
     assert "40.81M MACs, " in told and told.endswith("a training step")
-    assert "12 of 30 drawn at random placements" in budget_note(record | {"tried": 30}, default)
+    assert "12 of 30 random placements" in budget_note(record | {"tried": 30}, default)
