@@ -10,6 +10,7 @@ from poolsearch.progress import Progress, Silent
 from poolsearch.reports import write_report
 from poolsearch.settings import Settings
 from poolsearch.stages.check import check as check
+from poolsearch.stages.plan import plan as plan
 from poolsearch.stages.rank import rank as _rank
 from poolsearch.stages.retrain import retrain as _retrain
 from poolsearch.stages.search import search as _search

@@ -88,7 +88,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "score_init": (0, 1), "lr": (0, 100), "retrain_lr": (0, 100), "lr_floor": (0, 100), "momentum": (0, 1),
     "weight_decay": (0, 1), "retrain_weight_decay": (0, 1), "beta": (0, 0.9999), "explore": (0, 1),
     "inv_temp_end": (1, 1e6), "refresh": (0, math.inf), "score_lag": (0, math.inf), "rank_control": (0, math.inf),
-    "rank_memory": (0.001, math.inf),
+    "rank_memory": (0.001, math.inf), "hours": (0, math.inf),
     "checkpoint_seconds": (0, math.inf), "seed": (0, 2**63 - 1),
 }  # fmt: skip
 

@@ -81,6 +81,9 @@ class SearchSettings:
 
     method: Literal["mixture", "spos"] = "mixture"
     """mixture: the balanced mixture of supernets. spos: one supernet (single-path one-shot), as --members 1."""
+    hours: Auto[float] = None
+    """Time that the whole job may take, which --method auto and 'poolsearch plan' go by. Default: what costs at most 1.5
+    times the job with the mixture."""
     preset: Literal["paper", "official", "robust"] = "paper"
     """paper: the published text. official: as the authors' release where the two differ, for comparisons. robust: the
     text, but a GPU is not waited for in every step (--score-lag)."""

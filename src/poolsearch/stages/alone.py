@@ -130,11 +130,7 @@ def train_trials(run: Run, recipe: Recipe, trials: Sequence[Trial], root: Path) 
     Raises:
         Interrupted: stopped on request; the state is saved.
     """
-    device = run.machine.device.type
-    cards = cuda_cards() if device == "cuda" else []
-    small = device == "cpu" and run.image_size <= LARGEST_NATIVE
-    asked = run.settings.machine.workers
-    workers, threads = plan_workers(asked, len(trials), torch.get_num_threads(), len(cards), small)
+    workers, threads, cards = crew(run, len(trials))
     left = [trial for trial in trials if not _finished(trial.folder(root))]
     costs = [run.costs.macs(trial.placement) for trial in left]
     work = partial(_train, run, recipe, root, workers)
@@ -142,6 +138,15 @@ def train_trials(run: Run, recipe: Recipe, trials: Sequence[Trial], root: Path) 
     for trial in trials:
         if diverged(trial.folder(root)):
             run.warn(f"the training of {trial} diverged: lower --retrain-lr in a new run.")
+
+
+def crew(run: Run, trials: int) -> tuple[int, int, list[str]]:
+    """(workers, threads of each, CUDA devices) for so many trials on the run's machine."""
+    device = run.machine.device.type
+    cards = cuda_cards() if device == "cuda" else []
+    small = device == "cpu" and run.image_size <= LARGEST_NATIVE
+    workers, threads = plan_workers(run.settings.machine.workers, trials, torch.get_num_threads(), len(cards), small)
+    return workers, threads, cards
 
 
 def _finished(folder: Path) -> bool:
