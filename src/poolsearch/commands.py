@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from poolsearch.settings import (
+    AloneSettings,
     Auto,
     DataSettings,
     MachineSettings,
@@ -53,6 +54,7 @@ class _AllSettings:
     data: DataSettings = field(default_factory=DataSettings)
     net: NetSettings = field(default_factory=NetSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
+    alone: AloneSettings = field(default_factory=AloneSettings)
     rank: RankSettings = field(default_factory=RankSettings)
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
     machine: MachineSettings = field(default_factory=MachineSettings)
@@ -63,7 +65,7 @@ class Run(_AllSettings):
 
 
 class Search(_AllSettings):
-    """Train the supernets only."""
+    """Train the supernets only; with --method sweep, proxy or halving all that the ranking rests on, and rank."""
 
 
 @dataclass(frozen=True)

@@ -79,11 +79,12 @@ class NetSettings:
 class SearchSettings:
     """Training of the supernets."""
 
-    method: Literal["mixture", "spos"] = "mixture"
-    """mixture: the balanced mixture of supernets. spos: one supernet (single-path one-shot), as --members 1."""
+    method: Literal["mixture", "spos", "sweep", "proxy", "halving", "auto"] = "mixture"
+    """mixture: the balanced mixture of supernets. spos: one supernet (single-path one-shot), as --members 1. Without a
+    supernet: sweep, every placement trained alone; proxy, the same but short, with fewer channels and images; halving,
+    all for a short time, and the best of them on and on. auto: what 'poolsearch plan' advises."""
     hours: Auto[float] = None
-    """Time that the whole job may take, which --method auto and 'poolsearch plan' go by. Default: what costs at most 1.5
-    times the job with the mixture."""
+    """Hours that the whole job may take, for --method auto and 'poolsearch plan'. Default: 1.5 times the mixture's."""
     preset: Literal["paper", "official", "robust"] = "paper"
     """paper: the published text. official: as the authors' release where the two differ, for comparisons. robust: the
     text, but a GPU is not waited for in every step (--score-lag)."""
@@ -128,6 +129,26 @@ class SearchSettings:
     norm: Literal["batch", "calibrate", "per_placement"] = "batch"
     """BatchNorm of the supernets: by the batch at hand; calibrate collects statistics before ranking; per_placement
     keeps running statistics for each prefix of a placement."""
+
+
+@dataclass(frozen=True)
+class AloneSettings:
+    """Ranking by trainings of placements, without a supernet: --method sweep, proxy, halving."""
+
+    sweep_epochs: Auto[int] = None
+    """Length of a training of sweep and halving. Default: as --retrain-epochs."""
+    sweep_seeds: int = 1
+    """Trainings of each placement in a sweep."""
+    proxy_width: Auto[float] = None
+    """Part of the channels in a proxy. Default: 0.5 for our own networks; with --init and for all others 1."""
+    proxy_images: Auto[int] = None
+    """Training images of a proxy (stratified). Default: two fifths of the half, but enough for 16 batches."""
+    proxy_epochs: Auto[int] = None
+    """Default: an eighth of --retrain-epochs, at least 2."""
+    halving_rate: int = 3
+    """The best 1/rate of a rung go on, rate times as long."""
+    halving_start: Auto[int] = None
+    """Epochs of the first rung. Default: as many as leave at least --halving-rate placements in the last."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +220,7 @@ class Settings:
     data: DataSettings = field(default_factory=DataSettings)
     net: NetSettings = field(default_factory=NetSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
+    alone: AloneSettings = field(default_factory=AloneSettings)
     rank: RankSettings = field(default_factory=RankSettings)
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
     machine: MachineSettings = field(default_factory=MachineSettings)
@@ -276,12 +298,3 @@ def _group(kind: type[Any], fields: Mapping[str, Any]) -> Any:
     if wrong:
         raise unknown("setting", wrong[0], names)
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
-
-
-def differences(old: Settings, new: Settings) -> list[tuple[str, str, Any, Any]]:
-    """(group, field, old, new) of every setting that differs."""
-    return [
-        (group, name, before, after)
-        for (group, name, before), (_, _, after) in zip(old.flat(), new.flat(), strict=True)
-        if before != after
-    ]

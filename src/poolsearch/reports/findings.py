@@ -11,10 +11,11 @@ from typing import cast
 import numpy as np
 
 from poolsearch.errors import PoolsearchError
+from poolsearch.record import differences
 from poolsearch.reports.read import Json, Ranked, RunData
 from poolsearch.reports.score_table import Scores
 from poolsearch.reports.tables import retrained, stopped
-from poolsearch.settings import Settings, differences
+from poolsearch.settings import Settings
 
 FEW_SEEDS = 3
 FEW_IMAGES = 1000

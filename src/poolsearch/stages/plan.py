@@ -11,7 +11,9 @@ import torch
 
 from poolsearch.context import Run, open_run
 from poolsearch.planned import Plan
+from poolsearch.prepare import absolute
 from poolsearch.progress import Progress, Silent, Update
+from poolsearch.resolve import with_method
 from poolsearch.settings import Settings
 from poolsearch.stages.planning.advice import advise
 from poolsearch.stages.planning.alone_prices import alone_prices
@@ -37,18 +39,18 @@ def plan(settings: Settings | None = None, progress: Progress | None = None) -> 
     """
     begun = time.monotonic()
     progress = progress or Silent()
-    asked = (settings or Settings()).changed(method="mixture")
+    given = absolute(settings or Settings())
     with (
         tempfile.TemporaryDirectory(prefix="poolsearch-plan-") as folder,
-        open_run(Path(folder) / "run", asked, False, progress) as run,
+        open_run(Path(folder) / "run", with_method(given, "mixture"), False, progress) as run,
         torch.random.fork_rng(devices=[run.machine.device] if run.machine.device.type == "cuda" else []),
         progress.bar("planning", 5) as update,
     ):
-        found = _planned(run, update)
+        found = _planned(run, given, update)
     return replace(found, seconds=round(time.monotonic() - begun, 1))
 
 
-def _planned(run: Run, update: Update) -> Plan:
+def _planned(run: Run, given: Settings, update: Update) -> Plan:
     update(0, "a step of the placement that needs the most memory")
     memory = try_largest(run)
     work = work_of(run)
@@ -58,21 +60,19 @@ def _planned(run: Run, update: Update) -> Plan:
     update(3, "passes in evaluation")
     passes = alone_passes(run, work)
     update(4, "stand-alone trainings")
-    jobs, last = alone_ways(run), retraining(run)
+    jobs, last = alone_ways(run, given), retraining(run)
     alone = alone_prices(run, [last, *(job for each in jobs.values() for job in each)])
     prices = Prices(work, memory, search, passes, alone)
     ways = (*(alone_way(method, each, prices) for method, each in jobs.items()), *supernets(run, sizes, prices))
     after = after_ranking(run, last, prices)
-    search_settings = run.settings.search
-    method, reason = advise(
-        ways, sum(stage.takes.seconds for stage in after), search_settings.members, search_settings.hours
-    )
+    members = run.settings.search.members
+    method, reason = advise(ways, sum(stage.takes.seconds for stage in after), members, given.search.hours)
     update(5, "")
     return Plan(
         net=run.net_spec.name,
         default=run.space.default.shown,
         placements=run.space.size,
-        members=search_settings.members,
+        members=members,
         machine=str(run.machine),
         largest=memory.placement.shown,
         largest_bytes=memory.step,

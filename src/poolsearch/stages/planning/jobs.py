@@ -1,10 +1,14 @@
-"""What each way trains: how many placements and seeds, by which recipe, for how many steps."""
+"""What each way trains stand-alone: how many placements and seeds, by which recipe, for how many steps."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from poolsearch.context import Run
+from poolsearch.nets.build import default_width
+from poolsearch.resolve import resolve, with_method
+from poolsearch.rungs import ALONE, Rung, rungs
+from poolsearch.settings import Settings
 from poolsearch.stages.alone import Recipe
 from poolsearch.stages.retrain import retrain_recipe
 
@@ -22,19 +26,19 @@ class Job:
     """Stand-alone trainings that are done by the same processes, several at once.
 
     Attributes:
-        name: of the stage in run.json.
         recipe: of each.
         width: of the network; None is its own.
         placements, seeds: how many.
+        epochs: that each is trained, at this time.
         images: that each learns from.
         scored: images of the search-val half by which each is scored afterwards.
     """
 
-    name: str
     recipe: Recipe
     width: int | None
     placements: int
     seeds: int
+    epochs: int
     images: int
     scored: int = 0
 
@@ -51,17 +55,30 @@ class Job:
     @property
     def steps(self) -> int:
         """Of each training."""
-        return self.recipe.epochs * (self.images // self.recipe.batch)
+        return self.epochs * (self.images // self.recipe.batch)
 
 
 def retraining(run: Run) -> Job:
     """Retraining of the finalists: at most the top-k and the default."""
     settings = run.settings
     finalists = min(settings.retrain.top_k + 1, run.space.size)
-    seeds, images = settings.retrain.retrain_seeds, len(run.split.train_all)
-    return Job("retrain", retrain_recipe(settings), settings.net.width, finalists, seeds, images)
+    recipe, images = retrain_recipe(settings), len(run.split.train_all)
+    return Job(recipe, settings.net.width, finalists, settings.retrain.retrain_seeds, recipe.epochs, images)
 
 
-def alone_ways(run: Run) -> dict[str, list[Job]]:
-    """The rounds of each method that trains stand-alone."""
-    return {}
+def alone_ways(run: Run, given: Settings) -> dict[str, list[Job]]:
+    """The rungs of each method that trains stand-alone."""
+    images, val = len(run.split.search_train), len(run.split.search_val)
+    found: dict[str, list[Job]] = {}
+    for method in ALONE:
+        settings = resolve(with_method(given, method), images, val, run.image_size)
+        found[method] = [_job(settings, rung, val) for rung in rungs(settings, run.space.size, images)]
+    return found
+
+
+def _job(settings: Settings, rung: Rung, scored: int) -> Job:
+    recipe = replace(retrain_recipe(settings), part="search_train", batch=settings.search.batch or 0)
+    width = settings.net.width
+    if rung.width < 1:
+        width = max(1, round(rung.width * (width or default_width(settings.net.net or ""))))
+    return Job(recipe, width, rung.placements, rung.seeds, rung.epochs - rung.begun, rung.images, scored)

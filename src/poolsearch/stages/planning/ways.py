@@ -71,14 +71,15 @@ def _rank(run: Run, members: int, prices: Prices) -> Estimate:
 
 def alone_way(method: str, jobs: Sequence[Job], prices: Prices) -> Way:
     """A method without supernets: rounds of trainings, one after the other."""
-    stages = tuple(StageCost(job.name, _trials(job, prices)) for job in jobs)
+    stages = tuple(StageCost(method, _trials(job, prices)) for job in jobs)
     memory = max(prices.memory.alone(prices.alone[job].crew.workers, job.recipe.batch) for job in jobs)
     return Way(method, None, _told(jobs), stages, memory)
 
 
 def _trials(job: Job, prices: Prices) -> Estimate:
     price = prices.alone[job]
-    return trials_seconds(price.step, job.placements, job.seeds, job.steps, price.crew)
+    scoring = float(prices.passes.seconds(prices.work.of(prices.some, job.scored)).mean()) if job.scored else 0.0
+    return trials_seconds(price.step, job.placements, job.seeds, job.steps, price.crew, scoring)
 
 
 def after_ranking(run: Run, last: Job, prices: Prices) -> tuple[StageCost, ...]:
@@ -106,5 +107,5 @@ def short_of_memory(ways: Sequence[Way], last: Job, prices: Prices) -> tuple[str
 
 def _told(jobs: Sequence[Job]) -> str:
     """What is trained, in a few words."""
-    rounds = [f"{job.placements:,} x {job.recipe.epochs} epochs on {job.images:,} images" for job in jobs]
-    return ", then ".join(rounds)
+    rounds = [f"{job.placements:,} x {job.epochs} epochs" for job in jobs]
+    return f"{', then '.join(rounds)}, on {jobs[0].images:,} images"
