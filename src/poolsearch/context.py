@@ -37,13 +37,14 @@ from poolsearch.prepare import (
     images_of,
     machine_settings,
     net_spec,
+    resolved,
     space_note,
     space_of,
     split_notes,
 )
 from poolsearch.progress import Progress, Silent
 from poolsearch.record import begin, check_free, check_same, check_weights, merge, read_record, tested
-from poolsearch.resolve import check, resolve
+from poolsearch.resolve import check
 from poolsearch.settings import Settings
 from poolsearch.space import Space
 from poolsearch.train.machine import Machine, pick_machine
@@ -159,15 +160,11 @@ class Run:
         self, place: int, name: str, began: datetime, ended: datetime | None, resumed_at_step: int | None
     ) -> None:
         record = read_record(self.dir)
-        record["stages"][place:] = [
-            {
-                "stage": name,
-                "started": began.isoformat(timespec="seconds"),
-                "ended": ended and ended.isoformat(timespec="seconds"),
-                "seconds": ended and round((ended - began).total_seconds(), 1),
-                "resumed_at_step": resumed_at_step,
-            }
-        ]
+        record["stages"][place:] = [{
+            "stage": name, "started": began.isoformat(timespec="seconds"),
+            "ended": ended and ended.isoformat(timespec="seconds"),
+            "seconds": ended and round((ended - began).total_seconds(), 1), "resumed_at_step": resumed_at_step,
+        }]  # fmt: skip
         write_json(self.dir.run, record)
 
 
@@ -221,8 +218,8 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     if given.data.subset is not None:
         split = shrink(split, images.label_N, given.data.subset, given.machine.seed)
     image_size = image_size_of(given, images)
-    settings = resolve(given, len(split.search_train), len(split.search_val), image_size)
     record = read_record(run_dir)
+    settings = resolved(given, split, image_size, record)
     machine = pick_machine(machine_settings(settings.machine, record))
     net = blank(net_spec(settings, len(images.class_names), image_size))
     space, full_size = space_of(net, settings, image_size)

@@ -15,6 +15,7 @@ from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.warm_start import PRETRAINED
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress
+from poolsearch.resolve import resolve
 from poolsearch.settings import LARGEST_NATIVE, MachineSettings, Settings
 from poolsearch.space import Space
 
@@ -98,6 +99,18 @@ def machine_settings(asked: MachineSettings, record: dict[str, Any]) -> MachineS
     if before is None or asked.device not in ("auto", before["device"]):
         return asked
     return replace(asked, device=before["device"], precision=before["precision"])
+
+
+def resolved(given: Settings, split: Split, image_size: int, record: dict[str, Any]) -> Settings:
+    """The settings as used. A resumed run keeps the trainings it began to rank by, whatever its retraining becomes.
+
+    Raises:
+        PoolsearchError: a value is out of range, or does not belong to the method.
+    """
+    settings = resolve(given, len(split.search_train), len(split.search_val), image_size)
+    before: dict[str, Any] = record.get("settings", {}).get("alone", {})
+    kept = {name: value for name, value in before.items() if value is not None}
+    return replace(settings, alone=replace(settings.alone, **kept))
 
 
 def check_sizes(settings: Settings, split: Split, placements: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -70,6 +71,21 @@ def rungs(settings: Settings, placements: int, images: int) -> list[Rung]:
             return _halved(placements, _known(alone.sweep_epochs), alone.halving_rate, alone.halving_start, images)
         case method:
             raise ValueError(f"{method} has no rungs")
+
+
+def told(method: str, plan: Sequence[Rung]) -> str:
+    """What a method trains, as a sentence."""
+    first, last = plan[0], plan[-1]
+    on = f" on {first.images:,} images"
+    on += f", with {first.width:g} of the channels" if first.width != 1 else ""
+    if len(plan) == 1:
+        return f"{method}: {first.trainings:,} trainings of {first.epochs:,} epochs{on}."
+    further = "".join(f", the best {rung.placements:,} up to {rung.epochs:,}" for rung in plan[1:])
+    whole = sum(rung.images_seen for rung in plan) / (last.epochs * last.images)
+    return (
+        f"{method}: {first.placements:,} placements for {first.epochs:,} epochs{further}{on}. Together this is as much "
+        f"as {whole:,.1f} whole trainings."
+    )
 
 
 def _halved(placements: int, full: int, rate: int, start: int | None, images: int) -> list[Rung]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from poolsearch.data.items import Source
     from poolsearch.data.loader import Augment, Loader, mean_std
     from poolsearch.data.source import find_source
-    from poolsearch.data.split import Split, make_split, shrink
+    from poolsearch.data.split import Split, make_split, shrink, thin
 
 _HOMES = {
     "Augment": "loader",
@@ -30,6 +30,7 @@ _HOMES = {
     "mean_std": "loader",
     "open_images": "cache",
     "shrink": "split",
+    "thin": "split",
     "unread_kinds": "folder",
 }
 
@@ -45,6 +46,7 @@ __all__ = [
     "mean_std",
     "open_images",
     "shrink",
+    "thin",
     "unread_kinds",
 ]
 
