@@ -34,7 +34,7 @@ NOTHING = Estimate(0.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class StageCost:
-    """A stage of a run, or a part of one, by its name in run.json."""
+    """A stage of a run, or a part of one."""
 
     name: str
     takes: Estimate
@@ -48,7 +48,7 @@ class Way:
         method: as in ``--method``.
         members: M, the supernets; None for a method that trains stand-alone.
         what: what is trained, in a few words.
-        stages: up to the ranking.
+        stages: up to the ranking, by their names in run.json.
         memory: bytes at its peak, of all its processes together.
     """
 
@@ -110,8 +110,7 @@ class Plan:
 
 
 def told(seconds: float) -> str:
-    """A time for people: 0.4 s, 48 s, 12 min, 3.4 h, 5.2 days."""
-    for unit, size, most, digits in (("s", 1, 9.5, 1), ("s", 1, 100, 0), ("min", 60, 6000, 0), ("h", 3600, 172_800, 1)):
-        if seconds < most:
-            return f"{seconds / size:.{digits}f} {unit}"
-    return f"{seconds / 86_400:.1f} days"
+    """A time for people: 0.4 s, 48 s, 7.5 min, 3.4 h, 12 days."""
+    units = (("s", 1, 100), ("min", 60, 6000), ("h", 3600, 172_800), ("days", 86_400, float("inf")))
+    unit, size = next((unit, size) for unit, size, most in units if seconds < most)
+    return f"{seconds / size:.{0 if seconds / size >= 9.95 else 1}f} {unit}"

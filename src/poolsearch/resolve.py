@@ -165,14 +165,18 @@ def _check_method(settings: Settings) -> None:
                 f"--{_flag(name)} is for supernets, and --method {method} trains none. Leave one of the two out."
             )
         raise PoolsearchError(
-            f"--{_flag(name)} is for --method {' and '.join(_OF_SOME[name])}, not for {method}. Leave it out, or choose "
-            "that method."
+            f"--{_flag(name)} is for --method {' and '.join(_OF_SOME[name])}, not for {method}. Leave it out, or "
+            "choose that method."
         )
 
 
 def _used(name: str, method: str) -> bool:
     """Whether a method makes use of a setting; as long as it is still to be chosen, every setting may be of use."""
-    return method == "auto" or (method in _OF_SOME.get(name, (method,)) and not (name in _OF_SUPERNETS and method in ALONE))
+    if method == "auto":
+        return True
+    if name in _OF_SUPERNETS:
+        return method not in ALONE
+    return method in _OF_SOME.get(name, (method,))
 
 
 def _defaults() -> dict[str, Any]:

@@ -9,80 +9,104 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from poolsearch.context import Run
 from poolsearch.execute import run_trials
+from poolsearch.nets.poolable import Fixed
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress, Silent
 from poolsearch.stages.alone import AloneTask, Trial, crew
 from poolsearch.stages.planning.estimate import Crew, Price
 from poolsearch.stages.planning.jobs import Job
 from poolsearch.stages.planning.measure import chosen, step_price
-from poolsearch.stages.planning.steps import rounds_of
+from poolsearch.stages.planning.steps import rounds_of, time_passes
 from poolsearch.stages.planning.work import work_of
 from poolsearch.train import checkpoint
 
 Floats = NDArray[np.float64]
 
-_SECONDS = 6.0  # of each network
+_STEP_SECONDS, _SCORE_SECONDS = 5.0, 2.0  # of each network
 _STEPS = 3  # of one placement on end: a training has no other
 _PLACEMENTS = 5
 
 
 @dataclass(frozen=True)
 class AlonePrice:
-    """The price of a training step with other trainings beside it, and who they are."""
+    """What stand-alone trainings of one network take with others beside them, and who does them.
+
+    Attributes:
+        step: of a training.
+        score: a pass in evaluation, of ``images``.
+        images: as many as an evaluation takes at once.
+        crew: the processes.
+    """
 
     step: Price
+    score: Price
+    images: int
     crew: Crew
 
 
+@dataclass(frozen=True)
+class _Times:
+    """Seconds in a process: of a step and of a pass (R rounds, N placements), and of a trial beside its steps."""
+
+    step_RN: Floats
+    score_RN: Floats
+    begin: float
+
+
 def alone_prices(run: Run, jobs: Sequence[Job]) -> dict[Job, AlonePrice]:
-    """Measure steps of the networks of these jobs, each kind of network once for each number of workers."""
+    """Measure the networks of these jobs, each kind once for each number of workers that work at once."""
     crews = {job: crew(run, job.trials)[:2] for job in jobs}
     found: dict[Job, AlonePrice] = {}
     for same in set(crews.values()):
         by_network = {job.network: job for job in jobs if crews[job] == same}
         opening, timed = _by_all(run, list(by_network.values()))
-        for network, (step_RN, begin) in zip(by_network, timed, strict=True):
-            mine = [job for job in jobs if crews[job] == same and job.network == network]
-            of = _with_width(run, network.width)
-            price = step_price(of, work_of(of), chosen(of)[:_PLACEMENTS], step_RN, network.batch)
-            found |= {job: AlonePrice(price, Crew(same[0], opening, begin)) for job in mine}
+        for network, times in zip(by_network, timed, strict=True):
+            price = _priced(_with_width(run, network.width), network.batch, times, Crew(same[0], opening, times.begin))
+            found |= {job: price for job in jobs if crews[job] == same and job.network == network}
     return found
 
 
-def _by_all(run: Run, jobs: Sequence[Job]) -> tuple[float, list[tuple[Floats, float]]]:
-    """Time the steps of each job's network in all workers at once.
+def _priced(run: Run, batch: int, times: _Times, who: Crew) -> AlonePrice:
+    work, placements, images = work_of(run), chosen(run)[:_PLACEMENTS], _images(run)
+    step = step_price(run, work, placements, times.step_RN, batch)
+    return AlonePrice(step, step_price(run, work, placements, times.score_RN, images), images, who)
 
-    Returns:
-        Seconds until a worker begins its first trial; and of each job the seconds of a step (R rounds, N placements)
-        and those of a trial beside its steps.
-    """
+
+def _images(run: Run) -> int:
+    return min(run.settings.rank.eval_batch or 0, len(run.split.search_val))
+
+
+def _by_all(run: Run, jobs: Sequence[Job]) -> tuple[float, list[_Times]]:
+    """Time each job's network in all workers at once: seconds until a worker begins its first trial, and the times."""
     workers, threads, cards = crew(run, jobs[0].trials)
     asked = time.time()
     work = partial(_by_one, run, jobs)
     each = run_trials(work, range(workers), [1] * workers, Silent(), "timing", workers, threads, cards)
     opening = float(np.mean([began for began, _ in each])) - asked if workers > 1 else 0.0
-    timed = zip(*(times for _, times in each), strict=True)
-    return opening, [(_together([step for step, _ in t]), float(np.mean([begin for _, begin in t]))) for t in timed]
+    return opening, [_together(times) for times in zip(*(found for _, found in each), strict=True)]
 
 
-def _together(each: Sequence[Floats]) -> Floats:
+def _together(each: Sequence[_Times]) -> _Times:
     """The means of all processes, of the rounds that all have done."""
-    rounds = min(len(step_RN) for step_RN in each)
-    return np.mean([step_RN[:rounds] for step_RN in each], axis=0)
+    steps, scores = min(len(t.step_RN) for t in each), min(len(t.score_RN) for t in each)
+    return _Times(
+        np.mean([t.step_RN[:steps] for t in each], axis=0),
+        np.mean([t.score_RN[:scores] for t in each], axis=0),
+        float(np.mean([t.begin for t in each])),
+    )
 
 
-def _by_one(
-    run: Run, jobs: Sequence[Job], process: int, progress: Progress
-) -> tuple[float, list[tuple[Floats, float]]]:
+def _by_one(run: Run, jobs: Sequence[Job], process: int, progress: Progress) -> tuple[float, list[_Times]]:
     """In a worker or in this process: when it began, and the times of each job's network."""
     began = time.time()
     return began, [_time(_with_width(run, job.width), job, process) for job in jobs]
 
 
-def _time(run: Run, job: Job, process: int) -> tuple[Floats, float]:
+def _time(run: Run, job: Job, process: int) -> _Times:
     placements = chosen(run)[:_PLACEMENTS]
     trial = Trial(placements[0], process)
     AloneTask(run, job.recipe, trial)  # the first reads what all share
@@ -91,14 +115,20 @@ def _time(run: Run, job: Job, process: int) -> tuple[Floats, float]:
     checkpoint.save(run.dir.root / f"timed{process}.safetensors", task.tensors(), task.meta())
     begin = time.perf_counter() - begun
     task.epoch_starts(0)
-    step_RN = rounds_of([partial(_steps, task, placement) for placement in placements], _SECONDS, run.machine)
-    return step_RN / _STEPS, begin
+    step_RN = rounds_of([partial(_steps, task, p) for p in placements], _STEP_SECONDS, run.machine)
+    model = task.net.eval()
+    score_RN = time_passes(run, [partial(_at, model, p) for p in placements], [_images(run)], _SCORE_SECONDS)
+    return _Times(step_RN / _STEPS, score_RN, begin)
 
 
 def _steps(task: AloneTask, placement: Placement) -> None:
     task.net.placement = placement  # all have the same parameters: one network does for them
     for step in range(_STEPS):
         task.step(step)
+
+
+def _at(model: Fixed, placement: Placement, x_BCHW: Tensor) -> Tensor:
+    return model.net(x_BCHW, placement)
 
 
 def _with_width(run: Run, width: int | None) -> Run:

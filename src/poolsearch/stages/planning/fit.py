@@ -32,7 +32,7 @@ class Fitted:
 
 
 def fit(work_NK: Floats, seconds_RN: Floats) -> Fitted:
-    """Rates that predict the medians of R rounds, with the least sum of squares of relative errors.
+    """Rates that predict what R rounds took, with the least sum of squares of relative errors.
 
     A step has a constant part (starting its kernels), one by its multiply-adds and one by the maps that it reads and
     writes; which of them counts depends on the machine. None can cost less than nothing, so that few measurements do
@@ -42,12 +42,22 @@ def fit(work_NK: Floats, seconds_RN: Floats) -> Fitted:
         work_NK: how much of each kind is in each of the N things measured.
         seconds_RN: of each of them in each round; all positive.
     """
-    median_N = np.median(seconds_RN, axis=0)
+    taken_N = typical(seconds_RN)
     scale_K = np.maximum(work_NK.max(axis=0), np.finfo(float).tiny)
-    rate_K, _ = nnls(work_NK / scale_K / median_N[:, None], np.ones(len(work_NK)))
+    rate_K, _ = nnls(work_NK / scale_K / taken_N[:, None], np.ones(len(work_NK)))
     rate_K = np.asarray(rate_K) / scale_K
-    gap_N = np.log(median_N / np.maximum(work_NK @ rate_K, np.finfo(float).tiny))
+    gap_N = np.log(taken_N / np.maximum(work_NK @ rate_K, np.finfo(float).tiny))
     return Fitted(rate_K, max(LEAST_ERROR, 2 * float(np.sqrt(np.mean(gap_N**2) + _scatter(seconds_RN) ** 2))))
+
+
+def typical(seconds_RN: Floats) -> Floats:
+    """The mean of the rounds, shape (N,), in which the slowest and the fastest tenth count as the next to them.
+
+    Where others use the machine, too, a long job is held up as often as its steps are: the median would not know. A
+    single long interruption, as likely as not during a few seconds of measuring, counts as one more such step.
+    """
+    low_N, high_N = (np.quantile(seconds_RN, q, axis=0, method=m) for q, m in ((0.1, "higher"), (0.9, "lower")))
+    return np.clip(seconds_RN, low_N, np.maximum(low_N, high_N)).mean(axis=0)
 
 
 def _scatter(seconds_RN: Floats) -> float:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from poolsearch.context import Run
-from poolsearch.nets.build import default_width
 from poolsearch.resolve import resolve, with_method
 from poolsearch.rungs import ALONE, Rung, rungs
 from poolsearch.settings import Settings
 from poolsearch.stages.alone import Recipe
 from poolsearch.stages.retrain import retrain_recipe
+from poolsearch.stages.sweep import at_fidelity, sweep_recipe
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ def alone_ways(run: Run, given: Settings) -> dict[str, list[Job]]:
     found: dict[str, list[Job]] = {}
     for method in ALONE:
         settings = resolve(with_method(given, method), images, val, run.image_size)
-        found[method] = [_job(settings, rung, val) for rung in rungs(settings, run.space.size, images)]
+        all_rungs = rungs(settings, run.space.size, images)
+        found[method] = [_job(run, settings, rung, all_rungs[-1].epochs) for rung in all_rungs]
     return found
 
 
-def _job(settings: Settings, rung: Rung, scored: int) -> Job:
-    recipe = replace(retrain_recipe(settings), part="search_train", batch=settings.search.batch or 0)
-    width = settings.net.width
-    if rung.width < 1:
-        width = max(1, round(rung.width * (width or default_width(settings.net.net or ""))))
-    return Job(recipe, width, rung.placements, rung.seeds, rung.epochs - rung.begun, rung.images, scored)
+def _job(run: Run, settings: Settings, rung: Rung, epochs: int) -> Job:
+    recipe = sweep_recipe(settings, epochs, rung.epochs)
+    width = at_fidelity(run, rung).settings.net.width
+    more = rung.epochs - rung.begun
+    return Job(recipe, width, rung.placements, rung.seeds, more, rung.images, len(run.split.search_val))

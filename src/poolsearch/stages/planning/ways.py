@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from poolsearch.context import Run
-from poolsearch.planned import Estimate, StageCost, Way
+from poolsearch.planned import NOTHING, Estimate, StageCost, Way
 from poolsearch.stages.planning.alone_prices import AlonePrice
 from poolsearch.stages.planning.estimate import search_seconds, trials_seconds
 from poolsearch.stages.planning.fit import Fitted
@@ -71,14 +71,14 @@ def _rank(run: Run, members: int, prices: Prices) -> Estimate:
 
 def alone_way(method: str, jobs: Sequence[Job], prices: Prices) -> Way:
     """A method without supernets: rounds of trainings, one after the other."""
-    stages = tuple(StageCost(method, _trials(job, prices)) for job in jobs)
+    takes = sum((_trials(job, prices) for job in jobs), NOTHING)
     memory = max(prices.memory.alone(prices.alone[job].crew.workers, job.recipe.batch) for job in jobs)
-    return Way(method, None, _told(jobs), stages, memory)
+    return Way(method, None, _told(jobs), (StageCost("sweep", takes),), memory)
 
 
 def _trials(job: Job, prices: Prices) -> Estimate:
     price = prices.alone[job]
-    scoring = float(prices.passes.seconds(prices.work.of(prices.some, job.scored)).mean()) if job.scored else 0.0
+    scoring = price.score.mean * job.scored / price.images
     return trials_seconds(price.step, job.placements, job.seeds, job.steps, price.crew, scoring)
 
 
@@ -107,5 +107,5 @@ def short_of_memory(ways: Sequence[Way], last: Job, prices: Prices) -> tuple[str
 
 def _told(jobs: Sequence[Job]) -> str:
     """What is trained, in a few words."""
-    rounds = [f"{job.placements:,} x {job.epochs} epochs" for job in jobs]
-    return f"{', then '.join(rounds)}, on {jobs[0].images:,} images"
+    first, further = jobs[0], "".join(f", {job.placements:,} for {job.epochs:,} more" for job in jobs[1:])
+    return f"{first.trials:,} networks for {first.epochs:,} epochs{further}"
