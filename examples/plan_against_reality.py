@@ -33,7 +33,7 @@ class Compared:
         """Of the table."""
         p = self.planned
         inside = "yes" if p.low <= self.seconds <= p.high else "no"
-        gap = p.seconds / self.seconds - 1
+        gap = p.seconds / max(self.seconds, 0.1) - 1
         estimate = f"{p.seconds:.1f} | {p.low:.1f} to {p.high:.1f}"
         return f"| {self.way} | {self.stage} | {estimate} | {self.seconds:.1f} | {gap:+.0%} | {inside} |"
 
@@ -74,7 +74,7 @@ def compare(plan: Plan, settings: poolsearch.Settings, folder: Path, methods: li
 
 def text(plan: Plan, found: list[Compared], command: str) -> str:
     """The page."""
-    largest = max(abs(row.planned.seconds / row.seconds - 1) for row in found if row.seconds >= 5)
+    gaps = [abs(row.planned.seconds / row.seconds - 1) for row in found if row.seconds >= 5]
     lines = [
         "# Plan against reality",
         "",
@@ -86,7 +86,8 @@ def text(plan: Plan, found: list[Compared], command: str) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
         *[row.row() for row in found],
         "",
-        f"Largest difference of a stage of 5 s and more: {largest:.0%}. Advised was {plan.method}: {plan.reason}.",
+        *([f"Largest difference of a stage of 5 s and more: {max(gaps):.0%}.", ""] if gaps else []),
+        f"Advised: {plan.method}; {plan.reason}.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -61,7 +61,7 @@ def _planned(run: Run, given: Settings, update: Update) -> Plan:
     passes = alone_passes(run, work)
     update(4, "stand-alone trainings")
     jobs, last = alone_ways(run, given), retraining(run)
-    alone = alone_prices(run, [last, *(job for each in jobs.values() for job in each)])
+    alone = alone_prices(run, work, [last, *(job for each in jobs.values() for job in each)])
     prices = Prices(work, memory, search, passes, alone)
     ways = (*(alone_way(method, each, prices) for method, each in jobs.items()), *supernets(run, sizes, prices))
     after = after_ranking(run, last, prices)

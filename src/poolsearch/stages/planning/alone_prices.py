@@ -21,7 +21,7 @@ from poolsearch.stages.planning.estimate import Crew, Price
 from poolsearch.stages.planning.jobs import Job
 from poolsearch.stages.planning.measure import chosen, step_price
 from poolsearch.stages.planning.steps import rounds_of, time_passes
-from poolsearch.stages.planning.work import work_of
+from poolsearch.stages.planning.work import Work, work_of
 from poolsearch.train import checkpoint
 
 Floats = NDArray[np.float64]
@@ -57,23 +57,30 @@ class _Times:
     begin: float
 
 
-def alone_prices(run: Run, jobs: Sequence[Job]) -> dict[Job, AlonePrice]:
-    """Measure the networks of these jobs, each kind once for each number of workers that work at once."""
+def alone_prices(run: Run, own: Work, jobs: Sequence[Job]) -> dict[Job, AlonePrice]:
+    """Measure the networks of these jobs, each kind once for each number of workers that work at once.
+
+    Args:
+        own: the work of the run's own network.
+        jobs: with networks of that or another width.
+    """
     crews = {job: crew(run, job.trials)[:2] for job in jobs}
+    works = {job.width: work_of(_with_width(run, job.width)) for job in jobs if job.width != run.settings.net.width}
     found: dict[Job, AlonePrice] = {}
     for same in set(crews.values()):
         by_network = {job.network: job for job in jobs if crews[job] == same}
         opening, timed = _by_all(run, list(by_network.values()))
         for network, times in zip(by_network, timed, strict=True):
-            price = _priced(_with_width(run, network.width), network.batch, times, Crew(same[0], opening, times.begin))
+            who = Crew(same[0], opening, times.begin)
+            price = _priced(run, works.get(network.width, own), network.batch, times, who)
             found |= {job: price for job in jobs if crews[job] == same and job.network == network}
     return found
 
 
-def _priced(run: Run, batch: int, times: _Times, who: Crew) -> AlonePrice:
-    work, placements, images = work_of(run), chosen(run)[:_PLACEMENTS], _images(run)
-    step = step_price(run, work, placements, times.step_RN, batch)
-    return AlonePrice(step, step_price(run, work, placements, times.score_RN, images), images, who)
+def _priced(run: Run, work: Work, batch: int, times: _Times, who: Crew) -> AlonePrice:
+    placements, images = chosen(run)[:_PLACEMENTS], _images(run)
+    step = step_price(work, placements, times.step_RN, batch)
+    return AlonePrice(step, step_price(work, placements, times.score_RN, images), images, who)
 
 
 def _images(run: Run) -> int:
@@ -84,7 +91,7 @@ def _by_all(run: Run, jobs: Sequence[Job]) -> tuple[float, list[_Times]]:
     """Time each job's network in all workers at once: seconds until a worker begins its first trial, and the times."""
     workers, threads, cards = crew(run, jobs[0].trials)
     asked = time.time()
-    work = partial(_by_one, run, jobs)
+    work = partial(_by_one, run, chosen(run)[:_PLACEMENTS], jobs)
     each = run_trials(work, range(workers), [1] * workers, Silent(), "timing", workers, threads, cards)
     opening = float(np.mean([began for began, _ in each])) - asked if workers > 1 else 0.0
     return opening, [_together(times) for times in zip(*(found for _, found in each), strict=True)]
@@ -100,14 +107,15 @@ def _together(each: Sequence[_Times]) -> _Times:
     )
 
 
-def _by_one(run: Run, jobs: Sequence[Job], process: int, progress: Progress) -> tuple[float, list[_Times]]:
+def _by_one(
+    run: Run, placements: Sequence[Placement], jobs: Sequence[Job], process: int, progress: Progress
+) -> tuple[float, list[_Times]]:
     """In a worker or in this process: when it began, and the times of each job's network."""
     began = time.time()
-    return began, [_time(_with_width(run, job.width), job, process) for job in jobs]
+    return began, [_time(_with_width(run, job.width), placements, job, process) for job in jobs]
 
 
-def _time(run: Run, job: Job, process: int) -> _Times:
-    placements = chosen(run)[:_PLACEMENTS]
+def _time(run: Run, placements: Sequence[Placement], job: Job, process: int) -> _Times:
     trial = Trial(placements[0], process)
     AloneTask(run, job.recipe, trial)  # the first reads what all share
     begun = time.perf_counter()

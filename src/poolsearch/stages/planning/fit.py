@@ -56,8 +56,10 @@ def typical(seconds_RN: Floats) -> Floats:
     Where others use the machine, too, a long job is held up as often as its steps are: the median would not know. A
     single long interruption, as likely as not during a few seconds of measuring, counts as one more such step.
     """
-    low_N, high_N = (np.quantile(seconds_RN, q, axis=0, method=m) for q, m in ((0.1, "higher"), (0.9, "lower")))
-    return np.clip(seconds_RN, low_N, np.maximum(low_N, high_N)).mean(axis=0)
+    rounds = len(seconds_RN)
+    tenth = min(-(-rounds // 10), (rounds - 1) // 2)
+    sorted_RN = np.sort(seconds_RN, axis=0)
+    return np.clip(seconds_RN, sorted_RN[tenth], sorted_RN[-1 - tenth]).mean(axis=0)
 
 
 def _scatter(seconds_RN: Floats) -> float:

@@ -63,7 +63,7 @@ def search_prices(run: Run, work: Work, members: Sequence[int]) -> SearchPrices:
     steps = SearchSteps(run)
     train_RN, score_RN = steps.times(groups, _SEARCH_SECONDS)
     # the mixture draws several by itself: known is then only how long a step takes, whatever it draws
-    price = partial(step_price, run, work, None if several > 1 else placements)
+    price = partial(step_price, work, None if several > 1 else placements)
     member = steps.member.eval()
     return SearchPrices(
         price(train_RN, search.batch or 0),
@@ -74,13 +74,13 @@ def search_prices(run: Run, work: Work, members: Sequence[int]) -> SearchPrices:
     )
 
 
-def step_price(run: Run, work: Work, placements: Sequence[Placement] | None, seconds_RN: Floats, batch: int) -> Price:
+def step_price(work: Work, placements: Sequence[Placement] | None, seconds_RN: Floats, batch: int) -> Price:
     """The price of a step of every placement, from what was measured of some; None: of whatever was drawn."""
     if placements is None:
         fitted = fit(np.ones((seconds_RN.shape[1], 1)), seconds_RN)
-        return Price(fitted.seconds(np.ones((run.space.size, 1))), fitted.error)
+        return Price(fitted.seconds(np.ones((work.space.size, 1))), fitted.error)
     fitted = fit(work.of(placements, batch), seconds_RN)
-    return Price(fitted.seconds(work.of(run.space, batch)), fitted.error)
+    return Price(fitted.seconds(work.of_all(batch)), fitted.error)
 
 
 def alone_passes(run: Run, work: Work) -> Fitted:

@@ -86,7 +86,7 @@ def after_ranking(run: Run, last: Job, prices: Prices) -> tuple[StageCost, ...]:
     """Retraining of the finalists, and evaluating them on the test split."""
     batch, images = run.settings.rank.eval_batch or 1, len(run.split.test)
     chunks = -(-images // batch)
-    each = float(prices.passes.seconds(prices.work.of(run.space, images / chunks)).mean()) * chunks
+    each = float(prices.passes.seconds(prices.work.of_all(images / chunks)).mean()) * chunks
     test = last.trials * (each + prices.alone[last].crew.begin)
     return StageCost("retrain", _trials(last, prices)), StageCost("test", Estimate.of(test, prices.passes.error))
 

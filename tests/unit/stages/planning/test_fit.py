@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolsearch.stages.planning.fit import LEAST_ERROR, fit
+from poolsearch.stages.planning.fit import LEAST_ERROR, fit, typical
 
 
 def work(count: int, seed: int = 0) -> np.ndarray:
@@ -55,3 +55,13 @@ def test_what_the_work_does_not_explain_widens_the_range() -> None:
     # equal work, but 1 and e^0.2 seconds: the constant lies between them, each about 0.1 away
     error = fit(np.ones((2, 1)), np.array([[1.0, np.exp(0.2)]])).error
     assert error == pytest.approx(2 * 0.1, rel=0.02)
+
+
+def test_what_holds_up_steps_again_and_again_counts_once_in_a_while_it_does_not() -> None:
+    often = np.array([1.0, 1, 1, 1, 1, 1, 3, 3, 3, 3])[:, None]  # the median is 1
+    # the fastest tenth counts as the next to it (1), the slowest as 3
+    assert typical(often)[0] == pytest.approx((6 * 1 + 4 * 3) / 10)
+    once = np.array([1.0, 1, 1, 1, 1, 1, 1, 1, 1, 50])[:, None]
+    assert typical(once)[0] == 1
+    assert typical(np.array([[1.0], [2.0]]))[0] == 1.5  # of two nobody knows which is the odd one
+    assert typical(np.array([[1.0], [9.0], [2.0]]))[0] == 2

@@ -17,7 +17,7 @@ from poolsearch.supernet.tree_memory import memory_table
 @pytest.fixture(scope="module")
 def work() -> Work:
     net = blank(NetSpec("cifar-resnet20", 5, 2))
-    return Work(cost_table(net, 16, 16), memory_table(net, 16, 16))
+    return Work(net.space, cost_table(net, 16, 16), memory_table(net, 16, 16))
 
 
 def test_images_count_for_macs_and_bytes_but_not_for_passes(work: Work) -> None:
