@@ -14,6 +14,7 @@ from rich.table import Table
 from poolsearch.checked import Checked
 from poolsearch.files import RunDir, read_json
 from poolsearch.placement import shown
+from poolsearch.rungs import Rung, told
 
 _ROWS = 10
 _PROBLEMS = 10
@@ -25,6 +26,9 @@ def show(out: Path) -> None:
     console = Console(soft_wrap=True, highlight=False)
     if files.ranking.exists():
         console.print(_ranking(files))
+        summary = read_json(files.ranking_summary)
+        if plan := [Rung(**rung) for rung in summary.get("rungs", [])]:
+            console.print(f"By trainings alone. {told(summary['method'], plan)}", markup=False)
     if files.test.exists() and "verdict" in (test := read_json(files.test)):
         console.print(_retrained(test))
         console.print(
