@@ -27,7 +27,6 @@ from poolsearch.train import checkpoint
 Floats = NDArray[np.float64]
 
 _STEP_SECONDS, _SCORE_SECONDS = 5.0, 2.0  # of each network
-_STEPS = 3  # of one placement on end: a training has no other
 _PLACEMENTS = 5
 
 
@@ -123,16 +122,15 @@ def _time(run: Run, placements: Sequence[Placement], job: Job, process: int) -> 
     checkpoint.save(run.dir.root / f"timed{process}.safetensors", task.tensors(), task.meta())
     begin = time.perf_counter() - begun
     task.epoch_starts(0)
-    step_RN = rounds_of([partial(_steps, task, p) for p in placements], _STEP_SECONDS, run.machine)
+    step_RN = rounds_of([partial(_step, task, p) for p in placements], _STEP_SECONDS, run.machine)
     model = task.net.eval()
     score_RN = time_passes(run, [partial(_at, model, p) for p in placements], [_images(run)], _SCORE_SECONDS)
-    return _Times(step_RN / _STEPS, score_RN, begin)
+    return _Times(step_RN, score_RN, begin)
 
 
-def _steps(task: AloneTask, placement: Placement) -> None:
+def _step(task: AloneTask, placement: Placement) -> None:
     task.net.placement = placement  # all have the same parameters: one network does for them
-    for step in range(_STEPS):
-        task.step(step)
+    task.step(0)
 
 
 def _at(model: Fixed, placement: Placement, x_BCHW: Tensor) -> Tensor:

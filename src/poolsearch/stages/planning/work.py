@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch.context import Run
-from poolsearch.cost import CostTable
+from poolsearch.cost import CostTable, cost_table
 from poolsearch.nets.build import blank
 from poolsearch.placement import Placement
 from poolsearch.space import Space
@@ -67,7 +67,7 @@ class Work:
 
 
 def work_of(run: Run) -> Work:
-    """That of the run's network."""
-    net = blank(run.net_spec).to(run.machine.dtype)
-    side = run.image_size
-    return Work(run.space, run.costs, memory_table(net, side, side, run.space))
+    """That of the run's network, of the width that its settings say."""
+    net, side = blank(run.net_spec), run.image_size
+    costs = cost_table(net, side, side, run.space)
+    return Work(run.space, costs, memory_table(net.to(run.machine.dtype), side, side, run.space))
