@@ -27,6 +27,7 @@ from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
 from poolsearch.nets.warm_start import Weights, check_init, find_weights, fit, load_weights
+from poolsearch.planned import Plan
 from poolsearch.prepare import (
     absolute,
     augment_of,
@@ -172,7 +173,9 @@ class Run:
 
 
 @contextmanager
-def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progress) -> Generator[Run]:
+def open_run(
+    out: Path, settings: Settings | None, resume: bool, progress: Progress, plan: Plan | None = None
+) -> Generator[Run]:
     """Open ``out`` for this process alone: a new run with ``settings``, or with ``resume`` the one that is there.
 
     Args:
@@ -180,6 +183,7 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
         settings: as the user gave them; None takes those of the run that is there.
         resume: go on with the run in ``out``.
         progress: where work shows itself.
+        plan: by which the method of a new run was chosen; it is kept.
 
     Raises:
         PoolsearchError: the folder is in use, not empty, or belongs to other settings; the data, the network and the
@@ -204,7 +208,7 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
             given = merge(run_dir, settings)
         else:
             given = settings or Settings()
-            begin(run_dir, given)
+            begin(run_dir, given, plan)
         try:
             opened = _open(run_dir, given, progress)
         except (PoolsearchError, OSError):

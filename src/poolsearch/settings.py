@@ -99,10 +99,12 @@ class BudgetSettings:
 class SearchSettings:
     """Training of the supernets."""
 
-    method: Literal["mixture", "spos", "sweep", "proxy", "halving"] = "mixture"
+    method: Literal["mixture", "spos", "sweep", "proxy", "halving", "auto"] = "mixture"
     """mixture: the balanced mixture of supernets. spos: one supernet (single-path one-shot), as --members 1. Without a
     supernet: sweep, every placement trained alone; proxy, the same but short, with fewer channels and images; halving,
-    all for a short time, and the best of them on and on."""
+    all for a short time, and the best of them on and on. auto: what 'poolsearch plan' advises."""
+    hours: Auto[float] = None
+    """Hours that the whole job may take, for --method auto and 'poolsearch plan'. Default: 1.5 times the mixture's."""
     preset: Literal["paper", "official", "robust"] = "paper"
     """paper: the published text. official: as the authors' release where the two differ, for comparisons. robust: the
     text, but a GPU is not waited for in every step (--score-lag)."""

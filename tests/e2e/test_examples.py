@@ -54,3 +54,17 @@ def test_a_family_is_proved_in_a_row() -> None:
     command = [sys.executable, EXAMPLES / "prove_families.py", "torchvision:resnet18", "--side", "32"]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "| torchvision:resnet18 | 8 | 2,2,2,2 | 35 | 35 | all | 0.0 | 0.0 |" in found
+
+
+def test_a_plan_is_set_against_what_happened(tmp_path: Path) -> None:
+    page = tmp_path / "plan.md"
+    small = ["width=2", "epochs=1", "members=2", "retrain_epochs=1", "retrain_seeds=1", "top_k=1", "batch=256"]
+    command = [sys.executable, EXAMPLES / "plan_against_reality.py", "--set", *small, "--write", page]
+    subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:3]] for line in page.read_text().splitlines() if line[:1] == "|"
+    ]
+    assert rows[2:] == [
+        ["spos", "search"], ["spos", "rank"], ["halving", "sweep"],
+        ["mixture", "search"], ["mixture", "rank"], ["mixture", "retrain"],
+    ]  # fmt: skip
