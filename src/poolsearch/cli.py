@@ -22,13 +22,14 @@ from poolsearch.commands import (
     Check,
     Command,
     Costs,
+    Export,
     Plan,
     Rank,
     Report,
     Retrain,
     Run,
     Search,
-)
+)  # fmt: skip
 from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.files import RunDir, write_json
 from poolsearch.progress import Shown, Silent
@@ -86,10 +87,9 @@ def _parse(arguments: list[str]) -> Command | Apart:
     """
     kind = COMMANDS.get(arguments[0]) if arguments else None
     asked_for_help = any(a in ("-h", "--help") for a in arguments)
-    goes_on = kind not in (None, Check, Costs, Plan) and (kind not in (Run, Search) or "--resume" in arguments)
-    resumes = goes_on and not asked_for_help
+    resumes = kind in (Rank, Retrain, Report) or (kind in (Run, Search) and "--resume" in arguments)
     out = _value_of("--out", arguments)
-    found = (Path(out).expanduser() if out else _newest()) if resumes else None
+    found = (Path(out).expanduser() if out else _newest()) if resumes and not asked_for_help else None
     union: Any = Union[tuple(  # noqa: UP007
         Annotated[cls, _subcommand(name, cls, found, whole=cls is kind)]
         for name, cls in COMMANDS.items()
@@ -103,6 +103,10 @@ def _parse(arguments: list[str]) -> Command | Apart:
     )
     if isinstance(command, Apart):
         return command
+    if isinstance(command, Export):
+        found = command.run or command.where.out or _newest()
+        if command.where.out not in (None, found):
+            raise PoolsearchError(f"two runs are named: {command.run} and --out {command.where.out}. Leave out one.")
     return dataclasses.replace(command, where=dataclasses.replace(command.where, out=_out(command, found)))
 
 
@@ -163,10 +167,10 @@ def _settings(command: Run | Search | Rank | Retrain) -> Settings:
 
 
 def _do(command: Command) -> None:
-    if not isinstance(command, Report):
+    if not isinstance(command, (Report, Export)):
         check(_settings(command))  # before torch is imported, which takes a while
     from poolsearch import pipeline, process
-    from poolsearch.reports.terminal import show
+    from poolsearch.reports.terminal import show, show_export
 
     out = command.where.out
     assert out is not None
@@ -185,6 +189,10 @@ def _do(command: Command) -> None:
             pipeline.retrain(out, _settings(command), progress)
         case Report():
             pipeline.report(out)
+        case Export():
+            folder = pipeline.export(out, command.placement, command.seed, progress)
+            show_export(folder)
+            return
     show(out)
 
 

@@ -27,6 +27,7 @@ DESCRIPTION = """Find where a CNN should downsample, on your data.
   poolsearch run --data cifar10 --net cifar-resnet20      on a torchvision data set
   poolsearch run --resume --out runs/NAME                 go on after Ctrl-C, a crash or kill -9
   poolsearch plan --data FOLDER                           what each method would cost on this machine
+  poolsearch export runs/NAME                             the network that was found, as files that stand alone
   poolsearch check timm:regnety_002                       whether the downsampling of a network can be moved
   poolsearch costs timm:regnety_002                       what its placements cost: MACs, memory, latency
 
@@ -104,6 +105,26 @@ class Report:
     """Write report.html and the figures of a run, finished or not."""
 
     where: Where = field(default_factory=Where)
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a retrained network as plain PyTorch code, weights and ONNX, which run without poolsearch.
+
+      poolsearch export runs/digits
+      poolsearch export runs/digits --placement default --seed 1
+
+    RUN/export/ then has model.py, model.safetensors, model.onnx, export.json and a README.md. All is run in a process
+    of its own and compared with the network, before it is kept.
+    """
+
+    run: tyro.conf.Positional[Annotated[Auto[Path], tyro.conf.arg(metavar="[RUN]")]] = None
+    """The run's folder, as --out. Default: the newest run in runs/."""
+    where: Where = field(default_factory=Where)
+    placement: Auto[str] = None
+    """One that was retrained, such as 4,3,3, or 'default'. Default: the first of the ranking."""
+    seed: int = 0
+    """Which of its trainings."""
 
 
 @dataclass(frozen=True)
@@ -195,11 +216,11 @@ class Plan(_AllSettings):
     told: Told = field(default_factory=Told)
 
 
-Command = Run | Search | Rank | Retrain | Report
+Command = Run | Search | Rank | Retrain | Report | Export
 """Commands that work in a run's folder."""
 Apart = Check | Costs | Plan
 """Commands that leave none."""
 COMMANDS: dict[str, type[Command] | type[Apart]] = {
-    "run": Run, "search": Search, "rank": Rank, "retrain": Retrain, "report": Report, "check": Check,
-    "costs": Costs, "plan": Plan,
+    "run": Run, "search": Search, "rank": Rank, "retrain": Retrain, "report": Report, "export": Export,
+    "check": Check, "costs": Costs, "plan": Plan,
 }  # fmt: skip

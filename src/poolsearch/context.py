@@ -108,8 +108,7 @@ class Run:
     def initial(self, norm: Norm | None = None) -> Poolable:
         """The network as its training begins, on the CPU.
 
-        With given weights, ``norm`` does not count: as in networks that are not ours, each BatchNorm keeps the weights
-        and statistics that were trained.
+        With given weights, ``norm`` does not count: each BatchNorm keeps the weights and statistics that were trained.
         """
         if self.weights is None:
             return self.build(norm)
@@ -130,13 +129,14 @@ class Run:
     def loader(self, indices: NDArray[np.int64], batch: int, purpose: str, seed: int, augmented: bool) -> Loader:
         """Minibatches of these images, normalised by the statistics of the training images."""
         augment = augment_of(self.settings, self.image_size, self.images.flippable) if augmented else "none"
-        mean_C, std_C = self._statistics
+        mean_C, std_C = self.statistics
         return Loader(
             self.images, indices, batch, seed, purpose, self.machine.device, self.image_size, augment, mean_C, std_C
         )
 
     @cached_property
-    def _statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and deviation of each channel by which images are normalised, in units of 0..1."""
         images = self.split.search_train
         most = _STATISTICS_BYTES // int(np.prod(self.images.pixels_NHWC.shape[1:]))
         if len(images) > most:

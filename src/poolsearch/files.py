@@ -94,6 +94,10 @@ class RunDir:
     def figures(self) -> Path:
         return self.root / "figures"
 
+    @property
+    def export(self) -> Path:
+        return self.root / "export"
+
     def remove_record(self) -> None:
         """Remove what is written before any work begins."""
         for path in (self.run, self.split, self.images, self.duplicates, self.skipped, self.costs):

@@ -17,6 +17,7 @@ from poolsearch.rungs import ALONE
 from poolsearch.settings import Settings
 from poolsearch.stages.check import check as check
 from poolsearch.stages.costs import costs as costs
+from poolsearch.stages.export import export as _export
 from poolsearch.stages.plan import plan as plan
 from poolsearch.stages.rank import rank as _rank
 from poolsearch.stages.retrain import retrain as _retrain
@@ -75,6 +76,22 @@ def retrain(out: str | Path, settings: Settings | None = None, progress: Progres
     with open_run(Path(out).expanduser(), settings, True, progress or Silent()) as opened:
         _retrain(opened)
         return opened.dir.test
+
+
+def export(out: str | Path, placement: str | None = None, seed: int = 0, progress: Progress | None = None) -> Path:
+    """Write a retrained network as files that run without this package. Gives the path of the folder.
+
+    Args:
+        out: the run directory.
+        placement: one that was retrained, or "default"; None is the winner, the first of the ranking.
+        seed: which of its trainings.
+        progress: where work shows itself; silent by default.
+
+    Raises:
+        PoolsearchError: there is no such training, or what was written does not compute the same.
+    """
+    with open_run(Path(out).expanduser(), None, True, progress or Silent()) as opened:
+        return _export(opened, placement, seed)
 
 
 def report(out: str | Path) -> Path:

@@ -41,6 +41,15 @@ def show(out: Path) -> None:
         console.print(f"\nReport: {files.report}", markup=False)
 
 
+def show_export(folder: Path) -> None:
+    """Print what was exported, and what the run says about it."""
+    found = read_json(folder / "export.json")
+    console = Console(soft_wrap=True, highlight=False)
+    told = found["verdict"] or "no verdict: the test split was not opened."
+    console.print(f"\nWhat the run found: {told}", markup=False)
+    console.print(f"Exported: {folder}: {', '.join(found['files'])}", markup=False)
+
+
 def _ranking(files: RunDir) -> Table:
     with open(files.ranking, encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
