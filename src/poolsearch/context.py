@@ -84,6 +84,10 @@ class Run:
     def seed(self) -> int:
         return self.settings.machine.seed
 
+    def at(self, image_size: int) -> Run:
+        """The same run with networks that see each image at this size: a larger one than stored is enlarged."""
+        return self if image_size == self.image_size else replace(self, image_size=image_size)
+
     @property
     def net_spec(self) -> NetSpec:
         """What the network is."""
@@ -128,11 +132,9 @@ class Run:
 
     def loader(self, indices: NDArray[np.int64], batch: int, purpose: str, seed: int, augmented: bool) -> Loader:
         """Minibatches of these images, normalised by the statistics of the training images."""
-        augment = augment_of(self.settings, self.image_size, self.images.flippable) if augmented else "none"
-        mean_C, std_C = self.statistics
-        return Loader(
-            self.images, indices, batch, seed, purpose, self.machine.device, self.image_size, augment, mean_C, std_C
-        )
+        device, size, view = self.machine.device, self.image_size, image_size_of(self.settings, self.images)
+        augment = augment_of(self.settings, view, self.images.flippable) if augmented else "none"
+        return Loader(self.images, indices, batch, seed, purpose, device, size, augment, *self.statistics, view=view)
 
     @cached_property
     def statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -116,6 +116,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "weight_decay": (0, 1), "retrain_weight_decay": (0, 1), "beta": (0, 0.9999), "explore": (0, 1),
     "inv_temp_end": (1, 1e6), "refresh": (0, math.inf), "score_lag": (0, math.inf), "rank_control": (0, math.inf),
     "rank_memory": (0.001, math.inf), "proxy_width": (0.01, 1), "halving_rate": (2, math.inf), "hours": (0, math.inf),
+    "answer_at": (0.001, math.inf),
     "checkpoint_seconds": (0, math.inf), "seed": (0, 2**63 - 1),
 }  # fmt: skip
 
@@ -213,6 +214,12 @@ def _check_alone(settings: Settings, train_images: int) -> None:
 
 
 def _check_kind(name: str, value: Any, hint: Any) -> None:
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple):
+            raise PoolsearchError(f"--{_flag(name)} is {value!r}; it must be several values: a list or a tuple.")
+        for item in cast("tuple[Any, ...]", value):
+            _check_kind(name, item, get_args(hint)[0])
+        return
     options = [option for kind in _kinds(hint) if get_origin(kind) is Literal for option in get_args(kind)]
     if any(_fits(value, kind) for kind in _kinds(hint)):
         return
@@ -230,8 +237,6 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
 def _fits(value: Any, kind: Any) -> bool:
     if get_origin(kind) is Literal:
         return value in get_args(kind)
-    if get_origin(kind) is tuple:
-        return isinstance(value, tuple) and all(isinstance(item, get_args(kind)[0]) for item in cast(Any, value))
     if kind is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
@@ -242,6 +247,9 @@ def _named(kind: Any) -> str:
 
 
 def _check_range(name: str, value: Any) -> None:
+    if isinstance(value, tuple) and name in _RANGES:
+        for item in cast("tuple[Any, ...]", value):
+            _check_range(name, item)
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return
     low, high = (1, math.inf) if name in _AT_LEAST_ONE else _RANGES[name]

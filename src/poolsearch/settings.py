@@ -21,6 +21,7 @@ Auto = Annotated[T | None, tyro.conf.arg(help_behavior_hint="")]  # the help tex
 """A setting that is left to us when it is None."""
 
 Augment = Literal["auto", "none", "crop", "crop-flip", "resized-crop-flip"]
+Control = Literal["macs", "random", "input-size"]
 Metric = Literal["accuracy", "balanced-accuracy", "macro-f1"]
 
 
@@ -199,6 +200,12 @@ class RetrainSettings:
 
     top_k: int = 3
     """How many of the ranking are trained beside the default."""
+    answer_at: tuple[float, ...] = (1.0, 1.5)
+    """Answers within so many times the default's MACs, beside the one without a limit: the first of the ranking within
+    each is trained, too. --answer-at alone: only the one without a limit."""
+    control: tuple[Control, ...] = ("macs", "random")
+    """Trained to compare the winner with. macs: the placement that has the most MACs. random: another random placement
+    for every seed. input-size: the default on larger images, at the winner's MACs. --control alone: none."""
     retrain_seeds: int = 3
     """Trainings of each; the verdict needs at least two."""
     retrain_epochs: Auto[int] = None

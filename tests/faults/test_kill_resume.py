@@ -22,7 +22,7 @@ KILLS = 12
 TIMED = ("seconds_tree", "seconds_one_by_one", "measured_saving")
 FLAGS = (
     "--width 2 --members 2 --epochs 4 --retrain-epochs 2 --retrain-seeds 2 --top-k 2 --precision fp32 --device cpu "
-    "--batch 32 --checkpoint-seconds 0.3 --norm per_placement --workers 1 --quiet"
+    "--batch 32 --checkpoint-seconds 0.3 --norm per_placement --workers 1 --quiet --answer-at 1 --control random"
 ).split()
 
 
@@ -125,7 +125,7 @@ def stage_of(out: Path) -> str:
 # Written one after the other in a run; killed right after any of them, or just before it takes its place
 WRITTEN = [
     "run.json", "split.json", "costs.parquet", "search.safetensors", "scores.parquet", "rank.safetensors",
-    "ranking.json", "ranking.csv", "model.safetensors", "metrics.json", "test.json", "test_correct.npy",
+    "ranking.json", "ranking.csv", "model.safetensors", "metrics.json", "test.json", "test_predicted.npy",
 ]  # fmt: skip
 KILL_AT = """
 import os, signal, sys

@@ -8,12 +8,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json
@@ -21,6 +22,7 @@ from poolsearch.placement import shown
 from poolsearch.reports.score_table import Scores, read_scores
 from poolsearch.rungs import Rung
 
+COSTS = ("memory", "field_height", "field_width", "latency_ms")
 TEST_KEYS = ("winner", "images", "trials", "summary", "verdict", "top1", "best_of_top", "mean_of_top")
 
 Json = dict[str, Any]
@@ -67,6 +69,7 @@ class RunData:
         test_opened: when the test split was opened, also while its results are still missing.
         rungs: what a method without supernets trained; empty for others, and before there is a ranking.
         scored: trainings of such a method that have a validation accuracy.
+        costs: of each ranked placement, what ``costs.parquet`` knows beside MACs, by the name of its column.
     """
 
     name: str
@@ -82,6 +85,7 @@ class RunData:
     skipped: list[tuple[str, str]]
     rungs: Sequence[Rung] = ()
     scored: int = 0
+    costs: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
 
     @cached_property
     def members(self) -> int:
@@ -157,6 +161,7 @@ def read_run(folder: Path) -> RunData:
         skipped=_skipped(files.skipped),
         rungs=_rungs(files.ranking_summary, summary or {}),
         scored=sum(1 for _ in files.sweep.glob("*/*/metrics.json")),
+        costs=_costs(files.costs, {row.number for row in ranking}) if files.costs.exists() else {},
     )
 
 
@@ -184,9 +189,19 @@ def _readable(path: Path, test: Json) -> Json:
             name: [entry | {"placement": shown(entry["placement"])} for entry in cast(list[Json], test[name])]
             for name in ("trials", "summary")
         }
+        own: Json = {"winner": shown(test["winner"])}
+        if "answers" in test:
+            answers = cast("list[Json]", test["answers"])
+            own["answers"] = [e | {"placement": e["placement"] and shown(e["placement"])} for e in answers]
+        if "controls" in test:
+            controls = cast("list[Json]", test["controls"])
+            own["controls"] = [
+                entry | {"trials": [t | {"placement": shown(t["placement"])} for t in entry["trials"]]}
+                for entry in controls
+            ]
     except (KeyError, TypeError) as error:
         raise _damaged(path, f"not lists of placements: {error!r}") from None
-    return test | lines | {"winner": shown(test["winner"])}
+    return test | lines | own
 
 
 def _lines(path: Path) -> list[Json]:
@@ -270,8 +285,25 @@ def _trials(folder: Path) -> list[Trial]:
     for trial in sorted(path for path in folder.glob("*/*") if path.is_dir()):
         metrics = _object(trial / "metrics.json") if (trial / "metrics.json").exists() else None
         if trial.name.isdigit():
-            trials.append(Trial(shown(trial.parent.name), int(trial.name), _lines(trial / "events.jsonl"), metrics))
+            name, _, side = trial.parent.name.partition("@")
+            name = shown(name) + (f" at {side}x{side}" if side else "")
+            trials.append(Trial(name, int(trial.name), _lines(trial / "events.jsonl"), metrics))
     return trials
+
+
+def _costs(path: Path, numbers: set[int]) -> dict[str, dict[str, float]]:
+    try:
+        columns = [name for name in COSTS if name in pq.read_schema(path).names]
+        if not columns:
+            return {}
+        lines = pq.read_table(path, columns=["number", "placement", *columns]).to_pylist()
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise _damaged(path, error) from None
+    return {
+        shown(line["placement"]): {name: line[name] for name in columns if line[name] is not None}
+        for line in lines
+        if line["number"] in numbers
+    }
 
 
 def _skipped(path: Path) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from poolsearch.nets.build import NetSpec, build
 from poolsearch.placement import Placement
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train.machine import Machine
-from poolsearch.train.step import backward, hits, tree_accuracy, tree_backward
+from poolsearch.train.step import backward, predicted, tree_accuracy, tree_backward
 
 CPU = Machine(torch.device("cpu"), "fp32")
 SCALER = torch.amp.GradScaler("cpu", enabled=False)
@@ -100,5 +100,5 @@ def test_accuracies_of_the_tree_are_those_of_each_placement() -> None:
     placements = [net.net.space[i] for i in (3, 30, 7)]
     found = dict(tree_accuracy(net, x, y, placements, CPU))
     for i, placement in enumerate(placements):
-        alone = hits(partial(net, placement=placement), x, y, CPU).float().mean()
+        alone = (predicted(partial(net, placement=placement), x, CPU) == y).float().mean()
         assert torch.equal(found[i], alone)

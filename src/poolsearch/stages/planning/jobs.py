@@ -59,9 +59,13 @@ class Job:
 
 
 def retraining(run: Run) -> Job:
-    """Retraining of the finalists: at most the top-k and the default."""
+    """Retraining of the top-k, the default, the picks of the answers and the controls.
+
+    They may coincide, and who they are is not known before the ranking: counted is one less than all of them.
+    """
     settings = run.settings
-    finalists = min(settings.retrain.top_k + 1, run.space.size)
+    beside = len(settings.retrain.answer_at) + len(settings.retrain.control)
+    finalists = min(settings.retrain.top_k + 1 + max(0, beside - 1), run.space.size)
     recipe, images = retrain_recipe(settings), len(run.split.train_all)
     return Job(recipe, settings.net.width, finalists, settings.retrain.retrain_seeds, recipe.epochs, images)
 

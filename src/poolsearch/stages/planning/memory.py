@@ -15,7 +15,6 @@ from poolsearch.nets.build import blank
 from poolsearch.nets.poolable import parameters_of
 from poolsearch.placement import Placement
 from poolsearch.stages.planning.steps import SearchSteps
-from poolsearch.supernet.tree_memory import LiveBytes
 from poolsearch.train.machine import Machine
 
 _KEPT = 3 * 4  # bytes of a parameter between steps: itself, its momentum, its gradient until it is trained again
@@ -53,14 +52,14 @@ class Memory:
 
 
 def largest(run: Run) -> tuple[Placement, int]:
-    """The placement whose training step needs the most memory, and the bytes for one image, counted from shapes."""
-    placement = run.space[int(run.macs_A.argmax())]
-    net = blank(run.net_spec).to(run.machine.dtype).train()
-    side = run.image_size
-    x_BCHW = torch.zeros(2, 3, side, side, device="meta", dtype=run.machine.dtype)
-    with LiveBytes() as live:
-        kept = net(x_BCHW, placement)  # with the maps that going backward needs
-        return placement, live.most // len(kept)
+    """The placement whose training step needs the most memory, and the bytes for one image.
+
+    Where they are not known the one with the most MACs, and 0.
+    """
+    memory_A, batch = run.space_costs.memory_A, run.settings.search.batch or 0
+    if memory_A is None:
+        return run.space[int(run.macs_A.argmax())], 0
+    return run.space[int(memory_A.argmax())], int(memory_A.max()) // batch
 
 
 def try_largest(run: Run) -> Memory:
