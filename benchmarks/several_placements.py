@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from poolsearch.context import Run, open_run
+from poolsearch.nets.live_bytes import LiveBytes
 from poolsearch.progress import Silent
 from poolsearch.settings import Settings
 from poolsearch.stages.search import SearchTask
-from poolsearch.supernet.tree_memory import LiveBytes
 from search_step import MEMBERS, images
 from timing import alternate, ratio
 

@@ -1,7 +1,8 @@
 """poolsearch finds where a CNN should downsample.
 
 ``poolsearch.run("runs/mine", Settings.of(data="cifar10"))`` is the whole job; ``search``, ``rank``, ``retrain`` and
-``report`` are its stages; ``check`` proves that a network can be searched. See ``poolsearch --help`` for the same on
+``report`` are its stages; ``check`` proves that a network can be searched, ``costs`` says what its
+placements cost. See ``poolsearch --help`` for the same on
 the command line.
 """
 
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from poolsearch.errors import Interrupted, PoolsearchError
-    from poolsearch.pipeline import check, rank, report, retrain, run, search
+    from poolsearch.pipeline import check, costs, rank, report, retrain, run, search
     from poolsearch.placement import Placement
     from poolsearch.settings import Settings
     from poolsearch.space import Space
@@ -23,6 +24,7 @@ __all__ = [
     "Settings",
     "Space",
     "check",
+    "costs",
     "rank",
     "report",
     "retrain",

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from poolsearch.commands import COMMANDS, DESCRIPTION, Check, Command, Rank, Report, Retrain, Run, Search
+from poolsearch.commands import COMMANDS, DESCRIPTION, Check, Command, Costs, Look, Rank, Report, Retrain, Run, Search
 from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.files import RunDir
 from poolsearch.progress import Shown, Silent
@@ -33,11 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments == ["--version"]:
         print(version("poolsearch"))
         return 0
-    command: Command | Check | None = None
+    command: Command | Look | None = None
     try:
         command = _parse(arguments)
-        if isinstance(command, Check):
-            return _check(command)
+        if isinstance(command, (Check, Costs)):
+            return _look(command)
         _do(command)
     except PoolsearchError as error:
         print(f"poolsearch: {error}", file=sys.stderr)
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _stopped(command: Command | Check | None, saved: bool) -> str:
-    out = None if command is None or isinstance(command, Check) else command.where.out
+def _stopped(command: Command | Look | None, saved: bool) -> str:
+    out = None if command is None or isinstance(command, (Check, Costs)) else command.where.out
     if out is None or not RunDir(out).run.exists():
         return "Stopped; nothing was begun."
     kept = "everything done so far is saved" if saved else "finished stages, trainings and checkpoints are kept"
@@ -64,7 +64,7 @@ def _stopped(command: Command | Check | None, saved: bool) -> str:
     return f"Stopped; {kept}. Go on with: poolsearch {name}{flag} --out {out}"
 
 
-def _parse(arguments: list[str]) -> Command | Check:
+def _parse(arguments: list[str]) -> Command | Look:
     """The command, with ``where.out`` filled in where it has one.
 
     When a run is resumed, its own settings are the defaults, so that only what was really typed can differ.
@@ -72,7 +72,9 @@ def _parse(arguments: list[str]) -> Command | Check:
     kind = COMMANDS.get(arguments[0]) if arguments else None
     asked_for_help = any(a in ("-h", "--help") for a in arguments)
     resumes = (
-        kind not in (None, Check) and not asked_for_help and (kind not in (Run, Search) or "--resume" in arguments)
+        kind not in (None, Check, Costs)
+        and not asked_for_help
+        and (kind not in (Run, Search) or "--resume" in arguments)
     )
     out = _value_of("--out", arguments)
     found = (Path(out).expanduser() if out else _newest()) if resumes else None
@@ -87,16 +89,16 @@ def _parse(arguments: list[str]) -> Command | Check:
         args=arguments or ["--help"],
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
-    if isinstance(command, Check):
+    if isinstance(command, (Check, Costs)):
         return command
     return dataclasses.replace(command, where=dataclasses.replace(command.where, out=_out(command, found)))
 
 
-def _subcommand(name: str, kind: type[Command] | type[Check], found: Path | None, whole: bool) -> Any:
+def _subcommand(name: str, kind: type[Command] | type[Look], found: Path | None, whole: bool) -> Any:
     """A command for tyro; in the list of all of them stands the first line of its text only."""
     text = inspect.cleandoc(kind.__doc__ or "")
     told = text if whole else text.partition("\n")[0]
-    if issubclass(kind, Check):  # it has no defaults of a run, and a network has to be given
+    if issubclass(kind, (Check, Costs)):  # it has no defaults of a run, and a network has to be given
         return tyro.conf.subcommand(name, description=told)
     return tyro.conf.subcommand(name, default=_default(kind, found), description=told)
 
@@ -174,13 +176,18 @@ def _do(command: Command) -> None:
     show(out)
 
 
-def _check(command: Check) -> int:
+def _look(command: Look) -> int:
+    """The commands that look at a network alone."""
     from poolsearch import pipeline, process
-    from poolsearch.reports.terminal import show_check
+    from poolsearch.reports.terminal import show_check, show_costs
 
     process.limit_threads()
     options = {f.name: getattr(command, f.name) for f in dataclasses.fields(command) if f.name not in ("net", "quiet")}
-    found = pipeline.check(command.net, **options, progress=Silent() if command.quiet else Shown())
+    progress = Silent() if command.quiet else Shown()
+    if isinstance(command, Costs):
+        show_costs(pipeline.costs(command.net, **options, progress=progress))
+        return 0
+    found = pipeline.check(command.net, **options, progress=progress)
     show_check(found)
     return 0 if found.holds else 1
 

@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 import tyro
 
 from poolsearch.settings import (
+    AloneSettings,
     Auto,
+    BudgetSettings,
     DataSettings,
     MachineSettings,
     NetSettings,
@@ -25,6 +27,7 @@ DESCRIPTION = """Find where a CNN should downsample, on your data.
   poolsearch run --data cifar10 --net cifar-resnet20      on a torchvision data set
   poolsearch run --resume --out runs/NAME                 go on after Ctrl-C, a crash or kill -9
   poolsearch check timm:regnety_002                       whether the downsampling of a network can be moved
+  poolsearch costs timm:regnety_002                       what its placements cost: MACs, memory, latency
 
 'run' is search, rank, retrain and report in turn; each is a command too. 'poolsearch run --help' lists all settings."""
 
@@ -52,7 +55,9 @@ class _AllSettings:
     where: Begin = field(default_factory=Begin)
     data: DataSettings = field(default_factory=DataSettings)
     net: NetSettings = field(default_factory=NetSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
+    alone: AloneSettings = field(default_factory=AloneSettings)
     rank: RankSettings = field(default_factory=RankSettings)
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
     machine: MachineSettings = field(default_factory=MachineSettings)
@@ -63,7 +68,7 @@ class Run(_AllSettings):
 
 
 class Search(_AllSettings):
-    """Train the supernets only."""
+    """Train the supernets only; with --method sweep, proxy or halving all that the ranking rests on, and rank."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,38 @@ class Check:
     """No progress, only the result."""
 
 
+@dataclass(frozen=True)
+class Costs:
+    """Show what the placements of a network cost, and how many are within a budget. Needs no data, trains nothing.
+
+    poolsearch costs cifar-resnet20
+    poolsearch costs timm:regnety_002 --batch 64 --max-macs 1.0x --max-memory 2GB
+    poolsearch costs resnet18 --latency-device auto --max-latency 20ms
+    """
+
+    net: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="NET")]]
+    """As in 'poolsearch check'."""
+    image_size: Auto[int] = None
+    """Height and width of the images. Default: 32 for poolsearch's cifar-..., else 224."""
+    classes: int = 10
+    """Outputs of the network."""
+    op: Auto[Literal["max", "avg", "blur", "stride", "native"]] = None
+    """How a site downsamples, as in 'poolsearch run'. Default: the network's own way."""
+    search_stem: bool = False
+    """Move the downsampling of the stem, too."""
+    axes: Literal["hw", "h,w"] = "hw"
+    """h,w: halve height and width each by itself."""
+    batch: int = 256
+    """Images of a training step, whose memory is told."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of a training step, as in 'poolsearch run'."""
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    quiet: bool = False
+    """No progress, only the result."""
+
+
 Command = Run | Search | Rank | Retrain | Report
-COMMANDS: dict[str, type[Command] | type[Check]] = {
-    "run": Run, "search": Search, "rank": Rank, "retrain": Retrain, "report": Report, "check": Check,
+Look = Check | Costs
+COMMANDS: dict[str, type[Command] | type[Look]] = {
+    "run": Run, "search": Search, "rank": Rank, "retrain": Retrain, "report": Report, "check": Check, "costs": Costs,
 }  # fmt: skip

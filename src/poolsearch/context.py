@@ -17,7 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from poolsearch import rng
-from poolsearch.cost import CostTable, cost_table, macs_of
+from poolsearch.budget import Costed, costed
+from poolsearch.cost import Costs, CostTable, cost_table
+from poolsearch.cost.file import write_costs
 from poolsearch.data import Images, Loader, Split, mean_std, write_split
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, locked, remove_leftovers, write_json
@@ -36,15 +38,15 @@ from poolsearch.prepare import (
     images_of,
     machine_settings,
     net_spec,
+    resolved,
     space_note,
     space_of,
     split_notes,
     split_of,
-    write_costs,
 )
 from poolsearch.progress import Progress, Silent
 from poolsearch.record import begin, check_free, check_same, check_weights, merge, read_record, tested
-from poolsearch.resolve import check, resolve
+from poolsearch.resolve import check
 from poolsearch.settings import Settings
 from poolsearch.space import Space
 from poolsearch.train.machine import Machine, pick_machine
@@ -61,6 +63,7 @@ class Run:
     images: Images
     split: Split
     space: Space
+    space_costs: Costs
     full_size: int
     image_size: int
     machine: Machine
@@ -118,10 +121,10 @@ class Run:
         """MACs of every block."""
         return cost_table(blank(self.net_spec), self.image_size, self.image_size, self.space)
 
-    @cached_property
+    @property
     def macs_A(self) -> NDArray[np.int64]:
         """MACs of every placement of the space."""
-        return macs_of(self.costs, self.space)
+        return self.space_costs.macs_A
 
     def loader(self, indices: NDArray[np.int64], batch: int, purpose: str, seed: int, augmented: bool) -> Loader:
         """Minibatches of these images, normalised by the statistics of the training images."""
@@ -160,15 +163,11 @@ class Run:
         self, place: int, name: str, began: datetime, ended: datetime | None, resumed_at_step: int | None
     ) -> None:
         record = read_record(self.dir)
-        record["stages"][place:] = [
-            {
-                "stage": name,
-                "started": began.isoformat(timespec="seconds"),
-                "ended": ended and ended.isoformat(timespec="seconds"),
-                "seconds": ended and round((ended - began).total_seconds(), 1),
-                "resumed_at_step": resumed_at_step,
-            }
-        ]
+        record["stages"][place:] = [{
+            "stage": name, "started": began.isoformat(timespec="seconds"),
+            "ended": ended and ended.isoformat(timespec="seconds"),
+            "seconds": ended and round((ended - began).total_seconds(), 1), "resumed_at_step": resumed_at_step,
+        }]  # fmt: skip
         write_json(self.dir.run, record)
 
 
@@ -210,15 +209,7 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
             opened = _open(run_dir, given, progress)
         except (PoolsearchError, OSError):
             if not resume:  # a run that could not begin must not stand in the way of the next
-                for path in (
-                    run_dir.run,
-                    run_dir.split,
-                    run_dir.images,
-                    run_dir.duplicates,
-                    run_dir.skipped,
-                    run_dir.costs,
-                ):
-                    path.unlink(missing_ok=True)
+                run_dir.remove_record()
             raise
         yield opened
 
@@ -227,18 +218,21 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     images = images_of(given, progress)
     split = split_of(given, images)
     image_size = image_size_of(given, images)
-    settings = resolve(given, len(split.search_train), len(split.search_val), image_size)
     record = read_record(run_dir)
+    settings = resolved(given, split, image_size, record)
     machine = pick_machine(machine_settings(settings.machine, record))
-    net = blank(net_spec(settings, len(images.class_names), image_size))
-    space, full_size = space_of(net, settings, image_size)
-    progress.say(space_note(settings, space, full_size))
+    spec = net_spec(settings, len(images.class_names), image_size)
+    net = blank(spec)
+    space = space_of(net, settings, image_size)
+    found = costed(run_dir, record, spec, space, settings, machine, progress)
+    within = found.budget["after"] if found.budget else space.size
+    progress.say(space_note(settings, found.space, space.size, within))
     settings = replace(
         settings, machine=replace(settings.machine, device=machine.device.type, precision=machine.precision)
     )
-    run = Run(run_dir, settings, images, split, space, full_size, image_size, machine, progress)
-    check_sizes(settings, split, space.size)
-    data = _record(run, given, record, _init(run, net, record))
+    run = Run(run_dir, settings, images, split, found.space, found.costs, space.size, image_size, machine, progress)
+    check_sizes(settings, split, run.space.size)
+    data = _record(run, given, record, _init(run, net, record), found)
     progress.say(f"machine: {machine}")
     told, doubts = split_notes(images, split, settings.data.data, data["duplicates"])
     progress.say(told)
@@ -259,7 +253,9 @@ def _init(run: Run, net: Poolable, record: dict[str, Any]) -> dict[str, Any] | N
     return {"source": run.weights.source, "sha256": run.weights.sha256, "replaced": replaced}
 
 
-def _record(run: Run, given: Settings, record: dict[str, Any], init: dict[str, Any] | None) -> dict[str, Any]:
+def _record(
+    run: Run, given: Settings, record: dict[str, Any], init: dict[str, Any] | None, found: Costed
+) -> dict[str, Any]:
     """Write what the run rests on, or see that it is still the same; gives what there is to say about the images."""
     data = data_record(run.images, run.split, run.image_size)
     check_same(run.dir, record, data, run.split.hash)
@@ -277,9 +273,11 @@ def _record(run: Run, given: Settings, record: dict[str, Any], init: dict[str, A
         name: version(name) for name in ("torch", "torchvision", "numpy")
     }
     hardware = run.machine.describe()
+    write_costs(run.dir.costs, run.space, run.space_costs, dict(found.about))  # first: a budget rests on it
     write_json(run.dir.run, record | {
         "given": given.to_dict(), "settings": run.settings.to_dict(), "versions": versions, "hardware": hardware,
-        "seed": run.seed, "data": data, "space": space, "init": init, "split_hash": run.split.hash,
+        "seed": run.seed, "data": data, "space": space, "budget": found.budget, "init": init,
+        "split_hash": run.split.hash,
     })  # fmt: skip
     for kind, now in (("versions", versions), ("hardware", hardware)):
         changed = [f"{k} {v} is now {now.get(k)}" for k, v in record.get(kind, now).items() if now.get(k) != v]
@@ -287,7 +285,6 @@ def _record(run: Run, given: Settings, record: dict[str, Any], init: dict[str, A
             run.warn(f"resumed with other {kind}: {', '.join(changed)}. Results may differ in the last bits.")
     write_split(run.dir, run.images, run.split)
     write_json(run.dir.skipped, run.images.skipped)
-    write_costs(run.dir, run.space, run.macs_A)
     return data
 
 

@@ -36,6 +36,7 @@ def run_trials(
     workers: int = 1,
     threads: int = 1,
     cards: Sequence[str] = (),
+    done: Callable[[T, R], None] | None = None,
 ) -> list[R]:
     """Do all trials; gives their results in the trials' order.
 
@@ -56,6 +57,7 @@ def run_trials(
         workers: how many trials at once.
         threads: torch's threads in each worker process.
         cards: values of CUDA_VISIBLE_DEVICES, dealt to the worker processes in turn; none leaves it as it is.
+        done: told each trial and its result as it ends, in this process.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; every worker saved its state.
@@ -65,10 +67,12 @@ def run_trials(
     with progress.bar(label, 100) as update:
         whole = Whole(costs, update, progress)
         if workers > 1:
-            return _Workers(work, trials, costs, whole).run(min(workers, len(trials)), threads, cards)
+            return _Workers(work, trials, costs, whole, done).run(min(workers, len(trials)), threads, cards)
         results: list[R] = []
         for i, trial in enumerate(trials):
             results.append(work(trial, whole.part(i)))
+            if done:
+                done(trial, results[-1])
             whole.finished(i)
         return results
 
@@ -156,8 +160,15 @@ class _Worker:
 class _Workers:
     """The worker processes, and what is still to be done."""
 
-    def __init__(self, work: Work[T, Any], trials: Sequence[T], costs: Sequence[float], whole: Whole) -> None:
-        self._work, self._trials, self._whole = work, trials, whole
+    def __init__(
+        self,
+        work: Work[T, Any],
+        trials: Sequence[T],
+        costs: Sequence[float],
+        whole: Whole,
+        done: Callable[[T, Any], None] | None,
+    ) -> None:
+        self._work, self._trials, self._whole, self._done = work, trials, whole, done
         self._waiting = deque(sorted(range(len(trials)), key=lambda i: -costs[i]))
         self._alive: dict[Connection, _Worker] = {}
         self._results: dict[int, Any] = {}
@@ -201,6 +212,8 @@ class _Workers:
             case Finished(result):
                 assert worker.trial is not None
                 self._results[worker.trial] = result
+                if self._done:
+                    self._done(self._trials[worker.trial], result)
                 self._whole.finished(worker.trial)
                 self._begin_next(worker)
             case Failed():

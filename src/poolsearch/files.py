@@ -75,6 +75,10 @@ class RunDir:
         return self.root / "checkpoint" / "rank.safetensors"
 
     @property
+    def sweep(self) -> Path:
+        return self.root / "sweep"
+
+    @property
     def retrain(self) -> Path:
         return self.root / "retrain"
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from poolsearch.context import open_run
+from poolsearch.context import Run, open_run
 from poolsearch.files import RunDir, read_json
 from poolsearch.progress import Progress, Silent
 from poolsearch.reports import write_report
+from poolsearch.rungs import ALONE
 from poolsearch.settings import Settings
 from poolsearch.stages.check import check as check
+from poolsearch.stages.costs import costs as costs
 from poolsearch.stages.rank import rank as _rank
 from poolsearch.stages.retrain import retrain as _retrain
 from poolsearch.stages.search import search as _search
+from poolsearch.stages.sweep import sweep as _sweep
 
 
 def run(
@@ -31,10 +34,10 @@ def run(
         Interrupted: stopped on request; everything is saved.
     """
     with open_run(Path(out).expanduser(), settings, resume, progress or Silent()) as opened:
-        if not opened.dir.scores.exists():
+        if not (opened.dir.scores.exists() or _alone(opened)):
             _search(opened)
         if not opened.dir.ranking.exists():
-            _rank(opened)
+            _sweep(opened) if _alone(opened) else _rank(opened)
         _retrain(opened)
         return _report(opened.dir)
 
@@ -42,16 +45,22 @@ def run(
 def search(
     out: str | Path, settings: Settings | None = None, resume: bool = False, progress: Progress | None = None
 ) -> Path:
-    """Train the supernets; see :func:`run` for the arguments. Gives the run directory."""
+    """Train the supernets, or with a method without any rank the placements; gives the run directory.
+
+    See :func:`run` for the arguments.
+    """
     with open_run(Path(out).expanduser(), settings, resume, progress or Silent()) as opened:
-        _search(opened)
+        _sweep(opened) if _alone(opened) else _search(opened)
     return Path(out).expanduser()
 
 
 def rank(out: str | Path, settings: Settings | None = None, progress: Progress | None = None) -> Path:
-    """Evaluate the placements of a finished search. Gives the path of ``ranking.csv``."""
+    """Evaluate the placements of a finished search; gives the path of ``ranking.csv``.
+
+    With a method without supernets there is nothing to evaluate but its trainings: those left are done.
+    """
     with open_run(Path(out).expanduser(), settings, True, progress or Silent()) as opened:
-        _rank(opened)
+        _sweep(opened) if _alone(opened) else _rank(opened)
         return opened.dir.ranking
 
 
@@ -65,6 +74,11 @@ def retrain(out: str | Path, settings: Settings | None = None, progress: Progres
 def report(out: str | Path) -> Path:
     """Write the page and the figures of a run, finished or not. Gives the path of the page."""
     return _report(RunDir(Path(out).expanduser()))
+
+
+def _alone(opened: Run) -> bool:
+    """Whether the placements are ranked by stand-alone trainings."""
+    return opened.settings.search.method in ALONE
 
 
 def _report(files: RunDir) -> Path:

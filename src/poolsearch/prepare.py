@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from poolsearch.data import (
     PARTS,
@@ -26,12 +23,14 @@ from poolsearch.data import (
     write_duplicates,
 )
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import RunDir, atomic
+from poolsearch.files import RunDir
+from poolsearch.limits import limits_of
 from poolsearch.nets.build import NetSpec
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.warm_start import PRETRAINED
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress
+from poolsearch.resolve import resolve
 from poolsearch.settings import LARGEST_NATIVE, MachineSettings, Settings
 from poolsearch.space import Space
 
@@ -106,8 +105,8 @@ def net_spec(settings: Settings, classes: int, image_size: int) -> NetSpec:
     return NetSpec(net.net, classes, net.width, net.op, net.zero_init, image_size, net.search_stem)
 
 
-def space_of(net: Poolable, settings: Settings, image_size: int) -> tuple[Space, int]:
-    """The placements to search, and how many there are before a too large space is cut down.
+def space_of(net: Poolable, settings: Settings, image_size: int) -> Space:
+    """The placements that may be searched, before the budget and before a too large space is cut down.
 
     Args:
         net: on the meta device.
@@ -121,7 +120,7 @@ def space_of(net: Poolable, settings: Settings, image_size: int) -> tuple[Space,
     net.check_input(image_size, image_size, space)
     if settings.net.placements:
         space = space.keep(Placement.parse(text) for text in settings.net.placements)
-    return space.subset(settings.net.max_placements, settings.machine.seed), space.size
+    return space
 
 
 def machine_settings(asked: MachineSettings, record: dict[str, Any]) -> MachineSettings:
@@ -130,6 +129,18 @@ def machine_settings(asked: MachineSettings, record: dict[str, Any]) -> MachineS
     if before is None or asked.device not in ("auto", before["device"]):
         return asked
     return replace(asked, device=before["device"], precision=before["precision"])
+
+
+def resolved(given: Settings, split: Split, image_size: int, record: dict[str, Any]) -> Settings:
+    """The settings as used. A resumed run keeps the trainings it began to rank by, whatever its retraining becomes.
+
+    Raises:
+        PoolsearchError: a value is out of range, or does not belong to the method.
+    """
+    settings = resolve(given, len(split.search_train), len(split.search_val), image_size)
+    before: dict[str, Any] = record.get("settings", {}).get("alone", {})
+    kept = {name: value for name, value in before.items() if value is not None}
+    return replace(settings, alone=replace(settings.alone, **kept))
 
 
 def check_sizes(settings: Settings, split: Split, placements: int) -> None:
@@ -151,7 +162,8 @@ def check_sizes(settings: Settings, split: Split, placements: int) -> None:
     if search.members > placements:
         raise PoolsearchError(
             f"--members {search.members} is more than the {placements} placements of the space: each member needs "
-            f"at least one. Use --members {placements} or less, or allow more placements."
+            f"at least one. Use --members {placements} or less, or allow more placements"
+            f"{' (a wider budget)' if limits_of(settings.budget) else ''}."
         )
 
 
@@ -174,17 +186,12 @@ def duplicates_of(run_dir: RunDir, record: dict[str, Any], images: Images, split
     return known if known and run_dir.duplicates.exists() else write_duplicates(run_dir, images, split)
 
 
-def write_costs(run_dir: RunDir, space: Space, macs_A: NDArray[np.int64]) -> None:
-    """``costs.parquet``: number, placement and MACs of every placement."""
-    table = pa.table({"number": np.arange(space.size), "placement": [str(p) for p in space], "macs": macs_A})
-    with atomic(run_dir.costs) as temporary:
-        pq.write_table(table, temporary)
-
-
-def space_note(settings: Settings, space: Space, full_size: int) -> str:
-    """How many placements there are, and how many of them are searched, in a sentence."""
+def space_note(settings: Settings, space: Space, full_size: int, within: int) -> str:
+    """How many placements there are, and how many of them (``within`` are within the budget) are searched."""
     each = " (height and width each by itself)" if space.axes == "h,w" else ""
-    part = f"; searched is a random subset of {space.size:,}" if space.size < full_size else ""
+    part = f"; searched is a random subset of {space.size:,}" if space.size < within else ""
+    if not part and space.size < full_size:
+        part = f"; searched are the {space.size:,} within the budget"
     return f"{settings.net.net}: {full_size:,} placements{each}{part}; its own is {space.default}"
 
 

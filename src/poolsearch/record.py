@@ -8,7 +8,7 @@ from typing import Any
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json, write_json
-from poolsearch.settings import Settings, differences
+from poolsearch.settings import Settings
 
 # Which files show that a group of settings is in use; the rest are in use from the start.
 _IN_USE_WHEN = {"rank": "ranking.csv", "retrain": "retrain"}
@@ -60,6 +60,15 @@ def check_free(run_dir: RunDir) -> None:
         )
     if any(not p.name.startswith(".") for p in run_dir.root.iterdir()):
         raise PoolsearchError(f"the folder {run_dir.root} is not empty. Choose a new or empty one with --out.")
+
+
+def differences(old: Settings, new: Settings) -> list[tuple[str, str, Any, Any]]:
+    """(group, field, old, new) of every setting that differs."""
+    return [
+        (group, name, before, after)
+        for (group, name, before), (_, _, after) in zip(old.flat(), new.flat(), strict=True)
+        if before != after
+    ]
 
 
 def merge(run_dir: RunDir, settings: Settings | None) -> Settings:

@@ -8,7 +8,9 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from poolsearch.errors import PoolsearchError, unknown
-from poolsearch.settings import LARGEST_NATIVE, Settings
+from poolsearch.limits import limits_of
+from poolsearch.rungs import ALONE
+from poolsearch.settings import LARGEST_NATIVE, AloneSettings, Settings
 
 T = TypeVar("T")
 
@@ -28,10 +30,11 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
         image_size: height and width that the network sees.
 
     Raises:
-        PoolsearchError: a value is out of range.
+        PoolsearchError: a value is out of range, or does not belong to the method.
     """
+    _check_method(settings)
     search, data = settings.search, settings.data.data
-    members = 1 if search.method == "spos" else search.members
+    members = search.members if search.method == "mixture" else 1
     official = search.preset == "official"
     batch = _given(search.batch, _auto_batch(train_images, 128 if official else 256))
     warm = settings.net.init is not None
@@ -57,8 +60,31 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
         retrain_weight_decay=_given(settings.retrain.retrain_weight_decay, decay),
         retrain_epochs=_given(settings.retrain.retrain_epochs, retrain_epochs),
     )
-    check(resolved)
+    resolved = dataclasses.replace(resolved, alone=_resolved_alone(resolved, train_images))
+    _check_values(resolved)
+    _check_alone(resolved, train_images)
     return resolved
+
+
+def _resolved_alone(settings: Settings, train_images: int) -> AloneSettings:
+    """What the method uses of this group becomes a value; the first rung of a halving depends on the space, too."""
+    alone, full = settings.alone, settings.retrain.retrain_epochs or 0
+    if settings.search.method in ("sweep", "halving"):
+        return dataclasses.replace(alone, sweep_epochs=_given(alone.sweep_epochs, full))
+    if settings.search.method != "proxy":
+        return alone
+    enough = max(round(0.4 * train_images), 16 * (settings.search.batch or 0))
+    return dataclasses.replace(
+        alone,
+        proxy_width=_given(alone.proxy_width, 0.5 if _narrows(settings) else 1.0),
+        proxy_images=_given(alone.proxy_images, min(enough, train_images)),
+        proxy_epochs=_given(alone.proxy_epochs, max(2, full // 8)),
+    )
+
+
+def _narrows(settings: Settings) -> bool:
+    """Whether the network can have fewer channels: ours can, unless given weights fix them."""
+    return ":" not in (settings.net.net or "") and settings.net.init is None
 
 
 def _given(value: T | None, otherwise: T) -> T:
@@ -82,30 +108,88 @@ def _auto_batch(images: int, most: int) -> int:
 _AT_LEAST_ONE = (
     "members", "epochs", "batch", "val_batch", "val_every", "rank_all_up_to", "rank_top", "eval_batch", "top_k",
     "retrain_seeds", "retrain_epochs", "retrain_batch", "max_placements", "width", "subset", "image_size", "workers",
-    "placements_per_step",
+    "placements_per_step", "latency_batch", "sweep_epochs", "sweep_seeds", "proxy_images", "proxy_epochs",
+    "halving_start",
 )  # fmt: skip
 _RANGES: dict[str, tuple[float, float]] = {
     "score_init": (0, 1), "lr": (0, 100), "retrain_lr": (0, 100), "lr_floor": (0, 100), "momentum": (0, 1),
     "weight_decay": (0, 1), "retrain_weight_decay": (0, 1), "beta": (0, 0.9999), "explore": (0, 1),
     "inv_temp_end": (1, 1e6), "refresh": (0, math.inf), "score_lag": (0, math.inf), "rank_control": (0, math.inf),
-    "rank_memory": (0.001, math.inf),
+    "rank_memory": (0.001, math.inf), "proxy_width": (0.01, 1), "halving_rate": (2, math.inf),
     "checkpoint_seconds": (0, math.inf), "seed": (0, 2**63 - 1),
 }  # fmt: skip
 
 
 def check(settings: Settings) -> None:
-    """See that every value is of its kind and in its range; None (left to us) passes.
+    """See that every value is of its kind, in its range, and of use to the method; None (left to us) passes.
+
+    Args:
+        settings: as given, not resolved.
 
     Raises:
         PoolsearchError: naming the flag, the value and what is allowed.
     """
+    _check_values(settings)
+    _check_method(settings)
+
+
+def _check_values(settings: Settings) -> None:
     hints = {f.name: get_type_hints(type(getattr(settings, f.name))) for f in dataclasses.fields(settings)}
     for group, name, value in settings.flat():
         _check_kind(name, value, hints[group][name])
         _check_range(name, value)
+    limits_of(settings.budget)
     if settings.net.init is not None and settings.net.zero_init:
         raise PoolsearchError(
             "--zero-init begins residual branches at zero, --init with given weights: leave one of them out."
+        )
+
+
+_OF_SUPERNETS = {
+    "preset", "members", "epochs", "val_batch", "val_every", "beta", "score_init", "schedule", "inv_temp_end",
+    "balance_every", "score", "explore", "refresh", "score_lag", "placements_per_step", "norm", "rank_members",
+    "rank_all_up_to", "rank_top", "rank_control", "rank_early_stop", "rank_memory",
+}  # fmt: skip
+_OF_ALONE = {
+    "sweep_epochs": ("sweep", "halving"), "sweep_seeds": ("sweep",), "proxy_width": ("proxy",),
+    "proxy_images": ("proxy",), "proxy_epochs": ("proxy",), "halving_rate": ("halving",), "halving_start": ("halving",),
+}  # fmt: skip
+
+
+def _check_method(settings: Settings) -> None:
+    """See that nothing was given that the method does not use."""
+    method, default = settings.search.method, {name: value for _, name, value in Settings().flat()}
+    for _, name, value in settings.flat():
+        if value == default[name]:
+            continue
+        if name in _OF_SUPERNETS and method in ALONE:
+            raise PoolsearchError(
+                f"--{_flag(name)} is for supernets, and --method {method} trains none. Leave one of the two out."
+            )
+        if method not in _OF_ALONE.get(name, (method,)):
+            raise PoolsearchError(
+                f"--{_flag(name)} is for --method {' and '.join(_OF_ALONE[name])}, not for {method}. Leave it out, or "
+                "choose that method."
+            )
+
+
+def _check_alone(settings: Settings, train_images: int) -> None:
+    """What the settings of a method without supernets must agree on, once they are resolved."""
+    alone, batch = settings.alone, settings.search.batch or 0
+    if (alone.halving_start or 1) > (alone.sweep_epochs or 1):
+        raise PoolsearchError(
+            f"--halving-start {alone.halving_start} is more than the {alone.sweep_epochs} epochs of a whole training. "
+            "Choose fewer, or more --sweep-epochs."
+        )
+    if alone.proxy_width not in (None, 1) and not _narrows(settings):
+        raise PoolsearchError(
+            f"--proxy-width {alone.proxy_width:g} is for poolsearch's own networks without --init: only these can be "
+            "built with fewer channels. Leave it out."
+        )
+    if alone.proxy_images is not None and not batch <= alone.proxy_images <= train_images:
+        raise PoolsearchError(
+            f"--proxy-images {alone.proxy_images} is not possible: a minibatch has {batch} images, the search-train "
+            f"half {train_images}. Choose {batch} to {train_images}, or a smaller --batch."
         )
 
 

@@ -80,11 +80,30 @@ class NetSettings:
 
 
 @dataclass(frozen=True)
+class BudgetSettings:
+    """What a placement may cost: others are left out of the search. Amounts are such as 800M or, with x, times what the
+    network's own placement needs (1.0x: no more than that)."""
+
+    max_macs: Auto[str] = None
+    """Most multiply-adds of a forward pass on one image: 1.0x, 800M, 4G. Default: no limit."""
+    max_memory: Auto[str] = None
+    """Most memory of a training step at --batch, beside the weights: 1.0x, 500MB, 2GB. Default: no limit."""
+    max_latency: Auto[str] = None
+    """Longest forward pass, measured before the search: 1.2x, 5ms. Default: no limit."""
+    latency_device: Auto[Literal["auto", "cpu", "cuda", "mps"]] = None
+    """Where latency is measured; auto: where the run computes. Default: auto with --max-latency, else not measured."""
+    latency_batch: int = 1
+    """Images of a forward pass whose latency is measured."""
+
+
+@dataclass(frozen=True)
 class SearchSettings:
     """Training of the supernets."""
 
-    method: Literal["mixture", "spos"] = "mixture"
-    """mixture: the balanced mixture of supernets. spos: one supernet (single-path one-shot), as --members 1."""
+    method: Literal["mixture", "spos", "sweep", "proxy", "halving"] = "mixture"
+    """mixture: the balanced mixture of supernets. spos: one supernet (single-path one-shot), as --members 1. Without a
+    supernet: sweep, every placement trained alone; proxy, the same but short, with fewer channels and images; halving,
+    all for a short time, and the best of them on and on."""
     preset: Literal["paper", "official", "robust"] = "paper"
     """paper: the published text. official: as the authors' release where the two differ, for comparisons. robust: the
     text, but a GPU is not waited for in every step (--score-lag)."""
@@ -129,6 +148,26 @@ class SearchSettings:
     norm: Literal["batch", "calibrate", "per_placement"] = "batch"
     """BatchNorm of the supernets: by the batch at hand; calibrate collects statistics before ranking; per_placement
     keeps running statistics for each prefix of a placement."""
+
+
+@dataclass(frozen=True)
+class AloneSettings:
+    """Ranking by trainings of placements, without a supernet: --method sweep, proxy, halving."""
+
+    sweep_epochs: Auto[int] = None
+    """Length of a training of sweep and halving. Default: as --retrain-epochs."""
+    sweep_seeds: int = 1
+    """Trainings of each placement in a sweep."""
+    proxy_width: Auto[float] = None
+    """Part of the channels in a proxy. Default: 0.5 for our own networks; with --init and for all others 1."""
+    proxy_images: Auto[int] = None
+    """Training images of a proxy (stratified). Default: two fifths of the half, but enough for 16 batches."""
+    proxy_epochs: Auto[int] = None
+    """Default: an eighth of --retrain-epochs, at least 2."""
+    halving_rate: int = 3
+    """The best 1/rate of a rung go on, rate times as long."""
+    halving_start: Auto[int] = None
+    """Epochs of the first rung. Default: as many as leave at least --halving-rate placements in the last."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +238,9 @@ class Settings:
 
     data: DataSettings = field(default_factory=DataSettings)
     net: NetSettings = field(default_factory=NetSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
+    alone: AloneSettings = field(default_factory=AloneSettings)
     rank: RankSettings = field(default_factory=RankSettings)
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
     machine: MachineSettings = field(default_factory=MachineSettings)
@@ -277,12 +318,3 @@ def _group(kind: type[Any], fields: Mapping[str, Any]) -> Any:
     if wrong:
         raise unknown("setting", wrong[0], names)
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
-
-
-def differences(old: Settings, new: Settings) -> list[tuple[str, str, Any, Any]]:
-    """(group, field, old, new) of every setting that differs."""
-    return [
-        (group, name, before, after)
-        for (group, name, before), (_, _, after) in zip(old.flat(), new.flat(), strict=True)
-        if before != after
-    ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from poolsearch import rng
 from poolsearch.errors import PoolsearchError
@@ -114,6 +117,20 @@ class Space:
     def __iter__(self) -> Iterator[Placement]:
         return (self[i] for i in range(self.size))
 
+    def exponents_AL2(self, numbers: Sequence[int] | NDArray[np.int64] | None = None) -> NDArray[np.int8]:
+        """The exponents (height, width) before each block of many placements at once, as :meth:`Placement.at`.
+
+        Args:
+            numbers: of the placements; all where not given.
+
+        Returns:
+            Shape (A, L, 2); block 0 has no site before it, so that its exponents are 0.
+        """
+        full_A = self._full_numbers(numbers)
+        if self.axes == "hw":
+            return np.repeat(self._halved(full_A)[:, :, None], 2, axis=2)
+        return np.stack([self._halved(full_A // self._axis_size), self._halved(full_A % self._axis_size)], axis=2)
+
     def index(self, placement: Placement) -> int:
         """The number of ``placement``.
 
@@ -143,10 +160,14 @@ class Space:
         Raises:
             PoolsearchError: one of them does not fit, or there is none.
         """
-        numbers = {self._full_number(self.index(placement)) for placement in placements}
-        if not numbers:
+        kept = self.take(self.index(placement) for placement in placements)
+        if not kept.only:
             raise PoolsearchError("a space needs at least one placement.")
-        return replace(self, only=tuple(sorted(numbers)))
+        return kept
+
+    def take(self, numbers: Iterable[int]) -> Space:
+        """The space limited to the placements with these numbers."""
+        return replace(self, only=tuple(sorted({self._full_number(int(number)) for number in numbers})))
 
     def subset(self, size: int, seed: int) -> Space:
         """A seeded uniform subset of ``size`` placements with the default; the space itself when it is not larger.
@@ -157,8 +178,8 @@ class Space:
             return self
         fixed = [self.index(self.default)] if self.default in self else []
         drawn = random.Random(rng.key(seed, "subset")).sample(range(self.size - len(fixed)), size - len(fixed))
-        others = [n + 1 if fixed and n >= fixed[0] else n for n in drawn]  # the rest, without a gap at the default
-        return replace(self, only=tuple(sorted(self._full_number(n) for n in fixed + others)))
+        # the rest, without a gap at the default
+        return self.take([*fixed, *(n + 1 if fixed and n >= fixed[0] else n for n in drawn)])
 
     def sites(self, block: int, done: Exponents) -> list[Exponents]:
         """What the site before ``block`` may be in some placement, limits aside, where ``done`` halvings are done."""
@@ -171,6 +192,30 @@ class Space:
     def _full_number(self, number: int) -> int:
         """The number without ``only``."""
         return number if self.only is None else self.only[number]
+
+    def _full_numbers(self, numbers: Sequence[int] | NDArray[np.int64] | None) -> NDArray[Any]:
+        """The numbers without ``only``; Python's integers where 64 bits cannot hold them."""
+        dtype = np.int64 if self._full_size < 2**63 else object
+        if self.only is None:
+            return np.arange(self.size, dtype=dtype) if numbers is None else np.asarray(numbers, dtype)
+        only_A = np.asarray(self.only, dtype)
+        return only_A if numbers is None else only_A[np.asarray(numbers, np.int64)]
+
+    def _halved(self, number_A: NDArray[Any]) -> NDArray[np.int8]:
+        """Whether there is a halving before each block of these compositions of one axis, shape (A, L)."""
+        if self._axis_size < len(number_A):  # the same compositions again and again
+            return self._halved(np.arange(self._axis_size))[number_A.astype(np.int64)]
+        halved_AL = np.zeros((len(number_A), self.length), np.int8)
+        start_A = np.zeros(len(number_A), np.int64)
+        number_A, every = number_A.copy(), np.arange(len(number_A))
+        for part, low in enumerate(self._low[:-1]):
+            start_A += low
+            ways_R = np.array(self._completions[part + 1], number_A.dtype)
+            while len(more := np.flatnonzero(number_A >= ways_R[self.length - start_A])):  # as _composition
+                number_A[more] -= ways_R[self.length - start_A[more]]
+                start_A[more] += 1
+            halved_AL[every, start_A] = 1
+        return halved_AL
 
     @cached_property
     def _positions(self) -> dict[int, int]:

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolsearch.errors import PoolsearchError
+from poolsearch.record import differences
 from poolsearch.resolve import check, resolve
-from poolsearch.settings import Settings, differences
+from poolsearch.settings import Settings
 
 MANY = {
     "data": "cifar10",

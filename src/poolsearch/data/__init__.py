@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from poolsearch.data.listing import write_split
     from poolsearch.data.loader import Augment, Loader, mean_std
     from poolsearch.data.source import find_source
-    from poolsearch.data.split import PARTS, Split, make_split, shrink
+    from poolsearch.data.split import PARTS, Split, make_split, shrink, thin
 
 _HOMES = {
     "Augment": "loader",
@@ -36,6 +36,7 @@ _HOMES = {
     "open_images": "cache",
     "read_groups": "groups",
     "shrink": "split",
+    "thin": "split",
     "unread_kinds": "folder",
     "write_duplicates": "duplicates",
     "write_split": "listing",
@@ -56,6 +57,7 @@ __all__ = [
     "open_images",
     "read_groups",
     "shrink",
+    "thin",
     "unread_kinds",
     "write_duplicates",
     "write_split",

@@ -148,6 +148,14 @@ def _largest_remainder(shares: npt.NDArray[np.float64], draw: np.random.Generato
     return whole
 
 
+def thin(split: Split, label_N: Ints, size: int, seed: int) -> Split:
+    """Keep ``size`` search-train images (one of each class at least), stratified and seeded; all else stays whole."""
+    if size >= len(split.search_train):
+        return split
+    _, kept = _hold_out(split.search_train, label_N, key(seed, "thin"), size / len(split.search_train), stay=0)
+    return _split(kept, split.search_val, split.test, split.groups)
+
+
 def shrink(split: Split, label_N: Ints, size: int, seed: int) -> Split:
     """Keep ``size`` training images, stratified and seeded, in the halves' own proportion; the test split stays whole.
 

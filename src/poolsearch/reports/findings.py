@@ -11,10 +11,13 @@ from typing import cast
 import numpy as np
 
 from poolsearch.errors import PoolsearchError
+from poolsearch.record import differences
+from poolsearch.reports.alone import so_far
 from poolsearch.reports.read import Json, Ranked, RunData
 from poolsearch.reports.score_table import Scores
 from poolsearch.reports.tables import retrained, stopped
-from poolsearch.settings import Settings, differences
+from poolsearch.rungs import ALONE
+from poolsearch.settings import Settings
 
 FEW_SEEDS = 3
 FEW_IMAGES = 1000
@@ -41,6 +44,8 @@ def verdict(data: RunData) -> Verdict:
     command = shlex.join(["poolsearch", "run", "--resume", "--out", data.out])
     if data.ranking:
         return Verdict(_ranked_sentence(data), _ranked_detail(data), command)
+    if data.method in ALONE:
+        return Verdict(so_far(data), "Nothing has been ranked yet, so there is no answer yet.", command)
     if data.events:
         return Verdict(_searching_sentence(data), "Nothing has been ranked yet, so there is no answer yet.", command)
     return Verdict("The search has not logged an epoch yet.", "There is no answer yet.", command)
@@ -70,6 +75,8 @@ def _ranked_sentence(data: RunData) -> str:
     best = f"Best on validation so far: {winner.placement} with {winner.val_accuracy:.1%}"
     if default is None:
         return f"{best}; the default {data.default} was not ranked."
+    if stopped(data, default) and not stopped(data, winner):
+        return f"{best}; the default {default.placement} was stopped early (rank {default.rank})."
     cost = "" if winner.macs_ratio is None else f", at {winner.macs_ratio:.2f} times its MACs"
     return (
         f"{best}, against {default.val_accuracy:.1%} for the default {default.placement} (rank {default.rank}){cost}."
@@ -80,6 +87,11 @@ def _ranked_detail(data: RunData) -> str:
     total = len({trial.placement for trial in data.trials})
     done = sum(trial.metrics is not None for trial in data.trials)
     trained = f" {done} of {len(data.trials)} begun trials ({total} placements) have ended." if data.trials else ""
+    if data.rungs:
+        return (
+            "These accuracies are of networks trained on the search-train half alone. Training the first ones and the "
+            f"default on all training images, then opening the test split, decides.{trained}"
+        )
     return (
         "These accuracies inside the supernet rank placements; they are not what a network trained alone reaches. "
         f"Training the first ones and the default alone, then opening the test split, decides.{trained}"
@@ -115,7 +127,8 @@ def warnings(data: RunData) -> list[str]:
 def _unfinished(data: RunData) -> list[str]:
     """Stages that have not left their result; one stopped between its result and its entry has ended."""
     begun = dict.fromkeys(str(stage.get("stage")) for stage in data.run.get("stages", []))
-    left = {"search": data.scores is not None, "rank": bool(data.ranking), "retrain": data.test is not None}
+    ranked = bool(data.ranking)
+    left = {"search": data.scores is not None, "sweep": ranked, "rank": ranked, "retrain": data.test is not None}
     return [
         f"The stage '{name}' was begun and has not ended."
         for name in begun
@@ -184,7 +197,7 @@ def _ranking_doubts(data: RunData) -> list[str]:
     doubts: list[str] = []
     if default is None:
         doubts.append(f"The default {data.default} was not ranked, so nothing says whether the network should change.")
-    elif not winner.is_default and winner.low <= default.high:
+    elif not winner.is_default and not stopped(data, default) and winner.low <= default.high:
         both = f"{winner.placement} ({_interval(winner)}) and of the default ({_interval(default)})"
         doubts.append(f"The validation intervals of {both} overlap: the difference may be chance.")
     summary = data.ranking_summary or {}

@@ -19,6 +19,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json
 from poolsearch.placement import shown
 from poolsearch.reports.score_table import Scores, read_scores
+from poolsearch.rungs import Rung
 
 TEST_KEYS = ("winner", "images", "trials", "summary", "verdict", "top1", "best_of_top", "mean_of_top")
 
@@ -64,6 +65,8 @@ class RunData:
         out: what to give as ``--out``; never an absolute path, as pages are passed on.
         test: ``test.json`` once it holds results.
         test_opened: when the test split was opened, also while its results are still missing.
+        rungs: what a method without supernets trained; empty for others, and before there is a ranking.
+        scored: trainings of such a method that have a validation accuracy.
     """
 
     name: str
@@ -77,6 +80,8 @@ class RunData:
     test: Json | None
     test_opened: str | None
     skipped: list[tuple[str, str]]
+    rungs: Sequence[Rung] = ()
+    scored: int = 0
 
     @cached_property
     def members(self) -> int:
@@ -97,6 +102,11 @@ class RunData:
     def known_score(self, row: Ranked) -> float | None:
         """The score of a ranked placement, None when it says nothing."""
         return None if (row.number, row.member) in self.untrained else row.score
+
+    @property
+    def method(self) -> str:
+        """How the placements are ranked."""
+        return str(self.run.get("settings", {}).get("search", {}).get("method", "mixture"))
 
     @property
     def default(self) -> str:
@@ -131,6 +141,7 @@ def read_run(folder: Path) -> RunData:
     default = str(cast(Json, run.get("space") or {}).get("default", ""))
     ranking = _ranking(files.ranking) if files.ranking.exists() else []
     test = _object(files.test, ("opened",)) if files.test.exists() else {}
+    summary = _object(files.ranking_summary) if files.ranking_summary.exists() else None
     name = folder.resolve().name
     return RunData(
         name=name,
@@ -139,11 +150,13 @@ def read_run(folder: Path) -> RunData:
         events=_lines(files.events),
         scores=_scores(files.scores, [row.number for row in ranking], default) if files.scores.exists() else None,
         ranking=ranking,
-        ranking_summary=_object(files.ranking_summary) if files.ranking_summary.exists() else None,
+        ranking_summary=summary,
         trials=_trials(files.retrain),
         test=_readable(files.test, _complete(files.test, test, TEST_KEYS)) if "verdict" in test else None,
         test_opened=test.get("opened"),
         skipped=_skipped(files.skipped),
+        rungs=_rungs(files.ranking_summary, summary or {}),
+        scored=sum(1 for _ in files.sweep.glob("*/*/metrics.json")),
     )
 
 
@@ -235,6 +248,13 @@ def _number(text: str) -> float | None:
 
 def _integer(text: str) -> int | None:
     return None if (number := _number(text)) is None else int(number)
+
+
+def _rungs(path: Path, summary: Json) -> list[Rung]:
+    try:
+        return [Rung(**rung) for rung in summary.get("rungs", [])]
+    except TypeError as error:
+        raise _damaged(path, f"not a list of rungs: {error}") from None
 
 
 def _scores(path: Path, ranked: list[int], default: str) -> Scores | None:

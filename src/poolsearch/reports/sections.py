@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import cast
 
+from poolsearch.reports.alone import trainings
 from poolsearch.reports.findings import early_stops, rerun_command, verdict, warnings
 from poolsearch.reports.read import Json, RunData
 from poolsearch.reports.tables import Retrained, Row, facts, ranked_rows, retrained
@@ -85,7 +86,7 @@ def _ranking(data: RunData) -> str:
     images = (data.ranking_summary or {}).get("images")
     on = f" on {images:,} images" if images else ""
     caption = f"Validation accuracy{on} with its 95% interval. Pareto: nothing ranked is both cheaper and better."
-    caption = " ".join(filter(None, [caption, data.notation, early_stops(data)]))
+    caption = " ".join(filter(None, [caption, data.notation, trainings(data), early_stops(data)]))
     first = _ranking_table(data, caption, lines[:SHOWN_ROWS])
     rest = lines[SHOWN_ROWS:MOST_ROWS]
     if not rest:
@@ -98,10 +99,11 @@ def _ranking(data: RunData) -> str:
 
 def _ranking_table(data: RunData, caption: str, lines: Sequence[Row]) -> str:
     mixture = data.members > 1
-    head = [("rank", ""), ("placement", "text"), ("validation accuracy", ""), ("score", "")]
+    head = [("rank", ""), ("placement", "text"), ("validation accuracy", "")]
+    head += [] if data.rungs else [("score", "")]
     head += [("member", "")] if mixture else []
     head += [("MACs", ""), ("vs. default", ""), ("remarks", "text")]
-    cells = [_ranking_cells(row, data.known_score(row.ranked), mixture) for row in lines]
+    cells = [_ranking_cells(row, _supernet_cells(data, row)) for row in lines]
     return table(caption, head, [(_role(row), line) for row, line in zip(lines, cells, strict=True)])
 
 
@@ -109,11 +111,16 @@ def _role(row: Row) -> str:
     return "winner" if row.ranked.rank == 1 else "default" if row.ranked.is_default else ""
 
 
-def _ranking_cells(row: Row, score: float | None, mixture: bool) -> list[str]:
+def _supernet_cells(data: RunData, row: Row) -> list[str]:
+    """The score, and the member where there are several; nothing where there is no supernet."""
+    score = [] if data.rungs else [_or_dash(data.known_score(row.ranked), ".2%")]
+    return score + ([_or_dash(row.ranked.member, "d")] if data.members > 1 else [])
+
+
+def _ranking_cells(row: Row, of_supernet: Sequence[str]) -> list[str]:
     ranked = row.ranked
     accuracy = f"{ranked.val_accuracy:.2%} <small>{100 * ranked.low:.2f} to {100 * ranked.high:.2f}</small>"
-    cells = [str(ranked.rank), escape(ranked.placement), accuracy, _or_dash(score, ".2%")]
-    cells += [_or_dash(ranked.member, "d")] if mixture else []
+    cells = [str(ranked.rank), escape(ranked.placement), accuracy, *of_supernet]
     return [*cells, macs_text(ranked.macs), _or_dash(ranked.macs_ratio, ".2f", " ×"), _badges(row.flags)]
 
 

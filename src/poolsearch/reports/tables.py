@@ -68,7 +68,7 @@ class Retrained:
 def ranked_rows(data: RunData) -> list[Row]:
     """The ranking, each line marked when no other placement beats it on both MACs and validation accuracy.
 
-    Those stopped early are not marked: their accuracy is that of other images.
+    Those stopped early are not marked: their accuracy is that of other images, or of a shorter training.
     """
     whole = [row for row in data.ranking if not stopped(data, row)]
     front = _front(np.array([row.macs for row in whole], float), np.array([row.val_accuracy for row in whole], float))
@@ -77,8 +77,9 @@ def ranked_rows(data: RunData) -> list[Row]:
 
 
 def stopped(data: RunData, row: Ranked) -> bool:
-    """Whether a placement left the ranking early: it then saw fewer images than the first, which saw all."""
-    return row.images != data.ranking[0].images
+    """Whether a placement left early: the ranking, before it saw all images, or its training, before the last rung."""
+    early = bool(data.rungs) and row.rank > data.rungs[-1].placements
+    return early or row.images != data.ranking[0].images
 
 
 def _front(cost: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""What a finished command prints: the ranking, the retrained placements, the verdict, where the page is; a check."""
+"""What a command prints: the ranking, the retrained placements, the verdict, where the page is; a check; costs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from rich.table import Table
 from poolsearch.checked import Checked
 from poolsearch.files import RunDir, read_json
 from poolsearch.placement import shown
+from poolsearch.priced import Priced
+from poolsearch.rungs import Rung, told
 
 _ROWS = 10
 _PROBLEMS = 10
@@ -25,6 +27,9 @@ def show(out: Path) -> None:
     console = Console(soft_wrap=True, highlight=False)
     if files.ranking.exists():
         console.print(_ranking(files))
+        summary = read_json(files.ranking_summary)
+        if plan := [Rung(**rung) for rung in summary.get("rungs", [])]:
+            console.print(f"By trainings alone. {told(summary['method'], plan).capitalize()}", markup=False)
     if files.test.exists() and "verdict" in (test := read_json(files.test)):
         console.print(_retrained(test))
         console.print(
@@ -83,6 +88,24 @@ def show_check(found: Checked) -> None:
         console.print(f"  {placement}: {problem}", markup=False)
     if len(found.problems) > _PROBLEMS:
         console.print(f"  and {len(found.problems) - _PROBLEMS:,} more")
+
+
+def show_costs(found: Priced) -> None:
+    """Print what the placements of a network cost."""
+    console = Console(highlight=False)
+    part = "" if found.looked_at == found.placements else f", of which {found.looked_at:,} random ones were looked at"
+    title = f"{escape(found.net)} on {found.image_size}x{found.image_size}: {found.placements:,} placements{part}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("", "default", "smallest", "10 %", "median", "90 %", "largest"):
+        table.add_column(name, justify="right" if name else "left")
+    for column in found.columns:
+        table.add_row(column.title, column.default, *column.quantiles)
+    console.print(table)
+    console.print(f"default: {found.default}", markup=False)
+    for column in found.columns:
+        console.print(f"{column.title}: {column.note}", markup=False)
+    if found.budget:
+        console.print(f"\n{found.within:,} of {found.looked_at:,} placements are within {found.budget}.", style="bold")
 
 
 def _blocks(found: Checked) -> Table:

@@ -51,6 +51,7 @@ class Recipe:
         purpose: keys the random draws, and names the stage in events.
         part: the images to learn from: both halves, or search-train.
         epochs, batch, lr, lr_floor, momentum, weight_decay: as in the settings.
+        until: epochs to stop after, on the way to all ``epochs``; None: all.
     """
 
     purpose: str
@@ -61,6 +62,7 @@ class Recipe:
     lr_floor: float
     momentum: float
     weight_decay: float
+    until: int | None = None
 
 
 class AloneTask:
@@ -74,7 +76,7 @@ class AloneTask:
         self._recipe = recipe
         self._machine = run.machine
         self.device = run.machine.device
-        self.epochs = recipe.epochs
+        self.epochs = recipe.until or recipe.epochs
         self.seed = rng.key(run.seed, recipe.purpose, trial.seed)
         with seeded(self.seed, "weights"):
             net = Fixed(run.initial(), trial.placement)
@@ -89,7 +91,7 @@ class AloneTask:
         self.last_loss = float("nan")
 
     def epoch_starts(self, epoch: int) -> None:
-        self._lr = cosine(epoch, self.epochs, self._recipe.lr, self._recipe.lr_floor)
+        self._lr = cosine(epoch, self._recipe.epochs, self._recipe.lr, self._recipe.lr_floor)
         set_lr(self._optimizer, self._lr)
 
     def step(self, step: int) -> None:
@@ -130,11 +132,7 @@ def train_trials(run: Run, recipe: Recipe, trials: Sequence[Trial], root: Path) 
     Raises:
         Interrupted: stopped on request; the state is saved.
     """
-    device = run.machine.device.type
-    cards = cuda_cards() if device == "cuda" else []
-    small = device == "cpu" and run.image_size <= LARGEST_NATIVE
-    asked = run.settings.machine.workers
-    workers, threads = plan_workers(asked, len(trials), torch.get_num_threads(), len(cards), small)
+    workers, threads, cards = crew(run, len(trials))
     left = [trial for trial in trials if not _finished(trial.folder(root))]
     costs = [run.costs.macs(trial.placement) for trial in left]
     work = partial(_train, run, recipe, root, workers)
@@ -144,10 +142,19 @@ def train_trials(run: Run, recipe: Recipe, trials: Sequence[Trial], root: Path) 
             run.warn(f"the training of {trial} diverged: lower --retrain-lr in a new run.")
 
 
+def crew(run: Run, trials: int) -> tuple[int, int, list[str]]:
+    """(workers, threads of each, CUDA devices) for so many trials on the run's machine."""
+    device = run.machine.device.type
+    cards = cuda_cards() if device == "cuda" else []
+    small = device == "cpu" and run.image_size <= LARGEST_NATIVE
+    workers, threads = plan_workers(run.settings.machine.workers, trials, torch.get_num_threads(), len(cards), small)
+    return workers, threads, cards
+
+
 def _finished(folder: Path) -> bool:
     if not (folder / "metrics.json").exists():
         return False
-    (folder / "checkpoint.safetensors").unlink(missing_ok=True)  # stopped between the two
+    unfinished(folder).unlink(missing_ok=True)  # stopped between the two
     return True
 
 
@@ -156,24 +163,44 @@ def diverged(folder: Path) -> bool:
     return read_json(folder / "metrics.json")["train_loss"] is None
 
 
+def unfinished(folder: Path) -> Path:
+    """Where a trial keeps its state while it may still be gone on with."""
+    return folder / "checkpoint.safetensors"
+
+
 def _train(run: Run, recipe: Recipe, root: Path, workers: int, trial: Trial, progress: Progress) -> None:
     """Train one, in a worker process or in ours; what it finds goes into its own folder only."""
     folder = trial.folder(root)
-    unfinished = folder / "checkpoint.safetensors"
-    task = AloneTask(run, recipe, trial)
-    files = LoopFiles(unfinished, folder / "events.jsonl", run.settings.machine.checkpoint_seconds)
-    identity = {"stage": recipe.purpose, "placement": str(trial.placement), "seed": trial.seed}
-    seconds = run_loop(task, files, str(trial), progress, identity, task.seed)
+    task, metrics = train_alone(run, recipe, root, workers, trial, progress)
     checkpoint.save(
         folder / "model.safetensors", dict(task.net.net.original.state_dict()), {"placement": str(trial.placement)}
     )
-    write_json(folder / "metrics.json", {
+    write_json(folder / "metrics.json", metrics)
+    unfinished(folder).unlink()
+
+
+def train_alone(
+    run: Run, recipe: Recipe, root: Path, workers: int, trial: Trial, progress: Progress
+) -> tuple[AloneTask, dict[str, Any]]:
+    """Train one from its checkpoint, if there is one, as far as the recipe goes.
+
+    Leaves a checkpoint and ``events.jsonl`` in the trial's folder. Gives the trained task, and what ``metrics.json``
+    says about every trial; ``workers`` is how many there are at once.
+
+    Raises:
+        Interrupted: stopped on request; the state is saved.
+    """
+    folder = trial.folder(root)
+    task = AloneTask(run, recipe, trial)
+    files = LoopFiles(unfinished(folder), folder / "events.jsonl", run.settings.machine.checkpoint_seconds)
+    identity = {"stage": recipe.purpose, "placement": str(trial.placement), "seed": trial.seed}
+    seconds = run_loop(task, files, str(trial), progress, identity, task.seed)
+    return task, {
         "placement": str(trial.placement), "seed": trial.seed, "epochs": task.epochs,
         "steps": task.epochs * task.steps_per_epoch, "seconds": round(seconds, 1),
         "images": task.images, "train_loss": task.last_loss, "macs": run.costs.macs(trial.placement),
         "parameters": parameters_of(task.net), "workers": workers, "threads": torch.get_num_threads(),
-    })  # fmt: skip
-    unfinished.unlink()
+    }  # fmt: skip
 
 
 def correct(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], purpose: str) -> NDArray[np.bool_]:

@@ -49,10 +49,7 @@ def check(
             or it does not run at this size.
     """
     progress = progress or Silent()
-    size = (32 if name.startswith("cifar-") else 224) if image_size is None else image_size
-    for flag, value in (("--image-size", size), ("--classes", classes)):
-        if value < 1:
-            raise PoolsearchError(f"{flag} is {value}; allowed is at least 1.")
+    size = image_size_for(name, image_size, classes)
     progress.say(f"building {name} and trying its blocks at every size, without computing anything")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -60,6 +57,19 @@ def check(
     space = replace(net.space, axes=axes)
     blank_copy(net).check_input(size, size, space)
     return _checked(name, net, size, space, _proofs(name, net, _chosen(space, whole), size, progress))
+
+
+def image_size_for(name: str, image_size: int | None, classes: int) -> int:
+    """Height and width of the images of a network that is looked at without data.
+
+    Raises:
+        PoolsearchError: they, or the classes, are not above zero.
+    """
+    size = (32 if name.startswith("cifar-") else 224) if image_size is None else image_size
+    for flag, value in (("--image-size", size), ("--classes", classes)):
+        if value < 1:
+            raise PoolsearchError(f"{flag} is {value}; allowed is at least 1.")
+    return size
 
 
 def _chosen(space: Space, whole: bool) -> Space:

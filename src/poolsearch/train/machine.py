@@ -121,13 +121,17 @@ def cuda_cards() -> list[str]:
     return [card.strip() for card in named.split(",")][:there] if named else [str(i) for i in range(there)]
 
 
-def pick_machine(settings: MachineSettings) -> Machine:
+def pick_machine(settings: MachineSettings, flag: str = "--device") -> Machine:
     """Resolve ``auto`` to what this machine has.
+
+    Args:
+        settings: what was asked for.
+        flag: with which the device was asked for.
 
     Raises:
         PoolsearchError: the device is not there, or does not have the precision.
     """
-    device = torch.device(_device(settings.device))
+    device = torch.device(_device(settings.device, flag))
     precision, reason = settings.precision, Machine.reason
     if precision == "auto":
         precision, reason = _auto_precision(device)
@@ -139,15 +143,15 @@ def pick_machine(settings: MachineSettings) -> Machine:
     return Machine(device, precision, reason, _compiler(settings.compile))
 
 
-def _device(asked: str) -> str:
+def _device(asked: str, flag: str) -> str:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if asked == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if there[name])
     if not there[asked]:
         found = ", ".join(name for name, ok in there.items() if ok)
+        more = " (a run that was begun on another device goes on, with other last bits)" if flag == "--device" else ""
         raise PoolsearchError(
-            f"--device {asked}: torch sees no such device here. Found: {found}. Use one of these (a run that "
-            "was begun on another device goes on, with other last bits)."
+            f"{flag} {asked}: torch sees no such device here. Found: {found}. Use one of these{more}."
         )
     return asked
 

@@ -12,27 +12,10 @@ from poolsearch.placement import KEEP, Placement
 from poolsearch.supernet.norms import batch_norm
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
-from poolsearch.supernet.tree_memory import Bytes, LiveBytes, MemoryTable, memory_table, tree_bytes
+from poolsearch.supernet.tree_memory import Bytes, MemoryTable, memory_table, tree_bytes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 HALVED = (1, 1)
-
-
-def test_what_is_alive_is_counted_once_and_no_longer_than_it_lives():
-    given = torch.ones(100)
-    with LiveBytes() as live:
-        live.ignore(given)
-        kept = given * 2  # 400 bytes
-        half = kept[:50].relu_()  # the same memory
-        other = given + kept[0]  # 400 more
-        del other
-        assert (live.now, live.most) == (400, 800)
-        del kept
-        assert live.now == 400  # the view keeps it
-        del half
-        assert (live.now, live.most) == (0, 800)
-        given.mul_(2)
-        assert live.now == 0
 
 
 def test_a_tree_of_three_by_hand():

@@ -17,11 +17,16 @@ _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 def blank_copy(model: nn.Module) -> Any:
     """A copy of a module on the meta device: its structure without its numbers, which are never copied."""
+    return copy_with(model, lambda tensor: torch.empty_like(tensor, device="meta"))
+
+
+def copy_with(model: nn.Module, make: Callable[[Tensor], Tensor]) -> Any:
+    """A copy of a module with what ``make`` gives in the place of each of its tensors."""
     memo: dict[int, Any] = {}
     attributes = (value for part in model.modules() for value in vars(part).values() if isinstance(value, Tensor))
     for tensor in chain(model.parameters(), model.buffers(), attributes):
-        blank = torch.empty_like(tensor, device="meta")
-        memo[id(tensor)] = nn.Parameter(blank, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else blank
+        made = make(tensor)
+        memo[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
     return copy.deepcopy(model, memo)
 
 

@@ -82,8 +82,8 @@ def summary_of(
         **measured,
         "macs_saving": sum(sum(sum(row) for row in group) for group in costs) / shared,
         "early_stop": _early_stop(run, rows, tally) if settings.rank.rank_early_stop else None,
-        "tau_score_accuracy": _tau(scored, "score"),
-        "tau_macs_accuracy": _tau(rows, "macs"),
+        "tau_score_accuracy": tau(scored, "score"),
+        "tau_macs_accuracy": tau(rows, "macs"),
     }
 
 
@@ -96,7 +96,8 @@ def _early_stop(run: Run, rows: Sequence[dict[str, Any]], tally: Tally) -> dict[
     }
 
 
-def _tau(rows: Sequence[dict[str, Any]], column: str) -> float | None:
+def tau(rows: Sequence[dict[str, Any]], column: str) -> float | None:
+    """Kendall's tau of a column with the validation accuracy; None where it is not defined."""
     return _finite(kendall_tau([row[column] for row in rows], [row["val_accuracy"] for row in rows]))
 
 

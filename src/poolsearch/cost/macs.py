@@ -1,4 +1,4 @@
-"""MACs of every placement, known before any training."""
+"""MACs of every part of a network at every size: a placement's are a sum of entries."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from poolsearch.nets.poolable import Poolable, Size, every_block, state_size
 from poolsearch.placement import Exponents, Placement
 from poolsearch.space import Space
+
+Class = tuple[int, Size, Exponents]
+"""(block, size of its input, exponents of its site): what decides all that a block does."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class CostTable:
     """
 
     stem: PartCost
-    block: dict[tuple[int, Size, Exponents], PartCost]
+    block: dict[Class, PartCost]
     head: dict[Size, int]
 
     def _blocks(self, placement: Placement) -> list[PartCost]:

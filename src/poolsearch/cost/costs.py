@@ -1,0 +1,100 @@
+"""What the placements of a space cost, as arrays; and the tables that it is looked up in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from poolsearch.cost.field import FieldTable, field_table, receptive_fields
+from poolsearch.cost.latency import LatencyTable, latencies
+from poolsearch.cost.macs import CostTable, cost_table
+from poolsearch.cost.memory import StepTable, peak_bytes, step_table
+from poolsearch.cost.routes import Grid, Routes, summed
+from poolsearch.nets.poolable import Poolable
+from poolsearch.placement import Placement
+from poolsearch.space import Space
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs of A placements, in the order of their space.
+
+    Attributes:
+        macs_A: multiply-adds of one forward pass on one image.
+        memory_A: the most bytes alive in a training step beside weights, statistics and momentum.
+        field_height_AR, field_width_AR: theoretical receptive fields at the end of each resolution, in pixels of the
+            image.
+        latency_A: milliseconds of a forward pass; None when not measured.
+    """
+
+    macs_A: NDArray[np.int64]
+    memory_A: NDArray[np.int64]
+    field_height_AR: NDArray[np.int32]
+    field_width_AR: NDArray[np.int32]
+    latency_A: NDArray[np.float64] | None
+
+    def __getitem__(self, kept: NDArray[Any]) -> Costs:
+        """Of some of the placements, by their places or a mask."""
+        return Costs(
+            self.macs_A[kept], self.memory_A[kept], self.field_height_AR[kept], self.field_width_AR[kept],
+            None if self.latency_A is None else self.latency_A[kept],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Tables of every (block, size of its input, site): what any placement of the space costs is looked up.
+
+    Attributes:
+        table: MACs, and the sizes of all maps.
+        fields: receptive fields.
+        memory: of a training step.
+        latency: None when it was not measured.
+    """
+
+    table: CostTable
+    fields: FieldTable
+    memory: StepTable
+    latency: LatencyTable | None = None
+
+    def costs(self, space: Space, numbers: Sequence[int] | NDArray[np.int64] | None = None) -> Costs:
+        """Costs of the placements of a space with these numbers; of all where not given."""
+        grid = Grid.of(self.table)
+        routes = grid.routes(space, numbers)
+        return Costs(
+            _macs(self.table, grid, routes),
+            peak_bytes(self.memory, grid, routes),
+            *receptive_fields(self.fields, grid, routes, space),
+            None if self.latency is None else latencies(self.latency, grid, routes),
+        )
+
+    def of(self, placement: Placement, space: Space) -> Costs:
+        """Costs of one placement, which ``space`` may be limited not to hold; arrays of length 1."""
+        whole = Space(space.length, space.poolings, space.default, axes=space.axes)
+        return self.costs(whole, [whole.index(placement)])
+
+
+def _macs(table: CostTable, grid: Grid, routes: Routes) -> NDArray[np.int64]:
+    blocks = summed(grid.values({key: part.macs for key, part in table.block.items()}), routes)
+    return (table.stem.macs + blocks + grid.by_last(table.head)[routes.last_A]).astype(np.int64)
+
+
+def profile(net: Poolable, space: Space, height: int, width: int, batch: int, dtype: torch.dtype) -> Profile:
+    """Everything but latency, found without computing anything.
+
+    Args:
+        net: on the meta device.
+        space: the placements that are to be covered; limits are not looked at.
+        height, width: of the images.
+        batch: images of a training step.
+        dtype: that a training step is in; float32 is without autocast.
+    """
+    table = cost_table(net, height, width, space)
+    return Profile(
+        table, field_table(net, height, width, space), step_table(net, table, space, height, width, batch, dtype)
+    )

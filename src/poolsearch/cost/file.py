@@ -1,0 +1,70 @@
+"""costs.parquet: what every placement that is searched costs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from poolsearch.cost.costs import Costs
+from poolsearch.files import atomic
+from poolsearch.space import Space
+
+_COLUMNS = ("number", "placement", "macs", "memory", "field_height", "field_width", "latency_ms")
+_KEY = b"poolsearch"
+
+
+@dataclass(frozen=True)
+class CostsFile:
+    """What is in a file.
+
+    Attributes:
+        placements: their texts, in the order of the space.
+        costs: of each.
+        about: what the costs are of: batch, dtype, devices.
+    """
+
+    placements: list[str]
+    costs: Costs
+    about: dict[str, Any]
+
+
+def write_costs(path: Path, space: Space, costs: Costs, about: dict[str, Any]) -> None:
+    """Write the costs of a space; ``about`` becomes JSON in the file's metadata, under ``poolsearch``."""
+    latency = [None] * space.size if costs.latency_A is None else costs.latency_A
+    table = pa.table({
+        "number": np.arange(space.size), "placement": [str(placement) for placement in space],
+        "macs": costs.macs_A, "memory": costs.memory_A,
+        "field_height": pa.array([*costs.field_height_AR], pa.list_(pa.int32())),
+        "field_width": pa.array([*costs.field_width_AR], pa.list_(pa.int32())),
+        "latency_ms": pa.array(latency, pa.float64()),
+    })  # fmt: skip
+    with atomic(path) as temporary:
+        pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(about)}), temporary)
+
+
+def read_costs(path: Path) -> CostsFile | None:
+    """What :func:`write_costs` wrote; None where there is no file, or it is damaged or of a version that kept less."""
+    try:
+        table = pq.read_table(path)
+    except (FileNotFoundError, pa.ArrowException):
+        return None
+    about = (table.schema.metadata or {}).get(_KEY)
+    if about is None or not set(_COLUMNS) <= set(table.column_names):
+        return None
+    latency = table["latency_ms"]
+    costs = Costs(
+        table["macs"].to_numpy(), table["memory"].to_numpy(), _rows(table["field_height"]),
+        _rows(table["field_width"]), None if latency.null_count else latency.to_numpy(),
+    )  # fmt: skip
+    return CostsFile(table["placement"].to_pylist(), costs, json.loads(about))
+
+
+def _rows(column: Any) -> NDArray[np.int32]:
+    return np.array(column.to_pylist(), np.int32)

@@ -1,0 +1,208 @@
+"""Peak memory of a training step for every placement, known before any training.
+
+At any moment of a step the bytes alive are what earlier parts have left, and what the part at hand needs beside that.
+A part is the stem, a block or the head, forward or backward; what it leaves and needs is decided by the size of its
+input and by its site. So a few whole steps, on tensors without numbers (torch's fake CPU tensors, under the same
+autocast as a real step), give a table for all placements, and a placement's peak is the largest of its running sums.
+
+Counted are activations, gradients, casts of weights and the minibatch; not what is there between two steps (weights,
+statistics, momentum). A convolution of a CPU's also lays its weights out anew inside: once forward, twice backward (as
+measured, of oneDNN). Other libraries' work space is not known.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_leaves
+
+from poolsearch.cost.macs import Class, CostTable
+from poolsearch.cost.routes import Grid, Routes, classes, cover
+from poolsearch.nets.live_bytes import LiveBytes
+from poolsearch.nets.poolable import Poolable, Size
+from poolsearch.nets.restride.trace import copy_with
+from poolsearch.placement import Placement
+from poolsearch.space import Space
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a part of a step does to the bytes alive: how far they rise above where it begins, and where they end."""
+
+    rise: int = 0
+    left: int = 0
+
+
+@dataclass
+class StepTable:
+    """Bytes of every part of a training step; blocks are keyed as in ``CostTable``, the head by the size of its input.
+
+    Attributes:
+        batch: images of the minibatch.
+        stem: forward (with the minibatch) and backward.
+        forward, backward: of each block.
+        head: with the loss, forward and backward.
+    """
+
+    batch: int
+    stem: tuple[Change, Change] = (Change(), Change())
+    forward: dict[Class, Change] = field(default_factory=dict)
+    backward: dict[Class, Change] = field(default_factory=dict)
+    head: dict[Size, Change] = field(default_factory=dict)
+
+
+class _Step(LiveBytes):
+    """Bytes alive in a step, part after part."""
+
+    _INSIDE: Mapping[Any, int] = {torch.ops.aten.convolution: 1, torch.ops.aten.convolution_backward: 2}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = 0
+
+    def part(self) -> Change:
+        """What changed since the last call."""
+        change = Change(self.most - self._began, self.now - self._began)
+        self._began = self.most = self.now
+        return change
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = super().__torch_dispatch__(func, types, args, kwargs)
+        if copies := self._INSIDE.get(func.overloadpacket):
+            weight = args[1] if copies == 1 else args[2]
+            self.most = max(self.most, self.now + copies * weight.numel() * weight.element_size())
+        return out
+
+
+def step_table(
+    net: Poolable, table: CostTable, space: Space, height: int, width: int, batch: int, dtype: torch.dtype
+) -> StepTable:
+    """Bytes of a training step at every (block, size, site).
+
+    Args:
+        net: on the meta device, in training mode.
+        table: its MACs, for the sizes of its maps.
+        space: the placements that are to be covered.
+        height, width: of the images.
+        batch: images of a minibatch.
+        dtype: that autocast computes in; float32 is without.
+    """
+    found = StepTable(batch)
+    with FakeTensorMode():
+        fake = copy_with(net, _fake).train()
+        for placement in cover(table, space):
+            _add(found, table, placement, run_step(fake, placement, height, width, batch, dtype))
+    return found
+
+
+def _fake(tensor: Tensor) -> Tensor:
+    layout = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", memory_format=layout)
+
+
+def _add(found: StepTable, table: CostTable, placement: Placement, changes: list[Change]) -> None:
+    """Take in a step: forward of the stem and the blocks, the head, backward of the blocks and the stem."""
+    blocks = classes(table, placement)
+    count = len(blocks)
+    found.stem = changes[0], changes[-1]
+    found.forward.update(zip(blocks, changes[1 : count + 1], strict=True))
+    found.backward.update(zip(reversed(blocks), changes[count + 2 : -1], strict=True))
+    found.head[table.block[blocks[-1]].size] = changes[count + 1]
+
+
+def run_step(
+    net: Poolable, placement: Placement, height: int, width: int, batch: int, dtype: torch.dtype
+) -> list[Change]:
+    """What each part of a step does, in the order of the step: stem, blocks, head with loss, blocks and stem backward.
+
+    Args:
+        net: of fake tensors, in training mode; inside their mode.
+        placement: what is trained.
+        height, width, batch, dtype: as in :func:`step_table`.
+    """
+    with _Step() as live:
+        x_BCHW = torch.zeros(batch, 3, height, width).to(memory_format=torch.channels_last)
+        label_B = torch.zeros(batch, dtype=torch.int64)
+        backward = _Backward(live, len(net.blocks) + 1)
+        with _autocast(dtype):
+            state = net.stem(x_BCHW)
+            forward = [live.part()]
+            backward.watch(state, 0)
+            for index in range(len(net.blocks)):
+                state = net.run_block(index, state, placement.at(index))
+                forward.append(live.part())
+                backward.watch(state, index + 1)
+            loss = F.cross_entropy(net.head(state), label_B)
+        del state
+        loss.backward()
+        changes = forward + backward.changes()
+    for parameter in net.parameters():
+        parameter.grad = None
+    return changes
+
+
+def _autocast(dtype: torch.dtype) -> AbstractContextManager[Any]:
+    return torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32)
+
+
+class _Backward:
+    """Notes where the backward pass goes from one part to the one before: when the gradient of its output is whole."""
+
+    def __init__(self, live: _Step, parts: int) -> None:
+        self._live = live
+        self._found = [Change()] * (parts + 1)  # of the stem, the blocks, the head
+        self._begins = parts  # the part that is at hand
+        self._before: list[weakref.ref[Tensor]] = []
+
+    def watch(self, state: Any, part: int) -> None:
+        """``state`` is what ``part`` gives; of several maps those that were there before say nothing."""
+        maps = [leaf for leaf in tree_leaves(state) if isinstance(leaf, Tensor) and leaf.requires_grad]
+        for leaf in maps:
+            if all(known() is not leaf for known in self._before):
+                leaf.register_hook(lambda _: self._reached(part))
+        self._before = [weakref.ref(leaf) for leaf in maps]
+
+    def _reached(self, part: int) -> None:
+        if part < self._begins:
+            self._found[part + 1] = self._live.part()
+            self._begins = part
+
+    def changes(self) -> list[Change]:
+        """Of the head, the blocks from the last to the first, the stem, when the pass has ended."""
+        self._found[self._begins] = self._live.part()
+        return self._found[::-1]
+
+
+def peak_bytes(table: StepTable, grid: Grid, routes: Routes) -> NDArray[np.int64]:
+    """The most bytes alive in a training step of each placement, shape (A,)."""
+    forward, backward = (_tables(grid, part) for part in (table.forward, table.backward))
+    first, last = table.stem
+    now_A = np.full(routes.entry_LA.shape[1], float(first.left))
+    peak_A = np.full(routes.entry_LA.shape[1], float(first.rise))
+
+    def take(rise_A: Any, left_A: Any) -> None:
+        np.maximum(peak_A, now_A + rise_A, out=peak_A)
+        np.add(now_A, left_A, out=now_A)
+
+    for index, entry_A in enumerate(routes.entry_LA):
+        take(*(values_LE[index][entry_A] for values_LE in forward))
+    head = (grid.by_last({size: getattr(c, name) for size, c in table.head.items()}) for name in ("rise", "left"))
+    take(*(values[routes.last_A] for values in head))
+    for index, entry_A in reversed([*enumerate(routes.entry_LA)]):
+        take(*(values_LE[index][entry_A] for values_LE in backward))
+    take(last.rise, last.left)
+    return peak_A.astype(np.int64)
+
+
+def _tables(grid: Grid, found: Mapping[Class, Change]) -> list[NDArray[np.float64]]:
+    return [grid.values({key: getattr(change, name) for key, change in found.items()}) for name in ("rise", "left")]

@@ -1,0 +1,129 @@
+"""The ways of many placements through a network at once: which entry of each block's table each of them meets.
+
+What a block costs is decided by the size of its input and by its site. A placement is then a walk through small tables:
+a state (the size of the maps) and a site give the entry, and the next state. However many placements there are, they
+take a few gathers per block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolsearch.cost.macs import Class, CostTable
+from poolsearch.nets.poolable import Size
+from poolsearch.placement import KEEP, Exponents, Placement
+from poolsearch.space import Space
+
+_SITES = 4  # keep or halve, of each axis
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Where placements go.
+
+    Attributes:
+        entry_LA: for each block the entry of its table, see :meth:`Grid.values`.
+        last_A: place in ``Grid.sizes`` of the size of the last maps.
+    """
+
+    entry_LA: NDArray[np.int16]
+    last_A: NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All sizes of maps that occur, and where a block leads from each.
+
+    Attributes:
+        sizes: of all maps; a state is a place in this.
+        first: the state before the first block.
+        next_LE: the state after a block, by entry (state and site); 0 where no placement comes.
+    """
+
+    sizes: list[Size]
+    first: int
+    next_LE: NDArray[np.int16]
+
+    @classmethod
+    def of(cls, table: CostTable) -> Grid:
+        """The sizes of a network's blocks."""
+        sizes = sorted({table.stem.size} | {size for _, size, _ in table.block} | set(table.head))
+        after = {key: sizes.index(part.size) for key, part in table.block.items()}
+        return cls(sizes, sizes.index(table.stem.size), _by_entry(sizes, after).astype(np.int16))
+
+    def values(self, found: Mapping[Class, float]) -> NDArray[np.float64]:
+        """A table of a value for each (block, size, site), shape (L, E); 0 where no placement comes."""
+        return _by_entry(self.sizes, found)
+
+    def by_last(self, found: Mapping[Size, float]) -> NDArray[np.float64]:
+        """A table of a value for each size of the last maps, shape (sizes,)."""
+        return np.array([found.get(size, 0) for size in self.sizes], np.float64)
+
+    def routes(self, space: Space, numbers: Sequence[int] | NDArray[np.int64] | None = None) -> Routes:
+        """The ways of the placements with these numbers; of all where not given."""
+        site_AL = space.exponents_AL2(numbers) @ np.array([2, 1], np.int8)
+        state_A = np.full(len(site_AL), self.first, np.int16)
+        entry_LA = np.empty(site_AL.shape[::-1], np.int16)
+        for index, site_A in enumerate(np.ascontiguousarray(site_AL.T)):
+            entry_LA[index] = _SITES * state_A + site_A
+            state_A = self.next_LE[index][entry_LA[index]]
+        return Routes(entry_LA, state_A)
+
+
+def _by_entry(sizes: list[Size], found: Mapping[Class, float]) -> NDArray[np.float64]:
+    values_LE = np.zeros((1 + max(index for index, _, _ in found), _SITES * len(sizes)))
+    for (index, size, (high, wide)), value in found.items():
+        values_LE[index, _SITES * sizes.index(size) + 2 * high + wide] = value
+    return values_LE
+
+
+def summed(values_LE: NDArray[np.float64], routes: Routes) -> NDArray[np.float64]:
+    """The sum over the blocks of each placement's entries, shape (A,)."""
+    sum_A = np.zeros(routes.entry_LA.shape[1])
+    for value_E, entry_A in zip(values_LE, routes.entry_LA, strict=True):
+        sum_A += value_E[entry_A]
+    return sum_A
+
+
+def cover(table: CostTable, space: Space) -> list[Placement]:
+    """Few placements that together meet every (block, size, site): the default, then each that adds the most.
+
+    Args:
+        table: of a network and a space.
+        space: the same; its limits are not looked at.
+    """
+    left, found = set(table.block), list[Placement]()
+    placement = space.default
+    while left:
+        found.append(placement)
+        left -= set(classes(table, placement))
+        placement = _adding_most(table, space, left)
+    return found
+
+
+def classes(table: CostTable, placement: Placement) -> list[Class]:
+    """What the blocks of a placement are: (block, size of its input, site) of each."""
+    size, found = table.stem.size, list[Class]()
+    for index in range(placement.length):
+        found.append((index, size, placement.at(index)))
+        size = table.block[found[-1]].size
+    return found
+
+
+def _adding_most(table: CostTable, space: Space, left: set[Class]) -> Placement:
+    """The placement with the most classes of ``left``: the longest path through the blocks' states."""
+    best: dict[tuple[Exponents, Size], tuple[int, tuple[Exponents, ...]]] = {(KEEP, table.stem.size): (0, ())}
+    for index in range(space.length):
+        after: dict[tuple[Exponents, Size], tuple[int, tuple[Exponents, ...]]] = {}
+        for (done, size), (count, sites) in best.items():
+            for site in space.sites(index, done):
+                key = (done[0] + site[0], done[1] + site[1]), table.block[index, size, site].size
+                gain = count + ((index, size, site) in left)
+                if key not in after or gain > after[key][0]:
+                    after[key] = gain, (*sites, site)
+        best = after
+    return Placement(max(best.values(), key=lambda path: path[0])[1][1:])

@@ -1,0 +1,27 @@
+"""What a page says about a ranking by trainings alone, without a supernet."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from poolsearch.reports.read import Json, RunData
+from poolsearch.rungs import told
+
+
+def so_far(data: RunData) -> str:
+    """How far the trainings are, while there is no ranking yet."""
+    placements = cast(Json, data.run.get("space", {})).get("covered", 0)
+    return (
+        f"Placements are being trained alone ({data.method}), or this was interrupted: {data.scored:,} trainings, of "
+        f"{placements:,} placements, have a validation accuracy."
+    )
+
+
+def trainings(data: RunData) -> str:
+    """What was trained, and what the accuracies are of; empty where supernets ranked."""
+    if not data.rungs:
+        return ""
+    accuracies = "The accuracies are of these trainings, on the search-train half."
+    if len(data.rungs) > 1:
+        accuracies = "A placement that was stopped stands with the accuracy it then had, below all that went on."
+    return f"{told(data.method, data.rungs).capitalize()} {accuracies}"

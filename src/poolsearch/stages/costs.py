@@ -1,0 +1,125 @@
+"""Costs of a network's placements before anything is trained, and how many are within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+
+from poolsearch import rng
+from poolsearch.budget import latency_machine, measured
+from poolsearch.cost.choose import WHOLE_UP_TO, amounts, quantiles, within
+from poolsearch.cost.costs import Costs, Profile, profile
+from poolsearch.errors import PoolsearchError
+from poolsearch.limits import Kind, limits_of, shown_amount
+from poolsearch.nets.build import NetSpec, blank
+from poolsearch.priced import PARTS, Column, Priced
+from poolsearch.progress import Progress, Silent
+from poolsearch.settings import BudgetSettings, MachineSettings
+from poolsearch.space import Axes, Space
+from poolsearch.stages.check import image_size_for
+from poolsearch.train.machine import pick_machine
+
+_SAMPLE = 100_000  # placements of larger spaces
+
+
+def costs(
+    name: str,
+    image_size: int | None = None,
+    classes: int = 10,
+    op: str | None = None,
+    search_stem: bool = False,
+    axes: Axes = "hw",
+    batch: int = 256,
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    budget: BudgetSettings | None = None,
+    progress: Progress | None = None,
+) -> Priced:
+    """Count, and where ``budget`` asks for it measure, what the placements of a network cost.
+
+    Args:
+        name: as in ``--net``.
+        image_size: height and width of the images; 32 for poolsearch's ``cifar-`` networks and 224 for others if None.
+        classes: outputs.
+        op: how a site downsamples; the network's own way if None.
+        search_stem: move the downsampling of the stem, too.
+        axes: see :class:`~poolsearch.space.Space`.
+        batch: images of a training step, for its memory.
+        precision: of a training step.
+        budget: limits, and where latency is measured; not at all where it says nothing about latency.
+        progress: where work shows itself; silent by default.
+
+    Raises:
+        PoolsearchError: there is no such network, it does not run at this size, or an amount cannot be read.
+    """
+    progress, budget = progress or Silent(), budget or BudgetSettings()
+    limits = limits_of(budget)
+    size = image_size_for(name, image_size, classes)
+    _check_batches(batch, budget.latency_batch)
+    machine = pick_machine(MachineSettings(precision=precision))
+    spec = NetSpec(name, classes, op=op, image_size=size, search_stem=search_stem)
+    progress.say(f"building {name} and trying its blocks at every size, without computing anything")
+    with torch.random.fork_rng(devices=[]):
+        net = blank(spec)
+    space = replace(net.space, axes=axes)
+    net.check_input(size, size, space)
+    found, on = profile(net, space, size, size, batch, machine.dtype), None
+    if budget.max_latency is not None or budget.latency_device is not None:
+        on = latency_machine(budget.latency_device, MachineSettings(), machine)
+        found = replace(found, latency=measured(spec, found, space, budget.latency_batch, on, progress))
+    every, default = _every(found, space), found.of(space.default, space)
+    step = f"most of a training step beside the weights, batch {batch}, {machine.precision}"
+    columns = [
+        _column("MACs", "multiply-adds of a forward pass on one image", "macs", every, default),
+        _column("memory", step, "memory", every, default),
+        _fields(every, default),
+    ]
+    if on is not None:
+        passed = f"a forward pass, batch {budget.latency_batch}, {on}"
+        columns.append(_column("latency", passed, "latency", every, default))
+    return Priced(
+        net=name,
+        image_size=size,
+        default=space.default.shown,
+        placements=space.size,
+        looked_at=len(every.macs_A),
+        columns=tuple(columns),
+        budget=", ".join(f"{limit.flag} {limit.text}" for limit in limits),
+        within=int(within(limits, every, default).sum()),
+    )
+
+
+def _check_batches(batch: int, latency_batch: int) -> None:
+    for flag, value, least in (("--batch", batch, 2), ("--latency-batch", latency_batch, 1)):
+        if value < least:
+            why = ": BatchNorm cannot train on one image" if least == 2 else ""
+            raise PoolsearchError(f"{flag} is {value}; allowed is at least {least}{why}.")
+
+
+def _every(found: Profile, space: Space) -> Costs:
+    """Costs of all placements, or of random ones of a space that is too large."""
+    if space.size <= WHOLE_UP_TO:
+        return found.costs(space)
+    return found.costs(space.subset(_SAMPLE, rng.key(0, "costs")))
+
+
+def _column(title: str, note: str, kind: Kind, every: Costs, default: Costs) -> Column:
+    values = quantiles(amounts(every, kind), PARTS)
+    own = shown_amount(kind, float(amounts(default, kind)[0]))
+    return Column(title, note, own, tuple(shown_amount(kind, value) for value in values))
+
+
+def _fields(every: Costs, default: Costs) -> Column:
+    """Receptive fields at the end of the last resolution."""
+
+    def shown(pair: Sequence[float]) -> str:
+        return "x".join(f"{value:.0f}" for value in pair)
+
+    axes = [(c.field_height_AR[:, -1], c.field_width_AR[:, -1]) for c in (default, every)]
+    heights, widths = (quantiles(axis.astype(np.float64), PARTS) for axis in axes[1])
+    own = (float(axes[0][0][0]), float(axes[0][1][0]))
+    note = "height x width in pixels of the image, after the last block; borders and poolings of whole maps left out"
+    return Column("receptive field", note, shown(own), tuple(map(shown, zip(heights, widths, strict=True))))

@@ -1,0 +1,155 @@
+"""Ranking without a supernet: placements are trained stand-alone on search-train and scored on search-val."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from poolsearch.context import Run
+from poolsearch.data import thin
+from poolsearch.execute import run_trials
+from poolsearch.files import read_json, write_json, write_text
+from poolsearch.nets.build import blank, default_width
+from poolsearch.nets.poolable import parameters_of
+from poolsearch.progress import Progress
+from poolsearch.rungs import Rung, rungs, told
+from poolsearch.settings import Settings
+from poolsearch.stages.alone import AloneTask, Recipe, Trial, crew, diverged, train_alone, unfinished
+from poolsearch.stages.ranking.standing import Standing, order, standing_rows, standing_summary
+from poolsearch.stages.ranking.table import as_csv
+
+
+def sweep(run: Run) -> None:
+    """Train placements rung by rung, and leave ``ranking.csv``, ``ranking.json`` and ``sweep/``.
+
+    Trainings that are finished are kept: stopped at any moment, it goes on where it was and ends the same to the bit.
+    The test split is not touched.
+
+    Raises:
+        Interrupted: stopped on request; the state is saved.
+    """
+    with run.stage("sweep"):
+        plan = rungs(run.settings, run.space.size, len(run.split.search_train))
+        run.progress.say(_announced(run, plan))
+        standings = climb(run, plan)
+        _warn_of_diverged(run, plan[0].seeds)
+        rows = standing_rows(run, standings, plan[0].seeds)
+        write_json(run.dir.ranking_summary, standing_summary(run, rows, plan))
+        write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
+
+
+def climb(run: Run, plan: Sequence[Rung]) -> list[Standing]:
+    """Train rung by rung; every placement where it ended, best first: those that came further are better."""
+    rising, fallen = list(range(run.space.size)), list[Standing]()
+    for step, rung in enumerate(plan):
+        go_on = plan[step + 1].placements if step + 1 < len(plan) else 0
+        label = run.settings.search.method if len(plan) == 1 else f"rung {step + 1} of {len(plan)}"
+        found = order(run, _train_rung(run, rung, plan[-1].epochs, rising, go_on, label))
+        fallen = found[go_on:] + fallen
+        rising = [standing.number for standing in found[:go_on]]
+    return fallen
+
+
+def at_fidelity(run: Run, rung: Rung) -> Run:
+    """The run with as many channels and search-train images as the rung has; placements and search-val are the same."""
+    split = thin(run.split, run.images.label_N, rung.images, run.seed)
+    if rung.width == 1:
+        return replace(run, split=split)
+    width = run.net_spec.width or default_width(run.net_spec.name)
+    return replace(run, split=split, settings=run.settings.changed(width=max(1, round(width * rung.width))))
+
+
+def sweep_recipe(settings: Settings, epochs: int, until: int) -> Recipe:
+    """The training of a placement, from resolved settings: as the search, up to ``until`` of ``epochs`` epochs."""
+    search = settings.search
+    return Recipe(
+        "sweep", "search_train", epochs, search.batch or 0, search.lr or 0, search.lr_floor or 0, search.momentum,
+        search.weight_decay or 0, until,
+    )  # fmt: skip
+
+
+def _train_rung(run: Run, rung: Rung, epochs: int, numbers: Iterable[int], go_on: int, label: str) -> list[Standing]:
+    """Train these placements up to the end of the rung; where each stands then.
+
+    As soon as ``go_on`` others are ahead of a placement, it is out and its weights go: of a large space the
+    checkpoints would fill the disk.
+    """
+    run, root = at_fidelity(run, rung), run.dir.sweep
+    number_of = {run.space[number]: number for number in numbers}
+    trials = [Trial(placement, seed) for seed in range(rung.seeds) for placement in number_of]
+    macs_of = {placement: run.costs.macs(placement) for placement in number_of}
+    ahead: list[tuple[int, int, int, Path]] = []
+    correct_of: dict[Trial, int] = {}
+
+    def scored(trial: Trial, correct: int) -> None:
+        correct_of[trial] = correct
+        insort(ahead, (-correct, macs_of[trial.placement], number_of[trial.placement], trial.folder(root)))
+        for *_, folder in ahead[go_on:]:
+            unfinished(folder).unlink(missing_ok=True)
+        del ahead[go_on:]
+
+    for trial in trials:
+        if (correct := _correct(trial.folder(root), rung.epochs)) is not None:
+            scored(trial, correct)
+    workers, threads, cards = crew(run, len(trials))
+    left = [trial for trial in trials if trial not in correct_of]
+    recipe = sweep_recipe(run.settings, epochs, rung.epochs)
+    work = partial(_train, run, recipe, workers)
+    run_trials(work, left, [macs_of[t.placement] for t in left], run.progress, label, workers, threads, cards, scored)
+    return [
+        Standing(number, rung.epochs, sum(correct_of[Trial(placement, seed)] for seed in range(rung.seeds)))
+        for placement, number in number_of.items()
+    ]
+
+
+def _train(run: Run, recipe: Recipe, workers: int, trial: Trial, progress: Progress) -> int:
+    """Train one as far as the recipe goes, and score it: how many search-val images it gets right.
+
+    The checkpoint stays, as it may be gone on with; which images are right at earlier rungs stays in the metrics.
+    """
+    metrics = trial.folder(run.dir.sweep) / "metrics.json"
+    before = read_json(metrics)["rungs"] if metrics.exists() else []
+    task, found = train_alone(run, recipe, run.dir.sweep, workers, trial, progress)
+    correct, images = _score(run, task), len(run.split.search_val)
+    rung = {"epochs": task.epochs, "correct": correct}
+    score = {"val_images": images, "val_accuracy": correct / images, "rungs": [*before, rung]}
+    write_json(metrics, found | score)
+    return correct
+
+
+@torch.inference_mode()
+def _score(run: Run, task: AloneTask) -> int:
+    loader = run.loader(run.split.search_val, 1, "sweep-val", run.seed, augmented=False)
+    model, right = task.net.eval(), 0
+    for x_BCHW, y_B in loader.chunks(run.settings.rank.eval_batch or 0):
+        with run.machine.autocast():
+            right += int((model(x_BCHW).argmax(1) == y_B).sum())
+    return right
+
+
+def _correct(folder: Path, epochs: int) -> int | None:
+    """What a trial got right at the end of that rung; None where it has not come so far."""
+    if not (folder / "metrics.json").exists():
+        return None
+    found: list[dict[str, Any]] = read_json(folder / "metrics.json")["rungs"]
+    return next((rung["correct"] for rung in found if rung["epochs"] == epochs), None)
+
+
+def _announced(run: Run, plan: Sequence[Rung]) -> str:
+    text = told(run.settings.search.method, plan)
+    if len(plan) == 1:
+        return text
+    megabytes = 8e-6 * parameters_of(blank(run.net_spec)) * plan[1].placements  # fp32 weights, and their momentum
+    return f"{text} Their checkpoints take up to {megabytes:,.0f} MB."
+
+
+def _warn_of_diverged(run: Run, seeds: int) -> None:
+    trials = [Trial(placement, seed) for placement in run.space for seed in range(seeds)]
+    if lost := [trial for trial in trials if diverged(trial.folder(run.dir.sweep))]:
+        run.warn(f"{len(lost):,} of {len(trials):,} trainings diverged, as {lost[0]}: lower --lr in a new run.")
