@@ -234,7 +234,7 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     check_sizes(settings, split, run.space.size)
     data = _record(run, given, record, _init(run, net, record), found)
     progress.say(f"machine: {machine}")
-    told, doubts = split_notes(images, split, settings.data.data, data["duplicates"])
+    told, doubts = split_notes(images, split, settings.data, data["duplicates"])
     progress.say(told)
     for doubt in doubts:
         run.warn(doubt)
