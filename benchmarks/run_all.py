@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import allocator
+import costs
 import data_work
 import many_networks
 import memory
@@ -27,6 +28,7 @@ PARTS = {
     "Validation": validation,
     "Data": data_work,
     "Memory": memory,
+    "Costs before training": costs,
     "Freed memory": allocator,
     "Several networks at once": many_networks,
     "Start-up": start_up,
@@ -42,6 +44,11 @@ def commit() -> str:
     return _git("rev-parse", "--short", "HEAD") + (" with changes" if _git("status", "--porcelain", "src") else "")
 
 
+def _item(line: str) -> str:
+    """A line of a list, or of a table as it is."""
+    return line if line.startswith("|") or not line else f"- {line}"
+
+
 def main() -> None:
     """Run and write."""
     lines = [
@@ -53,7 +60,7 @@ def main() -> None:
         print(title, flush=True)
         found = part.main()
         print("\n".join(f"  {line}" for line in found), flush=True)
-        lines += ["", f"## {title}", "", (part.__doc__ or "").split("\n")[0], "", *(f"- {line}" for line in found)]
+        lines += ["", f"## {title}", "", (part.__doc__ or "").split("\n")[0], "", *map(_item, found)]
     target = ROOT / "docs" / "results" / "bench.md"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")

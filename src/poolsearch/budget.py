@@ -19,7 +19,7 @@ from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.poolable import Poolable
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress
-from poolsearch.settings import MachineSettings, Settings
+from poolsearch.settings import BudgetSettings, MachineSettings, Settings
 from poolsearch.space import Space
 from poolsearch.train.machine import Machine, pick_machine
 
@@ -102,6 +102,7 @@ def _profile(
     batch, dtype, wanted = settings.search.batch or 0, machine.dtype, settings.budget
     progress.say("costs: trying every block at every size, without computing anything")
     found = profile(blank(spec), space, spec.image_size, spec.image_size, batch, dtype)
+    check_memory(found, settings.budget, spec.name, progress)
     about: dict[str, Any] = {"image_size": spec.image_size, "batch": batch, "dtype": machine.precision}
     if wanted.max_latency is None and wanted.latency_device is None:
         return found, about | {"latency_device": None, "latency_batch": None, "latency_dtype": None}
@@ -112,6 +113,20 @@ def _profile(
         "latency_dtype": on.precision,
     }  # fmt: skip
     return replace(found, latency=latency), about
+
+
+def check_memory(found: Profile, budget: BudgetSettings, name: str, progress: Progress) -> None:
+    """Say where the memory of a training step is not known.
+
+    Raises:
+        PoolsearchError: there is a limit to it.
+    """
+    if not isinstance(found.memory, str):
+        return
+    told = f"the memory of a training step of {name} is not known, as it does not run without numbers: {found.memory}"
+    if budget.max_memory is not None:
+        raise PoolsearchError(f"--max-memory {budget.max_memory}: {told}. Leave --max-memory out.")
+    progress.say(told)
 
 
 def latency_machine(asked: str | None, settings: MachineSettings, machine: Machine) -> Machine:
@@ -140,8 +155,10 @@ def measured(
 def budget_note(budget: Mapping[str, Any], default: Costs) -> str:
     """How many placements are within the budget, in a sentence."""
     given = ", ".join(f"--{name.replace('_', '-')} {text}" for name, text in budget["given"].items())
-    of = f"{budget['before']:,}" if budget["tried"] == budget["before"] else f"{budget['tried']:,} drawn at random"
-    own = [shown_amount("macs", float(default.macs_A[0])) + " MACs", shown_amount("memory", float(default.memory_A[0]))]
+    of = f"{budget['before']:,}" if budget["tried"] == budget["before"] else f"{budget['tried']:,} random"
+    own = [shown_amount("macs", float(default.macs_A[0])) + " MACs"]
+    if default.memory_A is not None:
+        own.append(shown_amount("memory", float(default.memory_A[0])) + " a training step")
     if default.latency_A is not None:
-        own.append(shown_amount("latency", float(default.latency_A[0])))
+        own.append(shown_amount("latency", float(default.latency_A[0])) + " a forward pass")
     return f"budget: {given}: {budget['after']:,} of {of} placements are within it; the default has {', '.join(own)}"

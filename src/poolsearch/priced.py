@@ -35,7 +35,7 @@ class Priced:
         default: its own placement.
         placements: A, the size of the space.
         looked_at: how many of them the figures are of: all, or random ones of a large space.
-        columns: MACs, memory, receptive field, and latency where it was measured.
+        columns: MACs, receptive field, memory where it is known, and latency where it was measured.
         budget: the limits as given; empty when there is none.
         within: how many of those looked at are within it.
     """

@@ -79,12 +79,12 @@ def told(method: str, plan: Sequence[Rung]) -> str:
     on = f" on {first.images:,} images"
     on += f", with {first.width:g} of the channels" if first.width != 1 else ""
     if len(plan) == 1:
-        return f"{method}: {first.trainings:,} trainings of {_epochs(first)}{on}."
+        return f"{method.capitalize()}: {first.trainings:,} trainings of {_epochs(first)}{on}."
     further = "".join(f", the best {rung.placements:,} up to {rung.epochs:,}" for rung in plan[1:])
     whole = sum(rung.images_seen for rung in plan) / (last.epochs * last.images)
     return (
-        f"{method}: {first.placements:,} placements for {_epochs(first)}{further}{on}. Together this is as much as "
-        f"{whole:,.1f} whole trainings."
+        f"{method.capitalize()}: {first.placements:,} placements for {_epochs(first)}{further}{on}. "
+        f"Together this is as much as {whole:,.1f} whole trainings."
     )
 
 

@@ -84,8 +84,7 @@ class NetSettings:
 
 @dataclass(frozen=True)
 class BudgetSettings:
-    """What a placement may cost: others are left out of the search. Amounts are such as 800M or, with x, times what the
-    network's own placement needs (1.0x: no more than that)."""
+    """What a placement may cost to be searched; amounts with x are times what the network's own placement needs."""
 
     max_macs: Auto[str] = None
     """Most multiply-adds of a forward pass on one image: 1.0x, 800M, 4G. Default: no limit."""
@@ -94,7 +93,7 @@ class BudgetSettings:
     max_latency: Auto[str] = None
     """Longest forward pass, measured before the search: 1.2x, 5ms. Default: no limit."""
     latency_device: Auto[Literal["auto", "cpu", "cuda", "mps"]] = None
-    """Where latency is measured; auto: where the run computes. Default: auto with --max-latency, else not measured."""
+    """Where latency is measured; auto: as the run. Default: auto with --max-latency, else not measured."""
     latency_batch: int = 1
     """Images of a forward pass whose latency is measured."""
 

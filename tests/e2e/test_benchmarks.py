@@ -27,6 +27,12 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
         ("validation", "batch=8, steps=2, rounds=1, trained_steps=3", "deviation of a score"),
         ("memory", "steps=2, cases=(('cifar-resnet20', 2),)", "bare loop with one member"),
         ("several_placements", "batch=8, rounds=1, many=(2,)", "2 single steps / one step"),
+        (
+            "costs",
+            "memory=(('cifar-resnet20', 16, 8, 'fp32'),), latency=(('cifar-resnet20', 16, 1, 'fp32'),), "
+            "large=('cifar-resnet20', 16, 'hw'), placements=3, rounds=1, many=20",
+            "receptive fields of 20 placements",
+        ),
         ("allocator", "rounds=1, cases=(('rank', 'cifar-resnet20', 16, 8, 2),)", "page faults"),
     ],
 )

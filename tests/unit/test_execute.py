@@ -106,6 +106,15 @@ def test_results_come_in_the_order_of_the_trials_and_every_worker_works(jobs: Mo
     assert len(processes) == 2 and os.getpid() not in processes
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_each_result_is_told_here_as_it_comes(jobs: ModuleType, workers: int) -> None:
+    told: list[tuple[str, tuple[str, int]]] = []
+    results = run(jobs.who, list("abc"), workers=workers, done=lambda trial, found: told.append((trial, found)))
+    assert sorted(told) == list(zip("abc", results, strict=True))
+    if workers == 1:
+        assert [trial for trial, _ in told] == list("abc")
+
+
 def test_no_more_workers_than_trials(jobs: ModuleType) -> None:
     assert len({process for _, process in run(jobs.who, ["a", "b"], workers=5)}) == 2
     assert run(jobs.who, [], workers=5) == run(jobs.who, []) == []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.resolve import check, resolve
-from poolsearch.rungs import ALONE, Rung, rungs
+from poolsearch.rungs import ALONE, Rung, rungs, told
 from poolsearch.settings import Settings
 
 
@@ -83,6 +83,19 @@ def test_halving_goes_on_from_where_it_was_and_ends_at_the_full_length(placement
     if start is None:
         assert made[-1].placements >= min(rate, placements)
         assert sum(r.images_seen for r in made) <= placements * full * 25_000  # never more than the sweep
+
+
+def test_what_will_be_trained_is_told_in_a_sentence_however_much_it_is():
+    assert told("sweep", rungs_of(20_000, method="sweep")) == "Sweep: 20,000 trainings of 200 epochs on 25,000 images."
+    assert told("sweep", rungs_of(36, method="sweep", sweep_seeds=3)).startswith("Sweep: 108 trainings of 200 epochs")
+    assert told("proxy", rungs_of(36, method="proxy", proxy_epochs=1)) == (
+        "Proxy: 36 trainings of 1 epoch on 10,000 images, with 0.5 of the channels."
+    )
+    # 36 x 2 + 12 x 4 + 4 x 6 = 144 epochs of 12
+    assert told("halving", rungs_of(36, 718, method="halving", data="digits")) == (
+        "Halving: 36 placements for 2 epochs, the best 12 up to 6, the best 4 up to 12 on 718 images. "
+        "Together this is as much as 12.0 whole trainings."
+    )
 
 
 def test_work_is_trainings_times_added_epochs_times_images():

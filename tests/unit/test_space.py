@@ -299,3 +299,34 @@ def test_sites_are_what_some_placement_has_there(shape, axes):
             seen.setdefault((block, done), set()).add(placement.at(block))
             done = tuple(d + e for d, e in zip(done, placement.at(block), strict=True))
     assert {key: {*found.sites(*key)} for key in seen} == seen
+
+
+def exponents_one_by_one(found, numbers):
+    return [[list(found[n].at(block)) for block in range(found.length)] for n in numbers]
+
+
+@given(small, st.sampled_from(["hw", "h,w"]), st.data())
+def test_exponents_of_all_at_once_are_those_of_each(shape, axes, data):
+    length, poolings = shape
+    low = data.draw(st.just(()) | st.tuples(*[st.integers(1, 2)] * (poolings + 1)))
+    if sum(low) > length:
+        return
+    full = found = space(*next(by_combinations(length, poolings)), low=low, axes=axes)
+    if data.draw(st.booleans()):
+        kept = data.draw(st.sets(st.integers(0, full.size - 1), min_size=1))
+        found = full.take(kept)
+        assert [*found] == [full[n] for n in sorted(kept)]
+    every = found.exponents_AL2()
+    assert every.shape == (found.size, length, 2)
+    assert every.tolist() == exponents_one_by_one(found, range(found.size))
+    numbers = data.draw(st.lists(st.integers(0, found.size - 1), max_size=6))
+    assert found.exponents_AL2(numbers).tolist() == exponents_one_by_one(found, numbers)
+
+
+def test_exponents_of_a_space_whose_numbers_64_bits_cannot_hold():
+    large = space(*(4,) * 50)
+    assert large.size > 2**63
+    numbers = [0, large.size - 1, large.size // 3, 2**64 + 1]
+    assert large.exponents_AL2(numbers).tolist() == exponents_one_by_one(large, numbers)
+    kept = large.take(numbers)
+    assert kept.exponents_AL2([3, 1]).tolist() == exponents_one_by_one(kept, [3, 1])

@@ -40,7 +40,7 @@ class Chosen:
 def amounts(costs: Costs, kind: Kind) -> NDArray[np.float64]:
     """What placements cost of one kind: MACs, bytes or milliseconds."""
     found = {"macs": costs.macs_A, "memory": costs.memory_A, "latency": costs.latency_A}[kind]
-    assert found is not None, "latency has to be measured first"
+    assert found is not None, "not known, or not measured"
     return found.astype(np.float64)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,24 +25,17 @@ class Costs:
 
     Attributes:
         macs_A: multiply-adds of one forward pass on one image.
-        memory_A: the most bytes alive in a training step beside weights, statistics and momentum.
+        memory_A: the most bytes alive in a training step beside weights, statistics and momentum; None when not known.
         field_height_AR, field_width_AR: theoretical receptive fields at the end of each resolution, in pixels of the
             image.
         latency_A: milliseconds of a forward pass; None when not measured.
     """
 
     macs_A: NDArray[np.int64]
-    memory_A: NDArray[np.int64]
+    memory_A: NDArray[np.int64] | None
     field_height_AR: NDArray[np.int32]
     field_width_AR: NDArray[np.int32]
     latency_A: NDArray[np.float64] | None
-
-    def __getitem__(self, kept: NDArray[Any]) -> Costs:
-        """Of some of the placements, by their places or a mask."""
-        return Costs(
-            self.macs_A[kept], self.memory_A[kept], self.field_height_AR[kept], self.field_width_AR[kept],
-            None if self.latency_A is None else self.latency_A[kept],
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,13 +45,13 @@ class Profile:
     Attributes:
         table: MACs, and the sizes of all maps.
         fields: receptive fields.
-        memory: of a training step.
+        memory: of a training step; where the network cannot run without numbers, why.
         latency: None when it was not measured.
     """
 
     table: CostTable
     fields: FieldTable
-    memory: StepTable
+    memory: StepTable | str
     latency: LatencyTable | None = None
 
     def costs(self, space: Space, numbers: Sequence[int] | NDArray[np.int64] | None = None) -> Costs:
@@ -68,7 +60,7 @@ class Profile:
         routes = grid.routes(space, numbers)
         return Costs(
             _macs(self.table, grid, routes),
-            peak_bytes(self.memory, grid, routes),
+            None if isinstance(self.memory, str) else peak_bytes(self.memory, grid, routes),
             *receptive_fields(self.fields, grid, routes, space),
             None if self.latency is None else latencies(self.latency, grid, routes),
         )
@@ -95,6 +87,8 @@ def profile(net: Poolable, space: Space, height: int, width: int, batch: int, dt
         dtype: that a training step is in; float32 is without autocast.
     """
     table = cost_table(net, height, width, space)
-    return Profile(
-        table, field_table(net, height, width, space), step_table(net, table, space, height, width, batch, dtype)
-    )
+    try:
+        memory = step_table(net, table, space, height, width, batch, dtype)
+    except Exception as error:  # the network's own, in layers that torch cannot run without numbers; it may still train
+        memory = f"{type(error).__name__}: {error}"
+    return Profile(table, field_table(net, height, width, space), memory)

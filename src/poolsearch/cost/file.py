@@ -37,13 +37,13 @@ class CostsFile:
 
 def write_costs(path: Path, space: Space, costs: Costs, about: dict[str, Any]) -> None:
     """Write the costs of a space; ``about`` becomes JSON in the file's metadata, under ``poolsearch``."""
-    latency = [None] * space.size if costs.latency_A is None else costs.latency_A
+    unknown = [None] * space.size
     table = pa.table({
         "number": np.arange(space.size), "placement": [str(placement) for placement in space],
-        "macs": costs.macs_A, "memory": costs.memory_A,
+        "macs": costs.macs_A, "memory": pa.array(unknown if costs.memory_A is None else costs.memory_A, pa.int64()),
         "field_height": pa.array([*costs.field_height_AR], pa.list_(pa.int32())),
         "field_width": pa.array([*costs.field_width_AR], pa.list_(pa.int32())),
-        "latency_ms": pa.array(latency, pa.float64()),
+        "latency_ms": pa.array(unknown if costs.latency_A is None else costs.latency_A, pa.float64()),
     })  # fmt: skip
     with atomic(path) as temporary:
         pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(about)}), temporary)
@@ -58,11 +58,9 @@ def read_costs(path: Path) -> CostsFile | None:
     about = (table.schema.metadata or {}).get(_KEY)
     if about is None or not set(_COLUMNS) <= set(table.column_names):
         return None
-    latency = table["latency_ms"]
-    costs = Costs(
-        table["macs"].to_numpy(), table["memory"].to_numpy(), _rows(table["field_height"]),
-        _rows(table["field_width"]), None if latency.null_count else latency.to_numpy(),
-    )  # fmt: skip
+    memory, latency = (None if table[n].null_count else table[n].to_numpy() for n in ("memory", "latency_ms"))
+    heights, widths = (_rows(table[name]) for name in ("field_height", "field_width"))
+    costs = Costs(table["macs"].to_numpy(), memory, heights, widths, latency)
     return CostsFile(table["placement"].to_pylist(), costs, json.loads(about))
 
 

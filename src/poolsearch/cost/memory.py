@@ -131,7 +131,7 @@ def run_step(
         height, width, batch, dtype: as in :func:`step_table`.
     """
     with _Step() as live:
-        x_BCHW = torch.zeros(batch, 3, height, width).to(memory_format=torch.channels_last)
+        x_BCHW = torch.empty((batch, 3, height, width), memory_format=torch.channels_last)
         label_B = torch.zeros(batch, dtype=torch.int64)
         backward = _Backward(live, len(net.blocks) + 1)
         with _autocast(dtype):

@@ -24,4 +24,4 @@ def trainings(data: RunData) -> str:
     accuracies = "The accuracies are of these trainings, on the search-train half."
     if len(data.rungs) > 1:
         accuracies = "A placement that was stopped stands with the accuracy it then had, below all that went on."
-    return f"{told(data.method, data.rungs).capitalize()} {accuracies}"
+    return f"{told(data.method, data.rungs)} {accuracies}"

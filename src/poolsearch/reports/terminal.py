@@ -29,7 +29,7 @@ def show(out: Path) -> None:
         console.print(_ranking(files))
         summary = read_json(files.ranking_summary)
         if plan := [Rung(**rung) for rung in summary.get("rungs", [])]:
-            console.print(f"By trainings alone. {told(summary['method'], plan).capitalize()}", markup=False)
+            console.print(f"By trainings alone. {told(summary['method'], plan)}", markup=False)
     if files.test.exists() and "verdict" in (test := read_json(files.test)):
         console.print(_retrained(test))
         console.print(

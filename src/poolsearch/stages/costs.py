@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from poolsearch import rng
-from poolsearch.budget import latency_machine, measured
+from poolsearch.budget import check_memory, latency_machine, measured
 from poolsearch.cost.choose import WHOLE_UP_TO, amounts, quantiles, within
 from poolsearch.cost.costs import Costs, Profile, profile
 from poolsearch.errors import PoolsearchError
@@ -67,6 +67,7 @@ def costs(
     space = replace(net.space, axes=axes)
     net.check_input(size, size, space)
     found, on = profile(net, space, size, size, batch, machine.dtype), None
+    check_memory(found, budget, name, progress)
     if budget.max_latency is not None or budget.latency_device is not None:
         on = latency_machine(budget.latency_device, MachineSettings(), machine)
         found = replace(found, latency=measured(spec, found, space, budget.latency_batch, on, progress))
@@ -74,9 +75,10 @@ def costs(
     step = f"most of a training step beside the weights, batch {batch}, {machine.precision}"
     columns = [
         _column("MACs", "multiply-adds of a forward pass on one image", "macs", every, default),
-        _column("memory", step, "memory", every, default),
         _fields(every, default),
     ]
+    if every.memory_A is not None:
+        columns.append(_column("memory", step, "memory", every, default))
     if on is not None:
         passed = f"a forward pass, batch {budget.latency_batch}, {on}"
         columns.append(_column("latency", passed, "latency", every, default))

@@ -103,6 +103,8 @@ def run_loop(
         with stop_requests() as stopped, progress.bar(label, task.epochs * task.steps_per_epoch) as update:
             for done in _steps(task, files, start, began, identity, stopped, progress.say):
                 update(done, task.note())
+            if stopped():  # during the last step: all is saved, and nothing more is to be begun
+                raise Interrupted
     return time.monotonic() - began
 
 

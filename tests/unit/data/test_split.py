@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolsearch.data import make_split, shrink
+from poolsearch.data import make_split, shrink, thin
 from poolsearch.errors import PoolsearchError
 
 COUNTS = st.lists(st.integers(4, 40), min_size=2, max_size=12)
@@ -78,6 +78,25 @@ def test_val_beside_test_is_search_val() -> None:
     split = make_split(labels([20, 20]), part_N, 0)
     assert split.search_val.tolist() == list(range(5, 15)) and split.test.tolist() == [15, 16, 17]
     assert split.search_train.tolist() == [*range(5), *range(18, 40)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(counts=COUNTS, seed=st.integers(0, 2**40), share=st.floats(0.2, 1))
+def test_a_thinned_split_keeps_a_stratified_part_of_search_train_only(
+    counts: list[int], seed: int, share: float
+) -> None:
+    label_N = labels(counts)
+    split = make_split(label_N, parts(len(label_N)), seed)
+    size = max(1, round(share * len(split.search_train)))
+    thinned = thin(split, label_N, size, seed)
+    assert set(thinned.search_train) <= set(split.search_train)
+    np.testing.assert_array_equal(thinned.search_val, split.search_val)
+    np.testing.assert_array_equal(thinned.test, split.test)
+    whole_C, part_C = (np.bincount(label_N[s.search_train], minlength=len(counts)) for s in (split, thinned))
+    assert np.abs(part_C - np.maximum(whole_C * size / len(split.search_train), 1)).max() <= 1
+    assert part_C.min() >= 1
+    assert len(thinned.search_train) >= size
+    assert (thinned.hash == split.hash) == (len(thinned.search_train) == len(split.search_train))
 
 
 def test_seeded() -> None:

@@ -1,0 +1,102 @@
+"""The whole job without a supernet, as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from poolsearch.files import RunDir
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+FLAGS = "--width 2 --precision fp32 --device cpu --placements 4,3,3 5,3,2 7,1,2 1,1,8 2,4,4 3,3,4".split()
+RETRAIN = "--retrain-epochs 2 --retrain-seeds 2 --top-k 2".split()
+
+
+def text_of(page: Path) -> str:
+    """The words of a page, without scripts, pictures and marks."""
+    html = re.sub(r"(?s)<script.*?</script>|<style.*?</style>", "", page.read_text())
+    return re.sub(r"\s+", " ", re.sub(r"(?s)<[^>]*>", " ", html))
+
+
+@pytest.mark.parametrize(
+    ("method", "flags", "said"),
+    [
+        ("sweep", ["--sweep-epochs", "1"], "Sweep: 6 trainings of 1 epoch on 719 images."),
+        ("proxy", ["--proxy-epochs", "1", "--proxy-images", "200"],
+         "Proxy: 6 trainings of 1 epoch on 200 images, with 0.5 of the channels."),
+        ("halving", ["--halving-start", "1"],
+         "Halving: 6 placements for 1 epoch, the best 2 up to 2 on 719 images. Together this is as much as 4.0 whole "
+         "trainings."),
+    ],
+)  # fmt: skip
+def test_run_ranks_retrains_and_writes_the_page(
+    tmp_path: Path, command: Command, method: str, flags: list[str], said: str
+) -> None:
+    out = tmp_path / "run"
+    result = command("run", "--out", out, "--method", method, *FLAGS, *RETRAIN, *flags)
+    assert result.returncode == 0, result.stderr
+    assert said in result.stderr, "what will be trained is told before"
+    assert f"By trainings alone. {said}" in result.stdout
+    files = RunDir(out)
+    expected = {
+        "run.json", "split.json", "skipped.json", "costs.parquet", "ranking.csv", "ranking.json", "sweep", "retrain",
+        "test.json", "report.html", "figures",
+    }  # fmt: skip
+    assert {p.name for p in out.iterdir() if not p.name.startswith(".")} == expected
+    with open(files.ranking, encoding="utf-8", newline="") as handle:
+        ranking = list(csv.DictReader(handle))
+    test = json.loads(files.test.read_text())
+    assert test["winner"] == ranking[0]["placement"]
+    assert {row["placement"] for row in test["summary"]} >= {row["placement"] for row in ranking[:2]} | {"4,3,3"}
+    assert [stage["stage"] for stage in json.loads(files.run.read_text())["stages"]] == ["sweep", "retrain"]
+    page = text_of(files.report)
+    assert said in page
+    assert "score member" not in page and "validation accuracy MACs" in page
+    assert "supernet" not in page.split("Data, space, settings")[0].lower()
+    assert (page.count("stopped") > 0) == (method == "halving")
+    assert sorted(p.stem for p in files.figures.glob("*.svg")) == ["accuracy_macs", "curves", "ladder", "retrain"]
+
+
+def test_the_stages_one_by_one(tmp_path: Path, command: Command) -> None:
+    out = tmp_path / "run"
+    searched = command("search", "--out", out, "--method", "sweep", "--sweep-epochs", "1", *FLAGS)
+    assert searched.returncode == 0, searched.stderr
+    ranking = RunDir(out).ranking.read_text()
+    again = command("rank", "--out", out)
+    assert again.returncode == 0, again.stderr
+    assert RunDir(out).ranking.read_text() == ranking
+    assert len(list(RunDir(out).sweep.glob("*/*/metrics.json"))) == 6
+    wrong = command("rank", "--out", out, "--rank-top", "3")
+    assert wrong.returncode == 2
+    assert "--rank-top is for supernets, and --method sweep trains none" in wrong.stderr
+    reported = command("report", "--out", out)
+    assert reported.returncode == 0, reported.stderr
+    page = text_of(RunDir(out).report)
+    assert "Best on validation so far" in page or "no placement beats the default" in page
+    assert "These accuracies are of networks trained on the search-train half alone" in page
+    retrained = command("retrain", "--out", out, *RETRAIN)
+    assert retrained.returncode == 0, retrained.stderr
+    assert json.loads((RunDir(out).retrain / "4,3,3" / "0" / "metrics.json").read_text())["epochs"] == 2
+
+
+def test_a_page_before_the_ranking_says_how_far_it_is(tmp_path: Path, command: Command) -> None:
+    out = tmp_path / "run"
+    assert command("search", "--out", out, "--method", "sweep", "--sweep-epochs", "1", *FLAGS).returncode == 0
+    RunDir(out).ranking.unlink()
+    RunDir(out).ranking_summary.unlink()
+    (RunDir(out).sweep / "4,3,3" / "0" / "metrics.json").unlink()
+    assert command("report", "--out", out).returncode == 0
+    assert "5 trainings, of 6 placements, have a validation accuracy" in text_of(RunDir(out).report)
+
+
+def test_what_does_not_belong_together_is_said_before_anything_is_begun(tmp_path: Path, command: Command) -> None:
+    result = command("run", "--out", tmp_path / "run", "--method", "halving", "--members", "8")
+    assert result.returncode == 2
+    assert "--members is for supernets, and --method halving trains none" in result.stderr
+    assert not (tmp_path / "run").exists()
