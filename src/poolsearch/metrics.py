@@ -20,6 +20,11 @@ Floats = NDArray[np.float64]
 _ROUNDING = 1e-18  # a smaller variance of a mean is none
 
 
+def in_words(metric: str) -> str:
+    """The metric as people say it."""
+    return {"balanced-accuracy": "balanced accuracy", "macro-f1": "macro F1"}.get(metric, metric)
+
+
 @dataclass(frozen=True)
 class PerClass:
     """What the predictions are worth for each of K classes, shape (..., K).

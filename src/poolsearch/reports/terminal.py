@@ -13,6 +13,7 @@ from rich.table import Table
 
 from poolsearch.checked import Checked
 from poolsearch.files import RunDir, read_json
+from poolsearch.metrics import in_words
 from poolsearch.placement import shown
 from poolsearch.priced import Priced
 from poolsearch.rungs import Rung, told
@@ -31,7 +32,7 @@ def show(out: Path) -> None:
         if plan := [Rung(**rung) for rung in summary.get("rungs", [])]:
             console.print(f"By trainings alone. {told(summary['method'], plan)}", markup=False)
     if files.test.exists() and "verdict" in (test := read_json(files.test)):
-        console.print(_retrained(test))
+        console.print(_retrained(test, _metric(files)))
         console.print(
             f"First of the ranking {test['top1']:.2%}, best of the finalists {test['best_of_top']:.2%}, their mean "
             f"{test['mean_of_top']:.2%}"
@@ -41,30 +42,37 @@ def show(out: Path) -> None:
         console.print(f"\nReport: {files.report}", markup=False)
 
 
+def _metric(files: RunDir) -> str:
+    """What the run ranks and tests by, in words."""
+    return in_words(read_json(files.run).get("settings", {}).get("data", {}).get("metric", "accuracy"))
+
+
 def _ranking(files: RunDir) -> Table:
     with open(files.ranking, encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     stopped = sum(row.get("images") != rows[0].get("images") for row in rows)
     early = f", {stopped:,} of them stopped early" if stopped else ""
     table = Table(title=f"Ranking on the search-val half ({len(rows):,} placements{early})", title_justify="left")
-    for name in ("rank", "placement", "val accuracy", "95% interval", "MACs"):
+    metric = _metric(files)
+    for name in ("rank", "placement", f"val {metric}", "95% interval", "MACs"):
         table.add_column(name, justify="left" if name == "placement" else "right")
     listed = rows[:_ROWS] + [row for row in rows[_ROWS:] if row["is_default"] == "True"]
     for row in listed:
         default = row["is_default"] == "True"
         table.add_row(
             row["rank"], shown(row["placement"]) + (" (default)" if default else ""),
-            f"{float(row['val_accuracy']):.2%}", f"{float(row['low']):.1%} to {float(row['high']):.1%}",
+            f"{float(row.get('val_metric', row['val_accuracy'])):.2%}",
+            f"{float(row['low']):.1%} to {float(row['high']):.1%}",
             f"{float(row['macs_ratio']):.2f}x", style="bold" if default else None,
         )  # fmt: skip
     return table
 
 
-def _retrained(test: dict[str, Any]) -> Table:
+def _retrained(test: dict[str, Any], metric: str) -> Table:
     table = Table(
-        title=f"Retrained on all training images, test accuracy ({test['images']:,} images)", title_justify="left"
+        title=f"Retrained on all training images, test {metric} ({test['images']:,} images)", title_justify="left"
     )
-    for name in ("placement", "test accuracy", "seeds", "MACs"):
+    for name in ("placement", f"test {metric}", "seeds", "MACs"):
         table.add_column(name, justify="left" if name == "placement" else "right")
     for row in test["summary"]:
         spread = "" if row["std"] is None else f" ± {row['std']:.2%}"
