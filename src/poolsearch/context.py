@@ -215,15 +215,7 @@ def open_run(
             opened = _open(run_dir, given, progress)
         except (PoolsearchError, OSError):
             if not resume:  # a run that could not begin must not stand in the way of the next
-                for path in (
-                    run_dir.run,
-                    run_dir.split,
-                    run_dir.images,
-                    run_dir.duplicates,
-                    run_dir.skipped,
-                    run_dir.costs,
-                ):
-                    path.unlink(missing_ok=True)
+                run_dir.remove_record()
             raise
         yield opened
 
@@ -248,7 +240,7 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     check_sizes(settings, split, run.space.size)
     data = _record(run, given, record, _init(run, net, record), found)
     progress.say(f"machine: {machine}")
-    told, doubts = split_notes(images, split, settings.data.data, data["duplicates"])
+    told, doubts = split_notes(images, split, settings.data, data["duplicates"])
     progress.say(told)
     for doubt in doubts:
         run.warn(doubt)

@@ -12,9 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch.settings import Metric
+from poolsearch.stats import wilson
 
 Ints = NDArray[np.integer]
 Floats = NDArray[np.float64]
+
+_ROUNDING = 1e-18  # a smaller variance of a mean is none
+
+
+def in_words(metric: str) -> str:
+    """The metric as people say it."""
+    return {"balanced-accuracy": "balanced accuracy", "macro-f1": "macro F1"}.get(metric, metric)
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,31 @@ def contributions(metric: Metric, true_N: Ints, predicted_N: Ints, classes: int)
         change_N = 2 * right_N * _at(weight_K, true_N) - _at(lost_K, true_N) - _at(lost_K, predicted_N)
     counted = np.sum(found.support > 0, -1, keepdims=True)
     return np.nanmean(value_K, -1, keepdims=True) + change_N * true_N.shape[-1] / counted
+
+
+def interval(metric: Metric, true_N: Ints, predicted_N: Ints, classes: int, level: float = 0.95) -> tuple[float, float]:
+    """An interval of the metric of one network, both ends in [0, 1].
+
+    Wilson's, with as many images as would give the variance of the metric, were it a proportion of right images: for
+    accuracy these are the N images themselves. Balanced accuracy is not taken to be known better than if all classes
+    were equally hard, K^2 / sum of 1 / images of a class: where a class has a few images and all are right, their
+    variance says nothing.
+
+    Args:
+        metric, true_N, predicted_N, classes: as in :func:`score`, without leading axes.
+    """
+    images = len(true_N)
+    if metric == "accuracy":
+        return wilson(int((true_N == predicted_N).sum()), images, level)
+    added_N = contributions(metric, true_N, predicted_N, classes)
+    value, variance = float(added_N.mean()), float(added_N.var()) / images
+    value = min(max(value, 0.0), 1.0)  # from rounding
+    support_K = np.bincount(true_N)
+    alike = np.sum(support_K > 0) ** 2 / np.sum(1 / support_K[support_K > 0])
+    effective = value * (1 - value) / variance if variance > _ROUNDING else alike
+    if metric == "balanced-accuracy":
+        effective = min(effective, alike)
+    return wilson(value * effective, effective, level)
 
 
 def _count(class_N: Ints, which_N: NDArray[np.bool_], classes: int) -> NDArray[np.int64]:

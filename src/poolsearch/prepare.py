@@ -31,8 +31,11 @@ from poolsearch.nets.warm_start import PRETRAINED
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress
 from poolsearch.resolve import resolve
-from poolsearch.settings import LARGEST_NATIVE, MachineSettings, Settings
+from poolsearch.settings import LARGEST_NATIVE, DataSettings, MachineSettings, Metric, Settings
 from poolsearch.space import Space
+
+UNEQUAL = 3
+"""Where the largest class has more than so many times the images of the smallest, accuracy is doubted."""
 
 
 def absolute(settings: Settings) -> Settings:
@@ -195,7 +198,9 @@ def space_note(settings: Settings, space: Space, full_size: int, within: int) ->
     return f"{settings.net.net}: {full_size:,} placements{each}{part}; its own is {space.default}"
 
 
-def split_notes(images: Images, split: Split, data: str, copies: dict[str, dict[str, int]]) -> tuple[str, list[str]]:
+def split_notes(
+    images: Images, split: Split, settings: DataSettings, copies: dict[str, dict[str, int]]
+) -> tuple[str, list[str]]:
     """Which images are for what, in a sentence, and what there is to doubt about it."""
     parts = set(images.part_N.tolist())
     source = "the data's test part" if "test" in parts else "the data's val part" if "val" in parts else "held out"
@@ -204,13 +209,13 @@ def split_notes(images: Images, split: Split, data: str, copies: dict[str, dict[
         f"{len(split.test):,} test ({source})"
     )
     named = {"search-train half": split.search_train, "search-val half": split.search_val, "test split": split.test}
-    doubts = [*_groups_across(split), *_copies_across(split, copies)]
+    doubts = [*_groups_across(split), *_copies_across(split, copies), *_unequal(images, split, settings.metric)]
     for name, indices in named.items():
         absent = np.setdiff1d(np.arange(len(images.class_names)), images.label_N[indices])
         if len(absent):
             listed = ", ".join(images.class_names[c] for c in absent[:5]) + (", ..." if len(absent) > 5 else "")
             doubts.append(f"the {name} has no image of {len(absent)} of {len(images.class_names)} classes: {listed}.")
-    if Path(data).is_dir() and (unread := unread_kinds(Path(data))):
+    if Path(settings.data).is_dir() and (unread := unread_kinds(Path(settings.data))):
         kinds = ", ".join(f"{count:,} {ending}" for ending, count in sorted(unread.items()))
         doubts.append(f"files of kinds that cannot be read were passed over: {kinds}. Convert them to JPEG or PNG.")
     if images.skipped:
@@ -251,3 +256,16 @@ def _copies_across(split: Split, copies: dict[str, dict[str, int]]) -> list[str]
                 "about new images. They are left as they are. Copies in one group of --groups stay together."
             )
     return doubts
+
+
+def _unequal(images: Images, split: Split, metric: Metric) -> list[str]:
+    """Accuracy says little about small classes beside large ones."""
+    count_C = np.bincount(images.label_N[split.train_all], minlength=len(images.class_names))
+    most, least = int(count_C.argmax()), int(count_C.argmin())
+    if metric != "accuracy" or count_C[most] <= UNEQUAL * count_C[least]:
+        return []
+    return [
+        f"classes are of very different sizes ({count_C[most]:,} training images of {images.class_names[most]}, "
+        f"{count_C[least]:,} of {images.class_names[least]}), and accuracy is mostly that of the large ones. If small "
+        "classes matter as much, use --metric balanced-accuracy or macro-f1 in a new run."
+    ]

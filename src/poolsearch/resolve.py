@@ -140,6 +140,11 @@ def _check_values(settings: Settings) -> None:
         _check_kind(name, value, hints[group][name])
         _check_range(name, value)
     limits_of(settings.budget)
+    if settings.rank.rank_early_stop and settings.data.metric != "accuracy":
+        raise PoolsearchError(
+            f"--rank-early-stop rests on a bound for accuracy; there is none for --metric {settings.data.metric}. "
+            "Leave one of them out, or rank fewer placements with --rank-all-up-to."
+        )
     if settings.net.init is not None and settings.net.zero_init:
         raise PoolsearchError(
             "--zero-init begins residual branches at zero, --init with given weights: leave one of them out."

@@ -37,6 +37,9 @@ class DataSettings:
     groups: Auto[str] = None
     """A CSV file with the columns file,group (or index,group): images of one group (a patient, a product) are kept
     together in every division of the images. Default: each image by itself."""
+    metric: Metric = "accuracy"
+    """What placements are scored, ranked and tested by. balanced-accuracy: the mean recall of the classes. macro-f1:
+    the mean of their F1. Both count every class alike, for classes of very different sizes."""
     image_size: Auto[int] = None
     """Height and width the network sees. Default: the images' own when all are equal and at most 64, else 224."""
     augment: Augment = "auto"

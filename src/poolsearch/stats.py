@@ -25,10 +25,15 @@ def kendall_tau(a: ArrayLike, b: ArrayLike) -> float:
     return float(np.asarray(stats.kendalltau(a, b))[0])
 
 
-def wilson(correct: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a proportion: ``correct`` of ``n`` images, both ends in [0, 1]."""
-    interval = stats.binomtest(correct, n).proportion_ci(level, method="wilson")
-    return float(interval.low), float(interval.high)
+def wilson(correct: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a proportion: ``correct`` of ``n`` images, both ends in [0, 1].
+
+    The numbers need not be whole: ``n`` may be an effective number of images.
+    """
+    z, p = float(stats.norm.ppf((1 + level) / 2)), correct / n
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return max(0.0, min(p, middle - half)), min(1.0, max(p, middle + half))  # p is inside, rounding or not
 
 
 @dataclass(frozen=True)

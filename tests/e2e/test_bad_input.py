@@ -67,6 +67,8 @@ def test_a_run_that_could_not_begin_leaves_nothing_in_the_way(refused: Callable[
         (["--beta", "90"], "--beta is 90.0; allowed is from 0 to 0.9999"),
         (["--precision", "fp16", "--device", "cpu"], "--precision fp16 needs a CUDA device"),
         (["--width", "0"], "--width is 0; allowed is at least 1"),
+        (["--metric", "f1"], "--metric"),
+        (["--metric", "macro-f1", "--rank-early-stop"], "there is none for --metric macro-f1. Leave one of them out"),
         (["--init", "no/such/net.pth"], "no/such/net.pth to begin with: give --init a .safetensors or .pth file"),
         (["--init", "pretrained"], "poolsearch's own network has no weights of a library. Give a file of weights"),
         (["--init", "net.pth", "--zero-init"], "leave one of them out"),
@@ -123,9 +125,12 @@ def test_resuming_with_other_settings_names_them(
 ) -> None:
     out = tmp_path / "run"
     assert main(["search", "--out", str(out), "--quiet", *tiny_flags]) == 0
-    said = refused("run", "--resume", "--out", out, "--members", "3", "--beta", "0.8", "--top-k", "1")
+    said = refused(
+        "run", "--resume", "--out", out, "--members", "3", "--beta", "0.8", "--top-k", "1", "--metric", "macro-f1"
+    )
     assert "--members was 2, now 3" in said
     assert "--beta was 0.9, now 0.8" in said
+    assert "--metric was 'accuracy', now 'macro-f1'" in said
     assert "top-k" not in said, "nothing rests on it yet"
     assert "holds a run already" in refused("run", "--out", out)
 

@@ -72,3 +72,24 @@ def test_copies_are_looked_for_once(copied: Path, tmp_path: Path, tiny_flags: li
     again = json.loads((tmp_path / "run" / "run.json").read_text())
     assert again["data"] == run["data"] and again["warnings"] == run["warnings"]
     assert (tmp_path / "run" / "duplicates.json").stat().st_mtime_ns == written
+
+
+def test_classes_of_unequal_size_are_told_and_ranked_alike(
+    image_folder: Folder, tmp_path: Path, tiny_flags: list[str]
+) -> None:
+    folder = image_folder(images=40)
+    for path in sorted((folder / "class1").iterdir())[8:]:
+        path.unlink()
+    flags = [*tiny_flags, "--data", str(folder), "--image-size", "16", "--batch", "8", "--val-batch", "8"]
+    told = "classes are of very different sizes (32 training images of class0, 6 of class1)"
+    run, _, _ = searched(tmp_path / "plain", *flags)
+    assert [text for text in run["warnings"] if text.startswith(told)]
+    run, _, _ = searched(tmp_path / "f1", *flags, "--metric", "macro-f1")
+    assert not [text for text in run["warnings"] if text.startswith("classes are of")]
+    assert main(["rank", "--out", str(tmp_path / "f1"), "--quiet"]) == 0
+    with open(tmp_path / "f1" / "ranking.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    values = [float(row["val_metric"]) for row in rows]
+    assert values == sorted(values, reverse=True) and values != [float(row["val_accuracy"]) for row in rows]
+    assert all(float(row["low"]) <= value <= float(row["high"]) for row, value in zip(rows, values, strict=True))
+    assert json.loads((tmp_path / "f1" / "ranking.json").read_text())["metric"] == "macro-f1"

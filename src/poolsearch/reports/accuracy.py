@@ -45,22 +45,22 @@ def accuracy_macs(data: RunData) -> Figure | None:
     table = ranked_rows(data)
     size, unit = macs_unit(max(row.ranked.macs for row in table))
     points = _shown([_point(row, size) for row in table])
-    texts = [_caption(len(points), len(table)), _budget(data), trainings(data), early_stops(data)]
+    texts = [_caption(data, len(points), len(table)), _budget(data), trainings(data), early_stops(data)]
     return Figure(
         name="accuracy_macs",
-        title="Accuracy at a compute budget",
+        title=f"{data.metric.capitalize()} at a compute budget",
         caption=" ".join(filter(None, texts)),
-        alt=f"Scatter plot of {len(points)} placements, validation accuracy against MACs, with the Pareto front.",
-        panels=[_chart(points, f"{unit}multiply-adds (MACs) per image")],
+        alt=f"Scatter plot of {len(points)} placements, validation {data.metric} against MACs, with the Pareto front.",
+        panels=[_chart(points, f"validation {data.metric}", f"{unit}multiply-adds (MACs) per image")],
     )
 
 
-def _caption(shown: int, total: int) -> str:
+def _caption(data: RunData, shown: int, total: int) -> str:
     bars = "Bars are 95% intervals." if shown <= MOST_INTERVALS else "The 95% intervals are in the tooltips."
     part = "" if shown == total else f" Shown are {shown:,} of {total:,}: the front, and an even choice of the rest."
     return (
-        f"Validation accuracy of the ranked placements against what one forward pass on one image costs.{part} {bars} "
-        "The green line is the Pareto front: the best accuracy to be had at no more than this many MACs."
+        f"Validation {data.metric} of the ranked placements against what one forward pass on one image costs.{part} "
+        f"{bars} The green line is the Pareto front: the best {data.metric} to be had at no more than this many MACs."
     )
 
 
@@ -70,10 +70,10 @@ def _budget(data: RunData) -> str:
     texts: list[str] = []
     if default is not None:
         best = next(row for row in data.ranking if row.macs <= default.macs)
-        texts.append(f"At no more MACs than the default's, the best is {best.placement} ({best.val_accuracy:.1%}).")
+        texts.append(f"At no more MACs than the default's, the best is {best.placement} ({best.value:.1%}).")
     tau = (data.ranking_summary or {}).get("tau_macs_accuracy")
     if tau is not None:
-        texts.append(f"Kendall's tau of MACs alone with accuracy: {tau:.2f}.")
+        texts.append(f"Kendall's tau of MACs alone with {data.metric}: {tau:.2f}.")
     return " ".join(texts)
 
 
@@ -84,17 +84,17 @@ def _shown(points: list[Json]) -> list[Json]:
     return sorted(kept, key=lambda point: bool(point["name"]))
 
 
-def _chart(points: list[Json], cost: str) -> alt.LayerChart | alt.FacetChart:
+def _chart(points: list[Json], metric: str, cost: str) -> alt.LayerChart | alt.FacetChart:
     kind = "log" if _is_log(points) else "linear"
     # Vega-Lite warns of a zero on a logarithmic axis, even of one that is turned off
     zero: Json = {"nice": False} if kind == "log" else {"zero": False}
     x = alt.X("macs:Q", title=cost, scale=alt.Scale(type=kind, padding=16, **zero))
     fit = alt.Scale(zero=False, padding=12)
-    y = alt.Y("accuracy:Q", title="validation accuracy", axis=alt.Axis(format=PERCENT), scale=fit)
+    y = alt.Y("accuracy:Q", title=metric, axis=alt.Axis(format=PERCENT), scale=fit)
     colour = _group_colour(points)
-    layers = [_front_line(points, x, y), _marks(points, x, y, colour, cost), *_named(points, x, y, colour)]
+    layers = [_front_line(points, x, y), _marks(points, x, y, colour, metric, cost), *_named(points, x, y, colour)]
     if len(points) <= MOST_INTERVALS:
-        layers.insert(0, _intervals(points, x, colour))
+        layers.insert(0, _intervals(points, x, colour, metric))
     return alt.layer(*layers).properties(height=380)
 
 
@@ -125,7 +125,7 @@ def _point(row: Row, size: float) -> Json:
     return {
         "placement": ranked.placement,
         "rank": ranked.rank,
-        "accuracy": ranked.val_accuracy,
+        "accuracy": ranked.value,
         "low": ranked.low,
         "high": ranked.high,
         "macs": ranked.macs / size,
@@ -144,18 +144,18 @@ def _group_colour(points: list[Json]) -> alt.Color:
     return alt.Color("group:N", scale=alt.Scale(domain=present, range=[GROUPS[g] for g in present]), legend=LEGEND)
 
 
-def _intervals(points: list[Json], x: alt.X, colour: alt.Color) -> alt.Chart:
+def _intervals(points: list[Json], x: alt.X, colour: alt.Color, metric: str) -> alt.Chart:
     chart = alt.Chart(rows(points)).mark_rule(opacity=0.35, strokeWidth=1.5)
-    return chart.encode(x=x, y=alt.Y("low:Q", title="validation accuracy"), y2="high:Q", color=colour)
+    return chart.encode(x=x, y=alt.Y("low:Q", title=metric), y2="high:Q", color=colour)
 
 
-def _marks(points: list[Json], x: alt.X, y: alt.Y, colour: alt.Color, cost: str) -> alt.Chart:
+def _marks(points: list[Json], x: alt.X, y: alt.Y, colour: alt.Color, metric: str, cost: str) -> alt.Chart:
     present = _present(points)
     shapes = alt.Scale(domain=present, range=[SHAPES[g] for g in present])
     tips = [
         alt.Tooltip("placement:N"),
         alt.Tooltip("rank:Q"),
-        alt.Tooltip("accuracy:Q", title="validation accuracy", format=".2%"),
+        alt.Tooltip("accuracy:Q", title=metric, format=".2%"),
         alt.Tooltip("low:Q", title="interval from", format=".2%"),
         alt.Tooltip("high:Q", title="interval to", format=".2%"),
         alt.Tooltip("macs:Q", title=cost, format=".4~g"),

@@ -13,7 +13,7 @@ def so_far(data: RunData) -> str:
     placements = cast(Json, data.run.get("space", {})).get("covered", 0)
     return (
         f"Placements are being trained alone ({data.method}), or this was interrupted: {data.scored:,} trainings, of "
-        f"{placements:,} placements, have a validation accuracy."
+        f"{placements:,} placements, were scored on the validation images."
     )
 
 
@@ -21,7 +21,7 @@ def trainings(data: RunData) -> str:
     """What was trained, and what the accuracies are of; empty where supernets ranked."""
     if not data.rungs:
         return ""
-    accuracies = "The accuracies are of these trainings, on the search-train half."
+    accuracies = "The figures are of these trainings, on the search-train half."
     if len(data.rungs) > 1:
-        accuracies = "A placement that was stopped stands with the accuracy it then had, below all that went on."
+        accuracies = "A placement that was stopped stands with what it then had, below all that went on."
     return f"{told(data.method, data.rungs)} {accuracies}"

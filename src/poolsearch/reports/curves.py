@@ -9,17 +9,17 @@ from poolsearch.reports.theme import DEFAULT, FAINT, OTHER, WINNER, Figure, Json
 
 PANEL_HEIGHT = 190
 MOST_POINTS = 400
-SEARCH_CURVES = (
-    ("train_loss", "training loss", ".2f", False),
-    ("val_accuracy", "validation accuracy of minibatches", ".0%", False),
-    ("inv_temp", "inverse temperature", "~s", True),
-    ("assign_entropy", "assignment entropy (1 uniform, 0 hard)", ".1f", True),
-)
 
 
 def curves(data: RunData) -> Figure | None:
     """Loss, accuracy, temperature and entropy of the search; loss of the trials."""
-    panels = [panel for field in SEARCH_CURVES if (panel := _search_panel(data, *field)) is not None]
+    lines = (
+        ("train_loss", "training loss", ".2f", False),
+        ("val_accuracy", f"validation {data.metric} of minibatches", ".0%", False),
+        ("inv_temp", "inverse temperature", "~s", True),
+        ("assign_entropy", "assignment entropy (1 uniform, 0 hard)", ".1f", True),
+    )
+    panels = [panel for line in lines if (panel := _search_panel(data, *line)) is not None]
     trials = _trial_panel(data)
     if trials is not None:
         panels.append(trials)
@@ -31,9 +31,7 @@ def curves(data: RunData) -> Figure | None:
         caption="One value per epoch. Inverse temperature and entropy show how the assignment hardens."
         if data.members > 1
         else "One value per epoch.",
-        alt="Line charts over epochs: "
-        + ", ".join(title for _, title, _, _ in SEARCH_CURVES)
-        + ", and loss of retraining.",
+        alt="Line charts over epochs: " + ", ".join(title for _, title, _, _ in lines) + ", and loss of retraining.",
         panels=panels,
         columns=2,
     )

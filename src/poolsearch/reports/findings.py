@@ -73,16 +73,14 @@ def moment(iso: object) -> str:
 def _ranked_sentence(data: RunData) -> str:
     winner, default = data.ranking[0], data.default_row
     if winner.is_default:
-        return f"So far, no placement beats the default {winner.placement} on validation ({winner.val_accuracy:.1%})."
-    best = f"Best on validation so far: {winner.placement} with {winner.val_accuracy:.1%}"
+        return f"So far, no placement beats the default {winner.placement} on validation ({winner.value:.1%})."
+    best = f"Best on validation so far: {winner.placement} with {winner.value:.1%}"
     if default is None:
         return f"{best}; the default {data.default} was not ranked."
     if stopped(data, default) and not stopped(data, winner):
         return f"{best}; the default {default.placement} was stopped early (rank {default.rank})."
     cost = "" if winner.macs_ratio is None else f", at {winner.macs_ratio:.2f} times its MACs"
-    return (
-        f"{best}, against {default.val_accuracy:.1%} for the default {default.placement} (rank {default.rank}){cost}."
-    )
+    return f"{best}, against {default.value:.1%} for the default {default.placement} (rank {default.rank}){cost}."
 
 
 def _ranked_detail(data: RunData) -> str:
@@ -91,11 +89,11 @@ def _ranked_detail(data: RunData) -> str:
     trained = f" {done} of {len(data.trials)} begun trials ({total} placements) have ended." if data.trials else ""
     if data.rungs:
         return (
-            "These accuracies are of networks trained on the search-train half alone. Training the first ones and the "
+            "These figures are of networks trained on the search-train half alone. Training the first ones and the "
             f"default on all training images, then opening the test split, decides.{trained}"
         )
     return (
-        "These accuracies inside the supernet rank placements; they are not what a network trained alone reaches. "
+        "These figures inside the supernet rank placements; they are not what a network trained alone reaches. "
         f"Training the first ones and the default alone, then opening the test split, decides.{trained}"
     )
 
@@ -257,7 +255,7 @@ def _control_doubts(data: RunData) -> list[str]:
     chosen = [row for row in data.ranking if not row.control and not row.is_default]
     if not control or not chosen:
         return []
-    best, rival = max(r.val_accuracy for r in chosen), max(r.val_accuracy for r in control)
+    best, rival = max(r.value for r in chosen), max(r.value for r in control)
     if rival < best:
         return []
     return [

@@ -79,7 +79,7 @@ def _caption(data: RunData, split: bool) -> str:
     texts = [
         "Each row is the same network with its downsampling in other places: one bar per block, input on the left; "
         f"{bars}. The number at the first bar of each resolution counts its blocks. Dashed lines: where the default "
-        "downsamples. On the right: validation accuracy, and MACs against the default's.",
+        f"downsamples. On the right: validation {data.metric}, and MACs against the default's.",
         data.notation,
     ]
     return " ".join(filter(None, texts))
@@ -96,7 +96,7 @@ def _ranked_entry(data: RunData, row: Ranked, role: str) -> Entry:
     role = f"default, rank {row.rank}" if row.is_default else role
     role += ", stopped" if stopped(data, row) else ""
     cost = "" if row.macs_ratio is None else f"{row.macs_ratio:.2f} × MACs"
-    return Entry(row.placement, role, f"{row.val_accuracy:.1%}", cost, best=row.rank == 1)
+    return Entry(row.placement, role, f"{row.value:.1%}", cost, best=row.rank == 1)
 
 
 def _levels(placement: Placement) -> list[tuple[int, int]]:

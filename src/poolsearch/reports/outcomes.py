@@ -17,9 +17,9 @@ ROLES = {"winner": WINNER, "default": DEFAULT, "other finalist": OTHER}
 
 
 def scores(data: RunData) -> Figure | None:
-    """How well the scores of the search rank, against the full validation accuracy."""
+    """How well the scores of the search rank, against the full validation half."""
     points = [
-        {"placement": r.placement, "score": score, "accuracy": r.val_accuracy, "member": str(r.member)}
+        {"placement": r.placement, "score": score, "accuracy": r.value, "member": str(r.member)}
         for r in data.ranking[:: -(-len(data.ranking) // MOST_POINTS) or 1]
         if (score := data.known_score(r)) is not None
     ]
@@ -31,11 +31,12 @@ def scores(data: RunData) -> Figure | None:
         name="scores",
         title="How well the scores rank",
         caption=(
-            "Score: the moving average of minibatch accuracies kept during the search. Accuracy: all validation images "
+            f"Score: the moving average of the {data.metric} of minibatches kept during the search. Validation "
+            f"{data.metric}: all validation images "
             f"through the same weights{_fewer(data)}.{known}{_left_out(data)}"
         ),
-        alt=f"Scatter plot of score against validation accuracy for {len(points)} placements.",
-        panels=[_scatter(points, data.members)],
+        alt=f"Scatter plot of score against validation {data.metric} for {len(points)} placements.",
+        panels=[_scatter(points, data.members, data.metric)],
     )
 
 
@@ -49,14 +50,14 @@ def _left_out(data: RunData) -> str:
     return f" Left out: {count:,} that their member never trained; they have no score of their own." if count else ""
 
 
-def _scatter(points: Sequence[Json], members: int) -> alt.Chart:
+def _scatter(points: Sequence[Json], members: int, metric: str) -> alt.Chart:
     axis = alt.Axis(format=PERCENT, tickCount=7, labelFlush=False)
     fit = alt.Scale(zero=False, padding=12)
-    known = [alt.Tooltip("score:Q", format=".2%"), alt.Tooltip("accuracy:Q", format=".2%")]
+    known = [alt.Tooltip("score:Q", format=".2%"), alt.Tooltip("accuracy:Q", title=metric, format=".2%")]
     chart = alt.Chart(rows(points)).mark_circle(size=65, opacity=0.9).properties(height=320)
     return chart.encode(
         x=alt.X("score:Q", title="score in the search", axis=axis, scale=fit),
-        y=alt.Y("accuracy:Q", title="validation accuracy", axis=axis, scale=fit),
+        y=alt.Y("accuracy:Q", title=f"validation {metric}", axis=axis, scale=fit),
         color=_member_colour(members) if members > 1 else alt.value(OTHER),
         tooltip=["placement:N", "member:N", *known],
     )

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json
+from poolsearch.metrics import in_words
 from poolsearch.placement import shown
 from poolsearch.reports.score_table import Scores, read_scores
 from poolsearch.rungs import Rung
@@ -30,7 +31,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Ranked:
-    """One line of ``ranking.csv``; accuracies are fractions, ``images`` is None in files of before there was any."""
+    """One line of ``ranking.csv``; accuracies are fractions, ``None`` stands for a column of later versions."""
 
     rank: int
     placement: str
@@ -46,6 +47,12 @@ class Ranked:
     is_default: bool
     control: bool
     images: int | None = None
+    val_metric: float | None = None
+
+    @property
+    def value(self) -> float:
+        """The metric on the validation images."""
+        return self.val_accuracy if self.val_metric is None else self.val_metric
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,11 @@ class RunData:
     def method(self) -> str:
         """How the placements are ranked."""
         return str(self.run.get("settings", {}).get("search", {}).get("method", "mixture"))
+
+    @property
+    def metric(self) -> str:
+        """What placements are ranked and tested by, in words."""
+        return in_words(str(self.run.get("settings", {}).get("data", {}).get("metric", "accuracy")))
 
     @property
     def default(self) -> str:
@@ -251,6 +263,7 @@ def _ranked(row: dict[str, str]) -> Ranked:
         is_default=row["is_default"].lower() in ("true", "1"),
         control=row["control"].lower() in ("true", "1"),
         images=_integer(row.get("images", "")),
+        val_metric=_number(row.get("val_metric", "")),
     )
 
 

@@ -65,7 +65,7 @@ def _ranking(data: RunData) -> str:
         return ""
     images = (data.ranking_summary or {}).get("images")
     on = f" on {images:,} images" if images else ""
-    caption = f"Validation accuracy{on} with its 95% interval. Pareto: nothing ranked is both cheaper and better."
+    caption = f"Validation {data.metric}{on} with its 95% interval. Pareto: nothing ranked is both cheaper and better."
     caption = " ".join(filter(None, [caption, data.notation, trainings(data), early_stops(data)]))
     first = _ranking_table(data, caption, lines[:SHOWN_ROWS])
     rest = lines[SHOWN_ROWS:MOST_ROWS]
@@ -79,7 +79,7 @@ def _ranking(data: RunData) -> str:
 
 def _ranking_table(data: RunData, caption: str, lines: Sequence[Row]) -> str:
     mixture = data.members > 1
-    head = [("rank", ""), ("placement", "text"), ("validation accuracy", "")]
+    head = [("rank", ""), ("placement", "text"), (f"validation {data.metric}", "")]
     head += [] if data.rungs else [("score", "")]
     head += [("member", "")] if mixture else []
     head += [("MACs", ""), ("vs. default", ""), ("remarks", "text")]
@@ -99,8 +99,8 @@ def _supernet_cells(data: RunData, row: Row) -> list[str]:
 
 def _ranking_cells(row: Row, of_supernet: Sequence[str]) -> list[str]:
     ranked = row.ranked
-    accuracy = f"{ranked.val_accuracy:.2%} <small>{100 * ranked.low:.2f} to {100 * ranked.high:.2f}</small>"
-    cells = [str(ranked.rank), escape(ranked.placement), accuracy, *of_supernet]
+    value = f"{ranked.value:.2%} <small>{100 * ranked.low:.2f} to {100 * ranked.high:.2f}</small>"
+    cells = [str(ranked.rank), escape(ranked.placement), value, *of_supernet]
     return [*cells, macs_text(ranked.macs), or_dash(ranked.macs_ratio, ".2f", " ×"), badges(row.flags)]
 
 
@@ -110,16 +110,16 @@ def _retrain(data: RunData) -> str:
         return ""
     start = "given weights" if data.run.get("init") else "scratch"
     caption = f"Mean and standard deviation over seeds of networks trained from {start} on all training data. "
-    caption += "The test split has not been opened yet." if data.test is None else _finalists(data.test)
-    head = [("rank", ""), ("placement", "text"), ("test accuracy", ""), ("trained", ""), ("seeds", "text")]
+    caption += "The test split has not been opened yet." if data.test is None else _finalists(data.test, data.metric)
+    head = [("rank", ""), ("placement", "text"), (f"test {data.metric}", ""), ("trained", ""), ("seeds", "text")]
     head += [("MACs vs. default", ""), ("seconds", ""), ("remarks", "text")]
     return table(caption, head, [(next(iter(entry.flags), ""), _retrain_cells(entry)) for entry in entries])
 
 
-def _finalists(test: Json) -> str:
+def _finalists(test: Json, metric: str) -> str:
     """The three figures of the paper's Table 7."""
     return (
-        f"Test accuracy of the first of the ranking: {test['top1']:.2%}. Of the finalists, the best reached "
+        f"Test {metric} of the first of the ranking: {test['top1']:.2%}. Of the finalists, the best reached "
         f"{test['best_of_top']:.2%} and their mean is {test['mean_of_top']:.2%}; these two are shown, "
         "never chosen from."
     )

@@ -72,7 +72,7 @@ def ranked_rows(data: RunData) -> list[Row]:
     Those stopped early are not marked: their accuracy is that of other images, or of a shorter training.
     """
     whole = [row for row in data.ranking if not stopped(data, row)]
-    front = _front(np.array([row.macs for row in whole], float), np.array([row.val_accuracy for row in whole], float))
+    front = _front(np.array([row.macs for row in whole], float), np.array([row.value for row in whole], float))
     pareto_numbers = {row.number for row, on in zip(whole, front, strict=True) if on}
     return [Row(row, row.number in pareto_numbers, stopped(data, row)) for row in data.ranking]
 

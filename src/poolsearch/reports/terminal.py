@@ -31,15 +31,15 @@ def show(out: Path) -> None:
     console = Console(soft_wrap=True, highlight=False)
     if not files.ranking.exists():
         return
-    console.print(_ranking(files))
     data = read_run(out)
+    console.print(_ranking(files, data.metric))
     if data.rungs:
         console.print(
             f"By trainings alone. {told(str((data.ranking_summary or {})['method']), data.rungs)}", markup=False
         )
     console.print(_answers(answer_rows(data), data.test is not None))
     if data.test is not None:
-        console.print(_retrained(data.test))
+        console.print(_retrained(data.test, data.metric))
         console.print(
             f"First of the ranking {data.test['top1']:.2%}, best of the finalists {data.test['best_of_top']:.2%}, "
             f"their mean {data.test['mean_of_top']:.2%}"
@@ -74,7 +74,7 @@ def _answers(rows: Sequence[AnswerRow], tested: bool) -> Table:
         cells = [pick.placement + (" (default)" if pick.is_default else "")]
         cells.append("" if pick.macs_ratio is None else f"{pick.macs_ratio:.2f}x")
         if not tested:
-            cells.append(f"{pick.val_accuracy:.2%}")
+            cells.append(f"{pick.value:.2%}")
         else:
             probability = (row.default or {}).get("probability")
             cells += ["" if row.tested is None else f"{row.tested['mean']:.2%}", _points(row.default)]
@@ -90,30 +90,31 @@ def _points(found: dict[str, Any] | None) -> str:
     return f"{100 * difference['mean']:+.2f} ({100 * difference['low']:+.2f} to {100 * difference['high']:+.2f})"
 
 
-def _ranking(files: RunDir) -> Table:
+def _ranking(files: RunDir, metric: str) -> Table:
     with open(files.ranking, encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     stopped = sum(row.get("images") != rows[0].get("images") for row in rows)
     early = f", {stopped:,} of them stopped early" if stopped else ""
     table = Table(title=f"Ranking on the search-val half ({len(rows):,} placements{early})", title_justify="left")
-    for name in ("rank", "placement", "val accuracy", "95% interval", "MACs"):
+    for name in ("rank", "placement", f"val {metric}", "95% interval", "MACs"):
         table.add_column(name, justify="left" if name == "placement" else "right")
     listed = rows[:_ROWS] + [row for row in rows[_ROWS:] if row["is_default"] == "True"]
     for row in listed:
         default = row["is_default"] == "True"
         table.add_row(
             row["rank"], shown(row["placement"]) + (" (default)" if default else ""),
-            f"{float(row['val_accuracy']):.2%}", f"{float(row['low']):.1%} to {float(row['high']):.1%}",
+            f"{float(row.get('val_metric', row['val_accuracy'])):.2%}",
+            f"{float(row['low']):.1%} to {float(row['high']):.1%}",
             f"{float(row['macs_ratio']):.2f}x", style="bold" if default else None,
         )  # fmt: skip
     return table
 
 
-def _retrained(test: dict[str, Any]) -> Table:
+def _retrained(test: dict[str, Any], metric: str) -> Table:
     table = Table(
-        title=f"Retrained on all training images, test accuracy ({test['images']:,} images)", title_justify="left"
+        title=f"Retrained on all training images, test {metric} ({test['images']:,} images)", title_justify="left"
     )
-    for name in ("placement", "test accuracy", "seeds", "MACs"):
+    for name in ("placement", f"test {metric}", "seeds", "MACs"):
         table.add_column(name, justify="left" if name == "placement" else "right")
     for row in test["summary"]:
         spread = "" if row["std"] is None else f" ± {row['std']:.2%}"

@@ -17,7 +17,7 @@ from poolsearch.mixture.mixture import Mixture
 from poolsearch.record import saved_settings
 from poolsearch.stages.ranking.batch import eval_batch
 from poolsearch.stages.ranking.choice import Pair, by_member, choose, pairs_of
-from poolsearch.stages.ranking.evaluate import evaluate, load, parts
+from poolsearch.stages.ranking.evaluate import evaluate, load, order_of, parts
 from poolsearch.stages.ranking.table import as_csv, rows_of, summary_of
 from poolsearch.stages.ranking.tally import Tally, load_tally
 from poolsearch.stages.search import make_members, mixture_rules
@@ -46,9 +46,10 @@ def rank(run: Run) -> None:
         candidates = choose(run, mixture)
         pairs = pairs_of(candidates, mixture, run.settings.rank.rank_members == "best")
         made_of = _made_of(run, pairs)
-        tally = load_tally(run.dir.ranking_progress, made_of)
+        true_N, classes = run.images.label_N[order_of(run)], len(run.images.class_names)
+        tally = load_tally(run.dir.ranking_progress, made_of, true_N, classes)
         if tally is None:
-            tally = Tally.empty(len(pairs), len(run.split.search_val), eval_batch(run, pairs))
+            tally = Tally.empty(len(pairs), true_N, classes, eval_batch(run, pairs))
         else:
             run.progress.say(f"going on with the ranking at batch {tally.chunk} of {tally.chunks}")
         if run.settings.search.norm == "calibrate":
@@ -90,7 +91,7 @@ def _made_of(run: Run, pairs: Sequence[Pair]) -> str:
     settings = run.settings
     asked = saved_settings(run.dir.root).rank.eval_batch
     rule = settings.retrain.top_k if settings.rank.rank_early_stop else None
-    values = json.dumps([run.split.hash, run.seed, asked, rule, pairs])
+    values = json.dumps(["classes seen", run.split.hash, run.seed, asked, rule, pairs])  # of older versions: bits
     return sha256(np.memmap(run.dir.checkpoint, np.uint8, "r").data, values.encode())
 
 

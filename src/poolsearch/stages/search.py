@@ -25,7 +25,7 @@ from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
-from poolsearch.train.step import train_step, tree_accuracy, tree_backward
+from poolsearch.train.step import train_step, tree_backward, tree_scores
 
 
 def search(run: Run) -> None:
@@ -49,7 +49,7 @@ def search(run: Run) -> None:
 
 @dataclass(frozen=True)
 class _Score:
-    """An accuracy on its way from the device. ``asked``: the sampler waits for it."""
+    """The metric of a minibatch on its way from the device. ``asked``: the sampler waits for it."""
 
     number: int
     member: int
@@ -130,22 +130,23 @@ class SearchTask:
         return self.mixture.member(numbers[0], draw.random()), numbers
 
     def _score(self, numbers: list[int], member: int, step: int, asked: bool) -> None:
-        """Start finding the accuracy of these placements of a member on the step's validation minibatch."""
+        """Start finding the metric of these placements of a member on the step's validation minibatch."""
         placements = [self._run.space[number] for number in numbers]
         x_BCHW, y_B = self._val.batch(step)
         machine = self._run.machine
-        for position, accuracy in tree_accuracy(self.members[member].eval(), x_BCHW, y_B, placements, machine):
-            self._pending.append(_Score(numbers[position], member, step, asked, machine.send(accuracy)))
+        metric, supernet = self._run.settings.data.metric, self.members[member].eval()
+        for position, score in tree_scores(supernet, x_BCHW, y_B, placements, metric, machine):
+            self._pending.append(_Score(numbers[position], member, step, asked, machine.send(score)))
 
     def _take_in(self, until: int) -> None:
-        """Take the accuracies found up to step ``until`` into the scores (Eq. 2)."""
+        """Take what was found up to step ``until`` into the scores (Eq. 2)."""
         while self._pending and self._pending[0].step <= until:
             score = self._pending.popleft()
-            accuracy = score.read()
-            self.mixture.scored(score.number, score.member, accuracy, score.step)
+            value = score.read()
+            self.mixture.scored(score.number, score.member, value, score.step)
             if score.asked:
-                self._sampler.tell(self._run.space[score.number], accuracy)
-            self._val_sum += accuracy
+                self._sampler.tell(self._run.space[score.number], value)
+            self._val_sum += value
             self._val_count += 1
 
     def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
@@ -200,8 +201,8 @@ class SearchTask:
         self._scaler.load_state_dict(meta["scaler"])
         self._val_sum, self._val_count, self._iterations = meta["epoch"]
         self._pending = deque(
-            _Score(number, member, step, asked, partial(float, accuracy))
-            for number, member, step, asked, accuracy in meta["pending"]
+            _Score(number, member, step, asked, partial(float, value))
+            for number, member, step, asked, value in meta["pending"]
         )
 
     def _start_epoch(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from poolsearch import metrics
 from poolsearch.context import Run
 from poolsearch.data import thin
 from poolsearch.execute import run_trials
@@ -21,7 +24,7 @@ from poolsearch.progress import Progress
 from poolsearch.rungs import Rung, rungs, told
 from poolsearch.settings import Settings
 from poolsearch.stages.alone import AloneTask, Recipe, Trial, crew, diverged, train_alone, unfinished
-from poolsearch.stages.ranking.standing import Standing, order, standing_rows, standing_summary
+from poolsearch.stages.ranking.standing import Scored, Standing, order, standing_rows, standing_summary
 from poolsearch.stages.ranking.table import as_csv
 
 
@@ -84,61 +87,65 @@ def _train_rung(run: Run, rung: Rung, epochs: int, numbers: Iterable[int], go_on
     number_of = {run.space[number]: number for number in numbers}
     trials = [Trial(placement, seed) for seed in range(rung.seeds) for placement in number_of]
     macs_of = {placement: run.costs.macs(placement) for placement in number_of}
-    ahead: list[tuple[int, int, int, Path]] = []
-    correct_of: dict[Trial, int] = {}
+    ahead: list[tuple[float, int, int, Path]] = []
+    scored_of: dict[Trial, Scored] = {}
 
-    def scored(trial: Trial, correct: int) -> None:
-        correct_of[trial] = correct
-        insort(ahead, (-correct, macs_of[trial.placement], number_of[trial.placement], trial.folder(root)))
+    def scored(trial: Trial, found: Scored) -> None:
+        scored_of[trial] = found
+        insort(ahead, (-found.value, macs_of[trial.placement], number_of[trial.placement], trial.folder(root)))
         for *_, folder in ahead[go_on:]:
             unfinished(folder).unlink(missing_ok=True)
         del ahead[go_on:]
 
     for trial in trials:
-        if (correct := _correct(trial.folder(root), rung.epochs)) is not None:
-            scored(trial, correct)
+        if (found := _scored(trial.folder(root), rung.epochs)) is not None:
+            scored(trial, found)
     workers, threads, cards = crew(run, len(trials))
-    left = [trial for trial in trials if trial not in correct_of]
+    left = [trial for trial in trials if trial not in scored_of]
     recipe = sweep_recipe(run.settings, epochs, rung.epochs)
     work = partial(_train, run, recipe, workers)
     run_trials(work, left, [macs_of[t.placement] for t in left], run.progress, label, workers, threads, cards, scored)
     return [
-        Standing(number, rung.epochs, sum(correct_of[Trial(placement, seed)] for seed in range(rung.seeds)))
+        Standing(number, rung.epochs, [scored_of[Trial(placement, seed)] for seed in range(rung.seeds)])
         for placement, number in number_of.items()
     ]
 
 
-def _train(run: Run, recipe: Recipe, workers: int, trial: Trial, progress: Progress) -> int:
-    """Train one as far as the recipe goes, and score it: how many search-val images it gets right.
+def _train(run: Run, recipe: Recipe, workers: int, trial: Trial, progress: Progress) -> Scored:
+    """Train one as far as the recipe goes, and score it on the search-val images.
 
-    The checkpoint stays, as it may be gone on with; which images are right at earlier rungs stays in the metrics.
+    The checkpoint stays, as it may be gone on with; how good it was at earlier rungs stays in the metrics.
     """
-    metrics = trial.folder(run.dir.sweep) / "metrics.json"
-    before = read_json(metrics)["rungs"] if metrics.exists() else []
+    path = trial.folder(run.dir.sweep) / "metrics.json"
+    before = read_json(path)["rungs"] if path.exists() else []
     task, found = train_alone(run, recipe, run.dir.sweep, workers, trial, progress)
-    correct, images = _score(run, task), len(run.split.search_val)
-    rung = {"epochs": task.epochs, "correct": correct}
-    score = {"val_images": images, "val_accuracy": correct / images, "rungs": [*before, rung]}
-    write_json(metrics, found | score)
-    return correct
+    scored, images = _score(run, task), len(run.split.search_val)
+    rung = {"epochs": task.epochs} | dataclasses.asdict(scored)
+    score = {"val_images": images, "val_accuracy": scored.correct / images, "val_metric": scored.value}
+    write_json(path, found | score | {"rungs": [*before, rung]})
+    return scored
 
 
 @torch.inference_mode()
-def _score(run: Run, task: AloneTask) -> int:
-    loader = run.loader(run.split.search_val, 1, "sweep-val", run.seed, augmented=False)
-    model, right = task.net.eval(), 0
-    for x_BCHW, y_B in loader.chunks(run.settings.rank.eval_batch or 0):
+def _score(run: Run, task: AloneTask) -> Scored:
+    indices, metric = run.split.search_val, run.settings.data.metric
+    loader = run.loader(indices, 1, "sweep-val", run.seed, augmented=False)
+    model, found = task.net.eval(), list[Tensor]()
+    for x_BCHW, _ in loader.chunks(run.settings.rank.eval_batch or 0):
         with run.machine.autocast():
-            right += int((model(x_BCHW).argmax(1) == y_B).sum())
-    return right
+            found.append(model(x_BCHW).argmax(1))
+    true_N, predicted_N = run.images.label_N[indices], torch.cat(found).cpu().numpy()
+    answers = (metric, true_N, predicted_N, len(run.images.class_names))
+    return Scored(int((true_N == predicted_N).sum()), float(metrics.score(*answers)), *metrics.interval(*answers))
 
 
-def _correct(folder: Path, epochs: int) -> int | None:
-    """What a trial got right at the end of that rung; None where it has not come so far."""
+def _scored(folder: Path, epochs: int) -> Scored | None:
+    """How good a trial was at the end of that rung; None where it has not come so far."""
     if not (folder / "metrics.json").exists():
         return None
     found: list[dict[str, Any]] = read_json(folder / "metrics.json")["rungs"]
-    return next((rung["correct"] for rung in found if rung["epochs"] == epochs), None)
+    rung = next((rung for rung in found if rung["epochs"] == epochs), None)
+    return None if rung is None else Scored(*(rung[field.name] for field in dataclasses.fields(Scored)))
 
 
 def _announced(run: Run, plan: Sequence[Rung]) -> str:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from poolsearch.placement import Placement
+from poolsearch.settings import Metric
 from poolsearch.supernet.prefix_tree import Group, children, grouped, run_tree
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train.machine import Machine
@@ -128,12 +129,29 @@ def predicted(forward: Forward, x_BCHW: Tensor, machine: Machine) -> Tensor:
 
 
 @torch.inference_mode()
-def tree_accuracy(
-    supernet: SinglePath, x_BCHW: Tensor, y_B: Tensor, placements: Sequence[Placement], machine: Machine
+def tree_scores(
+    supernet: SinglePath, x_BCHW: Tensor, y_B: Tensor, placements: Sequence[Placement], metric: Metric, machine: Machine
 ) -> list[tuple[int, Tensor]]:
-    """(position in ``placements``, part of the minibatch that is right) of each, still on the device."""
+    """(position in ``placements``, metric of the minibatch) of each, still on the device."""
     with machine.autocast():
         return [
-            (position, (logits.argmax(1) == y_B).float().mean())
-            for position, logits in run_tree(supernet, x_BCHW, placements)
+            (position, batch_score(metric, logits, y_B)) for position, logits in run_tree(supernet, x_BCHW, placements)
         ]
+
+
+def batch_score(metric: Metric, logits_BK: Tensor, y_B: Tensor) -> Tensor:
+    """The metric of a minibatch, as :func:`poolsearch.metrics.score`, without waiting for the device.
+
+    Of the classes, those with images in the minibatch count.
+    """
+    predicted_B = logits_BK.argmax(1)
+    right_B = predicted_B == y_B
+    if metric == "accuracy":
+        return right_B.float().mean()
+    zeros_K = torch.zeros(logits_BK.shape[1], device=y_B.device)
+    ones_B = torch.ones(len(y_B), device=y_B.device)
+    support_K, right_K = zeros_K.index_add(0, y_B, ones_B), zeros_K.index_add(0, y_B, right_B.float())
+    guessed_K = zeros_K.index_add(0, predicted_B, ones_B)
+    value_K = right_K / support_K if metric == "balanced-accuracy" else 2 * right_K / (support_K + guessed_K)
+    there_K = support_K > 0
+    return torch.where(there_K, value_K, 0).sum() / there_K.sum()

@@ -14,6 +14,7 @@ from poolsearch.files import RunDir
 from poolsearch.settings import Settings
 from poolsearch.stages import rank as stage
 from poolsearch.stages.ranking import evaluate as evaluation
+from poolsearch.stages.ranking.evaluate import order_of
 from poolsearch.stages.ranking.tally import load_tally
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -182,7 +183,8 @@ def test_the_progress_file_counts_what_it_says(copy, monkeypatch):
         run = stack.enter_context(poolsearch.context.open_run(out, None, True, poolsearch.progress.Silent()))
         _, mixture = stage.load_search(run)
         pairs = stage.pairs_of(stage.choose(run, mixture), mixture, False)
-        tally = load_tally(run.dir.ranking_progress, stage._made_of(run, pairs))
+        true_N = run.images.label_N[order_of(run)]
+        tally = load_tally(run.dir.ranking_progress, stage._made_of(run, pairs), true_N, 10)
     # two batches, of 360 and 359 images: all 36 saw the first, five the second
     assert (tally.chunk, tally.chunks) == (1, 2)
     assert sorted(tally.images_P.tolist()) == [360] * 31 + [719] * 5

@@ -1,6 +1,7 @@
 """Ranking by trainings alone: who survives, what is trained on what, and where the weights go."""
 
 import csv
+import dataclasses
 import json
 from collections import Counter
 
@@ -61,12 +62,17 @@ class Curves:
         before = json.loads((folder / "metrics.json").read_text())["rungs"] if saved.exists() else []
         assert (until == self.first) != bool(before), "who goes on has a checkpoint, who begins has none"
         saved.touch()
-        correct = self.correct_of[trial.placement][until]
-        record = {"rungs": [*before, {"epochs": until, "correct": correct}], "train_loss": 1.0}
+        scored = scored_as(self.correct_of[trial.placement][until])
+        record = {"rungs": [*before, {"epochs": until} | dataclasses.asdict(scored)], "train_loss": 1.0}
         (folder / "metrics.json").write_text(json.dumps(record))
         self.trained[until] += 1
         self.most_kept = max(self.most_kept, len(list(run.dir.sweep.glob("*/*/checkpoint.safetensors"))))
-        return correct
+        return scored
+
+
+def scored_as(correct, images=1000):
+    """So many images right, and an interval that nothing looks at."""
+    return stage.Scored(correct, correct / images, 0, 1)
 
 
 def survivors_by_optuna(correct_of, start, rate, full):
@@ -213,7 +219,7 @@ def test_several_seeds_count_as_their_mean(tmp_path):
 
 def test_the_interval_of_several_seeds_is_that_of_one_training(tmp_path):
     with open_run(tmp_path / "run", settings("sweep"), False, Silent()) as run:
-        (row,) = standing_rows(run, [stage.Standing(0, 4, 2 * 359 + 1)], seeds=2)
+        (row,) = standing_rows(run, [stage.Standing(0, 4, [scored_as(359, 719), scored_as(360, 719)])], seeds=2)
     # Wilson by hand for 359.5, rounded to the even 360, of 719 images: z = 1.959964
     z, n, p = 1.959964, 719, 360 / 719
     middle, half = p + z * z / 2 / n, z * np.sqrt(p * (1 - p) / n + z * z / 4 / n**2)

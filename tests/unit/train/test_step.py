@@ -9,11 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from poolsearch.metrics import score
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.placement import Placement
+from poolsearch.settings import Metric
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train.machine import Machine
-from poolsearch.train.step import backward, predicted, tree_accuracy, tree_backward
+from poolsearch.train.step import backward, batch_score, predicted, tree_backward, tree_scores
 
 CPU = Machine(torch.device("cpu"), "fp32")
 SCALER = torch.amp.GradScaler("cpu", enabled=False)
@@ -98,7 +100,17 @@ def test_a_branch_is_freed_before_the_next_is_run() -> None:
 def test_accuracies_of_the_tree_are_those_of_each_placement() -> None:
     net, (x, y) = supernet(), images()
     placements = [net.net.space[i] for i in (3, 30, 7)]
-    found = dict(tree_accuracy(net, x, y, placements, CPU))
+    found = dict(tree_scores(net, x, y, placements, "accuracy", CPU))
     for i, placement in enumerate(placements):
         alone = (predicted(partial(net, placement=placement), x, CPU) == y).float().mean()
         assert torch.equal(found[i], alone)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced-accuracy", "macro-f1"])
+def test_scores_of_minibatches_are_those_of_numpy(metric: Metric) -> None:
+    for seed in range(20):
+        draw = torch.Generator().manual_seed(seed)
+        y_B = torch.randint(0, 3 + seed % 5, (24,), generator=draw)  # some of the eight classes are not there
+        logits_BK = torch.randn(24, 8, generator=draw) + 2 * F.one_hot(y_B, 8)
+        expected = score(metric, y_B.numpy(), logits_BK.argmax(1).numpy(), 8)
+        assert float(batch_score(metric, logits_BK, y_B)) == pytest.approx(float(expected), abs=1e-6)

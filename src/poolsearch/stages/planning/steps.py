@@ -20,7 +20,7 @@ from poolsearch.stages.search import SearchTask, mixture_rules
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train import checkpoint
 from poolsearch.train.machine import Machine
-from poolsearch.train.step import Forward, predicted, tree_accuracy
+from poolsearch.train.step import Forward, predicted, tree_scores
 
 Floats = NDArray[np.float64]
 
@@ -90,9 +90,9 @@ class SearchSteps:
     def score(self, group: Sequence[Placement]) -> None:
         """Score these placements of a member on a minibatch, and wait for it."""
         x_BCHW, y_B = self._val.batch(self._step)
-        machine = self._run.machine
-        found = tree_accuracy(self._task.members[0].eval(), x_BCHW, y_B, group, machine)
-        for read in [machine.send(accuracy) for _, accuracy in found]:
+        machine, metric = self._run.machine, self._run.settings.data.metric
+        found = tree_scores(self._task.members[0].eval(), x_BCHW, y_B, group, metric, machine)
+        for read in [machine.send(score) for _, score in found]:
             read()
 
     def times(self, groups: Sequence[Sequence[Placement]], seconds: float) -> tuple[Floats, Floats]:

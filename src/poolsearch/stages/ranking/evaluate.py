@@ -26,8 +26,13 @@ def parts(run: Run, size: int) -> list[Ints]:
     Normalisation by the batch at hand needs batches like those of the training: most data sets lie on disk sorted by
     class, and a chunk of one class has other statistics. Stopping early needs the order to be random too.
     """
-    order = rng.generator(run.seed, "rank").permutation(run.split.search_val)
+    order = order_of(run)
     return np.array_split(order, -(-len(order) // size))
+
+
+def order_of(run: Run) -> Ints:
+    """The search-val half in the order of evaluation."""
+    return rng.generator(run.seed, "rank").permutation(run.split.search_val)
 
 
 def load(run: Run, indices: Ints) -> tuple[Tensor, Tensor]:
@@ -52,11 +57,11 @@ def evaluate(run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair], tal
             if run.settings.rank.rank_early_stop:
                 tally.stop(_losers(run, pairs, tally))
             left, done = int((~tally.stopped_P).sum()), tally.done
-            x_BCHW, y_B = load(run, chunks[tally.chunk])
+            x_BCHW, _ = load(run, chunks[tally.chunk])
             new: dict[int, Tensor] = {}
-            for pair, right_B in _answers(run, members, pairs, tally.waiting, x_BCHW, y_B):
-                new[pair] = right_B
-                done += len(y_B)
+            for pair, predicted_B in _answers(run, members, pairs, tally.waiting, x_BCHW):
+                new[pair] = predicted_B
+                done += len(predicted_B)
                 update(done, f"{left:,} of {len(pairs):,} left" if left < len(pairs) else f"{left:,} placements")
                 stop = stopped()
                 if stop or time.monotonic() - saved >= every_seconds:
@@ -70,13 +75,13 @@ def evaluate(run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair], tal
 
 
 def _answers(
-    run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair], places: Sequence[int], x_BCHW: Tensor, y_B: Tensor
+    run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair], places: Sequence[int], x_BCHW: Tensor
 ) -> Iterator[tuple[int, Tensor]]:
-    """Which images each of the pairs at ``places`` gets right, shape (B,), with its place."""
+    """The class that each of the pairs at ``places`` sees in each image, shape (B,), with its place."""
     for m in sorted({pairs[i][1] for i in places}):
         own = [i for i in places if pairs[i][1] == m]
         for position, logits in run_tree(members[m], x_BCHW, [run.space[pairs[i][0]] for i in own]):
-            yield own[position], logits.argmax(1) == y_B
+            yield own[position], logits.argmax(1)
 
 
 def _losers(run: Run, pairs: Sequence[Pair], tally: Tally) -> Bools:

@@ -11,32 +11,35 @@ import numpy as np
 
 from poolsearch.answers import answers_of
 from poolsearch.context import Run
+from poolsearch.metrics import interval, score
 from poolsearch.mixture.mixture import Mixture
 from poolsearch.stages.ranking.choice import Candidates, Pair, by_member
 from poolsearch.stages.ranking.early_stop import ERROR
 from poolsearch.stages.ranking.tally import Tally
-from poolsearch.stats import kendall_tau, wilson
+from poolsearch.stats import kendall_tau
 from poolsearch.supernet.prefix_tree import tree_macs
 
 COLUMNS = (
     "rank", "placement", "number", "val_accuracy", "low", "high", "score", "member", "assignment", "macs", "macs_ratio",
-    "is_default", "control", "images",
+    "is_default", "control", "images", "val_metric",
 )  # fmt: skip
 
 
 def rows_of(
     run: Run, mixture: Mixture, candidates: Candidates, pairs: Sequence[Pair], tally: Tally
 ) -> list[dict[str, Any]]:
-    """One row per placement, best first; equal accuracy is decided by fewer MACs, then by number.
+    """One row per placement, best first by the metric; a tie is decided by fewer MACs, then by number.
 
-    Placements stopped early come after all others, by their accuracy on the images that they saw. ``score`` is free
+    Placements stopped early come after all others, by their metric on the images that they saw. ``score`` is free
     of the initial score, and empty for a pair never scored.
     """
+    metric, classes = run.settings.data.metric, len(run.images.class_names)
     correct_P, images_P = tally.correct_P.tolist(), tally.images_P.tolist()
+    value_P = [float(score(metric, *tally.seen(i), classes)) for i in range(len(pairs))]
     default_macs = run.costs.macs(run.space.default)
     learnt_AM = mixture.learnt_score_AM()
     best: dict[int, int] = {}
-    merit = [(bool(tally.stopped_P[i]), -correct_P[i] / images_P[i]) for i in range(len(pairs))]
+    merit = [(bool(tally.stopped_P[i]), -value_P[i]) for i in range(len(pairs))]
     for place in sorted(range(len(pairs)), key=lambda i: merit[i]):
         best.setdefault(pairs[place][0], place)
     order = sorted(candidates.numbers, key=lambda n: (*merit[best[n]], run.macs_A[n], n))
@@ -44,12 +47,13 @@ def rows_of(
     for position, number in enumerate(order, 1):
         place = best[number]
         member, correct, images = pairs[place][1], correct_P[place], images_P[place]
-        low, high = wilson(correct, images)
+        low, high = interval(metric, *tally.seen(place), classes)
         placement = run.space[number]
         values = (
             position, str(placement), number, correct / images, low, high, _finite(learnt_AM[number, member]), member,
             float(mixture.assign_AM[number, member]), int(run.macs_A[number]), run.macs_A[number] / default_macs,
             placement == run.space.default, number in candidates.control, images,
+            value_P[place],
         )  # fmt: skip
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
@@ -75,6 +79,7 @@ def summary_of(
     settings = run.settings
     return {
         "images": len(run.split.search_val),
+        "metric": settings.data.metric,
         "mode": "all" if len(rows) == run.space.size else "top",
         "members": settings.rank.rank_members,
         "norm": settings.search.norm,
@@ -83,15 +88,15 @@ def summary_of(
         **measured,
         "macs_saving": sum(sum(sum(row) for row in group) for group in costs) / shared,
         "early_stop": _early_stop(run, rows, tally) if settings.rank.rank_early_stop else None,
-        "answers": _answers(rows, settings.retrain.answer_at),
+        "answers": answers(rows, settings.retrain.answer_at),
         "tau_score_accuracy": tau(scored, "score"),
         "tau_macs_accuracy": tau(rows, "macs"),
     }
 
 
-def _answers(rows: Sequence[dict[str, Any]], answer_at: Sequence[float]) -> list[dict[str, Any]]:
+def answers(rows: Sequence[dict[str, Any]], answer_at: Sequence[float]) -> list[dict[str, Any]]:
     """The pick of each limit on MACs, and what it is worth on the search-val half."""
-    kept = ("placement", "rank", "val_accuracy", "macs", "macs_ratio")
+    kept = ("placement", "rank", "val_metric", "macs", "macs_ratio")
     return [
         {"limit": answer.limit} | {name: None if answer.place is None else rows[answer.place][name] for name in kept}
         for answer in answers_of([row["macs_ratio"] for row in rows], answer_at)
@@ -108,8 +113,8 @@ def _early_stop(run: Run, rows: Sequence[dict[str, Any]], tally: Tally) -> dict[
 
 
 def tau(rows: Sequence[dict[str, Any]], column: str) -> float | None:
-    """Kendall's tau of a column with the validation accuracy; None where it is not defined."""
-    return _finite(kendall_tau([row[column] for row in rows], [row["val_accuracy"] for row in rows]))
+    """Kendall's tau of a column with the metric on the search-val half; None where it is not defined."""
+    return _finite(kendall_tau([row[column] for row in rows], [row["val_metric"] for row in rows]))
 
 
 def _finite(value: float) -> float | None:

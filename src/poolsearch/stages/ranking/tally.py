@@ -11,34 +11,40 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from poolsearch.stages.ranking.early_stop import Bools, Bytes, Ints, count
+from poolsearch.stages.ranking.early_stop import Bools, Bytes, Ints
 from poolsearch.train import checkpoint
+
+Classes = NDArray[np.integer]
 
 
 @dataclass(frozen=True)
 class Tally:
-    """Which images each (placement, member) pair got right, in the order of evaluation.
+    """Which class each (placement, member) pair sees in each image, in the order of evaluation.
 
     Attributes:
-        images, batch: N images come in ceil(N / batch) nearly equal chunks.
-        right_PW: packed eight to a byte; every chunk begins with a byte of its own, what is not known yet is zero.
+        true_N: the classes of the images; they come in ceil(N / batch) nearly equal chunks.
+        batch: the most images of a chunk.
+        predicted_PN: in the smallest integers that hold the classes; what is not known yet is zero.
         chunks_P: how many chunks each pair has done.
         stopped_P: pairs that left early.
     """
 
-    images: int
+    true_N: Classes
     batch: int
-    right_PW: Bytes
+    predicted_PN: Classes
     chunks_P: Ints
     stopped_P: Bools
 
     @classmethod
-    def empty(cls, pairs: int, images: int, batch: int) -> Tally:
+    def empty(cls, pairs: int, true_N: Classes, classes: int, batch: int) -> Tally:
         """Nothing known of so many pairs."""
-        width = int(_widths(images, batch).sum())
-        return cls(
-            images, batch, np.zeros((pairs, width), np.uint8), np.zeros(pairs, np.int64), np.zeros(pairs, np.bool_)
-        )
+        predicted_PN = np.zeros((pairs, len(true_N)), np.min_scalar_type(classes - 1))
+        return cls(true_N, batch, predicted_PN, np.zeros(pairs, np.int64), np.zeros(pairs, np.bool_))
+
+    @property
+    def images(self) -> int:
+        """N."""
+        return len(self.true_N)
 
     @cached_property
     def chunks(self) -> int:
@@ -47,8 +53,8 @@ class Tally:
 
     @cached_property
     def _end_C(self) -> Ints:
-        """Where the first c chunks end in a row of ``right_PW``, for c = 0..C."""
-        return np.concatenate([[0], np.cumsum(_widths(self.images, self.batch))])
+        """How many images the first c chunks have, for c = 0..C."""
+        return np.concatenate([[0], np.cumsum(chunk_sizes(self.images, self.batch))])
 
     @property
     def chunk(self) -> int:
@@ -62,31 +68,40 @@ class Tally:
 
     @property
     def before(self) -> Bytes:
-        """``right_PW`` of the chunks before the one at hand: what every pair not stopped has seen."""
-        return self.right_PW[:, : self._end_C[self.chunk]]
+        """Which images of the chunks before the one at hand, which every pair not stopped has seen, each pair got
+        right: bits, packed eight to a byte. Of pairs that were stopped, it says nothing."""
+        seen = self._end_C[self.chunk]
+        rows = [np.packbits(row_N[:seen] == self.true_N[:seen]) for row_N in self.predicted_PN]
+        return np.stack(rows)
 
     @property
     def correct_P(self) -> Ints:
         """How many images each pair got right."""
-        return count(self.right_PW)
+        answers = map(self.seen, range(len(self.predicted_PN)))
+        return np.array([np.count_nonzero(true_N == predicted_N) for true_N, predicted_N in answers])
+
+    def seen(self, pair: int) -> tuple[Classes, Classes]:
+        """The classes of the images that a pair has seen, and those that it saw in them."""
+        images = int(self.images_P[pair])
+        return self.true_N[:images], self.predicted_PN[pair, :images]
 
     @property
     def images_P(self) -> Ints:
         """How many images each pair has seen."""
-        return np.concatenate([[0], np.cumsum(chunk_sizes(self.images, self.batch))])[self.chunks_P]
+        return self._end_C[self.chunks_P]
 
     @property
     def done(self) -> int:
         """(pair, image) evaluations done, or saved by stopping."""
         return int(np.where(self.stopped_P, self.images, self.images_P).sum())
 
-    def take(self, right: Mapping[int, torch.Tensor]) -> None:
-        """Which images of the chunk at hand some pairs got right: Boolean vectors (B,) by the pair's place."""
-        if not right:
+    def take(self, predicted: Mapping[int, torch.Tensor]) -> None:
+        """The classes that some pairs see in the images of the chunk at hand: vectors (B,) by the pair's place."""
+        if not predicted:
             return
-        rows, chunk = list(right), self.chunk
-        packed = np.packbits(torch.stack(list(right.values())).cpu().numpy(), axis=1)
-        self.right_PW[rows, self._end_C[chunk] : self._end_C[chunk + 1]] = packed
+        rows, chunk = list(predicted), self.chunk
+        found = torch.stack(list(predicted.values())).cpu().numpy()
+        self.predicted_PN[rows, self._end_C[chunk] : self._end_C[chunk + 1]] = found
         self.chunks_P[rows] += 1
 
     def stop(self, lost_P: Bools) -> None:
@@ -95,13 +110,13 @@ class Tally:
 
     def save(self, path: Path, made_of: str) -> None:
         """Write all that is known, atomically. ``made_of`` tells rankings apart."""
-        known = self.right_PW[:, : self._end_C[self.chunks_P.max()]]
-        arrays = {"right": known, "chunks": self.chunks_P, "stopped": self.stopped_P}
-        meta = {"made_of": made_of, "images": self.images, "batch": self.batch}
+        known = np.ascontiguousarray(self.predicted_PN[:, : self._end_C[self.chunks_P.max()]])
+        arrays = {"predicted": known, "chunks": self.chunks_P, "stopped": self.stopped_P}
+        meta = {"made_of": made_of, "batch": self.batch}
         checkpoint.save(path, {name: torch.from_numpy(array) for name, array in arrays.items()}, meta)
 
 
-def load_tally(path: Path, made_of: str) -> Tally | None:
+def load_tally(path: Path, made_of: str, true_N: Classes, classes: int) -> Tally | None:
     """What :meth:`Tally.save` wrote; None where there is nothing, or that of another ranking.
 
     Raises:
@@ -112,8 +127,8 @@ def load_tally(path: Path, made_of: str) -> Tally | None:
     tensors, meta = checkpoint.load(path)
     if meta["made_of"] != made_of:
         return None
-    found = Tally.empty(len(tensors["chunks"]), meta["images"], meta["batch"])
-    found.right_PW[:, : tensors["right"].shape[1]] = tensors["right"].numpy()
+    found = Tally.empty(len(tensors["chunks"]), true_N, classes, meta["batch"])
+    found.predicted_PN[:, : tensors["predicted"].shape[1]] = tensors["predicted"].numpy()
     found.chunks_P[:] = tensors["chunks"].numpy()
     found.stopped_P[:] = tensors["stopped"].numpy()
     return found
@@ -123,8 +138,3 @@ def chunk_sizes(images: int, batch: int) -> NDArray[np.int64]:
     """Images of each of ceil(images / batch) nearly equal chunks, the larger ones first."""
     chunks = -(-images // batch)
     return np.full(chunks, images // chunks) + (np.arange(chunks) < images % chunks)
-
-
-def _widths(images: int, batch: int) -> Ints:
-    """Bytes of each chunk."""
-    return -(-chunk_sizes(images, batch) // 8)

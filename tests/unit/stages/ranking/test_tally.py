@@ -16,17 +16,24 @@ def test_chunks_are_those_of_numpy(images, batch):
     assert chunk_sizes(images, batch).tolist() == [len(part) for part in parts]
 
 
-def right(*answers):
-    return {place: torch.tensor([c == "1" for c in text]) for place, text in answers}
+TRUE_N = np.array([2, 0, 1, 2, 1, 0, 0, 1, 2, 2])
+
+
+def seen(chunk, *answers):
+    """Of the chunk from this image on, the true class where there is a 1, and the next one where there is a 0."""
+    return {
+        place: torch.tensor([(TRUE_N[chunk + i] + (c == "0")) % 3 for i, c in enumerate(text)])
+        for place, text in answers
+    }
 
 
 @pytest.fixture
 def tally():
     """Three pairs and ten images in chunks of 4, 3 and 3; in the second chunk one pair is stopped and one waits."""
-    made = Tally.empty(3, 10, 4)
-    made.take(right((2, "1111"), (0, "1000"), (1, "0000")))
+    made = Tally.empty(3, TRUE_N, 3, 4)
+    made.take(seen(0, (2, "1111"), (0, "1000"), (1, "0000")))
     made.stop(np.array([False, True, False]))
-    made.take(right((2, "101")))
+    made.take(seen(4, (2, "101")))
     return made
 
 
@@ -35,13 +42,15 @@ def test_counts_by_hand(tally):
     assert tally.images_P.tolist() == [4, 4, 7]
     assert tally.done == 4 + 10 + 7  # what a stopped pair need not see counts as done
     assert (tally.chunk, tally.chunks, tally.waiting) == (1, 3, [0])
-    assert np.unpackbits(tally.before, axis=1)[:, :4].tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]]
+    assert np.unpackbits(tally.before, axis=1).tolist() == [[1, 0, 0, 0, *[0] * 4], [0] * 8, [*[1] * 4, *[0] * 4]]
+    assert [part.tolist() for part in tally.seen(0)] == [[2, 0, 1, 2], [2, 1, 2, 0]]
+    assert [part.tolist() for part in tally.seen(2)] == [[2, 0, 1, 2, 1, 0, 0], [2, 0, 1, 2, 1, 1, 0]]
 
 
 def test_it_goes_on_to_the_end(tally):
-    tally.take(right((0, "011")))
+    tally.take(seen(4, (0, "011")))
     assert (tally.chunk, tally.waiting) == (2, [0, 2])
-    tally.take(right((0, "111"), (2, "111")))
+    tally.take(seen(7, (0, "111"), (2, "111")))
     assert (tally.chunk, tally.done) == (3, 30)
     assert tally.correct_P.tolist() == [6, 0, 9]
     assert tally.images_P.tolist() == [10, 4, 10]
@@ -50,27 +59,38 @@ def test_it_goes_on_to_the_end(tally):
 def test_what_is_saved_is_read_again(tally, tmp_path):
     path = tmp_path / "checkpoint" / "rank.safetensors"
     tally.save(path, "this one")
-    found = load_tally(path, "this one")
+    found = load_tally(path, "this one", TRUE_N, 3)
     assert (found.images, found.batch, found.chunk) == (10, 4, 1)
-    for name in ("right_PW", "chunks_P", "stopped_P"):
+    for name in ("predicted_PN", "chunks_P", "stopped_P"):
         assert np.array_equal(getattr(found, name), getattr(tally, name))
         assert getattr(found, name).dtype == getattr(tally, name).dtype
-    found.take(right((0, "011")))
+    found.take(seen(4, (0, "011")))
     assert found.correct_P.tolist() == [3, 0, 6]
     assert [p.name for p in path.parent.iterdir()] == ["rank.safetensors"]
 
 
 def test_one_saved_before_anything_was_known_is_read_too(tmp_path):
     path = tmp_path / "rank.safetensors"
-    Tally.empty(3, 10, 4).save(path, "this one")
-    assert load_tally(path, "this one").batch == 4
+    Tally.empty(3, TRUE_N, 3, 4).save(path, "this one")
+    assert load_tally(path, "this one", TRUE_N, 3).batch == 4
 
 
 def test_that_of_another_ranking_is_passed_over_and_a_damaged_one_named(tally, tmp_path):
     path = tmp_path / "rank.safetensors"
-    assert load_tally(path, "this one") is None
+    assert load_tally(path, "this one", TRUE_N, 3) is None
     tally.save(path, "another")
-    assert load_tally(path, "this one") is None
+    assert load_tally(path, "this one", TRUE_N, 3) is None
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(PoolsearchError, match=r"rank.safetensors is damaged.*Delete it"):
-        load_tally(path, "another")
+        load_tally(path, "another", TRUE_N, 3)
+
+
+@pytest.mark.parametrize(("classes", "kind"), [(2, np.uint8), (256, np.uint8), (257, np.uint16), (1000, np.uint16)])
+def test_classes_are_kept_in_the_smallest_integers_that_hold_them(tmp_path, classes, kind):
+    true_N = np.array([0, classes - 1, 1])
+    tally = Tally.empty(1, true_N, classes, 2)
+    assert tally.predicted_PN.dtype == kind
+    tally.take({0: torch.tensor([0, classes - 1])})
+    tally.save(tmp_path / "rank.safetensors", "this one")
+    found = load_tally(tmp_path / "rank.safetensors", "this one", true_N, classes)
+    assert found.seen(0)[1].tolist() == [0, classes - 1] and found.correct_P.tolist() == [2]

@@ -1,0 +1,59 @@
+"""The rows of ranking.csv, from answers made by hand."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from poolsearch.context import open_run
+from poolsearch.mixture.mixture import Mixture
+from poolsearch.progress import Silent
+from poolsearch.settings import Settings
+from poolsearch.stages.ranking.choice import Candidates
+from poolsearch.stages.ranking.table import rows_of
+from poolsearch.stages.ranking.tally import Tally
+from poolsearch.stages.search import mixture_rules
+
+THEIRS = {
+    "accuracy": accuracy_score,
+    "balanced-accuracy": balanced_accuracy_score,
+    "macro-f1": lambda true_N, predicted_N: f1_score(true_N, predicted_N, average="macro", zero_division=0),
+}
+# Of 60, 25 and 15 images. In order: all of the large class and 80 % of the others; 70 % of all; a few of the large
+# class taken for others, but all of these right; everything is the large class.
+ANSWERS = [
+    [[60, 0, 0], [5, 20, 0], [3, 0, 12]],
+    [[42, 9, 9], [4, 18, 3], [2, 2, 11]],
+    [[48, 6, 6], [0, 25, 0], [0, 0, 15]],
+    [[60, 0, 0], [25, 0, 0], [15, 0, 0]],
+]
+
+
+def answered(counts):
+    """(true, predicted) of each image, from how often each class is taken for each."""
+    pairs = [(true, guess) for true, row in enumerate(counts) for guess, n in enumerate(row) for _ in range(n)]
+    return np.array(pairs).T
+
+
+@pytest.mark.parametrize(
+    ("metric", "order"), [("accuracy", [0, 2, 1, 3]), ("balanced-accuracy", [2, 0, 1, 3]), ("macro-f1", [0, 2, 1, 3])]
+)
+def test_the_order_and_every_figure_are_those_of_the_metric(tmp_path, metric, order):
+    given = Settings.of(
+        width=2, members=1, epochs=1, batch=128, precision="fp32", device="cpu", metric=metric,
+        placements=("4,3,3", "5,3,2", "1,1,8", "2,2,6"),
+    )  # fmt: skip
+    true_N = answered(ANSWERS[0])[0]
+    tally = Tally.empty(4, true_N, 10, 40)
+    while tally.chunk < tally.chunks:
+        seen = slice(int(tally.images_P[0]), int(tally.images_P[0]) + len(np.array_split(true_N, 3)[tally.chunk]))
+        tally.take({i: torch.tensor(answered(counts)[1][seen]) for i, counts in enumerate(ANSWERS)})
+    with open_run(tmp_path / "run", given, False, Silent()) as run:
+        mixture = Mixture(4, mixture_rules(run.settings.search))
+        rows = rows_of(run, mixture, Candidates([0, 1, 2, 3], frozenset()), [(i, 0) for i in range(4)], tally)
+    assert [row["number"] for row in rows] == order
+    for row in rows:
+        true_N, predicted_N = answered(ANSWERS[row["number"]])
+        assert row["val_metric"] == pytest.approx(THEIRS[metric](true_N, predicted_N))
+        assert row["val_accuracy"] == pytest.approx(accuracy_score(true_N, predicted_N))
+        assert row["low"] < row["val_metric"] < row["high"] and row["images"] == 100
