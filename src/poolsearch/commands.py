@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from poolsearch.settings import (
+from poolsearch.options import (
     AloneSettings,
     Auto,
     BudgetSettings,

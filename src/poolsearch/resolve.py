@@ -9,8 +9,9 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.limits import limits_of
+from poolsearch.options import LARGEST_NATIVE, AloneSettings
 from poolsearch.rungs import ALONE
-from poolsearch.settings import LARGEST_NATIVE, AloneSettings, Settings
+from poolsearch.settings import Settings
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from poolsearch import rng
-from poolsearch.settings import Control
+from poolsearch.options import Control
 from poolsearch.stats import Difference, Spread, Values, holm, paired_difference, probability_above, spread_of
 
 ERROR = 0.05

@@ -10,9 +10,9 @@ from typing import cast
 import altair as alt
 
 from poolsearch.answers import answers_of
+from poolsearch.options import RetrainSettings
 from poolsearch.reports.read import Json, Ranked, RunData
 from poolsearch.reports.theme import CONTROL, DEFAULT, FRONT, OTHER, PERCENT, WINNER, Figure, macs_unit, rows
-from poolsearch.settings import RetrainSettings
 from poolsearch.stats import pareto
 
 ROLES = {"winner": WINNER, "default": DEFAULT, "other pick or finalist": OTHER, "control": CONTROL}

@@ -18,9 +18,9 @@ from poolsearch.context import Run, seeded
 from poolsearch.execute import plan_workers, run_trials
 from poolsearch.files import read_json, write_json
 from poolsearch.nets.poolable import Fixed, parameters_of
+from poolsearch.options import LARGEST_NATIVE
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress
-from poolsearch.settings import LARGEST_NATIVE
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.machine import cuda_cards

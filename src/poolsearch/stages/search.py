@@ -16,9 +16,9 @@ from poolsearch import rng
 from poolsearch.context import Run, seeded
 from poolsearch.mixture.balance import entropy
 from poolsearch.mixture.mixture import Mixture, MixtureRules
+from poolsearch.options import SearchSettings
 from poolsearch.samplers import Sampler
 from poolsearch.samplers.uniform import Uniform
-from poolsearch.settings import SearchSettings
 from poolsearch.stages.history import History
 from poolsearch.supernet.norms import SupernetNorm
 from poolsearch.supernet.single_path import SinglePath

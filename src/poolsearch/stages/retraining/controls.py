@@ -11,8 +11,8 @@ import numpy as np
 from poolsearch import rng
 from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
+from poolsearch.options import Control
 from poolsearch.placement import Placement
-from poolsearch.settings import Control
 from poolsearch.stages.alone import Trial
 
 
