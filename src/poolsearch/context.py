@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from poolsearch import rng
@@ -292,11 +291,3 @@ def _record(
     write_split(run.dir, run.images, run.split)
     write_json(run.dir.skipped, run.images.skipped)
     return data
-
-
-@contextmanager
-def seeded(seed: int, purpose: str, *index: int) -> Generator[None]:
-    """Draw torch's random numbers from a key inside the block, and leave the generator as it was after it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.key(seed, purpose, *index))
-        yield

@@ -11,7 +11,8 @@ import altair as alt
 
 from poolsearch.answers import answers_of
 from poolsearch.options import RetrainSettings
-from poolsearch.reports.read import Json, Ranked, RunData
+from poolsearch.reports.ranked import Ranked
+from poolsearch.reports.read import Json, RunData
 from poolsearch.reports.theme import CONTROL, DEFAULT, FRONT, OTHER, PERCENT, WINNER, Figure, macs_unit, rows
 from poolsearch.stats import pareto
 

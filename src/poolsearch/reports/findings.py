@@ -15,7 +15,8 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.record import differences
 from poolsearch.reports.alone import so_far
 from poolsearch.reports.answers import answer_rows
-from poolsearch.reports.read import Json, Ranked, RunData
+from poolsearch.reports.ranked import Ranked
+from poolsearch.reports.read import Json, RunData
 from poolsearch.reports.score_table import Scores
 from poolsearch.reports.tables import retrained, stopped
 from poolsearch.rungs import ALONE

@@ -8,7 +8,8 @@ import altair as alt
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.placement import Placement
-from poolsearch.reports.read import Ranked, RunData
+from poolsearch.reports.ranked import Ranked
+from poolsearch.reports.read import RunData
 from poolsearch.reports.tables import stopped
 from poolsearch.reports.theme import DEFAULT, INK, LEVELS, MUTED, WINNER, Figure, Json, rows
 

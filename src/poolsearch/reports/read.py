@@ -20,6 +20,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json
 from poolsearch.metrics import in_words
 from poolsearch.placement import shown
+from poolsearch.reports.ranked import Ranked, ranked
 from poolsearch.reports.score_table import Scores, read_scores
 from poolsearch.rungs import Rung
 
@@ -27,32 +28,6 @@ COSTS = ("memory", "field_height", "field_width", "latency_ms")
 TEST_KEYS = ("winner", "images", "trials", "summary", "verdict", "top1", "best_of_top", "mean_of_top")
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """One line of ``ranking.csv``; accuracies are fractions, ``None`` stands for a column of later versions."""
-
-    rank: int
-    placement: str
-    number: int
-    val_accuracy: float
-    low: float
-    high: float
-    score: float | None
-    member: int | None
-    assignment: float | None
-    macs: int
-    macs_ratio: float | None
-    is_default: bool
-    control: bool
-    images: int | None = None
-    val_metric: float | None = None
-
-    @property
-    def value(self) -> float:
-        """The metric on the validation images."""
-        return self.val_accuracy if self.val_metric is None else self.val_metric
 
 
 @dataclass(frozen=True)
@@ -241,41 +216,10 @@ def _ranking(path: Path) -> list[Ranked]:
     ranking: list[Ranked] = []
     for line, row in enumerate(rows, start=2):
         try:
-            ranking.append(_ranked(row))
+            ranking.append(ranked(row))
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(path, f"line {line}: {type(error).__name__} {error}") from None
-    return sorted(ranking, key=lambda ranked: ranked.rank)
-
-
-def _ranked(row: dict[str, str]) -> Ranked:
-    return Ranked(
-        rank=int(row["rank"]),
-        placement=shown(row["placement"]),
-        number=int(row["number"]),
-        val_accuracy=float(row["val_accuracy"]),
-        low=float(row["low"]),
-        high=float(row["high"]),
-        score=_number(row["score"]),
-        member=_integer(row["member"]),
-        assignment=_number(row["assignment"]),
-        macs=int(float(row["macs"])),
-        macs_ratio=_number(row["macs_ratio"]),
-        is_default=row["is_default"].lower() in ("true", "1"),
-        control=row["control"].lower() in ("true", "1"),
-        images=_integer(row.get("images", "")),
-        val_metric=_number(row.get("val_metric", "")),
-    )
-
-
-def _number(text: str) -> float | None:
-    """An empty cell, ``None`` or NaN means not known."""
-    if text.lower() in ("", "none", "nan", "null"):
-        return None
-    return float(text)
-
-
-def _integer(text: str) -> int | None:
-    return None if (number := _number(text)) is None else int(number)
+    return sorted(ranking, key=lambda line: line.rank)
 
 
 def _rungs(path: Path, summary: Json) -> list[Rung]:

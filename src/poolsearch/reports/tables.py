@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch.reports.answers import answer_rows
-from poolsearch.reports.read import Json, Ranked, RunData
+from poolsearch.reports.ranked import Ranked
+from poolsearch.reports.read import Json, RunData
 from poolsearch.stats import pareto
 
 CHUNK = 2000

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from poolsearch import rng
-from poolsearch.context import Run, seeded
+from poolsearch.context import Run
 from poolsearch.execute import plan_workers, run_trials
 from poolsearch.files import read_json, write_json
 from poolsearch.nets.poolable import Fixed, parameters_of
@@ -25,6 +25,7 @@ from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.machine import cuda_cards
 from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
+from poolsearch.train.seeded import seeded
 from poolsearch.train.step import backward, predicted, train_step
 
 

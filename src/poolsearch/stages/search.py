@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from poolsearch import rng
-from poolsearch.context import Run, seeded
+from poolsearch.context import Run
 from poolsearch.mixture.balance import entropy
 from poolsearch.mixture.mixture import Mixture, MixtureRules
 from poolsearch.options import SearchSettings
@@ -25,6 +25,7 @@ from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
+from poolsearch.train.seeded import seeded
 from poolsearch.train.step import train_step, tree_backward, tree_scores
 
 

@@ -11,7 +11,8 @@ from fake_run import compositions, write_fake_run
 
 from poolsearch.reports.alone import trainings
 from poolsearch.reports.findings import early_stops, rerun_command, verdict, warnings
-from poolsearch.reports.read import Ranked, RunData, read_run
+from poolsearch.reports.ranked import Ranked
+from poolsearch.reports.read import RunData, read_run
 from poolsearch.reports.sections import macs_text
 from poolsearch.reports.tables import ranked_rows, retrained
 from poolsearch.rungs import Rung
