@@ -9,12 +9,12 @@ from typing import cast
 from poolsearch.answers import limit_text
 from poolsearch.reports.answers import AnswerRow, answer_rows, trained_controls
 from poolsearch.reports.markup import badges, or_dash, table
-from poolsearch.reports.read import Json, RunData
+from poolsearch.reports.read import Cost, Json, RunData
 
-COSTS = {  # title, unit and form of each cost that costs.parquet may know
-    "memory": ("memory", " bytes", ",.0f"),
-    "latency_ms": ("latency", " ms", ".3g"),
-    "field_height": ("receptive field", " px", ".0f"),
+_TITLES = {  # of each cost that costs.parquet may know
+    "memory": "memory of a step",
+    "latency_ms": "latency",
+    "field_height": "receptive field",
 }
 
 
@@ -27,8 +27,8 @@ def answers(data: RunData) -> str:
     head = [("MACs limit", "text"), ("pick", "text"), ("rank", ""), ("MACs vs. default", ""), ("validation", "")]
     if tested:
         head += [("test", ""), ("against the default", ""), ("beats it", ""), ("at equal MACs", "")]
-    others = [name for name in COSTS if any(name in row.costs for row in lines)]
-    head += [(COSTS[name][0], "") for name in others]
+    others = [name for name in _TITLES if any(name in row.costs for row in lines)]
+    head += [(_TITLES[name], "") for name in others]
     caption = (
         "The pick is the first of the ranking within the limit, in times the default's MACs: fixed from validation."
     )
@@ -54,7 +54,16 @@ def _answer_cells(row: AnswerRow, tested: bool, others: Sequence[str]) -> list[s
         adjusted = "" if row.adjusted_p is None else f"<br><small>p {row.adjusted_p:.2g}</small>"
         probability = (row.default or {}).get("probability")
         cells += [_mean(row.tested), _difference(row.default) + adjusted, or_dash(probability, ".1%"), _equal(row)]
-    return [*cells, *(or_dash(row.costs.get(name), COSTS[name][2], COSTS[name][1]) for name in others)]
+    return [*cells, *(_cost(row.costs.get(name)) for name in others)]
+
+
+def _cost(cost: Cost | None) -> str:
+    """A list is of the resolutions, from the first to the last."""
+    if cost is None:
+        return "–"
+    if isinstance(cost, list):
+        return f"{', '.join(f'{pixels:,.0f}' for pixels in cost)} px"
+    return f"{cost / 1e6:,.1f} MB" if isinstance(cost, int) else f"{cost:.3g} ms"
 
 
 def _mean(tested: Json | None) -> str:

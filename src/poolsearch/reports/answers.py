@@ -12,7 +12,7 @@ import altair as alt
 from poolsearch.answers import answers_of
 from poolsearch.options import RetrainSettings
 from poolsearch.reports.ranked import Ranked
-from poolsearch.reports.read import Json, RunData
+from poolsearch.reports.read import Cost, Json, RunData
 from poolsearch.reports.theme import CONTROL, DEFAULT, FRONT, OTHER, PERCENT, WINNER, Figure, macs_unit, rows
 from poolsearch.stats import pareto
 
@@ -42,7 +42,7 @@ class AnswerRow:
     equal_macs: Json | None
     adjusted_p: float | None
     better: bool
-    costs: dict[str, float]
+    costs: dict[str, Cost]
 
 
 def answer_rows(data: RunData) -> list[AnswerRow]:

@@ -28,6 +28,8 @@ COSTS = ("memory", "field_height", "field_width", "latency_ms")
 TEST_KEYS = ("winner", "images", "trials", "summary", "verdict", "top1", "best_of_top", "mean_of_top")
 
 Json = dict[str, Any]
+Cost = int | float | list[float]
+"""Bytes, milliseconds, or receptive fields in pixels at the end of each resolution."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class RunData:
     skipped: list[tuple[str, str]]
     rungs: Sequence[Rung] = ()
     scored: int = 0
-    costs: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
+    costs: dict[str, dict[str, Cost]] = field(default_factory=dict[str, dict[str, Cost]])
 
     @cached_property
     def members(self) -> int:
@@ -248,7 +250,7 @@ def _trials(folder: Path) -> list[Trial]:
     return trials
 
 
-def _costs(path: Path, numbers: set[int]) -> dict[str, dict[str, float]]:
+def _costs(path: Path, numbers: set[int]) -> dict[str, dict[str, Cost]]:
     try:
         columns = [name for name in COSTS if name in pq.read_schema(path).names]
         if not columns:

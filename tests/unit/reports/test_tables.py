@@ -100,7 +100,7 @@ def test_trainings_alone_are_said_in_a_sentence() -> None:
     # 6 x 2 + 2 x 10 = 32 epochs of 12
     assert trainings(halved()) == (
         "Halving: 6 placements for 2 epochs, the best 2 up to 12 on 5,000 images. Together this is as much as 2.7 "
-        "whole trainings. A placement that was stopped stands with the accuracy it then had, below all that went on."
+        "whole trainings. A placement that was stopped stands with what it then had, below all that went on."
     )
 
 
