@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+Values = NDArray[Any]
+"""Booleans or numbers, shape (seeds, images)."""
 
 
 def kendall_tau(a: ArrayLike, b: ArrayLike) -> float:
@@ -31,7 +35,7 @@ def wilson(correct: float, n: float, level: float = 0.95) -> tuple[float, float]
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference of two mean accuracies with its interval, all as fractions."""
+    """A difference of two means of a metric with its interval, all as fractions."""
 
     mean: float
     low: float
@@ -39,7 +43,7 @@ class Difference:
     seeds: int
 
 
-def paired_difference(a_SN: NDArray[np.bool_], b_SN: NDArray[np.bool_], level: float = 0.95) -> Difference:
+def paired_difference(a_SN: Values, b_SN: Values, level: float = 0.95) -> Difference:
     """Mean of ``a - b`` over S paired seeds and N test images, with an interval that covers both sources of chance.
 
     Seeds and images are crossed random effects: three seeds that agree on 300 images are still only 300 images. The
@@ -48,7 +52,8 @@ def paired_difference(a_SN: NDArray[np.bool_], b_SN: NDArray[np.bool_], level: f
     seeds decide, N - 1 where the images do.
 
     Args:
-        a_SN, b_SN: whether seed s of each network got test image n right.
+        a_SN, b_SN: what test image n adds to the metric of seed s of each network, so that the mean over images is the
+            metric: for accuracy, whether it is right; for others see :func:`poolsearch.metrics.contributions`.
         level: coverage of the interval.
 
     Raises:

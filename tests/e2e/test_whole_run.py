@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from safetensors.torch import load_file
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 import poolsearch
 from poolsearch.files import RunDir
@@ -86,12 +87,30 @@ def test_the_winner_is_the_first_of_the_ranking_whatever_the_test_says(finished:
 
 
 def test_test_accuracies_can_be_had_again_from_the_saved_weights(finished: RunDir) -> None:
-    for trial in json.loads(finished.test.read_text())["trials"]:
+    listed, test = pq.read_table(finished.images).to_pydict(), json.loads(finished.test.read_text())
+    true_N = [int(label) for label, part in zip(listed["class"], listed["part"], strict=True) if part == "test"]
+    for trial in test["trials"]:
         folder = finished.retrain / trial["placement"] / str(trial["seed"])
-        assert np.load(folder / "test_correct.npy").mean() == trial["accuracy"]
+        assert accuracy_score(true_N, np.load(folder / "test_predicted.npy")) == trial["accuracy"] == trial["value"]
         assert "head.fc.weight" in load_file(folder / "model.safetensors")
         metrics = json.loads((folder / "metrics.json").read_text())
         assert metrics["images"] == 1438  # all training images of digits: 1797 less the 359 held out
+
+
+def test_classes_are_what_scikit_learn_says_of_the_saved_predictions(finished: RunDir) -> None:
+    listed, test = pq.read_table(finished.images).to_pydict(), json.loads(finished.test.read_text())
+    true_N = [int(label) for label, part in zip(listed["class"], listed["part"], strict=True) if part == "test"]
+    for network in ("winner", "default"):
+        found = [
+            precision_recall_fscore_support(true_N, np.load(path), labels=range(10), zero_division=0)
+            for path in sorted(finished.retrain.glob(f"{test[network]}/*/test_predicted.npy"))
+        ]
+        precision_K, recall_K, f1_K, support_K = np.mean(found, 0)
+        for k, line in enumerate(test["classes"]):
+            assert (line["class"], line["images"]) == (str(k), support_K[k])
+            expected = {"recall": recall_K[k], "precision": precision_K[k], "f1": f1_K[k]}
+            assert line[network] == pytest.approx(expected)
+    assert sum(line["images"] for line in test["classes"]) == test["images"] == 359
 
 
 def test_the_split_is_disjoint_and_whole(finished: RunDir) -> None:

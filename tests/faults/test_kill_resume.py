@@ -125,7 +125,7 @@ def stage_of(out: Path) -> str:
 # Written one after the other in a run; killed right after any of them, or just before it takes its place
 WRITTEN = [
     "run.json", "split.json", "costs.parquet", "search.safetensors", "scores.parquet", "rank.safetensors",
-    "ranking.json", "ranking.csv", "model.safetensors", "metrics.json", "test.json", "test_correct.npy",
+    "ranking.json", "ranking.csv", "model.safetensors", "metrics.json", "test.json", "test_predicted.npy",
 ]  # fmt: skip
 KILL_AT = """
 import os, signal, sys

@@ -259,7 +259,7 @@ def _control_doubts(data: RunData) -> list[str]:
 def _retrain_doubts(data: RunData) -> list[str]:
     entries = retrained(data)
     doubts: list[str] = []
-    counts = {entry.placement: len(entry.accuracies) or len(entry.seeds) for entry in entries}
+    counts = {entry.placement: len(entry.values) or len(entry.seeds) for entry in entries}
     few = [name for name, count in counts.items() if count < FEW_SEEDS]
     if few:
         least = min(counts[name] for name in few)

@@ -25,7 +25,7 @@ from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.machine import cuda_cards
 from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
-from poolsearch.train.step import backward, hits, train_step
+from poolsearch.train.step import backward, predicted, train_step
 
 
 @dataclass(frozen=True)
@@ -203,15 +203,13 @@ def train_alone(
     }  # fmt: skip
 
 
-def correct(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], purpose: str) -> NDArray[np.bool_]:
-    """Whether a finished trial's network gets each image right, shape (N,)."""
+def predictions(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], purpose: str) -> NDArray[np.int64]:
+    """The number of the class that a finished trial's network sees in each image, shape (N,)."""
     folder = trial.folder(root)
     net = run.build()
     weights, _ = checkpoint.load(folder / "model.safetensors", f"Delete {folder} to train it again")
     net.original.load_state_dict(weights)
     model = run.machine.place(Fixed(net, trial.placement)).eval()
     loader = run.loader(images, 1, purpose, run.seed, augmented=False)
-    found = [
-        hits(model, x_BCHW, y_B, run.machine).cpu() for x_BCHW, y_B in loader.chunks(run.settings.rank.eval_batch or 0)
-    ]
-    return torch.cat(found).numpy()
+    chunks = loader.chunks(run.settings.rank.eval_batch or 0)
+    return torch.cat([predicted(model, x_BCHW, run.machine).cpu() for x_BCHW, _ in chunks]).numpy()

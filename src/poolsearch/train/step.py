@@ -122,10 +122,10 @@ def _send_back(state: Any, fork: Any) -> None:
 
 
 @torch.inference_mode()
-def hits(forward: Forward, x_BCHW: Tensor, y_B: Tensor, machine: Machine) -> Tensor:
-    """Whether each image's most probable class is right, shape (B,), on the device."""
+def predicted(forward: Forward, x_BCHW: Tensor, machine: Machine) -> Tensor:
+    """The number of each image's most probable class, shape (B,), on the device."""
     with machine.autocast():
-        return forward(x_BCHW).argmax(1) == y_B
+        return forward(x_BCHW).argmax(1)
 
 
 @torch.inference_mode()

@@ -19,7 +19,7 @@ from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.machine import Machine, pick_machine
 from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
-from poolsearch.train.step import backward, hits, train_step
+from poolsearch.train.step import backward, predicted, train_step
 
 CPU = Machine(torch.device("cpu"), "fp32")
 
@@ -56,9 +56,9 @@ def test_a_step_is_momentum_sgd_by_hand() -> None:
         assert torch.allclose(weight, expected, atol=1e-6)
 
 
-def test_hits_compares_the_most_probable_class() -> None:
+def test_the_most_probable_class_is_predicted() -> None:
     logits = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]])
-    assert hits(lambda x: x, logits, torch.tensor([1, 1, 1]), CPU).tolist() == [True, False, True]
+    assert predicted(lambda x: x, logits, CPU).tolist() == [1, 0, 1]
 
 
 def test_momentum_goes_through_a_checkpoint_also_of_a_parameter_that_had_no_gradient_yet() -> None:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import atomic, read_json, write_json
-from poolsearch.stages.alone import Trial, correct, diverged
+from poolsearch.metrics import Ints, contributions, in_words
+from poolsearch.stages.alone import Trial, diverged, predictions
+from poolsearch.stages.retraining.classes import class_results
 from poolsearch.stages.retraining.finalists import Finalist
 from poolsearch.stats import Difference, paired_difference
 from poolsearch.verdict import verdict
@@ -42,30 +44,35 @@ def open_test(run: Run, finalists: Sequence[Finalist], seeds: int) -> None:
     opened = before.get("opened", datetime.now(timezone.utc).isoformat(timespec="seconds"))
     record = {"opened": opened, "winner": winner, "default": default, "images": len(run.split.test)}
     write_json(run.dir.test, record)
-    correct_of: dict[str, list[NDArray[np.bool_]]] = {}
+    predicted_of: dict[str, list[Ints]] = {}
     trials = [Trial(finalist.placement, seed) for seed in range(seeds) for finalist in finalists]
     with run.progress.bar("test", len(trials)) as update:
         for done, trial in enumerate(trials, 1):
-            found_N = correct(run, trial, run.dir.retrain, run.split.test, "test")
-            _save_array(trial.folder(run.dir.retrain) / "test_correct.npy", found_N)
-            correct_of.setdefault(str(trial.placement), []).append(found_N)
+            predicted_N = predictions(run, trial, run.dir.retrain, run.split.test, "test")
+            small = predicted_N.astype(np.min_scalar_type(len(run.images.class_names) - 1))
+            _save_array(trial.folder(run.dir.retrain) / "test_predicted.npy", small)
+            predicted_of.setdefault(str(trial.placement), []).append(predicted_N)
             update(done, "")
-    write_json(run.dir.test, record | _results(run, finalists, correct_of))
+    write_json(run.dir.test, record | _results(run, finalists, predicted_of))
 
 
-def _save_array(path: Path, array: NDArray[np.bool_]) -> None:
+def _save_array(path: Path, array: Ints) -> None:
     with atomic(path) as temporary, open(temporary, "wb") as handle:
         np.save(handle, array)
 
 
-def _results(run: Run, finalists: Sequence[Finalist], correct_of: dict[str, list[NDArray[np.bool_]]]) -> dict[str, Any]:
+def _results(run: Run, finalists: Sequence[Finalist], predicted_of: dict[str, list[Ints]]) -> dict[str, Any]:
     winner, default = str(finalists[0].placement), str(run.space.default)
-    accuracy = {name: [float(c.mean()) for c in found] for name, found in correct_of.items()}
+    true_N, metric = run.images.label_N[run.split.test], run.settings.data.metric
+    classes = len(run.images.class_names)
+    # of each seed and image, so that the mean over images is the metric
+    added_of = {name: contributions(metric, true_N, np.stack(found), classes) for name, found in predicted_of.items()}
+    value_of = {name: added_SN.mean(1).tolist() for name, added_SN in added_of.items()}
     default_macs = run.costs.macs(run.space.default)
     summary = []
     for finalist in finalists:
         name, macs = str(finalist.placement), run.costs.macs(finalist.placement)
-        values = accuracy[name]
+        values = value_of[name]
         summary.append({
             "placement": name, "rank": finalist.rank, "is_default": name == default, "mean": statistics.mean(values),
             "std": statistics.stdev(values) if len(values) > 1 else None, "n": len(values), "macs": macs,
@@ -73,21 +80,24 @@ def _results(run: Run, finalists: Sequence[Finalist], correct_of: dict[str, list
         })  # fmt: skip
     top = [row["mean"] for row in summary if row["rank"] is not None and row["rank"] <= run.settings.retrain.top_k]
     macs_ratio = summary[0]["macs_ratio"]
-    difference = _difference(correct_of[winner], correct_of[default]) if winner != default else None
+    difference = _difference(added_of[winner], added_of[default]) if winner != default else None
+    of_both = {"winner": predicted_of[winner], "default": predicted_of[default]}
     return {
+        "metric": metric,
         "trials": [
-            {"placement": name, "seed": seed, "accuracy": value}
-            for name, values in accuracy.items()
-            for seed, value in enumerate(values)
+            {"placement": name, "seed": seed, "accuracy": float((predicted_N == true_N).mean()), "value": value}
+            for name, values in value_of.items()
+            for seed, (value, predicted_N) in enumerate(zip(values, predicted_of[name], strict=True))
         ],
         "summary": summary,
-        "top1": statistics.mean(accuracy[winner]),
+        "classes": class_results(true_N, of_both, run.images.class_names),
+        "top1": statistics.mean(value_of[winner]),
         "best_of_top": max(top),
         "mean_of_top": statistics.mean(top),
         "difference": difference and dataclasses.asdict(difference),
         "verdict": verdict(
             finalists[0].placement.shown, run.space.default.shown, difference, macs_ratio,
-            _diverged(run, finalists, len(accuracy[winner])),
+            _diverged(run, finalists, len(value_of[winner])), in_words(metric),
         ),
     }  # fmt: skip
 
@@ -98,5 +108,5 @@ def _diverged(run: Run, finalists: Sequence[Finalist], seeds: int) -> set[str]:
     return {trial.placement.shown for trial in trials if diverged(trial.folder(run.dir.retrain))}
 
 
-def _difference(a: list[NDArray[np.bool_]], b: list[NDArray[np.bool_]]) -> Difference | None:
-    return paired_difference(np.stack(a), np.stack(b)) if len(a) > 1 else None
+def _difference(a_SN: NDArray[np.float64], b_SN: NDArray[np.float64]) -> Difference | None:
+    return paired_difference(a_SN, b_SN) if len(a_SN) > 1 else None
