@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 # A whole run in a few seconds: two channels, digits, fp32 (small shapes gain nothing from bf16)
 TINY = {
     "width": 2, "members": 2, "epochs": 1, "retrain_epochs": 1, "retrain_seeds": 2, "top_k": 2, "precision": "fp32",
-    "batch": 128, "val_batch": 128, "device": "cpu",
+    "batch": 128, "val_batch": 128, "device": "cpu", "answer_at": (), "control": (),
 }  # fmt: skip
 
 
@@ -36,7 +36,8 @@ def tiny() -> Callable[..., Settings]:
 @pytest.fixture
 def tiny_flags() -> list[str]:
     """The same as command-line flags."""
-    return [part for name, value in TINY.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    values = {name: value if isinstance(value, tuple) else (value,) for name, value in TINY.items()}
+    return [part for name, several in values.items() for part in (f"--{name.replace('_', '-')}", *map(str, several))]
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """poolsearch finds where a CNN should downsample.
 
 ``poolsearch.run("runs/mine", Settings.of(data="cifar10"))`` is the whole job; ``search``, ``rank``, ``retrain`` and
-``report`` are its stages; ``check`` proves that a network can be searched, ``costs`` says what its
-placements cost. See ``poolsearch --help`` for the same on
-the command line.
+``report`` are its stages; ``export`` writes the network that was found as files that stand alone. ``check`` proves that
+a network can be searched, ``costs`` says what its placements cost, ``plan`` what a search will. See
+``poolsearch --help`` for the same on the command line.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from poolsearch.errors import Interrupted, PoolsearchError
-    from poolsearch.pipeline import check, costs, rank, report, retrain, run, search
+    from poolsearch.pipeline import check, costs, export, plan, rank, report, retrain, run, search
     from poolsearch.placement import Placement
     from poolsearch.settings import Settings
     from poolsearch.space import Space
@@ -25,6 +25,8 @@ __all__ = [
     "Space",
     "check",
     "costs",
+    "export",
+    "plan",
     "rank",
     "report",
     "retrain",

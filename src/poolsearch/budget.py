@@ -17,9 +17,10 @@ from poolsearch.files import RunDir
 from poolsearch.limits import limits_of, shown_amount
 from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.poolable import Poolable
+from poolsearch.options import BudgetSettings, MachineSettings
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress
-from poolsearch.settings import BudgetSettings, MachineSettings, Settings
+from poolsearch.settings import Settings
 from poolsearch.space import Space
 from poolsearch.train.machine import Machine, pick_machine
 

@@ -15,9 +15,23 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from poolsearch.commands import COMMANDS, DESCRIPTION, Check, Command, Costs, Look, Rank, Report, Retrain, Run, Search
+from poolsearch.commands import (
+    COMMANDS,
+    DESCRIPTION,
+    Apart,
+    Check,
+    Command,
+    Costs,
+    Export,
+    Plan,
+    Rank,
+    Report,
+    Retrain,
+    Run,
+    Search,
+)  # fmt: skip
 from poolsearch.errors import Interrupted, PoolsearchError
-from poolsearch.files import RunDir
+from poolsearch.files import RunDir, write_json
 from poolsearch.progress import Shown, Silent
 from poolsearch.record import saved_settings
 from poolsearch.resolve import check
@@ -33,10 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments == ["--version"]:
         print(version("poolsearch"))
         return 0
-    command: Command | Look | None = None
+    command: Command | Apart | None = None
     try:
         command = _parse(arguments)
-        if isinstance(command, (Check, Costs)):
+        if isinstance(command, Plan):
+            return _plan(command)
+        if isinstance(command, Apart):
             return _look(command)
         _do(command)
     except PoolsearchError as error:
@@ -54,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _stopped(command: Command | Look | None, saved: bool) -> str:
-    out = None if command is None or isinstance(command, (Check, Costs)) else command.where.out
+def _stopped(command: Command | Apart | None, saved: bool) -> str:
+    out = None if command is None or isinstance(command, Apart) else command.where.out
     if out is None or not RunDir(out).run.exists():
         return "Stopped; nothing was begun."
     kept = "everything done so far is saved" if saved else "finished stages, trainings and checkpoints are kept"
@@ -64,20 +80,16 @@ def _stopped(command: Command | Look | None, saved: bool) -> str:
     return f"Stopped; {kept}. Go on with: poolsearch {name}{flag} --out {out}"
 
 
-def _parse(arguments: list[str]) -> Command | Look:
+def _parse(arguments: list[str]) -> Command | Apart:
     """The command, with ``where.out`` filled in where it has one.
 
     When a run is resumed, its own settings are the defaults, so that only what was really typed can differ.
     """
     kind = COMMANDS.get(arguments[0]) if arguments else None
     asked_for_help = any(a in ("-h", "--help") for a in arguments)
-    resumes = (
-        kind not in (None, Check, Costs)
-        and not asked_for_help
-        and (kind not in (Run, Search) or "--resume" in arguments)
-    )
+    resumes = kind in (Rank, Retrain, Report) or (kind in (Run, Search) and "--resume" in arguments)
     out = _value_of("--out", arguments)
-    found = (Path(out).expanduser() if out else _newest()) if resumes else None
+    found = (Path(out).expanduser() if out else _newest()) if resumes and not asked_for_help else None
     union: Any = Union[tuple(  # noqa: UP007
         Annotated[cls, _subcommand(name, cls, found, whole=cls is kind)]
         for name, cls in COMMANDS.items()
@@ -89,16 +101,20 @@ def _parse(arguments: list[str]) -> Command | Look:
         args=arguments or ["--help"],
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
-    if isinstance(command, (Check, Costs)):
+    if isinstance(command, Apart):
         return command
+    if isinstance(command, Export):
+        found = command.run or command.where.out or _newest()
+        if command.where.out not in (None, found):
+            raise PoolsearchError(f"two runs are named: {command.run} and --out {command.where.out}. Leave out one.")
     return dataclasses.replace(command, where=dataclasses.replace(command.where, out=_out(command, found)))
 
 
-def _subcommand(name: str, kind: type[Command] | type[Look], found: Path | None, whole: bool) -> Any:
+def _subcommand(name: str, kind: type[Command] | type[Apart], found: Path | None, whole: bool) -> Any:
     """A command for tyro; in the list of all of them stands the first line of its text only."""
     text = inspect.cleandoc(kind.__doc__ or "")
     told = text if whole else text.partition("\n")[0]
-    if issubclass(kind, (Check, Costs)):  # it has no defaults of a run, and a network has to be given
+    if issubclass(kind, Apart):  # they have no defaults of a run, and one needs a network
         return tyro.conf.subcommand(name, description=told)
     return tyro.conf.subcommand(name, default=_default(kind, found), description=told)
 
@@ -151,10 +167,10 @@ def _settings(command: Run | Search | Rank | Retrain) -> Settings:
 
 
 def _do(command: Command) -> None:
-    if not isinstance(command, Report):
+    if not isinstance(command, (Report, Export)):
         check(_settings(command))  # before torch is imported, which takes a while
     from poolsearch import pipeline, process
-    from poolsearch.reports.terminal import show
+    from poolsearch.reports.terminal import show, show_export
 
     out = command.where.out
     assert out is not None
@@ -173,10 +189,14 @@ def _do(command: Command) -> None:
             pipeline.retrain(out, _settings(command), progress)
         case Report():
             pipeline.report(out)
+        case Export():
+            folder = pipeline.export(out, command.placement, command.seed, progress)
+            show_export(folder)
+            return
     show(out)
 
 
-def _look(command: Look) -> int:
+def _look(command: Check | Costs) -> int:
     """The commands that look at a network alone."""
     from poolsearch import pipeline, process
     from poolsearch.reports.terminal import show_check, show_costs
@@ -190,6 +210,21 @@ def _look(command: Look) -> int:
     found = pipeline.check(command.net, **options, progress=progress)
     show_check(found)
     return 0 if found.holds else 1
+
+
+def _plan(command: Plan) -> int:
+    settings = Settings(**{f.name: getattr(command, f.name) for f in dataclasses.fields(command) if f.name != "told"})
+    check(settings.changed(method="auto"))  # before torch is imported; whatever a method makes use of may be given
+    from poolsearch import pipeline, process
+    from poolsearch.reports.plan import show_plan
+
+    process.limit_threads()
+    process.keep_memory()
+    found = pipeline.plan(settings, Silent() if command.told.quiet else Shown())
+    if command.told.json is not None:
+        write_json(command.told.json, found.to_dict())
+    show_plan(found)
+    return 0
 
 
 def console() -> None:

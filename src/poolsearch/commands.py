@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from poolsearch.settings import (
+from poolsearch.options import (
     AloneSettings,
     Auto,
     BudgetSettings,
@@ -26,6 +26,8 @@ DESCRIPTION = """Find where a CNN should downsample, on your data.
   poolsearch run --data FOLDER                            on a folder of class folders of images
   poolsearch run --data cifar10 --net cifar-resnet20      on a torchvision data set
   poolsearch run --resume --out runs/NAME                 go on after Ctrl-C, a crash or kill -9
+  poolsearch plan --data FOLDER                           what each method would cost on this machine
+  poolsearch export runs/NAME                             the network that was found, as files that stand alone
   poolsearch check timm:regnety_002                       whether the downsampling of a network can be moved
   poolsearch costs timm:regnety_002                       what its placements cost: MACs, memory, latency
 
@@ -52,7 +54,6 @@ class Begin(Where):
 
 @dataclass(frozen=True)
 class _AllSettings:
-    where: Begin = field(default_factory=Begin)
     data: DataSettings = field(default_factory=DataSettings)
     net: NetSettings = field(default_factory=NetSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
@@ -63,11 +64,21 @@ class _AllSettings:
     machine: MachineSettings = field(default_factory=MachineSettings)
 
 
-class Run(_AllSettings):
+@dataclass(frozen=True)
+class _Somewhere:
+    where: Begin = field(default_factory=Begin)
+
+
+@dataclass(frozen=True)
+class _NewRun(_AllSettings, _Somewhere):
+    pass
+
+
+class Run(_NewRun):
     """The whole job: search, rank, retrain the best, open the test split once, write the report."""
 
 
-class Search(_AllSettings):
+class Search(_NewRun):
     """Train the supernets only; with --method sweep, proxy or halving all that the ranking rests on, and rank."""
 
 
@@ -94,6 +105,26 @@ class Report:
     """Write report.html and the figures of a run, finished or not."""
 
     where: Where = field(default_factory=Where)
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a retrained network as plain PyTorch code, weights and ONNX, which run without poolsearch.
+
+      poolsearch export runs/digits
+      poolsearch export runs/digits --placement default --seed 1
+
+    RUN/export/ then has model.py, model.safetensors, model.onnx, export.json and a README.md. All is run in a process
+    of its own and compared with the network, before it is kept.
+    """
+
+    run: tyro.conf.Positional[Annotated[Auto[Path], tyro.conf.arg(metavar="[RUN]")]] = None
+    """The run's folder, as --out. Default: the newest run in runs/."""
+    where: Where = field(default_factory=Where)
+    placement: Auto[str] = None
+    """One that was retrained, such as 4,3,3, or 'default'. Default: the first of the ranking."""
+    seed: int = 0
+    """Which of its trainings."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +190,37 @@ class Costs:
     """No progress, only the result."""
 
 
-Command = Run | Search | Rank | Retrain | Report
-Look = Check | Costs
-COMMANDS: dict[str, type[Command] | type[Look]] = {
-    "run": Run, "search": Search, "rank": Rank, "retrain": Retrain, "report": Report, "check": Check, "costs": Costs,
+@dataclass(frozen=True)
+class Told:
+    """What becomes of the plan."""
+
+    json: Auto[Path] = None
+    """Write it to this file, too."""
+    quiet: bool = False
+    """No progress, only the result."""
+
+
+@dataclass(frozen=True)
+class Plan(_AllSettings):
+    """What each method would cost on this machine, and which is advised. Trains a few steps and keeps nothing.
+
+      poolsearch plan --data cifar10 --net cifar-resnet20
+      poolsearch plan --data my_photos --hours 8
+
+    Steps of a few placements are timed, from the cheapest to the dearest, and the rest is reckoned from their MACs and
+    maps: the search with one or several supernets, a sweep, a proxy, successive halving, and the retraining that
+    follows them all. First of all, a step of the placement that needs the most memory is tried. --method is not
+    looked at; 'poolsearch run --method auto' plans and takes the method that is advised.
+    """
+
+    told: Told = field(default_factory=Told)
+
+
+Command = Run | Search | Rank | Retrain | Report | Export
+"""Commands that work in a run's folder."""
+Apart = Check | Costs | Plan
+"""Commands that leave none."""
+COMMANDS: dict[str, type[Command] | type[Apart]] = {
+    "run": Run, "search": Search, "rank": Rank, "retrain": Retrain, "report": Report, "export": Export,
+    "check": Check, "costs": Costs, "plan": Plan,
 }  # fmt: skip

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from poolsearch import rng
@@ -27,6 +26,7 @@ from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
 from poolsearch.nets.warm_start import Weights, check_init, find_weights, fit, load_weights
+from poolsearch.planned import Plan
 from poolsearch.prepare import (
     absolute,
     augment_of,
@@ -83,6 +83,10 @@ class Run:
     def seed(self) -> int:
         return self.settings.machine.seed
 
+    def at(self, image_size: int) -> Run:
+        """The same run with networks that see each image at this size: a larger one than stored is enlarged."""
+        return self if image_size == self.image_size else replace(self, image_size=image_size)
+
     @property
     def net_spec(self) -> NetSpec:
         """What the network is."""
@@ -107,8 +111,7 @@ class Run:
     def initial(self, norm: Norm | None = None) -> Poolable:
         """The network as its training begins, on the CPU.
 
-        With given weights, ``norm`` does not count: as in networks that are not ours, each BatchNorm keeps the weights
-        and statistics that were trained.
+        With given weights, ``norm`` does not count: each BatchNorm keeps the weights and statistics that were trained.
         """
         if self.weights is None:
             return self.build(norm)
@@ -128,14 +131,13 @@ class Run:
 
     def loader(self, indices: NDArray[np.int64], batch: int, purpose: str, seed: int, augmented: bool) -> Loader:
         """Minibatches of these images, normalised by the statistics of the training images."""
-        augment = augment_of(self.settings, self.image_size, self.images.flippable) if augmented else "none"
-        mean_C, std_C = self._statistics
-        return Loader(
-            self.images, indices, batch, seed, purpose, self.machine.device, self.image_size, augment, mean_C, std_C
-        )
+        device, size, view = self.machine.device, self.image_size, image_size_of(self.settings, self.images)
+        augment = augment_of(self.settings, view, self.images.flippable) if augmented else "none"
+        return Loader(self.images, indices, batch, seed, purpose, device, size, augment, *self.statistics, view=view)
 
     @cached_property
-    def _statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and deviation of each channel by which images are normalised, in units of 0..1."""
         images = self.split.search_train
         most = _STATISTICS_BYTES // int(np.prod(self.images.pixels_NHWC.shape[1:]))
         if len(images) > most:
@@ -172,7 +174,9 @@ class Run:
 
 
 @contextmanager
-def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progress) -> Generator[Run]:
+def open_run(
+    out: Path, settings: Settings | None, resume: bool, progress: Progress, plan: Plan | None = None
+) -> Generator[Run]:
     """Open ``out`` for this process alone: a new run with ``settings``, or with ``resume`` the one that is there.
 
     Args:
@@ -180,6 +184,7 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
         settings: as the user gave them; None takes those of the run that is there.
         resume: go on with the run in ``out``.
         progress: where work shows itself.
+        plan: by which the method of a new run was chosen; it is kept.
 
     Raises:
         PoolsearchError: the folder is in use, not empty, or belongs to other settings; the data, the network and the
@@ -204,7 +209,7 @@ def open_run(out: Path, settings: Settings | None, resume: bool, progress: Progr
             given = merge(run_dir, settings)
         else:
             given = settings or Settings()
-            begin(run_dir, given)
+            begin(run_dir, given, plan)
         try:
             opened = _open(run_dir, given, progress)
         except (PoolsearchError, OSError):
@@ -286,11 +291,3 @@ def _record(
     write_split(run.dir, run.images, run.split)
     write_json(run.dir.skipped, run.images.skipped)
     return data
-
-
-@contextmanager
-def seeded(seed: int, purpose: str, *index: int) -> Generator[None]:
-    """Draw torch's random numbers from a key inside the block, and leave the generator as it was after it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.key(seed, purpose, *index))
-        yield

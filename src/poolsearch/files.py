@@ -94,6 +94,10 @@ class RunDir:
     def figures(self) -> Path:
         return self.root / "figures"
 
+    @property
+    def export(self) -> Path:
+        return self.root / "export"
+
     def remove_record(self) -> None:
         """Remove what is written before any work begins."""
         for path in (self.run, self.split, self.images, self.duplicates, self.skipped, self.costs):
@@ -212,9 +216,10 @@ def locked(folder: Path) -> Generator[None]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files of processes that were killed while writing."""
-    for path in folder.rglob(".*.tmp"):
-        path.unlink(missing_ok=True)
+    """Delete the temporary files of processes that were killed while writing: ours, and those of safetensors."""
+    for pattern in (".*.tmp", ".tmp*"):
+        for path in filter(Path.is_file, folder.rglob(pattern)):
+            path.unlink(missing_ok=True)
 
 
 def sha256(*parts: bytes | memoryview) -> str:

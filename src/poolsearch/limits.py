@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.settings import BudgetSettings
+from poolsearch.options import BudgetSettings
 
 Kind = Literal["macs", "memory", "latency"]
 _UNITS: Mapping[Kind, Mapping[str, float]] = {

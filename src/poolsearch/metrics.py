@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch.settings import Metric
+from poolsearch.options import Metric
 from poolsearch.stats import wilson
 
 Ints = NDArray[np.integer]

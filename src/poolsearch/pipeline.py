@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from poolsearch.context import Run, open_run
 from poolsearch.files import RunDir, read_json
 from poolsearch.progress import Progress, Silent
+from poolsearch.record import check_free, saved_settings
 from poolsearch.reports import write_report
+from poolsearch.resolve import check as check_settings
+from poolsearch.resolve import with_method
 from poolsearch.rungs import ALONE
 from poolsearch.settings import Settings
 from poolsearch.stages.check import check as check
 from poolsearch.stages.costs import costs as costs
+from poolsearch.stages.export import export as _export
+from poolsearch.stages.plan import plan as plan
 from poolsearch.stages.rank import rank as _rank
 from poolsearch.stages.retrain import retrain as _retrain
 from poolsearch.stages.search import search as _search
@@ -33,7 +40,7 @@ def run(
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.
         Interrupted: stopped on request; everything is saved.
     """
-    with open_run(Path(out).expanduser(), settings, resume, progress or Silent()) as opened:
+    with _opened(Path(out).expanduser(), settings, resume, progress or Silent()) as opened:
         if not (opened.dir.scores.exists() or _alone(opened)):
             _search(opened)
         if not opened.dir.ranking.exists():
@@ -49,7 +56,7 @@ def search(
 
     See :func:`run` for the arguments.
     """
-    with open_run(Path(out).expanduser(), settings, resume, progress or Silent()) as opened:
+    with _opened(Path(out).expanduser(), settings, resume, progress or Silent()) as opened:
         _sweep(opened) if _alone(opened) else _search(opened)
     return Path(out).expanduser()
 
@@ -71,9 +78,42 @@ def retrain(out: str | Path, settings: Settings | None = None, progress: Progres
         return opened.dir.test
 
 
+def export(out: str | Path, placement: str | None = None, seed: int = 0, progress: Progress | None = None) -> Path:
+    """Write a retrained network as files that run without this package. Gives the path of the folder.
+
+    Args:
+        out: the run directory.
+        placement: one that was retrained, or "default"; None is the winner, the first of the ranking.
+        seed: which of its trainings.
+        progress: where work shows itself; silent by default.
+
+    Raises:
+        PoolsearchError: there is no such training, or what was written does not compute the same.
+    """
+    with open_run(Path(out).expanduser(), None, True, progress or Silent()) as opened:
+        return _export(opened, placement, seed)
+
+
 def report(out: str | Path) -> Path:
     """Write the page and the figures of a run, finished or not. Gives the path of the page."""
     return _report(RunDir(Path(out).expanduser()))
+
+
+@contextmanager
+def _opened(out: Path, settings: Settings | None, resume: bool, progress: Progress) -> Generator[Run]:
+    """Open a run; with method ``auto`` a new one is planned before, and one that is there keeps its method."""
+    found = None
+    if settings is not None and settings.search.method == "auto":
+        if resume:
+            settings = with_method(settings, saved_settings(out).search.method)
+        else:
+            check_settings(settings)
+            check_free(RunDir(out))
+            found = plan(settings, progress)
+            progress.say(f"method {found.method}: {found.reason}")
+            settings = with_method(settings, found.method)
+    with open_run(out, settings, resume, progress, found) as opened:
+        yield opened
 
 
 def _alone(opened: Run) -> bool:

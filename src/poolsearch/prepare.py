@@ -28,10 +28,11 @@ from poolsearch.limits import limits_of
 from poolsearch.nets.build import NetSpec
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.warm_start import PRETRAINED
+from poolsearch.options import LARGEST_NATIVE, DataSettings, MachineSettings, Metric
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress
 from poolsearch.resolve import resolve
-from poolsearch.settings import LARGEST_NATIVE, DataSettings, MachineSettings, Metric, Settings
+from poolsearch.settings import Settings
 from poolsearch.space import Space
 
 UNEQUAL = 3

@@ -8,6 +8,7 @@ from typing import Any
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json, write_json
+from poolsearch.planned import Plan
 from poolsearch.settings import Settings
 
 # Which files show that a group of settings is in use; the rest are in use from the start.
@@ -17,10 +18,13 @@ _IN_USE_WHEN = {"rank": "ranking.csv", "retrain": "retrain"}
 _FREE = {"checkpoint_seconds", "cache_dir", "device", "data", "groups", "init", "workers"}
 
 
-def begin(run_dir: RunDir, given: Settings) -> None:
-    """Write the settings before anything else, so that a run killed at once can be resumed without flags."""
+def begin(run_dir: RunDir, given: Settings, plan: Plan | None = None) -> None:
+    """Write the settings, and the plan by which they were chosen, before anything else.
+
+    So a run killed at once can be resumed without flags.
+    """
     record = {"poolsearch": version("poolsearch"), "given": given.to_dict(), "stages": [], "warnings": []}
-    write_json(run_dir.run, record)
+    write_json(run_dir.run, record if plan is None else record | {"plan": plan.to_dict()})
 
 
 def read_record(run_dir: RunDir) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.limits import limits_of
+from poolsearch.options import LARGEST_NATIVE, AloneSettings
 from poolsearch.rungs import ALONE
-from poolsearch.settings import LARGEST_NATIVE, AloneSettings, Settings
+from poolsearch.settings import Settings
 
 T = TypeVar("T")
 
@@ -115,7 +116,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "score_init": (0, 1), "lr": (0, 100), "retrain_lr": (0, 100), "lr_floor": (0, 100), "momentum": (0, 1),
     "weight_decay": (0, 1), "retrain_weight_decay": (0, 1), "beta": (0, 0.9999), "explore": (0, 1),
     "inv_temp_end": (1, 1e6), "refresh": (0, math.inf), "score_lag": (0, math.inf), "rank_control": (0, math.inf),
-    "rank_memory": (0.001, math.inf), "proxy_width": (0.01, 1), "halving_rate": (2, math.inf),
+    "rank_memory": (0.001, math.inf), "proxy_width": (0.01, 1), "halving_rate": (2, math.inf), "hours": (0, math.inf),
+    "answer_at": (0.001, math.inf),
     "checkpoint_seconds": (0, math.inf), "seed": (0, 2**63 - 1),
 }  # fmt: skip
 
@@ -155,27 +157,46 @@ _OF_SUPERNETS = {
     "balance_every", "score", "explore", "refresh", "score_lag", "placements_per_step", "norm", "rank_members",
     "rank_all_up_to", "rank_top", "rank_control", "rank_early_stop", "rank_memory",
 }  # fmt: skip
-_OF_ALONE = {
+_OF_SOME = {
     "sweep_epochs": ("sweep", "halving"), "sweep_seeds": ("sweep",), "proxy_width": ("proxy",),
     "proxy_images": ("proxy",), "proxy_epochs": ("proxy",), "halving_rate": ("halving",), "halving_start": ("halving",),
+    "hours": ("auto",),
 }  # fmt: skip
 
 
 def _check_method(settings: Settings) -> None:
     """See that nothing was given that the method does not use."""
-    method, default = settings.search.method, {name: value for _, name, value in Settings().flat()}
+    method, default = settings.search.method, _defaults()
     for _, name, value in settings.flat():
-        if value == default[name]:
+        if value == default[name] or _used(name, method):
             continue
-        if name in _OF_SUPERNETS and method in ALONE:
+        if name in _OF_SUPERNETS:
             raise PoolsearchError(
                 f"--{_flag(name)} is for supernets, and --method {method} trains none. Leave one of the two out."
             )
-        if method not in _OF_ALONE.get(name, (method,)):
-            raise PoolsearchError(
-                f"--{_flag(name)} is for --method {' and '.join(_OF_ALONE[name])}, not for {method}. Leave it out, or "
-                "choose that method."
-            )
+        raise PoolsearchError(
+            f"--{_flag(name)} is for --method {' and '.join(_OF_SOME[name])}, not for {method}. Leave it out, or "
+            "choose that method."
+        )
+
+
+def _used(name: str, method: str) -> bool:
+    """Whether a method makes use of a setting; as long as it is still to be chosen, every setting may be of use."""
+    if method == "auto":
+        return True
+    if name in _OF_SUPERNETS:
+        return method not in ALONE
+    return method in _OF_SOME.get(name, (method,))
+
+
+def _defaults() -> dict[str, Any]:
+    return {name: value for _, name, value in Settings().flat()}
+
+
+def with_method(settings: Settings, method: str) -> Settings:
+    """The settings with this method; those that are of no use to it are as if they had not been given."""
+    useless = {name: value for name, value in _defaults().items() if not _used(name, method)}
+    return settings.changed(**useless | {"method": method})
 
 
 def _check_alone(settings: Settings, train_images: int) -> None:
@@ -199,6 +220,12 @@ def _check_alone(settings: Settings, train_images: int) -> None:
 
 
 def _check_kind(name: str, value: Any, hint: Any) -> None:
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple):
+            raise PoolsearchError(f"--{_flag(name)} is {value!r}; it must be several values: a list or a tuple.")
+        for item in cast("tuple[Any, ...]", value):
+            _check_kind(name, item, get_args(hint)[0])
+        return
     options = [option for kind in _kinds(hint) if get_origin(kind) is Literal for option in get_args(kind)]
     if any(_fits(value, kind) for kind in _kinds(hint)):
         return
@@ -216,8 +243,6 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
 def _fits(value: Any, kind: Any) -> bool:
     if get_origin(kind) is Literal:
         return value in get_args(kind)
-    if get_origin(kind) is tuple:
-        return isinstance(value, tuple) and all(isinstance(item, get_args(kind)[0]) for item in cast(Any, value))
     if kind is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
@@ -228,6 +253,9 @@ def _named(kind: Any) -> str:
 
 
 def _check_range(name: str, value: Any) -> None:
+    if isinstance(value, tuple) and name in _RANGES:
+        for item in cast("tuple[Any, ...]", value):
+            _check_range(name, item)
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return
     low, high = (1, math.inf) if name in _AT_LEAST_ONE else _RANGES[name]

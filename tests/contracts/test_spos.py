@@ -12,12 +12,13 @@ import torch.nn.functional as F
 
 import poolsearch
 from poolsearch import rng
-from poolsearch.context import open_run, seeded
+from poolsearch.context import open_run
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.progress import Silent
 from poolsearch.settings import Settings
 from poolsearch.supernet.norms import batch_norm
 from poolsearch.train import checkpoint
+from poolsearch.train.seeded import seeded
 
 EPOCHS, LR, FLOOR, DECAY, MOMENTUM = 2, 0.05, 1e-3, 1e-3, 0.9
 

@@ -54,3 +54,36 @@ def test_a_family_is_proved_in_a_row() -> None:
     command = [sys.executable, EXAMPLES / "prove_families.py", "torchvision:resnet18", "--side", "32"]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "| torchvision:resnet18 | 8 | 2,2,2,2 | 35 | 35 | all | 0.0 | 0.0 |" in found
+
+
+def test_a_plan_is_set_against_what_happened(tmp_path: Path) -> None:
+    page = tmp_path / "plan.md"
+    small = ["width=2", "epochs=1", "members=2", "retrain_epochs=1", "retrain_seeds=1", "top_k=1", "batch=256"]
+    command = [sys.executable, EXAMPLES / "plan_against_reality.py", "--set", *small, "--write", page]
+    subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:3]] for line in page.read_text().splitlines() if line[:1] == "|"
+    ]
+    assert rows[2:] == [
+        ["spos", "search"], ["spos", "rank"], ["halving", "sweep"],
+        ["mixture", "search"], ["mixture", "rank"], ["mixture", "retrain"],
+    ]  # fmt: skip
+
+
+def test_the_verdict_is_simulated_on_a_table(tmp_path: Path) -> None:
+    table = [
+        {"blocks_at_32": a, "blocks_at_16": b, "blocks_at_8": c, "accuracy_percent": 80 + a, "std_percent": 0.1}
+        for a, b, c in (p.blocks or () for p in Space(10, 2, Placement.parse("4,3,3")))
+    ]
+    write(tmp_path / "table6.csv", table)
+    options = ["--studies", "10", "--seeds", "2", "--images", "2000", "--only", "null", "power", "interval"]
+    command = [sys.executable, EXAMPLES / "verdict_simulation.py", tmp_path / "table6.csv", *options]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in found.splitlines() if line.startswith("| ")]
+    null = [cells for cells in lines if len(cells) == 5 and cells[1] == "2,000"]
+    assert len(null) == 4
+    # ten studies of four kinds without any gain: at 5 %, more than six of the forty are one in a thousand
+    assert sum(float(cells[3].split("%")[0]) for cells in null) <= 60
+    power = [cells for cells in lines if len(cells) == 9 and cells[2] == "2,000"]
+    assert len(power) == 6
+    assert max(float(cells[4].split("%")[0]) for cells in power) > 50  # gains of several points are seen

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from safetensors.torch import load_file
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+from sklearn.datasets import load_digits
+from sklearn.metrics import precision_recall_fscore_support
 
 import poolsearch
 from poolsearch.files import RunDir
@@ -38,6 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
         precision="fp32",
         batch=64,
         device="cpu",
+        control=("macs", "random", "input-size"),
     )
     page = poolsearch.run(out, settings)
     assert page == out / "report.html"
@@ -78,7 +80,8 @@ def test_the_winner_is_the_first_of_the_ranking_whatever_the_test_says(finished:
     test = json.loads(finished.test.read_text())
     assert test["winner"] == rows(finished)[0]["placement"]
     trained = {row["placement"] for row in test["summary"]}
-    assert trained == {row["placement"] for row in rows(finished)[:3]} | {"4,3,3"}
+    picks = {within(rows(finished), limit)["placement"] for limit in (1.0, 1.5)}
+    assert trained == {row["placement"] for row in rows(finished)[:3]} | picks | {"4,3,3"}
     means = {row["placement"]: row["mean"] for row in test["summary"]}
     top = [means[row["placement"]] for row in rows(finished)[:3]]
     assert test["top1"] == pytest.approx(top[0])
@@ -87,22 +90,26 @@ def test_the_winner_is_the_first_of_the_ranking_whatever_the_test_says(finished:
 
 
 def test_test_accuracies_can_be_had_again_from_the_saved_weights(finished: RunDir) -> None:
-    listed, test = pq.read_table(finished.images).to_pydict(), json.loads(finished.test.read_text())
-    true_N = [int(label) for label, part in zip(listed["class"], listed["part"], strict=True) if part == "test"]
-    for trial in test["trials"]:
-        folder = finished.retrain / trial["placement"] / str(trial["seed"])
-        assert accuracy_score(true_N, np.load(folder / "test_predicted.npy")) == trial["accuracy"] == trial["value"]
+    label_N = load_digits().target[json.loads(finished.split.read_text())["test"]]
+    test = json.loads(finished.test.read_text())
+    trials = test["trials"] + [trial for control in test["controls"] for trial in control["trials"]]
+    assert {trial["image_size"] for trial in test["trials"]} == {8}
+    for trial in trials:
+        size = "" if trial["image_size"] == 8 else f"@{trial['image_size']}"
+        folder = finished.retrain / (trial["placement"] + size) / str(trial["seed"])
+        assert (np.load(folder / "test_predicted.npy") == label_N).mean() == trial["accuracy"] == trial["value"]
         assert "head.fc.weight" in load_file(folder / "model.safetensors")
         metrics = json.loads((folder / "metrics.json").read_text())
         assert metrics["images"] == 1438  # all training images of digits: 1797 less the 359 held out
+        assert metrics["image_size"] == trial["image_size"]
 
 
 def test_classes_are_what_scikit_learn_says_of_the_saved_predictions(finished: RunDir) -> None:
-    listed, test = pq.read_table(finished.images).to_pydict(), json.loads(finished.test.read_text())
-    true_N = [int(label) for label, part in zip(listed["class"], listed["part"], strict=True) if part == "test"]
+    label_N = load_digits().target[json.loads(finished.split.read_text())["test"]]
+    test = json.loads(finished.test.read_text())
     for network in ("winner", "default"):
         found = [
-            precision_recall_fscore_support(true_N, np.load(path), labels=range(10), zero_division=0)
+            precision_recall_fscore_support(label_N, np.load(path), labels=range(10), zero_division=0)
             for path in sorted(finished.retrain.glob(f"{test[network]}/*/test_predicted.npy"))
         ]
         precision_K, recall_K, f1_K, support_K = np.mean(found, 0)
@@ -111,6 +118,42 @@ def test_classes_are_what_scikit_learn_says_of_the_saved_predictions(finished: R
             expected = {"recall": recall_K[k], "precision": precision_K[k], "f1": f1_K[k]}
             assert line[network] == pytest.approx(expected)
     assert sum(line["images"] for line in test["classes"]) == test["images"] == 359
+
+
+def within(ranking: list[dict[str, str]], limit: float) -> dict[str, str]:
+    """The first of a ranking with at most so many times the default's MACs."""
+    return next(row for row in ranking if float(row["macs_ratio"]) <= limit)
+
+
+def test_the_answers_are_the_first_within_each_limit_and_written_with_the_ranking_and_the_test(
+    finished: RunDir,
+) -> None:
+    ranking, test = rows(finished), json.loads(finished.test.read_text())
+    picks = [within(ranking, 1.0)["placement"], within(ranking, 1.5)["placement"], ranking[0]["placement"]]
+    for answers in (json.loads(finished.ranking_summary.read_text())["answers"], test["answers"]):
+        assert [(answer["limit"], answer["placement"]) for answer in answers] == [
+            *zip((1, 1.5, None), picks, strict=True)
+        ]
+    tested = {answer["placement"]: answer for answer in test["answers"] if answer["placement"] != "4,3,3"}
+    mean = {row["placement"]: row["mean"] for row in test["summary"]}
+    for pick, answer in tested.items():
+        assert answer["default"]["difference"]["mean"] == pytest.approx(mean[pick] - mean["4,3,3"])
+        assert answer["adjusted_p"] >= answer["default"]["difference"]["p"]
+    assert len({answer["placement"] for answer in test["answers"]} | {"4,3,3"}) - 1 == len(tested)
+
+
+def test_the_controls_are_what_they_are_said_to_be(finished: RunDir) -> None:
+    test = json.loads(finished.test.read_text())
+    control = {entry["control"]: entry for entry in test["controls"]}
+    macs = {row["placement"]: float(row["macs_ratio"]) for row in rows(finished)}
+    assert {trial["placement"] for trial in control["macs"]["trials"]} == {max(macs, key=macs.__getitem__)}
+    assert len({trial["placement"] for trial in control["random"]["trials"]}) == 2  # another for each seed
+    winner = macs[test["winner"]]
+    if winner > 1.4:  # digits of 9 x 9 pixels cost 1.6 times as much
+        larger = control["input-size"]
+        assert {(trial["placement"], trial["image_size"] > 8) for trial in larger["trials"]} == {("4,3,3", True)}
+        assert abs(larger["macs_ratio"] - winner) < winner - 1
+    assert len(test["notes"]) == 3
 
 
 def test_the_split_is_disjoint_and_whole(finished: RunDir) -> None:

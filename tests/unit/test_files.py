@@ -193,3 +193,16 @@ def test_numbers_that_json_does_not_have_become_null(tmp_path):
     files.write_json(tmp_path / "x.json", value)
     found = json.loads((tmp_path / "x.json").read_text(), parse_constant=pytest.fail)
     assert found == {"a": [1.5, None, [None, 2]], "b": {"c": None}, "d": "NaN", "e": True}
+
+
+def test_only_unfinished_files_are_left_over(tmp_path):
+    kept = [tmp_path / "run.json", tmp_path / "retrain" / "4,3,3" / "0" / "model.safetensors"]
+    gone = [tmp_path / ".run.json.17.tmp", kept[1].parent / ".tmpv0dHZC"]
+    for path in (*kept, *gone):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / ".tmp_folder").mkdir()
+    files.remove_leftovers(tmp_path)
+    assert all(path.exists() for path in kept)
+    assert (tmp_path / ".tmp_folder").is_dir()
+    assert not any(path.exists() for path in gone)

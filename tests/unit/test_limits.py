@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.limits import limits_of, read_limit, shown_amount
+from poolsearch.options import BudgetSettings
 from poolsearch.resolve import check
-from poolsearch.settings import BudgetSettings, Settings
+from poolsearch.settings import Settings
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ MANY = {
     "explore": 0.1,
     "rank_members": "best",
     "top_k": 5,
+    "answer_at": (0.5, 2.0),
+    "control": ("input-size",),
     "seed": 7,
     "device": "cpu",
     "deterministic": True,
@@ -83,7 +85,7 @@ def test_an_unknown_setting_names_the_nearest(given_, nearest):
     for make in (lambda: Settings.of(**{given_: 1}), lambda: Settings().changed(**{given_: 1})):
         with pytest.raises(
             PoolsearchError,
-            match=f"unknown setting '{given_}'. Did you mean '{nearest}'.*Allowed: augment, axes, balance_every",
+            match=f"unknown setting '{given_}'. Did you mean '{nearest}'.*Allowed: answer_at, augment, axes",
         ):
             make()
 
@@ -154,7 +156,7 @@ def test_the_floor_of_the_learning_rate_is_never_above_its_start():
         ({"members": True}, "--members is True"),
         ({"zero_init": 1}, "--zero-init is 1; it must be bool"),
         ({"score_init": "last"}, "Allowed: first"),
-        ({"placements": "4,3,3"}, "--placements is '4,3,3'; it must be tuple"),
+        ({"placements": "4,3,3"}, "--placements is '4,3,3'; it must be several values"),
     ],
 )
 def test_values_of_another_kind_are_refused(fields, said):
@@ -297,6 +299,23 @@ def test_out_of_range_names_the_flag_the_value_and_the_range(name, value):
         check(Settings.of(**{name: value}))
     with pytest.raises(PoolsearchError, match=f"--{name.replace('_', '-')} is"):
         resolved(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"control": ("mac",)}, "unknown value for --control: 'mac'. Did you mean 'macs'"),
+        ({"control": "macs"}, "--control is 'macs'; it must be several values"),
+        ({"placements": (433,)}, "--placements is 433; it must be str"),
+        ({"answer_at": ("1",)}, "--answer-at is '1'; it must be float"),
+        ({"answer_at": (1.0, 0.0)}, "--answer-at is 0.0; allowed is at least 0.001"),
+    ],
+)
+def test_each_of_several_values_is_checked(changes, message):
+    with pytest.raises(PoolsearchError, match=re.escape(message)):
+        check(Settings.of(**changes))
+    check(Settings.of(control=(), answer_at=()))
+    check(Settings.of(control=["macs", "random"], answer_at=[1, 2.5]))
 
 
 @pytest.mark.parametrize("name", ["epochs", "batch", "val_batch", "inv_temp_end", "retrain_epochs"])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from poolsearch.stats import kendall_tau, paired_difference, pareto, wilson
+from poolsearch.stats import holm, kendall_tau, paired_difference, pareto, probability_above, spread_of, wilson
 
 pairs = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=25)
 
@@ -91,11 +91,46 @@ def test_paired_difference_by_hand():
     left = np.array([[0, 1, 1, 0], [1, 1, 0, -1]]) - np.array([[1 / 2], [1 / 4]])
     left = left - np.array([1 / 2, 1, 1 / 2, -1 / 2]) + 3 / 8
     both = (left**2).sum() / 3 / 8
-    variance = max(seeds + images - both, seeds, images)
-    freedom = max(variance**2 / (seeds**2 / 1 + images**2 / 3), 1)  # Satterthwaite 1946
-    half = stats.t.ppf(0.975, freedom) * math.sqrt(variance)
+    t1, t3 = (
+        stats.t.ppf(0.975, 1),
+        stats.t.ppf(0.975, 3),
+    )  # degrees of freedom of two seeds and of four images
+    half = math.sqrt(max(t1**2 * seeds, t3**2 * both) + t3**2 * (images - both))  # Howe 1974
     assert found.seeds == 2
     assert (found.mean, found.low, found.high) == pytest.approx((3 / 8, 3 / 8 - half, 3 / 8 + half))
+
+
+def test_the_p_value_is_the_level_at_which_the_interval_touches_zero():
+    found = paired_difference(A, B)
+    touching = paired_difference(A, B, 1 - found.p)
+    assert touching.low == pytest.approx(0, abs=1e-9)
+    assert paired_difference(B, A).p == pytest.approx(found.p)
+    assert paired_difference(A, A).p == 1
+    assert paired_difference(np.ones((2, 5), bool), np.zeros((2, 5), bool)).p == 0
+
+
+def test_the_spread_of_several_networks_by_hand():
+    # what seeds do to all networks alike (the second is 0.1 better) is no spread
+    assert spread_of([[0.8, 0.9], [0.7, 0.8], [0.5, 0.6]]).variance == pytest.approx(0)
+    found = spread_of([[0.80, 0.82], [0.70, 0.70]])
+    assert found.freedom == 1
+    assert found.variance == pytest.approx(0.02**2 / 4)  # residuals of 0.005, four of them
+    assert 2 * found.variance == pytest.approx(np.var([0.1, 0.12], ddof=1))  # of two networks: that of the differences
+    with pytest.raises(ValueError, match="two networks"):
+        spread_of([[0.8, 0.9]])
+
+
+def test_several_networks_know_more_of_the_spread_than_two():
+    rng = np.random.default_rng(4)
+    luck_KS1 = rng.normal(0, 0.05, (6, 2, 1))
+    networks = [rng.random((2, 2000)) < 0.8 + luck for luck in luck_KS1]
+    spread = spread_of([values.mean(1) for values in networks])
+    a, b = networks[:2]
+    own = np.var(a.mean(1) - b.mean(1), ddof=1) / 2
+    found = paired_difference(a, b, spread=spread)
+    half = found.high - found.mean
+    # five degrees of freedom; never less than what the two themselves show
+    assert half == pytest.approx(stats.t.ppf(0.975, 5) * math.sqrt(max(spread.variance, own)), rel=0.05)
 
 
 def test_a_higher_level_is_a_wider_interval_and_a_swap_its_mirror():
@@ -121,23 +156,94 @@ def test_seeds_that_agree_do_not_make_up_for_few_images():
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
-@pytest.mark.parametrize(("images", "luck_of_seeds"), [(400, 0.1), (4000, 0.02)])
-def test_paired_difference_covers_the_truth_about_as_often_as_it_says(seeds, images, luck_of_seeds):
+@pytest.mark.parametrize(("images", "luck_of_seeds"), [(400, 0.1), (4000, 0.02), (4000, 0.5)])
+def test_paired_difference_covers_the_truth_at_least_as_often_as_it_says(seeds, images, luck_of_seeds):
     rng = np.random.default_rng(seeds)
-    covered, simulations = 0, 300
+    covered, above, simulations = 0, 0, 300
     for _ in range(simulations):
-        hard_N = rng.normal(0, 1.5, images)  # shared by both networks
-        lucky_S1 = rng.normal(0, luck_of_seeds, (2, seeds, 1))
+        hard_N = rng.normal(0, 1.5, images)  # shared by all networks
+        lucky_KS1 = rng.normal(0, luck_of_seeds, (4, seeds, 1))
         answers = [
             rng.normal(0, 1, (seeds, images)) < skill + luck + hard_N
-            for skill, luck in zip((1.6, 1.4), lucky_S1, strict=True)
+            for skill, luck in zip((1.6, 1.4, 1.5, 1.3), lucky_KS1, strict=True)
         ]
-        found = paired_difference(*answers)
+        spread = spread_of([right_SN.mean(1) for right_SN in answers])
+        a, b = answers[:2]
+        found = paired_difference(a, b, spread=spread)
         # P(noise - luck - hard < skill), the three normal
         scale = math.sqrt(2 * (1 + luck_of_seeds**2 + 1.5**2))
         truth = (math.erf(1.6 / scale) - math.erf(1.4 / scale)) / 2
         covered += found.low <= truth <= found.high
-    assert 0.92 <= covered / simulations <= 0.99  # 95 % of 300 is 285, give or take 3.8
+        moved = a.astype(float) - b - truth  # what the bootstrap says of a difference that is not there
+        above += probability_above(moved, np.zeros_like(moved), rng, spread, 500) > 0.95
+    assert covered / simulations >= 0.92  # 95 % of 300 is 285, give or take 3.8
+    assert above / simulations <= 0.09  # 5 %, give or take 1.3 %
+
+
+@pytest.mark.parametrize("distinct", [True, False])
+def test_the_bootstrap_of_normal_values_is_the_normal_probability(distinct):
+    # many seeds and images, each normal: the mean of a - b is normal, with the variance that was put in
+    rng = np.random.default_rng(0)
+    seed_S1, image_N = rng.normal(0, 0.1, (40, 1)), rng.normal(0, 1, 4000)
+    image_N = image_N if distinct else image_N.round(1)
+    value_SN = seed_S1 + image_N
+    value_SN = value_SN - value_SN.mean()
+    zero_SN = np.zeros_like(value_SN)
+    deviation = math.sqrt(float(seed_S1.var(ddof=1)) / 40 + float(image_N.var(ddof=1)) / 4000)
+    for z in (-1.5, 0.0, 0.7, 2.0):
+        found = probability_above(value_SN + z * deviation, zero_SN, rng, draws=20_000)
+        assert found == pytest.approx(stats.norm.cdf(z), abs=0.02)
+
+
+def test_bootstrap_and_interval_agree():
+    rng = np.random.default_rng(2)
+    hard_N = rng.normal(0, 1.5, 3000)
+    for skill in (1.5, 1.55, 1.6, 1.7):
+        luck_S1 = rng.normal(0, 0.03, (2, 5, 1))
+        answers = [
+            rng.normal(0, 1, (5, 3000)) < s + luck + hard_N for s, luck in zip((skill, 1.5), luck_S1, strict=True)
+        ]
+        p, above = paired_difference(*answers).p, probability_above(*answers, rng, draws=20_000)
+        one_sided = p / 2 if answers[0].mean() > answers[1].mean() else 1 - p / 2
+        assert 1 - above == pytest.approx(one_sided, abs=0.03)
+
+
+def test_the_bootstrap_is_the_same_for_the_same_draws_and_mirrored_for_a_swap():
+    a, b = np.random.default_rng(1).random((2, 3, 200)) < np.array([0.8, 0.75])[:, None, None]
+    found = [probability_above(a, b, np.random.default_rng(5)) for _ in range(2)]
+    assert found[0] == found[1]
+    assert probability_above(b, a, np.random.default_rng(5)) == pytest.approx(1 - found[0], abs=0.02)
+    assert probability_above(a, a, np.random.default_rng(5)) == 0.5
+
+
+def test_a_weighted_difference_is_that_of_weighted_values():
+    # two classes of 3 and 1 images: balanced accuracy weighs their images 2/3 and 2
+    weight_N = np.array([2 / 3, 2 / 3, 2 / 3, 2])
+    found = paired_difference(A * weight_N, B * weight_N)
+    recalls = [(A[:, :3].mean() + A[:, 3].mean()) / 2, (B[:, :3].mean() + B[:, 3].mean()) / 2]
+    assert found.mean == pytest.approx(recalls[0] - recalls[1])
+
+
+@pytest.mark.parametrize(
+    ("p", "adjusted"),
+    [
+        ([], []),
+        ([0.03], [0.03]),
+        ([0.01, 0.04], [0.02, 0.04]),
+        ([0.04, 0.01, 0.03], [0.06, 0.03, 0.06]),  # 3 x 0.01, 2 x 0.03, and no less than the one before
+        ([0.5, 0.9], [1.0, 1.0]),
+        ([0.02, 0.02], [0.04, 0.04]),
+    ],
+)
+def test_holm_by_hand(p, adjusted):
+    assert holm(p) == pytest.approx(adjusted)
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_keeps_the_order_and_lies_between_none_and_bonferroni(p):
+    found = holm(p)
+    assert all(value <= adjusted <= min(1, len(p) * value) + 1e-12 for value, adjusted in zip(p, found, strict=True))
+    assert all(found[i] <= found[j] for i in range(len(p)) for j in range(len(p)) if p[i] < p[j])
 
 
 def test_an_interval_from_three_seeds_and_ten_thousand_images_can_see_one_point():

@@ -68,21 +68,25 @@ def random_resized_crop_flip(
     return out_BCHW.permute(0, 2, 3, 1)
 
 
-def centre(x_BHWC: Tensor, size: int) -> Tensor:
-    """The view for evaluation: the central 7/8 of each side, or more if ``size`` is more, at ``size``; uint8.
+def centre(x_BHWC: Tensor, size: int, view: int | None = None) -> Tensor:
+    """The view for evaluation: the central 7/8 of each side, or more if ``view`` is more, at ``size``; uint8.
 
     With images stored at 256 and used at 224 that is the plain centre crop; of images much larger than ``size`` the
-    central part is resized with antialiasing.
+    central part is resized with antialiasing. A ``view`` of less than ``size`` is enlarged: what is seen is then that
+    of ``view`` pixels, and no sharper than it is stored.
+
+    Args:
+        view: pixels of the stored images that are seen at least; as many as ``size`` where not given.
     """
     height, width = x_BHWC.shape[1:3]
-    side = max(size, round(min(height, width) * CENTRAL))
+    side = max(view or size, round(min(height, width) * CENTRAL))
     top, left = (height - side) // 2, (width - side) // 2
     crop_BHWC = x_BHWC[:, top : top + side, left : left + side]
     if side == size:
         return crop_BHWC
     x_BCHW = crop_BHWC.permute(0, 3, 1, 2).to(torch.float32)
-    small = F.interpolate(x_BCHW, (size, size), mode="bilinear", antialias=True, align_corners=False)
-    return small.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+    resized = F.interpolate(x_BCHW, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def normalise(x_BHWC: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:

@@ -32,15 +32,17 @@ class Loader:
 
     Args:
         batch: images in a training batch; the rest of an epoch that fills no batch is left out, another one each epoch.
-        image_size: side in pixels of what comes out; at most the stored side.
+        image_size: side in pixels of what comes out; at most the stored side, unless ``view`` is given.
         augment: "crop" shifts by up to an eighth of the side (4 pixels of 32), "crop-flip" also mirrors,
             "resized-crop-flip" is ImageNet's.
         mean_C, std_C: in units of 0..1; see :func:`mean_std`.
         feed: how the images get to the device; None: as suits the device and its free memory, when the first batch is
             asked for. The batches are the same.
+        view: the side whose part of the image is seen, at most the stored one: a smaller one than ``image_size`` is
+            enlarged, and stays as sharp as it is stored. None: ``image_size``.
 
     Raises:
-        PoolsearchError: unknown ``augment``, or ``image_size`` larger than the stored images.
+        PoolsearchError: unknown ``augment``, or ``image_size`` (``view`` where given) larger than the stored images.
     """
 
     def __init__(
@@ -56,10 +58,11 @@ class Loader:
         mean_C: Sequence[float] | Floats,
         std_C: Sequence[float] | Floats,
         feed: Feed | None = None,
+        view: int | None = None,
     ) -> None:
         if augment not in get_args(Augment):
             raise unknown("augmentation", augment, get_args(Augment))
-        _check_sizes(images, batch, image_size)
+        _check_sizes(images, batch, image_size if view is None else view)
         self._part = Part(images, indices)
         self._order = Order(len(indices), batch, seed, purpose)
         self._asked_feed: Feed | None = feed
@@ -67,6 +70,7 @@ class Loader:
         self._purpose = purpose
         self._device = torch.device(device)
         self._size = image_size
+        self._view = view
         self._augment: Augment = augment
         self._mean_C = torch.tensor(np.asarray(mean_C), dtype=torch.float32, device=self._device)
         self._std_C = torch.tensor(np.asarray(std_C), dtype=torch.float32, device=self._device)
@@ -105,7 +109,7 @@ class Loader:
         take = fed(self._part, chunks.__getitem__, self._device, feed, number)
         for chunk in range(number):
             x_BHWC, y_B = take(chunk)
-            yield normalise(centre(x_BHWC, self._size), self._mean_C, self._std_C), y_B
+            yield normalise(centre(x_BHWC, self._size, self._view), self._mean_C, self._std_C), y_B
 
     @cached_property
     def _feed(self) -> Feed:
@@ -119,7 +123,7 @@ class Loader:
     def _augmented(self, x_BHWC: Tensor, draw: np.random.Generator) -> Tensor:
         if self._augment == "resized-crop-flip":
             return random_resized_crop_flip(x_BHWC, self._size, draw)
-        x_BHWC = centre(x_BHWC, self._size)
+        x_BHWC = centre(x_BHWC, self._size, self._view)
         if self._augment == "none":
             return x_BHWC
         return pad_crop_flip(x_BHWC, draw, max(1, self._size // 8), flip=self._augment == "crop-flip")

@@ -5,18 +5,37 @@ from __future__ import annotations
 import altair as alt
 import numpy as np
 
+from poolsearch.reports.alone import trainings
 from poolsearch.reports.findings import early_stops
 from poolsearch.reports.read import RunData
 from poolsearch.reports.tables import Row, ranked_rows
-from poolsearch.reports.theme import CONTROL, DEFAULT, FRONT, OTHER, PERCENT, WINNER, Figure, Json, macs_unit, rows
+from poolsearch.reports.theme import (
+    CONTROL,
+    DEFAULT,
+    FAINT,
+    FRONT,
+    OTHER,
+    PERCENT,
+    WINNER,
+    Figure,
+    Json,
+    macs_unit,
+    rows,
+)
 
 MOST_INTERVALS = 250
 MOST_POINTS = 1500
 LOG_FROM = 8
 LETTER = 0.011  # of the width of the chart
 LEGEND = alt.Legend(title=None, orient="top", symbolSize=110, symbolOpacity=1)
-GROUPS = {"searched": OTHER, "control group": CONTROL, "default": DEFAULT, "best by validation": WINNER}
-SHAPES = {"searched": "circle", "control group": "square", "default": "diamond", "best by validation": "triangle-up"}
+GROUPS = {
+    "searched": OTHER, "stopped early": FAINT, "control group": CONTROL, "default": DEFAULT,
+    "best by validation": WINNER,
+}  # fmt: skip
+SHAPES = {
+    "searched": "circle", "stopped early": "cross", "control group": "square", "default": "diamond",
+    "best by validation": "triangle-up",
+}  # fmt: skip
 
 
 def accuracy_macs(data: RunData) -> Figure | None:
@@ -26,10 +45,11 @@ def accuracy_macs(data: RunData) -> Figure | None:
     table = ranked_rows(data)
     size, unit = macs_unit(max(row.ranked.macs for row in table))
     points = _shown([_point(row, size) for row in table])
+    texts = [_caption(data, len(points), len(table)), _budget(data), trainings(data), early_stops(data)]
     return Figure(
         name="accuracy_macs",
         title=f"{data.metric.capitalize()} at a compute budget",
-        caption=" ".join(filter(None, [_caption(data, len(points), len(table)), _budget(data), early_stops(data)])),
+        caption=" ".join(filter(None, texts)),
         alt=f"Scatter plot of {len(points)} placements, validation {data.metric} against MACs, with the Pareto front.",
         panels=[_chart(points, f"validation {data.metric}", f"{unit}multiply-adds (MACs) per image")],
     )
@@ -88,14 +108,16 @@ def _group(row: Row) -> str:
         return "best by validation"
     if row.ranked.is_default:
         return "default"
-    return "control group" if row.ranked.control else "searched"
+    if row.ranked.control:
+        return "control group"
+    return "stopped early" if row.stopped else "searched"
 
 
 def _name(row: Row) -> str:
     """What stands beside the point: only the two that a reader looks for are labelled."""
     role = "best" if row.ranked.rank == 1 else ""
     role = " and ".join(filter(None, ["default" if row.ranked.is_default else "", role]))
-    return f"{role} {row.ranked.placement}" if role else ""
+    return f"{role} {row.ranked.placement}{' (stopped early)' if row.stopped else ''}" if role else ""
 
 
 def _point(row: Row, size: float) -> Json:

@@ -11,7 +11,7 @@ from poolsearch.reports.read import Json, RunData
 MOST_CLASSES = 200
 
 Table = tuple[str, Sequence[tuple[str, str]], Sequence[tuple[str, Sequence[str]]]]
-"""Caption, head and lines, as :func:`poolsearch.reports.sections.table` takes them."""
+"""Caption, head and lines, as :func:`poolsearch.reports.markup.table` takes them."""
 
 _VALUES = ("recall", "precision", "f1")
 

@@ -10,10 +10,13 @@ from typing import cast
 
 import numpy as np
 
+from poolsearch.answers import limit_text
 from poolsearch.errors import PoolsearchError
 from poolsearch.record import differences
 from poolsearch.reports.alone import so_far
-from poolsearch.reports.read import Json, Ranked, RunData
+from poolsearch.reports.answers import answer_rows
+from poolsearch.reports.ranked import Ranked
+from poolsearch.reports.read import Json, RunData
 from poolsearch.reports.score_table import Scores
 from poolsearch.reports.tables import retrained, stopped
 from poolsearch.rungs import ALONE
@@ -230,6 +233,12 @@ def _stopped_doubts(data: RunData) -> list[str]:
     finalists = cast(Json, data.run.get("settings", {}).get("retrain", {})).get("top_k", 0)
     if finalists > found["top"]:
         doubts.append(f"Placements were stopped early to find the first {found['top']}, but {finalists} are retrained.")
+    early = [row.limit for row in answer_rows(data) if row.pick is not None and stopped(data, row.pick)]
+    if early:
+        named = ", ".join(limit_text(limit) for limit in early)
+        doubts.append(
+            f"The pick of the answer with the limit {named} was stopped early: it was chosen on fewer images."
+        )
     if summary.get("norm") == "batch":
         doubts.append(
             "The probability stated for early stopping takes it that an image's answer does not depend on the other "
@@ -267,7 +276,7 @@ def _retrain_doubts(data: RunData) -> list[str]:
         doubts.append(f"Trained with only {seeds}: {', '.join(few)}. At least {FEW_SEEDS} show the spread.")
     if data.test_opened and data.test is None:
         doubts.append(f"The test split was opened at {moment(data.test_opened)}, and its results are not complete.")
-    if unfinished := sum(entry.unfinished for entry in entries):
+    if unfinished := sum(trial.metrics is None for trial in data.trials):
         doubts.append(f"{unfinished} trial{'s have' if unfinished > 1 else ' has'} begun and not ended.")
     difference = cast(Json | None, (data.test or {}).get("difference"))
     if difference and difference["low"] <= 0 <= difference["high"]:

@@ -8,7 +8,9 @@ import altair as alt
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.placement import Placement
-from poolsearch.reports.read import Ranked, RunData
+from poolsearch.reports.ranked import Ranked
+from poolsearch.reports.read import RunData
+from poolsearch.reports.tables import stopped
 from poolsearch.reports.theme import DEFAULT, INK, LEVELS, MUTED, WINNER, Figure, Json, rows
 
 SHOWN = 5
@@ -20,7 +22,7 @@ AXES = ("height", "width")
 
 
 @dataclass(frozen=True)
-class Rung:
+class Entry:
     """One row: a placement and what is written beside it."""
 
     placement: str
@@ -54,20 +56,20 @@ class Scale:
 
 def ladder(data: RunData) -> Figure | None:
     """The default above the first of the ranking; None when the placement cannot be read."""
-    rungs = _rungs(data)
+    entries = _entries(data)
     try:
-        placements = [Placement.parse(rung.placement) for rung in rungs]
+        placements = [Placement.parse(entry.placement) for entry in entries]
     except PoolsearchError:
         return None
     exponents = sorted({e for p in placements for level in _levels(p) for e in level})
     scale = Scale(any(h != w for p in placements for h, w in _levels(p)), 2.0 ** -exponents[0])
-    below = f" Below it: {'; '.join(rung.placement for rung in rungs[1:])}." if len(rungs) > 1 else ""
+    below = f" Below it: {'; '.join(entry.placement for entry in entries[1:])}." if len(entries) > 1 else ""
     return Figure(
         name="ladder",
         title="Where the resolution drops",
         caption=_caption(data, scale.split),
         alt=f"Blocks by resolution for the default placement {data.default}.{below}",
-        panels=[_chart(rungs, placements, exponents, scale)],
+        panels=[_chart(entries, placements, exponents, scale)],
     )
 
 
@@ -84,17 +86,18 @@ def _caption(data: RunData, split: bool) -> str:
     return " ".join(filter(None, texts))
 
 
-def _rungs(data: RunData) -> list[Rung]:
+def _entries(data: RunData) -> list[Entry]:
     first = data.default_row
-    head = _ranked_rung(first, "default") if first else Rung(data.default, "default", "", "", best=False)
+    head = _ranked_entry(data, first, "default") if first else Entry(data.default, "default", "", "", best=False)
     others = [row for row in data.ranking if not row.is_default][:SHOWN]
-    return [head, *(_ranked_rung(row, f"rank {row.rank}") for row in others)]
+    return [head, *(_ranked_entry(data, row, f"rank {row.rank}") for row in others)]
 
 
-def _ranked_rung(row: Ranked, role: str) -> Rung:
+def _ranked_entry(data: RunData, row: Ranked, role: str) -> Entry:
     role = f"default, rank {row.rank}" if row.is_default else role
+    role += ", stopped" if stopped(data, row) else ""
     cost = "" if row.macs_ratio is None else f"{row.macs_ratio:.2f} × MACs"
-    return Rung(row.placement, role, f"{row.value:.1%}", cost, best=row.rank == 1)
+    return Entry(row.placement, role, f"{row.value:.1%}", cost, best=row.rank == 1)
 
 
 def _levels(placement: Placement) -> list[tuple[int, int]]:
@@ -115,7 +118,7 @@ def _fraction(exponent: int) -> str:
 
 
 def _chart(
-    rungs: list[Rung], placements: list[Placement], exponents: list[int], scale: Scale
+    entries: list[Entry], placements: list[Placement], exponents: list[int], scale: Scale
 ) -> alt.LayerChart | alt.FacetChart:
     length = placements[0].length
     x = alt.X(
@@ -124,7 +127,7 @@ def _chart(
         scale=alt.Scale(domain=[0, length], nice=False),
         axis=_block_axis(length),
     )
-    y_scale = alt.Scale(domain=[-0.5, len(rungs) - 0.5], reverse=True, nice=False)
+    y_scale = alt.Scale(domain=[-0.5, len(entries) - 0.5], reverse=True, nice=False)
     y = alt.Y("top:Q", scale=y_scale, axis=None)
     names = [_fraction(exponent) for exponent in exponents]
     colour = alt.Color(
@@ -133,15 +136,15 @@ def _chart(
         scale=alt.Scale(domain=names, range=_colours(len(names))),
         legend=alt.Legend(title="resolution", orient="top", symbolType="square", symbolSize=180, titleOrient="left"),
     )
-    blocks = [block for i, p in enumerate(placements) for block in _blocks(i, rungs[i].placement, p, scale)]
+    blocks = [block for i, p in enumerate(placements) for block in _blocks(i, entries[i].placement, p, scale)]
     tips = ["placement:N", "block:Q", *(["axis:N"] if scale.split else []), "resolution:N"]
     bars = (
         alt.Chart(rows(blocks))
         .mark_rect(cornerRadius=2, stroke="white", strokeWidth=2)
         .encode(x=x, x2="to:Q", y=y, y2="bottom:Q", color=colour, tooltip=tips)
     )
-    layers = [bars, *_guides(placements[0], y, len(rungs)), *_counts(placements, scale), *_labels(rungs)]
-    return alt.layer(*layers).properties(height=scale.row * len(rungs))
+    layers = [bars, *_guides(placements[0], y, len(entries)), *_counts(placements, scale), *_labels(entries)]
+    return alt.layer(*layers).properties(height=scale.row * len(entries))
 
 
 def _block_axis(length: int) -> alt.Axis:
@@ -226,8 +229,10 @@ def _counts_of(row: int, placement: Placement, scale: Scale) -> list[Json]:
     return counts
 
 
-def _labels(rungs: list[Rung]) -> list[alt.Chart]:
-    values = [{"top": i, "strong": rung.best} | vars(rung) | _lines(rung.placement) for i, rung in enumerate(rungs)]
+def _labels(entries: list[Entry]) -> list[alt.Chart]:
+    values = [
+        {"top": i, "strong": entry.best} | vars(entry) | _lines(entry.placement) for i, entry in enumerate(entries)
+    ]
     chart = alt.Chart(rows(values))
     colour = alt.condition("datum.strong", alt.value(WINNER), alt.value(DEFAULT))
     big: Json = {"fontSize": 15, "fontWeight": "bold", "baseline": "bottom"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from poolsearch.reports.accuracy import accuracy_macs
+from poolsearch.reports.answers import alone_macs
 from poolsearch.reports.curves import curves
 from poolsearch.reports.heatmap import assignment
 from poolsearch.reports.ladder import ladder
@@ -13,5 +14,8 @@ from poolsearch.reports.theme import Figure
 
 def figures(data: RunData) -> list[Figure]:
     """Every figure that the finished stages allow, in the order of the page."""
-    made = [ladder(data), accuracy_macs(data), retrain(data), assignment(data), curves(data), scores(data)]
+    made = [
+        ladder(data), accuracy_macs(data), alone_macs(data), retrain(data), assignment(data), curves(data),
+        scores(data),
+    ]  # fmt: skip
     return [figure for figure in made if figure is not None]

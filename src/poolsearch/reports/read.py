@@ -8,49 +8,26 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json
 from poolsearch.metrics import in_words
 from poolsearch.placement import shown
+from poolsearch.reports.ranked import Ranked, ranked
 from poolsearch.reports.score_table import Scores, read_scores
 from poolsearch.rungs import Rung
 
+COSTS = ("memory", "field_height", "field_width", "latency_ms")
 TEST_KEYS = ("winner", "images", "trials", "summary", "verdict", "top1", "best_of_top", "mean_of_top")
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """One line of ``ranking.csv``; accuracies are fractions, ``None`` stands for a column of later versions."""
-
-    rank: int
-    placement: str
-    number: int
-    val_accuracy: float
-    low: float
-    high: float
-    score: float | None
-    member: int | None
-    assignment: float | None
-    macs: int
-    macs_ratio: float | None
-    is_default: bool
-    control: bool
-    images: int | None = None
-    val_metric: float | None = None
-
-    @property
-    def value(self) -> float:
-        """The metric on the validation images."""
-        return self.val_accuracy if self.val_metric is None else self.val_metric
 
 
 @dataclass(frozen=True)
@@ -74,6 +51,7 @@ class RunData:
         test_opened: when the test split was opened, also while its results are still missing.
         rungs: what a method without supernets trained; empty for others, and before there is a ranking.
         scored: trainings of such a method that have a validation accuracy.
+        costs: of each ranked placement, what ``costs.parquet`` knows beside MACs, by the name of its column.
     """
 
     name: str
@@ -89,6 +67,7 @@ class RunData:
     skipped: list[tuple[str, str]]
     rungs: Sequence[Rung] = ()
     scored: int = 0
+    costs: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
 
     @cached_property
     def members(self) -> int:
@@ -169,6 +148,7 @@ def read_run(folder: Path) -> RunData:
         skipped=_skipped(files.skipped),
         rungs=_rungs(files.ranking_summary, summary or {}),
         scored=sum(1 for _ in files.sweep.glob("*/*/metrics.json")),
+        costs=_costs(files.costs, {row.number for row in ranking}) if files.costs.exists() else {},
     )
 
 
@@ -196,9 +176,19 @@ def _readable(path: Path, test: Json) -> Json:
             name: [entry | {"placement": shown(entry["placement"])} for entry in cast(list[Json], test[name])]
             for name in ("trials", "summary")
         }
+        own: Json = {"winner": shown(test["winner"])}
+        if "answers" in test:
+            answers = cast("list[Json]", test["answers"])
+            own["answers"] = [e | {"placement": e["placement"] and shown(e["placement"])} for e in answers]
+        if "controls" in test:
+            controls = cast("list[Json]", test["controls"])
+            own["controls"] = [
+                entry | {"trials": [t | {"placement": shown(t["placement"])} for t in entry["trials"]]}
+                for entry in controls
+            ]
     except (KeyError, TypeError) as error:
         raise _damaged(path, f"not lists of placements: {error!r}") from None
-    return test | lines | {"winner": shown(test["winner"])}
+    return test | lines | own
 
 
 def _lines(path: Path) -> list[Json]:
@@ -226,41 +216,10 @@ def _ranking(path: Path) -> list[Ranked]:
     ranking: list[Ranked] = []
     for line, row in enumerate(rows, start=2):
         try:
-            ranking.append(_ranked(row))
+            ranking.append(ranked(row))
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(path, f"line {line}: {type(error).__name__} {error}") from None
-    return sorted(ranking, key=lambda ranked: ranked.rank)
-
-
-def _ranked(row: dict[str, str]) -> Ranked:
-    return Ranked(
-        rank=int(row["rank"]),
-        placement=shown(row["placement"]),
-        number=int(row["number"]),
-        val_accuracy=float(row["val_accuracy"]),
-        low=float(row["low"]),
-        high=float(row["high"]),
-        score=_number(row["score"]),
-        member=_integer(row["member"]),
-        assignment=_number(row["assignment"]),
-        macs=int(float(row["macs"])),
-        macs_ratio=_number(row["macs_ratio"]),
-        is_default=row["is_default"].lower() in ("true", "1"),
-        control=row["control"].lower() in ("true", "1"),
-        images=_integer(row.get("images", "")),
-        val_metric=_number(row.get("val_metric", "")),
-    )
-
-
-def _number(text: str) -> float | None:
-    """An empty cell, ``None`` or NaN means not known."""
-    if text.lower() in ("", "none", "nan", "null"):
-        return None
-    return float(text)
-
-
-def _integer(text: str) -> int | None:
-    return None if (number := _number(text)) is None else int(number)
+    return sorted(ranking, key=lambda line: line.rank)
 
 
 def _rungs(path: Path, summary: Json) -> list[Rung]:
@@ -283,8 +242,30 @@ def _trials(folder: Path) -> list[Trial]:
     for trial in sorted(path for path in folder.glob("*/*") if path.is_dir()):
         metrics = _object(trial / "metrics.json") if (trial / "metrics.json").exists() else None
         if trial.name.isdigit():
-            trials.append(Trial(shown(trial.parent.name), int(trial.name), _lines(trial / "events.jsonl"), metrics))
+            name, _, side = trial.parent.name.partition("@")
+            name = shown(name) + (f" at {side}x{side}" if side else "")
+            trials.append(Trial(name, int(trial.name), _lines(trial / "events.jsonl"), metrics))
     return trials
+
+
+def _last(value: float | list[float]) -> float:
+    """A receptive field is given at the end of each resolution: at the end of the network it is the last."""
+    return value[-1] if isinstance(value, list) else value
+
+
+def _costs(path: Path, numbers: set[int]) -> dict[str, dict[str, float]]:
+    try:
+        columns = [name for name in COSTS if name in pq.read_schema(path).names]
+        if not columns:
+            return {}
+        lines = pq.read_table(path, columns=["number", "placement", *columns]).to_pylist()
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise _damaged(path, error) from None
+    return {
+        shown(line["placement"]): {name: _last(line[name]) for name in columns if line[name] is not None}
+        for line in lines
+        if line["number"] in numbers
+    }
 
 
 def _skipped(path: Path) -> list[tuple[str, str]]:

@@ -7,8 +7,10 @@ from html import escape
 from typing import cast
 
 from poolsearch.reports.alone import trainings
+from poolsearch.reports.answer_tables import answers, controls
 from poolsearch.reports.classes import class_table
 from poolsearch.reports.findings import early_stops, rerun_command, verdict, warnings
+from poolsearch.reports.markup import badges, macs_text, or_dash, table
 from poolsearch.reports.read import Json, RunData
 from poolsearch.reports.tables import Retrained, Row, facts, ranked_rows, retrained
 
@@ -26,10 +28,10 @@ def body(data: RunData, figures: Mapping[str, str]) -> str:
     """
     parts = [
         _head(data),
+        _section("Answers at a compute budget", answers(data), figures.get("alone_macs"), figures.get("accuracy_macs")),
         _section("Where the resolution drops", figures.get("ladder")),
         _section("Ranking", _ranking(data)),
-        _section(f"{data.metric.capitalize()} at a compute budget", figures.get("accuracy_macs")),
-        _section("Trained alone", _retrain(data), figures.get("retrain")),
+        _section("Trained alone", _retrain(data), figures.get("retrain"), controls(data)),
         _section("Class by class", _classes(data)),
         _search(figures),
         _section("What to doubt", _warnings(data)),
@@ -56,28 +58,6 @@ def _head(data: RunData) -> str:
         f"<header>\n<h1><strong>poolsearch</strong>: {escape(data.name)}, {escape(on)}</h1>\n"
         f'<p class="verdict">{escape(said.sentence)}</p>\n<p class="detail">{escape(said.detail)}</p>\n'
         f"{command}\n</header>"
-    )
-
-
-def table(caption: str, head: Sequence[tuple[str, str]], lines: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """A table that scrolls in its own box.
-
-    Args:
-        caption: already HTML.
-        head: title and class of each column.
-        lines: class of the row and its cells, already HTML.
-    """
-    titles = "".join(f'<th scope="col" class="{kind}">{title}</th>' for title, kind in head)
-    kinds = [kind for _, kind in head]
-    rows = "\n".join(
-        f'<tr class="{name}">'
-        + "".join(f'<td class="{k}">{c}</td>' for c, k in zip(cells, kinds, strict=True))
-        + "</tr>"
-        for name, cells in lines
-    )
-    return (
-        f'<div class="scroll" tabindex="0">\n<table>\n<caption><span>{caption}</span></caption>\n'
-        f"<thead><tr>{titles}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
     )
 
 
@@ -115,27 +95,15 @@ def _role(row: Row) -> str:
 
 def _supernet_cells(data: RunData, row: Row) -> list[str]:
     """The score, and the member where there are several; nothing where there is no supernet."""
-    score = [] if data.rungs else [_or_dash(data.known_score(row.ranked), ".2%")]
-    return score + ([_or_dash(row.ranked.member, "d")] if data.members > 1 else [])
+    score = [] if data.rungs else [or_dash(data.known_score(row.ranked), ".2%")]
+    return score + ([or_dash(row.ranked.member, "d")] if data.members > 1 else [])
 
 
 def _ranking_cells(row: Row, of_supernet: Sequence[str]) -> list[str]:
     ranked = row.ranked
     value = f"{ranked.value:.2%} <small>{100 * ranked.low:.2f} to {100 * ranked.high:.2f}</small>"
     cells = [str(ranked.rank), escape(ranked.placement), value, *of_supernet]
-    return [*cells, macs_text(ranked.macs), _or_dash(ranked.macs_ratio, ".2f", " ×"), _badges(row.flags)]
-
-
-def _or_dash(value: float | None, form: str, unit: str = "") -> str:
-    return "–" if value is None else f"{value:{form}}{unit}"
-
-
-def macs_text(macs: float) -> str:
-    """MACs with three figures and a unit."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if macs >= size:
-            return f"{macs / size:.3g} {unit}" if macs < 1000 * size else f"{macs / size:,.0f} {unit}"
-    return f"{macs:.0f}"
+    return [*cells, macs_text(ranked.macs), or_dash(ranked.macs_ratio, ".2f", " ×"), badges(row.flags)]
 
 
 def _retrain(data: RunData) -> str:
@@ -170,13 +138,9 @@ def _retrain_cells(entry: Retrained) -> list[str]:
     ended = len(entry.seeds) - entry.unfinished
     count = str(len(entry.values) or ended) if not entry.unfinished else f"{ended} of {len(entry.seeds)}"
     seeds = ", ".join(str(seed) for seed in entry.seeds or sorted(entry.values))
-    macs = _or_dash(entry.macs_ratio, ".2f", " ×")
-    cells = [_or_dash(entry.rank, "d"), escape(entry.placement), mean, count, seeds, macs]
-    return [*cells, f"{entry.seconds:,.0f}", _badges(entry.flags)]
-
-
-def _badges(flags: Sequence[str]) -> str:
-    return "".join(f'<span class="flag {flag}">{flag}</span>' for flag in flags)
+    macs = or_dash(entry.macs_ratio, ".2f", " ×")
+    cells = [or_dash(entry.rank, "d"), escape(entry.placement), mean, count, seeds, macs]
+    return [*cells, f"{entry.seconds:,.0f}", badges(entry.flags)]
 
 
 def _search(figures: Mapping[str, str]) -> str:

@@ -10,7 +10,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch.reports.read import Json, Ranked, RunData
+from poolsearch.reports.answers import answer_rows
+from poolsearch.reports.ranked import Ranked
+from poolsearch.reports.read import Json, RunData
 from poolsearch.stats import pareto
 
 CHUNK = 2000
@@ -99,9 +101,16 @@ def _front(cost: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[np.
 def retrained(data: RunData) -> list[Retrained]:
     """Every placement that was trained alone, by rank."""
     tested = {str(entry["placement"]): entry for entry in (data.test or {}).get("summary", [])}
-    names = dict.fromkeys([*tested, *(trial.placement for trial in data.trials)])
+    names = tested or dict.fromkeys(trial.placement for trial in data.trials if trial.placement in _finalists(data))
     found = [_retrained(data, name, tested.get(name)) for name in names]
     return sorted(found, key=lambda entry: math.inf if entry.rank is None else entry.rank)
+
+
+def _finalists(data: RunData) -> set[str]:
+    """Who is retrained for the verdict; all others are controls."""
+    top_k = int(_dict(_dict(data.run, "settings"), "retrain").get("top_k", len(data.ranking)))
+    picks = {row.pick.placement for row in answer_rows(data) if row.pick is not None}
+    return {data.default, *picks, *(row.placement for row in data.ranking[:top_k])}
 
 
 def _retrained(data: RunData, placement: str, tested: Json | None) -> Retrained:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from poolsearch.answers import limit_text
 from poolsearch.checked import Checked
 from poolsearch.files import RunDir, read_json
-from poolsearch.metrics import in_words
 from poolsearch.placement import shown
 from poolsearch.priced import Priced
-from poolsearch.rungs import Rung, told
+from poolsearch.reports.answers import AnswerRow, answer_rows
+from poolsearch.reports.read import read_run
+from poolsearch.rungs import told
 
 _ROWS = 10
 _PROBLEMS = 10
@@ -26,34 +29,73 @@ def show(out: Path) -> None:
     """Print the results of the run in ``out``, as far as they are there."""
     files = RunDir(out)
     console = Console(soft_wrap=True, highlight=False)
-    if files.ranking.exists():
-        console.print(_ranking(files))
-        summary = read_json(files.ranking_summary)
-        if plan := [Rung(**rung) for rung in summary.get("rungs", [])]:
-            console.print(f"By trainings alone. {told(summary['method'], plan)}", markup=False)
-    if files.test.exists() and "verdict" in (test := read_json(files.test)):
-        console.print(_retrained(test, _metric(files)))
+    if not files.ranking.exists():
+        return
+    data = read_run(out)
+    console.print(_ranking(files, data.metric))
+    if data.rungs:
         console.print(
-            f"First of the ranking {test['top1']:.2%}, best of the finalists {test['best_of_top']:.2%}, their mean "
-            f"{test['mean_of_top']:.2%}"
+            f"By trainings alone. {told(str((data.ranking_summary or {})['method']), data.rungs)}", markup=False
         )
-        console.print(f"\n{test['verdict']}", style="bold", markup=False)
+    console.print(_answers(answer_rows(data), data.test is not None))
+    if data.test is not None:
+        console.print(_retrained(data.test, data.metric))
+        console.print(
+            f"First of the ranking {data.test['top1']:.2%}, best of the finalists {data.test['best_of_top']:.2%}, "
+            f"their mean {data.test['mean_of_top']:.2%}"
+        )
+        for note in data.test.get("notes", []):
+            console.print(note, markup=False)
+        console.print(f"\n{data.test['verdict']}", style="bold", markup=False)
     if files.report.exists():
         console.print(f"\nReport: {files.report}", markup=False)
 
 
-def _metric(files: RunDir) -> str:
-    """What the run ranks and tests by, in words."""
-    return in_words(read_json(files.run).get("settings", {}).get("data", {}).get("metric", "accuracy"))
+def show_export(folder: Path) -> None:
+    """Print what was exported, and what the run says about it."""
+    found = read_json(folder / "export.json")
+    console = Console(soft_wrap=True, highlight=False)
+    told = found["verdict"] or "no verdict: the test split was not opened."
+    console.print(f"\nWhat the run found: {told}", markup=False)
+    console.print(f"Exported: {folder}: {', '.join(found['files'])}", markup=False)
 
 
-def _ranking(files: RunDir) -> Table:
+def _answers(rows: Sequence[AnswerRow], tested: bool) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD, title="Answers: the first of the ranking within each limit on MACs", title_justify="left"
+    )
+    for name in ("limit", "pick", "MACs", *(("test", "against the default", "beats it") if tested else ("val",))):
+        table.add_column(name, justify="left" if name in ("limit", "pick") else "right", no_wrap=name != "pick")
+    for row in rows:
+        pick = row.pick
+        if pick is None:
+            table.add_row(limit_text(row.limit), "none was ranked")
+            continue
+        cells = [pick.placement + (" (default)" if pick.is_default else "")]
+        cells.append("" if pick.macs_ratio is None else f"{pick.macs_ratio:.2f}x")
+        if not tested:
+            cells.append(f"{pick.value:.2%}")
+        else:
+            probability = (row.default or {}).get("probability")
+            cells += ["" if row.tested is None else f"{row.tested['mean']:.2%}", _points(row.default)]
+            cells.append("" if probability is None else f"{probability:.1%}")
+        table.add_row(limit_text(row.limit), *cells, style="bold" if row.better else None)
+    return table
+
+
+def _points(found: dict[str, Any] | None) -> str:
+    if not found:
+        return ""
+    difference = found["difference"]
+    return f"{100 * difference['mean']:+.2f} ({100 * difference['low']:+.2f} to {100 * difference['high']:+.2f})"
+
+
+def _ranking(files: RunDir, metric: str) -> Table:
     with open(files.ranking, encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     stopped = sum(row.get("images") != rows[0].get("images") for row in rows)
     early = f", {stopped:,} of them stopped early" if stopped else ""
     table = Table(title=f"Ranking on the search-val half ({len(rows):,} placements{early})", title_justify="left")
-    metric = _metric(files)
     for name in ("rank", "placement", f"val {metric}", "95% interval", "MACs"):
         table.add_column(name, justify="left" if name == "placement" else "right")
     listed = rows[:_ROWS] + [row for row in rows[_ROWS:] if row["is_default"] == "True"]

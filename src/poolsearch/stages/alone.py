@@ -14,33 +14,41 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from poolsearch import rng
-from poolsearch.context import Run, seeded
+from poolsearch.context import Run
 from poolsearch.execute import plan_workers, run_trials
 from poolsearch.files import read_json, write_json
 from poolsearch.nets.poolable import Fixed, parameters_of
+from poolsearch.options import LARGEST_NATIVE
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress
-from poolsearch.settings import LARGEST_NATIVE
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.machine import cuda_cards
 from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
+from poolsearch.train.seeded import seeded
 from poolsearch.train.step import backward, predicted, train_step
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One stand-alone training: a placement and a seed."""
+    """One stand-alone training: a placement and a seed; ``image_size`` is None for that of the run."""
 
     placement: Placement
     seed: int
+    image_size: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.placement.shown} seed {self.seed}"
+        at = f" at {self.image_size}x{self.image_size}" if self.image_size else ""
+        return f"{self.placement.shown}{at} seed {self.seed}"
 
     def folder(self, root: Path) -> Path:
         """Where the trial leaves what it found, below ``root``."""
-        return root / self.placement.file_name / str(self.seed)
+        at = f"@{self.image_size}" if self.image_size else ""
+        return root / f"{self.placement.file_name}{at}" / str(self.seed)
+
+    def of(self, run: Run) -> Run:
+        """The run with images of the trial's size."""
+        return run.at(self.image_size or run.image_size)
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class AloneTask:
     """
 
     def __init__(self, run: Run, recipe: Recipe, trial: Trial) -> None:
+        run = trial.of(run)
         self._recipe = recipe
         self._machine = run.machine
         self.device = run.machine.device
@@ -134,7 +143,7 @@ def train_trials(run: Run, recipe: Recipe, trials: Sequence[Trial], root: Path) 
     """
     workers, threads, cards = crew(run, len(trials))
     left = [trial for trial in trials if not _finished(trial.folder(root))]
-    costs = [run.costs.macs(trial.placement) for trial in left]
+    costs = [trial.of(run).costs.macs(trial.placement) for trial in left]
     work = partial(_train, run, recipe, root, workers)
     run_trials(work, left, costs, run.progress, recipe.purpose, workers, threads, cards)
     for trial in trials:
@@ -198,14 +207,15 @@ def train_alone(
     return task, {
         "placement": str(trial.placement), "seed": trial.seed, "epochs": task.epochs,
         "steps": task.epochs * task.steps_per_epoch, "seconds": round(seconds, 1),
-        "images": task.images, "train_loss": task.last_loss, "macs": run.costs.macs(trial.placement),
-        "parameters": parameters_of(task.net), "workers": workers, "threads": torch.get_num_threads(),
+        "images": task.images, "image_size": trial.of(run).image_size, "train_loss": task.last_loss,
+        "macs": trial.of(run).costs.macs(trial.placement), "parameters": parameters_of(task.net), "workers": workers,
+        "threads": torch.get_num_threads(),
     }  # fmt: skip
 
 
 def predictions(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], purpose: str) -> NDArray[np.int64]:
     """The number of the class that a finished trial's network sees in each image, shape (N,)."""
-    folder = trial.folder(root)
+    folder, run = trial.folder(root), trial.of(run)
     net = run.build()
     weights, _ = checkpoint.load(folder / "model.safetensors", f"Delete {folder} to train it again")
     net.original.load_state_dict(weights)

@@ -16,9 +16,9 @@ from poolsearch.cost.costs import Costs, Profile, profile
 from poolsearch.errors import PoolsearchError
 from poolsearch.limits import Kind, limits_of, shown_amount
 from poolsearch.nets.build import NetSpec, blank
+from poolsearch.options import BudgetSettings, MachineSettings
 from poolsearch.priced import PARTS, Column, Priced
 from poolsearch.progress import Progress, Silent
-from poolsearch.settings import BudgetSettings, MachineSettings
 from poolsearch.space import Axes, Space
 from poolsearch.stages.check import image_size_for
 from poolsearch.train.machine import pick_machine

@@ -25,9 +25,9 @@ from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train import checkpoint
 
-_CALIBRATION_BATCHES = 8
-_MEASURED_IMAGES = 32
-_MEASURED_ALONE = 200  # pairs run one by one; of more, an even choice, and the time of all in proportion
+CALIBRATION_BATCHES = 8
+MEASURED_IMAGES = 32
+MEASURED_ALONE = 200  # pairs run one by one; of more, an even choice, and the time of all in proportion
 
 
 def rank(run: Run) -> None:
@@ -100,7 +100,7 @@ def _calibrate(run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair], b
     """Collect the statistics of every prefix from a few search-train minibatches."""
     images = run.split.search_train
     loader = run.loader(images, min(len(images), batch), "calibrate", run.seed, augmented=False)
-    for step in range(_CALIBRATION_BATCHES):
+    for step in range(CALIBRATION_BATCHES):
         x_BCHW, _ = loader.batch(step)
         with run.machine.autocast():
             for m, numbers in by_member(pairs).items():
@@ -113,8 +113,8 @@ def _calibrate(run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair], b
 @torch.inference_mode()
 def _measure_saving(run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair]) -> dict[str, float]:
     """Run a few images both ways: seconds of each, and how far the logits are apart (zero to the bit on a CPU)."""
-    x_BCHW, _ = load(run, parts(run, _MEASURED_IMAGES)[0])
-    some = pairs[:: -(-len(pairs) // _MEASURED_ALONE)]
+    x_BCHW, _ = load(run, parts(run, MEASURED_IMAGES)[0])
+    some = pairs[:: -(-len(pairs) // MEASURED_ALONE)]
 
     def tree() -> dict[Pair, Tensor]:
         return {

@@ -5,17 +5,18 @@ from __future__ import annotations
 from poolsearch.context import Run
 from poolsearch.record import tested
 from poolsearch.settings import Settings
-from poolsearch.stages.alone import Recipe, Trial, train_trials
+from poolsearch.stages.alone import Recipe, train_trials
+from poolsearch.stages.retraining.controls import rivals
 from poolsearch.stages.retraining.finalists import finalists
-from poolsearch.stages.retraining.opening import check_winner, open_test
+from poolsearch.stages.retraining.opening import check_choice, open_test, trials_of
 
 
 def retrain(run: Run) -> None:
-    """Train the finalists with n seeds each, then open the test split.
+    """Train the finalists and the controls with n seeds each, then open the test split.
 
     Finished trials are kept and not trained again; a run whose test split was opened is left as it is. The winner is
-    the first of the ranking: it is fixed, and written down, before the test split is opened; other finalists are
-    reported, never chosen from.
+    the first of the ranking, and the pick of each answer the first within its limit on MACs: they are fixed, and
+    written down, before the test split is opened; other finalists are reported, never chosen from.
     Leaves ``retrain/`` and ``test.json``.
 
     Raises:
@@ -26,11 +27,13 @@ def retrain(run: Run) -> None:
         return
     with run.stage("retrain"):
         chosen, seeds = finalists(run), run.settings.retrain.retrain_seeds
-        check_winner(run, chosen[0])
-        # seed by seed, so that an early stop leaves whole comparisons
-        trials = [Trial(finalist.placement, seed) for seed in range(seeds) for finalist in chosen]
-        train_trials(run, retrain_recipe(run.settings), trials, run.dir.retrain)
-        open_test(run, chosen, seeds)
+        check_choice(run, chosen)
+        controls = rivals(run, chosen.winner, seeds)
+        for rival in controls:
+            if rival.why_not:
+                run.progress.say(f"control {rival.control}: nothing to train, as {rival.why_not}")
+        train_trials(run, retrain_recipe(run.settings), trials_of(chosen, controls, seeds), run.dir.retrain)
+        open_test(run, chosen, controls, seeds)
 
 
 def retrain_recipe(settings: Settings) -> Recipe:

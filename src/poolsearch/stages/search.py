@@ -13,17 +13,19 @@ import torch
 from torch import Tensor
 
 from poolsearch import rng
-from poolsearch.context import Run, seeded
+from poolsearch.context import Run
 from poolsearch.mixture.balance import entropy
 from poolsearch.mixture.mixture import Mixture, MixtureRules
+from poolsearch.options import SearchSettings
+from poolsearch.samplers import Sampler
 from poolsearch.samplers.uniform import Uniform
-from poolsearch.settings import SearchSettings
 from poolsearch.stages.history import History
 from poolsearch.supernet.norms import SupernetNorm
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
+from poolsearch.train.seeded import seeded
 from poolsearch.train.step import train_step, tree_backward, tree_scores
 
 
@@ -65,9 +67,12 @@ class SearchTask:
 
     Differs: on request several placements of one member share a minibatch (``placements_per_step``), and scores are
     read some steps late (``score_lag``), so that a GPU need not be waited for in every step.
+
+    Args:
+        sampler: draws the placements; uniformly where not given.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, sampler: Sampler | None = None) -> None:
         settings = run.settings.search
         self._run = run
         self._settings = settings
@@ -79,7 +84,7 @@ class SearchTask:
         ]
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=run.machine.precision == "fp16")
         self.mixture = Mixture(run.space.size, mixture_rules(settings))
-        self._sampler = Uniform(run.space, run.seed)
+        self._sampler = sampler or Uniform(run.space, run.seed)
         self._train = run.loader(run.split.search_train, settings.batch or 0, "search-train", run.seed, augmented=True)
         self._val = run.loader(run.split.search_val, settings.val_batch or 0, "search-val", run.seed, augmented=False)
         self.steps_per_epoch = self._train.steps_per_epoch

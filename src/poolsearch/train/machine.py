@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from poolsearch.cores import available_cores, available_memory
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.nets.poolable import Poolable
-from poolsearch.settings import MachineSettings
+from poolsearch.options import MachineSettings
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from poolsearch.options import Metric
 from poolsearch.placement import Placement
-from poolsearch.settings import Metric
 from poolsearch.supernet.prefix_tree import Group, children, grouped, run_tree
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train.machine import Machine

@@ -146,6 +146,16 @@ def test_centre_is_a_plain_crop_from_seven_eighths_on() -> None:
     assert torch.equal(centre(x, 16), x)
 
 
+def test_centre_of_a_small_view_is_the_same_part_enlarged() -> None:
+    x = torch.zeros(1, 16, 16, 1, dtype=torch.uint8)
+    x[:, 4:12, 4:12] = 200  # a square of half the side
+    assert torch.equal(centre(x, 32, 16)[0, 8:24, 8:24], torch.full((16, 16, 1), 200)) is False  # its rim is blurred
+    assert centre(x, 32, 16)[0, 10:22, 10:22].unique().tolist() == [200]
+    assert centre(x, 32, 16)[0, :6].unique().tolist() == [0]
+    # of 14 of 16 pixels, as without enlarging: the square is 8 / 14 of the side
+    assert int((centre(x, 28, 14)[0, 14, :, 0] >= 100).sum()) == 16
+
+
 def test_centre_of_much_larger_images_is_reduced() -> None:
     x = torch.full((2, 64, 64, 3), 90, dtype=torch.uint8)
     x[:, :4] = x[:, -4:] = x[:, :, :4] = x[:, :, -4:] = 255  # the sixteenth on each side that is cut off

@@ -131,6 +131,18 @@ def test_smaller_than_stored() -> None:
     assert x.shape == (8, 3, 14, 14)
 
 
+@pytest.mark.parametrize("augment", ["none", "crop", "resized-crop-flip"])
+def test_a_view_is_enlarged(augment: str) -> None:
+    images = numbered(side=16)
+    x, y = loader(images, image_size=20, view=16, augment=augment).batch(0)
+    assert x.shape == (8, 3, 20, 20)
+    assert y.tolist() == [n % 7 for n in which(x)]
+    x, _ = next(loader(images, image_size=20, view=14).chunks(4))
+    assert x.shape == (4, 3, 20, 20)
+    with pytest.raises(PoolsearchError, match="image_size is 17"):
+        loader(images, image_size=20, view=17)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -381,8 +381,27 @@ def _test(fake: Fake) -> None:
         f"{default['mean']:.2%} for the default {default['placement']} (difference {100 * gain:.2f} points, 95% "
         f"interval {100 * gain - 0.6:.2f} to {100 * gain + 0.6:.2f}, 3 seeds)."
     )
+    compared = {
+        "against": default["placement"],
+        "difference": {"mean": gain, "low": gain - 0.006, "high": gain + 0.006, "seeds": 3, "p": 0.004},
+        "probability": 0.998,
+    }
+    dearest = int(fake.macs_A.argmax())
+    macs = {"macs_ratio": float(fake.macs_A[dearest] / fake.macs_A[fake.default])}
+    control = {"placement": fake.names[dearest], "image_size": IMAGE_SIZE}
     value = {
         "opened": "2025-11-24T14:10:00+00:00",
+        "answers": [
+            {"limit": None, "placement": winner["placement"], "default": compared, "equal_macs": None}
+            | {"adjusted_p": 0.008, "better": True}
+        ],
+        "controls": [
+            {"control": "macs", "why_not": None, "mean": 0.9, "std": 0.002, "n": 3, **macs}
+            | {"trials": [{**control, "seed": s, "accuracy": 0.9 + 0.002 * (s - 1)} for s in range(3)]}
+            | {"winner": compared | {"against": fake.names[dearest]}},
+            {"control": "input-size", "why_not": "nothing to do", "trials": [], "winner": None},
+        ],
+        "notes": ["MACs alone would choose something else.", "Control input-size: nothing was trained."],
         "winner": winner["placement"],
         "default": default["placement"],
         "images": TEST_IMAGES,

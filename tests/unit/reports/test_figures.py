@@ -17,7 +17,7 @@ from poolsearch.reports.plots import figures
 from poolsearch.reports.read import RunData, read_run
 from poolsearch.reports.theme import Figure, page_specs, to_svg
 
-NAMES = ["accuracy_macs", "assignment", "curves", "ladder", "retrain", "scores"]
+NAMES = ["accuracy_macs", "assignment", "curves", "ladder", "retrain", "scores", "alone_macs"]
 
 
 def test_the_figures_folder_holds_each_figure_twice(run: Path) -> None:
@@ -104,7 +104,8 @@ def test_the_numbers_of_unequal_placements_count_the_blocks_of_each_axis(unequal
 
 def test_every_figure_names_unequal_placements_as_people_read_them(unequal: RunData) -> None:
     drawn = figures(unequal)
-    assert [figure.name for figure in drawn] == ["ladder", "accuracy_macs", "retrain", "assignment", "curves", "scores"]
+    names = ["ladder", "accuracy_macs", "alone_macs", "retrain", "assignment", "curves", "scores"]
+    assert [figure.name for figure in drawn] == names
     for figure in drawn:
         text = json.dumps(page_specs(figure), ensure_ascii=False) + figure.caption + figure.alt
         assert "h 7,2,1 · w 7,1,2" in text, figure.name

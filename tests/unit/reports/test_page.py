@@ -170,8 +170,8 @@ def test_chromium_draws_every_panel_under_the_policy(run: Path, tmp_path: Path) 
     )
     panels = re.findall(r'<div class="panel[^"]*"[^>]*>(<[^>]*>)?', done.stdout)
     drawn = re.findall(r"<svg[^>]*class=\"marks\"", done.stdout)
-    assert len(panels) == len(drawn) == 13
-    assert done.stdout.count('class="charted"') == 6
+    assert len(panels) == len(drawn) == 14
+    assert done.stdout.count('class="charted"') == 7
     assert "CONSOLE" not in done.stderr
 
 
@@ -179,7 +179,7 @@ def test_a_page_of_unequal_placements_says_them_as_people_read_them(tmp_path: Pa
     folder = write_fake_run(tmp_path / "run", 2, snapshots=3, unequal=True)
     (folder / "test.json").write_text((folder / "test.json").read_text().replace('"verdict": "', '"verdict": "V: '))
     page = Page(write_report(folder).read_text(encoding="utf-8"))
-    table = page.text[page.text.index("Pareto: nothing ranked") : page.text.index("Accuracy at a compute budget")]
+    table = page.text[page.text.index("Pareto: nothing ranked") : page.text.index("Trained alone")]
     assert "h and w count the blocks at each resolution" in table
     assert table.count(" · w ") == 35  # all but the default
     assert "4,3,3" in table and "0x0_" not in table

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from fake_run import compositions, write_fake_run
 
+from poolsearch.reports.alone import trainings
 from poolsearch.reports.findings import early_stops, rerun_command, verdict, warnings
-from poolsearch.reports.read import Ranked, RunData, read_run
+from poolsearch.reports.ranked import Ranked
+from poolsearch.reports.read import RunData, read_run
 from poolsearch.reports.sections import macs_text
 from poolsearch.reports.tables import ranked_rows, retrained
+from poolsearch.rungs import Rung
 from poolsearch.stats import pareto
 
 
@@ -60,6 +63,50 @@ def test_what_was_stopped_early_is_marked_and_no_rival_of_what_saw_all_images() 
     assert flags["1,1,8"] == ["control", "stopped"]  # the cheapest, but no point of the front
     assert flags["4,3,3"] == ["default", "Pareto"]
     assert not any("control group" in text for text in warnings(data))
+
+
+def halved(**changes: object) -> RunData:
+    """By hand as above, but the first two were trained to the end and the others stopped after two epochs."""
+    run = {"space": {"default": "4,3,3", "size": 6, "covered": 6}, "settings": {"search": {"method": "halving"}}}
+    plan = [Rung(6, 0, 2, 5000), Rung(2, 2, 12, 5000)]
+    return dataclasses.replace(data_of(BY_HAND), **{"run": run, "rungs": plan, **changes})
+
+
+def test_what_a_halving_stopped_is_marked_and_no_rival_of_what_was_trained_to_the_end() -> None:
+    flags = {row.ranked.placement: row.flags for row in ranked_rows(halved())}
+    assert flags == {
+        "7,1,2": ["Pareto"],
+        "6,2,2": ["Pareto"],
+        "8,1,1": ["stopped"],
+        "4,3,3": ["default", "stopped"],
+        "2,6,2": ["stopped"],
+        "1,1,8": ["control", "stopped"],  # the cheapest, but of a shorter training
+    }
+
+
+def test_accuracies_of_a_longer_and_a_shorter_training_are_not_compared() -> None:
+    close = [dataclasses.replace(row, high=0.95) for row in BY_HAND]
+    assert any("overlap" in text for text in warnings(data_of(close)))
+    assert not any("overlap" in text for text in warnings(halved(ranking=close)))
+    said = verdict(halved())
+    assert said.sentence == (
+        "Best on validation so far: 7,1,2 with 92.0%; the default 4,3,3 was stopped early (rank 4)."
+    )
+    assert "supernet" not in said.detail and "trained on the search-train half alone" in said.detail
+
+
+def test_trainings_alone_are_said_in_a_sentence() -> None:
+    assert trainings(data_of(BY_HAND)) == ""
+    # 6 x 2 + 2 x 10 = 32 epochs of 12
+    assert trainings(halved()) == (
+        "Halving: 6 placements for 2 epochs, the best 2 up to 12 on 5,000 images. Together this is as much as 2.7 "
+        "whole trainings. A placement that was stopped stands with what it then had, below all that went on."
+    )
+
+
+def test_before_its_ranking_a_method_without_supernets_says_how_far_it_is() -> None:
+    said = verdict(halved(ranking=[], rungs=[], scored=4))
+    assert "trained alone (halving)" in said.sentence and "4 trainings, of 6 placements" in said.sentence
 
 
 def stopped_early(**changes: object) -> RunData:

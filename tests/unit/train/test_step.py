@@ -11,8 +11,8 @@ import torch.nn.functional as F
 
 from poolsearch.metrics import score
 from poolsearch.nets.build import NetSpec, build
+from poolsearch.options import Metric
 from poolsearch.placement import Placement
-from poolsearch.settings import Metric
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train.machine import Machine
 from poolsearch.train.step import backward, batch_score, predicted, tree_backward, tree_scores

@@ -57,9 +57,13 @@ class Section(Block):
             raise PoolsearchError(f"'{self.path}' cannot run at {exponents[0]}x{exponents[1]}; it can at {allowed}.")
         return self._programs[exponents](self._owner[0], x_BCHW)
 
+    def program(self, exponents: Exponents = KEEP) -> Program:
+        """What runs at these exponents."""
+        return self._programs[exponents]
+
     def source(self, exponents: Exponents = KEEP) -> str:
         """The Python that runs at these exponents; ``self`` is the model."""
-        return self._programs[exponents].source
+        return self.program(exponents).source
 
 
 def _add(holder: nn.Module, path: str, model: nn.Module) -> None:

@@ -16,10 +16,12 @@ class Program:
     """A part of a network as a function of (the network's model, what is alive before the part).
 
     Attributes:
+        graph: its nodes. What stands for a node of the network has that node's name as ``meta["origin"]``.
         source: its Python, to read.
     """
 
     def __init__(self, graph: fx.Graph) -> None:
+        self.graph = graph
         code = graph.python_code("self")
         self.source = code.src
         self._names = {**code.globals}
@@ -38,11 +40,11 @@ class Writer:
 
     def __init__(self, inputs: Sequence[fx.Node]) -> None:
         self._graph = fx.Graph()
-        self._written = {node: self._graph.placeholder(node.name) for node in inputs}
+        self._written = {node: self._standing_for(node, self._graph.placeholder(node.name)) for node in inputs}
 
     def copy(self, node: fx.Node) -> None:
         """The node as it is."""
-        self._written[node] = self._graph.node_copy(node, self._get)
+        self._written[node] = self._standing_for(node, self._graph.node_copy(node, self._get))
 
     def skip(self, node: fx.Node, source: fx.Node) -> None:
         """What it reads, in its place."""
@@ -50,7 +52,7 @@ class Writer:
 
     def call(self, node: fx.Node, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """``function`` in its place; network nodes among the arguments stand for their values."""
-        self._written[node] = self.value(function, *args, **kwargs)
+        self._written[node] = self._standing_for(node, self.value(function, *args, **kwargs))
 
     def value(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
         """A new value, which :meth:`replace` can make that of a node."""
@@ -73,6 +75,10 @@ class Writer:
         values = tuple(self._get(node) for node in outputs)
         self._graph.output(values[0] if len(values) == 1 else values)
         return Program(self._graph)
+
+    def _standing_for(self, node: fx.Node, value: fx.Node) -> fx.Node:
+        value.meta = {**node.meta, "origin": node.name}
+        return value
 
     def _arguments(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
         mine = {*self._graph.nodes}

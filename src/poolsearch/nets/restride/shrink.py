@@ -67,7 +67,7 @@ def shrink_of(node: fx.Node, layers: dict[str, nn.Module], measured: Measured) -
             return None
         return _known("convolution" if isinstance(layer, nn.Conv2d) else "pooling", pair(stride))
     if node.target in _POOL_FUNCTIONS:
-        settings = _settings(node.target, node.args[1:], node.kwargs)
+        settings = settings_of(node.target, node.args[1:], node.kwargs)
         return _known("pooling", pair(settings.get("stride") or settings["kernel_size"]))
     if node.target is F.pixel_unshuffle:
         return Shrink("unshuffle", pair(node.kwargs.get("downscale_factor") or node.args[1]))
@@ -154,18 +154,22 @@ def pooling_at(pooling: nn.Module, x_BCHW: Tensor, stride: Stride) -> Tensor:
 
     A blur pooling, whose window is its filter, still blurs both axes. ``ceil_mode`` stays as it is.
     """
-    window = {name: getattr(pooling, name) for name in _WINDOW if hasattr(pooling, name)}
-    return _twin(pooling, **_narrowed(window, stride))(x_BCHW)
+    return _twin(pooling, **window_at(pooling, stride))(x_BCHW)
+
+
+def window_at(pooling: nn.Module, stride: Stride) -> dict[str, Any]:
+    """The attributes of a pooling layer that is to have only some of its strides."""
+    return narrowed({name: getattr(pooling, name) for name in _WINDOW if hasattr(pooling, name)}, stride)
 
 
 def max_pool_at(x_BCHW: Tensor, stride: Stride, /, *args: Any, **kwargs: Any) -> Tensor:
     """The same for ``F.max_pool2d`` and its other arguments."""
-    return F.max_pool2d(x_BCHW, **_narrowed(_settings(F.max_pool2d, args, kwargs), stride))
+    return F.max_pool2d(x_BCHW, **narrowed(settings_of(F.max_pool2d, args, kwargs), stride))
 
 
 def average_pool_at(x_BCHW: Tensor, stride: Stride, /, *args: Any, **kwargs: Any) -> Tensor:
     """The same for ``F.avg_pool2d`` and its other arguments."""
-    return F.avg_pool2d(x_BCHW, **_narrowed(_settings(F.avg_pool2d, args, kwargs), stride))
+    return F.avg_pool2d(x_BCHW, **narrowed(settings_of(F.avg_pool2d, args, kwargs), stride))
 
 
 def pool_function_at(function: Any) -> Callable[..., Tensor]:
@@ -176,14 +180,15 @@ def pool_function_at(function: Any) -> Callable[..., Tensor]:
 _WINDOW = ("kernel_size", "stride", "padding", "dilation")
 
 
-def _settings(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def settings_of(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """What a pooling function is told, by name."""
     last = ("dilation", "ceil_mode") if function in _MAX_POOLS else ("ceil_mode", "count_include_pad")
     names = ("kernel_size", "stride", "padding", *last)
     return dict(zip(names, args, strict=False)) | {k: v for k, v in kwargs.items() if k != "input"}
 
 
-def _narrowed(settings: dict[str, Any], stride: Stride) -> dict[str, Any]:
+def narrowed(settings: dict[str, Any], stride: Stride) -> dict[str, Any]:
+    """Settings of a pooling with these strides: along an axis without, the window is one pixel wide."""
     if "kernel_size" not in settings:
         return {"stride": stride}
     narrow = {**settings, "stride": stride}

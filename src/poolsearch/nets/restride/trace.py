@@ -35,12 +35,22 @@ def path_of(node: fx.Node) -> str:
     return node.meta["path"]
 
 
+def enters(node: fx.Node) -> list[str]:
+    """The names of the submodules whose first argument ``node`` is, outermost first."""
+    return node.meta.get("enters", [])
+
+
+def leaves(node: fx.Node) -> list[str]:
+    """The names of the submodules whose result ``node`` is, innermost first."""
+    return node.meta.get("leaves", [])
+
+
 def within(node: fx.Node, path: str) -> bool:
     """Whether the submodule ``path``, or one inside it, computes ``node``."""
     return path_of(node) == path or path_of(node).startswith(f"{path}.")
 
 
-def trace(blank: nn.Module, opened: frozenset[str] = frozenset()) -> fx.Graph:
+def trace(blank: nn.Module, opened: frozenset[str] = frozenset(), shallow: bool = False) -> fx.Graph:
     """The graph of ``blank(x)`` (a :func:`blank_copy`, whose mode is changed).
 
     It is taken in evaluation and in training. Where the two differ in a flag only, such as that of ``F.dropout``, the
@@ -50,6 +60,7 @@ def trace(blank: nn.Module, opened: frozenset[str] = frozenset()) -> fx.Graph:
     Args:
         blank: the model.
         opened: names of childless modules to look into, which are otherwise layers.
+        shallow: look into no submodule: the graph of the model's own forward method.
 
     Raises:
         PoolsearchError: the forward pass decides by values or sizes at its top level, or does something else in
@@ -58,14 +69,16 @@ def trace(blank: nn.Module, opened: frozenset[str] = frozenset()) -> fx.Graph:
     graphs = []
     for training in (False, True):
         blank.train(training)
+        tracer = _Tracer(opened, shallow)
         try:
-            graphs.append(_Tracer(opened).trace(_Call(blank)))
+            graphs.append(tracer.trace(_Call(blank)))
         except Exception as error:  # whatever its Python code meets when it is given a placeholder for a tensor
             raise PoolsearchError(
                 f"the forward pass of {type(blank).__name__} cannot be written down as one graph "
                 f"({str(error).rstrip('.')}). Control flow that depends on values or sizes has to be inside a "
                 "submodule, which is then kept whole."
             ) from error
+        tracer.note_calls()
     name = type(blank).__name__
     for graph in graphs:
         _strip_prefix(graph, name)
@@ -85,13 +98,18 @@ class _Call(nn.Module):
 
 
 class _Tracer(fx.Tracer):
-    def __init__(self, opened: frozenset[str]) -> None:
+    def __init__(self, opened: frozenset[str], shallow: bool) -> None:
         super().__init__()
         self._opened = opened
+        self._shallow = shallow
         self._stack: list[str] = []
+        self._entered: list[tuple[str, fx.Node]] = []
+        self._left: list[tuple[str, fx.Node]] = []
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Torch's own layers, what derives from them, and whatever has no children."""
+        if self._shallow:
+            return module_qualified_name != "model"
         if module_qualified_name.removeprefix("model.") in self._opened:
             return False
         bases = (k for k in type(m).__mro__ if k not in _CONTAINERS)
@@ -100,18 +118,34 @@ class _Tracer(fx.Tracer):
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         path = self.path_of_module(m)
         kept, modules = {*self.graph.nodes}, self.module_stack.copy()
-        self._stack.append(path.removeprefix("model").removeprefix("."))
+        name = path.removeprefix("model").removeprefix(".")
+        if args and isinstance(args[0], fx.Proxy):
+            self._entered.append((name, args[0].node))
+        self._stack.append(name)
         try:
-            return super().call_module(m, forward, args, kwargs)
+            return self._leave(name, super().call_module(m, forward, args, kwargs))
         except Exception:  # a forward pass on proxies may raise anything; such a module is kept whole
             if path == "model":
                 raise
             self.module_stack = modules
             for node in reversed([n for n in self.graph.nodes if n not in kept and n.op != "get_attr"]):
                 self.graph.erase_node(node)
-            return self.create_proxy("call_module", path, args, kwargs)
+            for calls in (self._entered, self._left):
+                calls[:] = [call for call in calls if not call[0].startswith(f"{name}.")]
+            return self._leave(name, self.create_proxy("call_module", path, args, kwargs))
         finally:
             self._stack.pop()
+
+    def _leave(self, name: str, result: Any) -> Any:
+        if isinstance(result, fx.Proxy):
+            self._left.append((name, result.node))
+        return result
+
+    def note_calls(self) -> None:
+        """Leave at every node which submodules it enters and leaves."""
+        for key, calls in (("enters", self._entered), ("leaves", self._left)):
+            for name, node in calls:
+                node.meta.setdefault(key, []).append(name)
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         node = super().create_node(*args, **kwargs)

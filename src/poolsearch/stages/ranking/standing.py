@@ -11,7 +11,7 @@ from typing import Any
 
 from poolsearch.context import Run
 from poolsearch.rungs import Rung
-from poolsearch.stages.ranking.table import COLUMNS, tau
+from poolsearch.stages.ranking.table import COLUMNS, answers, tau
 from poolsearch.stats import wilson
 
 
@@ -81,6 +81,7 @@ def standing_summary(run: Run, rows: Sequence[dict[str, Any]], plan: Sequence[Ru
         "metric": run.settings.data.metric,
         "method": run.settings.search.method,
         "placements": len(rows),
+        "answers": answers(rows, run.settings.retrain.answer_at),
         "rungs": [dataclasses.asdict(rung) for rung in plan],
         "tau_macs_accuracy": tau(rows, "macs") if len(plan) == 1 else None,
     }

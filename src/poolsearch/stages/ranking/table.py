@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from poolsearch.answers import answers_of
 from poolsearch.context import Run
 from poolsearch.metrics import interval, score
 from poolsearch.mixture.mixture import Mixture
@@ -87,9 +88,19 @@ def summary_of(
         **measured,
         "macs_saving": sum(sum(sum(row) for row in group) for group in costs) / shared,
         "early_stop": _early_stop(run, rows, tally) if settings.rank.rank_early_stop else None,
+        "answers": answers(rows, settings.retrain.answer_at),
         "tau_score_accuracy": tau(scored, "score"),
         "tau_macs_accuracy": tau(rows, "macs"),
     }
+
+
+def answers(rows: Sequence[dict[str, Any]], answer_at: Sequence[float]) -> list[dict[str, Any]]:
+    """The pick of each limit on MACs, and what it is worth on the search-val half."""
+    kept = ("placement", "rank", "val_metric", "macs", "macs_ratio")
+    return [
+        {"limit": answer.limit} | {name: None if answer.place is None else rows[answer.place][name] for name in kept}
+        for answer in answers_of([row["macs_ratio"] for row in rows], answer_at)
+    ]
 
 
 def _early_stop(run: Run, rows: Sequence[dict[str, Any]], tally: Tally) -> dict[str, Any]:

@@ -1,10 +1,12 @@
-"""Who is trained stand-alone: the first of the ranking and the network's own placement."""
+"""Who is trained stand-alone: the first of the ranking, the picks of its answers, and the network's own placement."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from poolsearch.answers import answers_of
 from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir
@@ -19,17 +21,55 @@ class Finalist:
     rank: int | None
 
 
-def finalists(run: Run) -> list[Finalist]:
-    """The top-k of the ranking, the winner first, and the default.
+@dataclass(frozen=True)
+class Chosen:
+    """What validation chose, before anything is known of the test images.
+
+    Attributes:
+        finalists: who is trained, by rank; the winner is the first.
+        picks: (limit on MACs, placement) of each answer, in the order of :func:`~poolsearch.answers.answers_of`; None
+            where nothing ranked is within the limit.
+    """
+
+    finalists: list[Finalist]
+    picks: list[tuple[float | None, Placement | None]]
+
+    @property
+    def winner(self) -> Placement:
+        """The first of the ranking: the answer without a limit."""
+        return self.finalists[0].placement
+
+
+def finalists(run: Run) -> Chosen:
+    """The top-k of the ranking, the pick of each answer, and the default.
 
     Raises:
         PoolsearchError: there is no ranking.
     """
-    rank_of = {row["placement"]: int(row["rank"]) for row in read_ranking(run.dir)}
-    names = list(rank_of)[: run.settings.retrain.top_k]
-    default = str(run.space.default)
-    names += [default] if default not in names else []
-    return [Finalist(Placement.parse(name), rank_of.get(name)) for name in names]
+    settings = run.settings.retrain
+    return choose(read_ranking(run.dir), run.space.default, settings.top_k, settings.answer_at)
+
+
+def choose(ranking: Sequence[Mapping[str, str]], default: Placement, top_k: int, answer_at: Sequence[float]) -> Chosen:
+    """Who is trained.
+
+    Args:
+        ranking: ``placement`` and ``macs_ratio`` of every line, best first.
+        default: the network's own placement, which need not be ranked.
+        top_k: how many of the first.
+        answer_at: limits of the answers, in times the default's MACs.
+    """
+    names = [row["placement"] for row in ranking]
+    answers = answers_of([float(row["macs_ratio"]) for row in ranking], answer_at)
+    places = {*range(min(top_k, len(names))), *(answer.place for answer in answers if answer.place is not None)}
+    own = str(default)
+    if own in names:
+        places.add(names.index(own))
+    found = [Finalist(Placement.parse(names[place]), place + 1) for place in sorted(places)]
+    return Chosen(
+        found if own in names else [*found, Finalist(default, None)],
+        [(answer.limit, None if answer.place is None else Placement.parse(names[answer.place])) for answer in answers],
+    )
 
 
 def read_ranking(files: RunDir) -> list[dict[str, str]]:
@@ -42,7 +82,7 @@ def read_ranking(files: RunDir) -> list[dict[str, str]]:
         raise PoolsearchError(f"{files.root} has no ranking yet. Run: poolsearch rank --out {files.root}")
     with open(files.ranking, encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
-    if not rows or not {"rank", "placement"} <= rows[0].keys():
+    if not rows or not {"rank", "placement", "macs_ratio"} <= rows[0].keys():
         raise PoolsearchError(
             f"{files.ranking} is damaged. Delete it and rank again: poolsearch rank --out {files.root}"
         )

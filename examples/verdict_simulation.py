@@ -1,0 +1,297 @@
+"""How often the verdict errs, and how often it finds a better placement, on studies drawn with Table 6's noise.
+
+Usage: python verdict_simulation.py TABLE6.csv [--studies 200] [--seeds 2 3 5] [--images 10000 300]
+           [--only null power interval]
+
+TABLE6.csv has the columns blocks_at_32, blocks_at_16, blocks_at_8, accuracy_percent, std_percent. A study is what a run
+does after its ranking: finalists and answers are chosen from validation scores, trained with n seeds and tested on N
+images; all of this and the verdict are the tool's own functions. Drawn are only the scores and which image each
+training gets right:
+
+    right = threshold of the placement's accuracy + difficulty + difficulty for the placement + luck of the seed
+            + luck of the seed with the image  > 0,    all normal
+
+The table's deviation over seeds is shared between the last two: `by_images` of its variance comes from single images.
+`own` is the part of the images' variance that is each placement's own; the rest they all share. `times` multiplies the
+table's deviation, as for trainings that are much shorter than the paper's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+from poolsearch import rng
+from poolsearch.cost import cost_table
+from poolsearch.nets.build import NetSpec, blank
+from poolsearch.placement import Placement
+from poolsearch.stages.retraining.finalists import choose
+from poolsearch.stats import kendall_tau, paired_difference, spread_of, wilson
+from poolsearch.verdict import Trained, common_spread, judge, recommended, verdict
+
+DEFAULT = Placement.parse("4,3,3")
+TOP_K, ANSWER_AT = 3, (1.0, 1.5)
+IMAGES_OF_TABLE = 10_000
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Where a test accuracy's chance comes from."""
+
+    name: str
+    by_images: float
+    own: float
+    times: float = 1.0
+
+
+NOISES = (
+    Noise("seeds move single images; placements alike", by_images=1.0, own=0.05),
+    Noise("half of it moves all images; placements differ", by_images=0.5, own=0.2),
+    Noise("seeds move all images; placements alike", by_images=0.05, own=0.05),
+    Noise("the same, 8 times Table 6's deviation", by_images=0.05, own=0.05, times=8.0),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Table 6: accuracy and deviation over seeds, as fractions, and MACs against the default's."""
+
+    placements: list[Placement]
+    accuracy_A: NDArray[np.float64]
+    std_A: NDArray[np.float64]
+    macs_ratio_A: NDArray[np.float64]
+
+    @property
+    def default(self) -> int:
+        return self.placements.index(DEFAULT)
+
+
+def read_table(path: Path) -> Table:
+    with open(path, encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    placements = [Placement.of_blocks([int(row[f"blocks_at_{size}"]) for size in (32, 16, 8)]) for row in rows]
+    costs = cost_table(blank(NetSpec("cifar-resnet20", 10)), 32, 32)
+    macs_A = np.array([costs.macs(placement) for placement in placements])
+    accuracy_A, std_A = (
+        np.array([float(row[name]) / 100 for row in rows]) for name in ("accuracy_percent", "std_percent")
+    )
+    return Table(placements, accuracy_A, std_A, macs_A / costs.macs(DEFAULT))
+
+
+def luck_with_images(accuracy: float, variance: float) -> float:
+    """The deviation of a seed's luck with an image that makes accuracies differ by ``variance`` on Table 6's images.
+
+    Of two normal numbers with correlation r, the chance that one is above a threshold and the other is not grows with
+    1 - r; half of it, over the number of images, is the variance.
+    """
+    threshold = stats.norm.ppf(accuracy)
+
+    def excess(r: float) -> float:
+        both = stats.multivariate_normal.cdf([threshold, threshold], cov=[[1, r], [r, 1]])
+        return (accuracy - float(both)) / IMAGES_OF_TABLE - variance
+
+    return math.sqrt(1 - optimize.brentq(excess, 0.0, 1 - 1e-9))
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Draws which images the trainings of each placement get right."""
+
+    truth_A: NDArray[np.float64]
+    std_A: NDArray[np.float64]
+    noise: Noise
+    luck_A: list[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        variance_A = self.noise.by_images * (self.noise.times * self.std_A) ** 2
+        most = 0.02 / IMAGES_OF_TABLE  # more would leave little that all networks find easy or hard
+        found = [luck_with_images(float(a), min(v, most)) for a, v in zip(self.truth_A, variance_A, strict=True)]
+        object.__setattr__(self, "luck_A", found)
+
+    def train(
+        self, numbers: Sequence[int], seeds: int, images: int, draw: np.random.Generator
+    ) -> list[NDArray[np.bool_]]:
+        """Shape (seeds, images) for each of the placements, on the same images."""
+        difficulty_N = draw.standard_normal(images)
+        found = []
+        for a in numbers:
+            luck, threshold = self.luck_A[a], float(stats.norm.ppf(self.truth_A[a]))
+            lasting = math.sqrt(1 - luck**2)
+            own, shared = math.sqrt(self.noise.own), math.sqrt(1 - self.noise.own)
+            easy_N = lasting * (shared * difficulty_N + own * draw.standard_normal(images))
+            of_seed = self.noise.times * float(self.std_A[a]) * math.sqrt(1 - self.noise.by_images)
+            seed_S1 = of_seed / stats.norm.pdf(threshold) * draw.standard_normal((seeds, 1))
+            # the seed's luck widens the sum a little: the threshold moves so that the mean stays the truth
+            wide = math.sqrt(1 + (of_seed / stats.norm.pdf(threshold)) ** 2)
+            found.append(threshold * wide + easy_N + seed_S1 + luck * draw.standard_normal((seeds, images)) > 0)
+        return found
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a simulated run ended with.
+
+    Attributes:
+        moves: a change is recommended.
+        gain: the true one of what is recommended; None where nothing is.
+        possible: the largest true gain of any answer's pick.
+        covered: for each pick that is not the default, whether the interval holds the true difference.
+    """
+
+    moves: bool
+    gain: float | None
+    possible: float
+    covered: list[bool]
+
+
+def study(
+    table: Table, trainer: Trainer, score_A: NDArray[np.float64], seeds: int, images: int, draw: np.random.Generator
+) -> Study:
+    """Choose, train, test and judge, as a run does after its ranking."""
+    order = np.argsort(-score_A)
+    ranking = [{"placement": str(table.placements[a]), "macs_ratio": str(table.macs_ratio_A[a])} for a in order]
+    chosen = choose(ranking, DEFAULT, TOP_K, ANSWER_AT)
+    numbers = [table.placements.index(finalist.placement) for finalist in chosen.finalists]
+    right = trainer.train(numbers, seeds, images, draw)
+    trained = {
+        table.placements[a]: Trained(str(table.placements[a]), float(table.macs_ratio_A[a]), right_SN)
+        for a, right_SN in zip(numbers, right, strict=True)
+    }
+    truth = {placement: float(trainer.truth_A[a]) for a, placement in enumerate(table.placements)}
+    spread = common_spread(list(trained.values()))
+    picks = [(limit, trained[pick]) for limit, pick in chosen.picks if pick is not None]
+    judged = judge(picks, trained[DEFAULT], spread, int(draw.integers(1 << 30)))
+    gains = {str(pick): truth[pick] - truth[DEFAULT] for _, pick in chosen.picks if pick is not None}
+    best = recommended(judged)
+    moves = verdict(judged, trained[DEFAULT]).startswith("Move")
+    assert moves == (best is not None)
+    covered = {
+        answer.pick.name: found.low <= gains[answer.pick.name] <= found.high
+        for answer in judged
+        if answer.default is not None and (found := answer.default.difference)
+    }
+    gain = None if best is None else gains[best.pick.name]
+    return Study(moves, gain, max(gains.values()), list(covered.values()))
+
+
+def noise_for(tau: float, accuracy_A: NDArray[np.float64]) -> float:
+    """The deviation of validation scores around the truth with which they agree with it by ``tau`` on average."""
+    normal_RA = np.random.default_rng(0).standard_normal((200, len(accuracy_A)))
+
+    def excess(deviation: float) -> float:
+        return float(np.mean([kendall_tau(accuracy_A + deviation * row, accuracy_A) for row in normal_RA])) - tau
+
+    return float(optimize.brentq(excess, 1e-5, 0.5, xtol=1e-5))
+
+
+def share(count: int, of: int) -> str:
+    low, high = wilson(count, of)
+    return f"{count / of:.1%} ({low:.1%} to {high:.1%})"
+
+
+def null(table: Table, studies: int, seeds: Sequence[int], images: Sequence[int]) -> None:
+    print("\n| chance comes from | images | seeds | a change is recommended | intervals that hold the truth |")
+    print("| --- | --- | --- | --- | --- |")
+    truth_A = np.full(len(table.placements), table.accuracy_A[table.default])
+    for noise in NOISES:
+        trainer = Trainer(truth_A, table.std_A, noise)
+        for N in images:
+            for n in seeds:
+                found = []
+                for i in range(studies):
+                    draw = rng.generator(i, f"null/{noise.name}", N, n)
+                    found.append(study(table, trainer, draw.standard_normal(len(truth_A)), n, N, draw))
+                covered = [one for result in found for one in result.covered]
+                moves = share(sum(result.moves for result in found), studies)
+                print(f"| {noise.name} | {N:,} | {n} | {moves} | {np.mean(covered):.1%} |", flush=True)
+
+
+def power(table: Table, studies: int, seeds: Sequence[int], images: Sequence[int], noises: Sequence[Noise]) -> None:
+    head = ("chance comes from", "kendall_tau of the ranking", "images", "seeds", "a change is recommended")
+    head += ("where a pick is truly better", "its true gain in points, mean", "the best pick's", "without a true gain")
+    print(f"\n| {' | '.join(head)} |\n|{' --- |' * len(head)}")
+    for noise in noises:
+        trainer = Trainer(table.accuracy_A, table.std_A, noise)
+        for tau in (0.3, 0.5, 0.7):
+            deviation = noise_for(tau, table.accuracy_A)
+            for N in images:
+                for n in seeds:
+                    found = []
+                    for i in range(studies):
+                        draw = rng.generator(i, f"power/{noise.name}/{tau}", N, n)
+                        score_A = table.accuracy_A + deviation * draw.standard_normal(len(table.placements))
+                        found.append(study(table, trainer, score_A, n, N, draw))
+                    gains = [result.gain for result in found if result.gain is not None]
+                    better = [result.moves for result in found if result.possible > 0]
+                    cells = (
+                        noise.name, f"{tau}", f"{N:,}", f"{n}", share(len(gains), studies),
+                        share(sum(better), len(better)),
+                        f"{100 * np.mean(gains):+.2f}" if gains else "–",
+                        f"{100 * np.mean([result.possible for result in found]):+.2f}",
+                        f"{sum(gain <= 0 for gain in gains)} of {len(gains)}",
+                    )  # fmt: skip
+                    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def satterthwaite_p(a_SN: NDArray[np.float64], b_SN: NDArray[np.float64]) -> float:
+    """The p value of the method before: crossed random effects of the two networks, Satterthwaite's freedom."""
+    difference_SN = a_SN - b_SN
+    seeds, images = difference_SN.shape
+    mean, seed_S, image_N = difference_SN.mean(), difference_SN.mean(1), difference_SN.mean(0)
+    by_seeds, by_images = seed_S.var(ddof=1) / seeds, image_N.var(ddof=1) / images
+    rest_SN = difference_SN - seed_S[:, None] - image_N + mean
+    by_both = (rest_SN**2).sum() / ((seeds - 1) * (images - 1)) / (seeds * images)
+    variance = max(by_seeds + by_images - by_both, by_seeds, by_images)
+    freedom = variance**2 / (by_seeds**2 / (seeds - 1) + by_images**2 / (images - 1))
+    return float(2 * stats.t.sf(abs(mean) / math.sqrt(variance), max(freedom, seeds - 1)))
+
+
+def interval(studies: int, seeds: Sequence[int], networks: int = 4, images: int = 200) -> None:
+    """How often two equal networks of four differ at 5 %, on normal values, wherever the chance comes from."""
+    head = ("seeds", "seeds' variance over images'", "the first scatters", "Satterthwaite (before)", "now")
+    print(f"\n| {' | '.join(head)} |\n|{' --- |' * len(head)}")
+    for n in seeds:
+        for ratio in (0.1, 1.0, 10.0, 100.0):
+            for times in (1, 3):
+                before = now = 0
+                for i in range(studies):
+                    draw = rng.generator(i, f"interval/{ratio}/{times}", n)
+                    scatter_K11 = np.array([times] + [1] * (networks - 1))[:, None, None] * math.sqrt(
+                        ratio * n / images
+                    )
+                    luck_KS1 = scatter_K11 * draw.standard_normal((networks, n, 1))
+                    value_KSN = luck_KS1 + draw.standard_normal((networks, 1, images))
+                    a_SN, b_SN = value_KSN[:2]
+                    before += satterthwaite_p(a_SN, b_SN) <= 0.05
+                    now += paired_difference(a_SN, b_SN, spread=spread_of(value_KSN.mean(2))).p <= 0.05
+                wide = "as the others" if times == 1 else f"{times} times as far"
+                print(f"| {n} | {ratio:g} | {wide} | {share(before, studies)} | {share(now, studies)} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("table6", type=Path)
+    parser.add_argument("--studies", type=int, default=200)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 5])
+    parser.add_argument("--images", type=int, nargs="+", default=[10_000, 300])
+    parser.add_argument("--only", nargs="+", choices=["null", "power", "interval"], default=["null", "power"])
+    asked = parser.parse_args()
+    table = read_table(asked.table6)
+    if "interval" in asked.only:
+        interval(asked.studies, asked.seeds)
+    if "null" in asked.only:
+        null(table, asked.studies, asked.seeds, asked.images)
+    if "power" in asked.only:
+        power(table, asked.studies, asked.seeds, asked.images, NOISES[:2])
+
+
+if __name__ == "__main__":
+    main()

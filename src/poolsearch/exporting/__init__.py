@@ -1,0 +1,1 @@
+"""A trained network as files that stand alone: plain PyTorch code, weights, ONNX."""

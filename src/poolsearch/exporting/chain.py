@@ -1,0 +1,200 @@
+"""A restrided network at one placement as one flat graph of plain layers and functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.exporting import parts
+from poolsearch.nets import poolable
+from poolsearch.nets.restride import Restrided, shrink
+from poolsearch.nets.restride.network import Section
+from poolsearch.nets.restride.trace import blank_copy
+from poolsearch.placement import KEEP, Exponents, Placement
+
+Stride = tuple[int, int]
+
+
+@dataclass
+class Chain:
+    """The nodes of a network in the order they run.
+
+    Attributes:
+        graph: of layers and functions; ``meta["origin"]`` of a node is the name of the network's own that it stands
+            for, and nodes without it stand for none.
+        states: the maps that are alive after each block, and the last node that belongs to it.
+        side: of the images.
+        settings: attributes of layers that are not the original's, by the layer's name.
+        padded: margins (left, right, top, bottom) in place of a convolution's own padding, and the mode.
+    """
+
+    graph: fx.Graph
+    states: list[tuple[list[fx.Node], fx.Node]]
+    side: int
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    padded: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
+
+
+def own_chain(net: Restrided, side: int) -> Chain:
+    """The network as it is, for images of ``side`` pixels."""
+    default = net.default
+    return _chained(net, side, [(default.at(i), KEEP) for i in range(default.length)])
+
+
+def chain_at(net: Restrided, side: int, placement: Placement) -> Chain:
+    """The network at a placement.
+
+    Raises:
+        PoolsearchError: a layer that is called twice would need two strides.
+    """
+    sites = [placement.at(i) for i in range(placement.length)]
+    return _chained(net, side, [(site, KEEP) if net.op == "native" else (KEEP, site) for site in sites])
+
+
+@torch.no_grad()
+def _chained(net: Restrided, side: int, runs: Iterable[tuple[Exponents, Exponents]]) -> Chain:
+    """Chain stem, blocks and head.
+
+    Args:
+        runs: for each block the exponents of its program, and those of the pooling in front of it.
+    """
+    blank = cast("Restrided", blank_copy(net).eval())
+    writer = _ChainWriter(blank.model)
+    value: Any = torch.empty(2, 3, side, side, device="meta")
+    if isinstance(blank.stem, Section):
+        value = writer.add(blank.stem, KEEP, value)
+    states: list[tuple[list[fx.Node], fx.Node]] = []
+    for block, (exponents, pooled) in zip(blank.blocks, runs, strict=True):
+        value = writer.pool(value, pooled, net.op)
+        value = writer.add(cast("Section", block), exponents, value)
+        states.append((writer.maps(value), next(iter(reversed(writer.graph.nodes)))))
+    writer.add(cast("Section", blank.head), KEEP, value)
+    writer.graph.output(writer.state[0])
+    return Chain(writer.graph, states, side, writer.settings, writer.padded)
+
+
+class _ChainWriter:
+    """Appends programs to one graph, with what they call in plain terms."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.graph = fx.Graph()
+        self.state: list[fx.Node] = [self.graph.placeholder("x")]
+        self.settings: dict[str, dict[str, Any]] = {}
+        self.padded: dict[str, tuple[tuple[int, ...], str]] = {}
+        self._model = model
+        self._called: dict[str, Any] = {}
+
+    def pool(self, value: Any, exponents: Exponents, op: Any) -> Any:
+        """Pool every map that is alive."""
+        if exponents == KEEP:
+            return value
+        maps = self.maps(value)
+        self.state = [self._pooled(node, exponents, op) if node in maps else node for node in self.state]
+        values = value if isinstance(value, tuple) else (value,)
+        pooled = tuple(poolable.pool(v, exponents, op) if _is_map(v) else v for v in values)
+        return pooled if isinstance(value, tuple) else pooled[0]
+
+    def maps(self, value: Any) -> list[fx.Node]:
+        """The nodes that are maps, out of those that are alive."""
+        values = value if isinstance(value, tuple) else (value,)
+        return [node for node, v in zip(self.state, values, strict=True) if _is_map(v)]
+
+    def add(self, section: Section, exponents: Exponents, value: Any) -> Any:
+        """Append a section; gives its state on the meta device."""
+        program = section.program(exponents)
+        given = iter(self.state)
+        written: dict[fx.Node, Any] = {}
+        for node in program.graph.nodes:
+            if node.op == "placeholder":
+                written[node] = next(given)
+                if written[node].op == "placeholder":  # the images
+                    written[node].meta = {**node.meta}
+            elif node.op != "output":
+                written[node] = self._written(node, written)
+        found = fx.map_arg(program.graph.output_node().args[0], written.__getitem__)
+        self.state = [*cast("tuple[fx.Node, ...]", found)] if isinstance(found, tuple) else [cast("fx.Node", found)]
+        return section(value, exponents)
+
+    def _written(self, node: fx.Node, written: dict[fx.Node, Any]) -> fx.Node:
+        args, kwargs = fx.map_arg((node.args, node.kwargs), written.__getitem__)
+        plain = self._plain(node, args, kwargs)
+        new = plain or self.graph.node_copy(node, written.__getitem__)
+        if plain is None or "origin" in node.meta:
+            new.meta = {**node.meta}
+        if new.op == "call_module":
+            self._check_once(str(new.target))
+        return new
+
+    def _plain(self, node: fx.Node, args: Any, kwargs: Any) -> fx.Node | None:
+        """What a call of ours comes to in terms of torch; None where it is none."""
+        target: Any = node.target
+        match target:
+            case torch.clone if "origin" not in node.meta:  # protects the map for other placements; here are none
+                return args[0]
+            case shrink.convolution_at:
+                return self._convolution(*args)
+            case shrink.pooling_at:
+                return self._pooling(*args)
+            case shrink.pooling_like:
+                return self._small(parts.pooled_like, args)
+            case shrink.subsample:
+                return self._small(parts.subsample, (args[0], _short(args[1])))
+            case shrink.unshuffle_at:
+                return self._small(parts.unshuffle, args)
+            case shrink.max_pool_at | shrink.average_pool_at:
+                function = F.max_pool2d if node.target is shrink.max_pool_at else F.avg_pool2d
+                settings = shrink.narrowed(shrink.settings_of(function, args[2:], kwargs), args[1])
+                return self.graph.call_function(function, (args[0],), settings)
+            case poolable.pool:
+                return self._pooled(*args)
+            case _:
+                return None
+
+    def _convolution(self, layer: fx.Node, x: fx.Node, stride: Stride, margin: tuple[int, ...] | None) -> fx.Node:
+        name = str(layer.target)
+        convolution = cast("nn.Conv2d", self._model.get_submodule(name))
+        if shrink.pair(convolution.stride) != stride:
+            self.settings[name] = {"stride": stride}
+        if margin is not None:
+            mode = {"zeros": "constant"}.get(convolution.padding_mode, convolution.padding_mode)
+            self.padded[name] = margin, mode
+        return self.graph.call_module(name, (x,))
+
+    def _pooling(self, layer: fx.Node, x: fx.Node, stride: Stride) -> fx.Node:
+        name = str(layer.target)
+        self.settings[name] = shrink.window_at(self._model.get_submodule(name), stride)
+        return self.graph.call_module(name, (x,))
+
+    def _pooled(self, node: fx.Node, exponents: Exponents, op: str) -> fx.Node:
+        stride = _short(poolable.factors(exponents))
+        if op == "blur":
+            return self._small(parts.blur, (node, stride))
+        function = F.max_pool2d if op == "max" else F.avg_pool2d
+        return self._small(function, (node, stride), {"ceil_mode": True})
+
+    def _small(self, function: Any, args: Any, kwargs: dict[str, Any] | None = None) -> fx.Node:
+        """A smaller map, under a name that no function has."""
+        return self.graph.create_node("call_function", function, args, kwargs, name="small")
+
+    def _check_once(self, name: str) -> None:
+        """A layer that is called twice has the same stride both times."""
+        now = self.settings.get(name), self.padded.get(name)
+        if self._called.setdefault(name, now) != now:
+            raise PoolsearchError(
+                f"layer '{name}' is called more than once, with different strides: it cannot be written as one layer. "
+                "Give each call a layer of its own."
+            )
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 4
+
+
+def _short(stride: Stride) -> int | Stride:
+    return stride[0] if stride[0] == stride[1] else stride

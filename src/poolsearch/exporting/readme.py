@@ -1,0 +1,62 @@
+"""The README.md of an exported folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from poolsearch.exporting.check import TOLERANCE, Found
+from poolsearch.exporting.facts import Facts, Feature, reductions
+
+
+def readme(facts: Facts, features: Sequence[Feature], found: Found, verdict: str | None, missing: Sequence[str]) -> str:
+    """How to use the folder, and what was checked.
+
+    Args:
+        verdict: what the run says about its winner; None while the test split was not opened.
+        missing: packages without which there is no ``model.onnx``.
+    """
+    strides = ", ".join(map(str, reductions(features)))
+    channels = ", ".join(str(feature.channels) for feature in features)
+    size = facts.spec.image_size
+    onnx = (
+        f"## ONNX\n\n`model.onnx` takes `images` (N, 3, {size}, {size}), float32 as `model.preprocess` makes them, and "
+        "gives `logits`; N is free.\n"
+        if found.onnx is not None
+        else f"There is no `model.onnx`: {', '.join(missing)} was not installed (`pip install 'poolsearch[onnx]'`).\n"
+    )
+    checked = [("model.py", found.model), ("its backbone's maps", found.maps), ("model.onnx", found.onnx)]
+    rows = "\n".join(f"| {name} | {d.logits:.3g} | {d.relative:.1g} |" for name, d in checked if d is not None)
+    return f"""# {facts.name}, downsampling at {facts.placement.shown}
+
+Seed {facts.seed}. {facts.origin}
+
+What the run found: {verdict or "no verdict: the test split was not opened."}
+
+## Use
+
+```
+python model.py photo.jpg ...
+```
+
+```python
+from model import Backbone, load, predict
+
+net = load()  # a torch.nn.Module: logits (N, {len(facts.classes)}) of images (N, 3, {size}, {size})
+predict(net, "photo.jpg")  # [(class, probability), ...]
+Backbone(net)(images)  # maps of {channels} channels, {strides} times smaller than the image
+```
+
+Parameters have the names that are in `model.safetensors`. `model.preprocess` is what the network saw in training,
+without the augmentation.
+
+{onnx}
+## Checked
+
+Largest differences to the network in the run, in fp32, on images of the search-val half in batches of 1 and 5. It was
+run in a process that could not import poolsearch. More than {TOLERANCE:g} of the largest value would not have been
+written.
+
+| | difference | of the largest value |
+| --- | --- | --- |
+{rows}
+"""

@@ -1,0 +1,116 @@
+"""What a plan of a job found, in plain values: so that it can be shown and kept without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds that something will take, and the range in which they should lie."""
+
+    seconds: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, seconds: float, error: float) -> Estimate:
+        """``error`` is relative, in both directions: 0.2 is a fifth less to a fifth more."""
+        return cls(seconds, seconds * max(0.0, 1 - error), seconds * (1 + error))
+
+    def __add__(self, other: Estimate) -> Estimate:
+        """Both, one after the other. What is wrong for one is wrong for the other: a slow machine is slow for all."""
+        return Estimate(self.seconds + other.seconds, self.low + other.low, self.high + other.high)
+
+    def __mul__(self, factor: float) -> Estimate:
+        """So many times the same."""
+        return Estimate(self.seconds * factor, self.low * factor, self.high * factor)
+
+
+NOTHING = Estimate(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """A stage of a run, or a part of one."""
+
+    name: str
+    takes: Estimate
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to a ranking of the placements.
+
+    Attributes:
+        method: as in ``--method``.
+        members: M, the supernets; None for a method that trains stand-alone.
+        what: what is trained, in a few words.
+        stages: up to the ranking, by their names in run.json.
+        memory: bytes at its peak, of all its processes together.
+    """
+
+    method: str
+    members: int | None
+    what: str
+    stages: tuple[StageCost, ...]
+    memory: int
+
+    @property
+    def takes(self) -> Estimate:
+        """All of its stages."""
+        return sum((stage.takes for stage in self.stages), NOTHING)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What each way costs on this machine, and which is advised.
+
+    Attributes:
+        net, default: the network, and its own placement for people.
+        placements: A, the size of the space.
+        members: M of the mixture that is set.
+        machine: what it was measured on, in words.
+        largest: the placement of which a training step was tried for its memory, for people.
+        largest_bytes: what that step took beside what the process held before.
+        free_bytes: memory that was free before it; None when the system does not say.
+        ways: each way to a ranking.
+        after: what comes after it, whichever was taken: retraining and test.
+        method: the ``--method`` that is advised.
+        reason: why, in a sentence.
+        warnings: what will not go well, such as memory that does not suffice.
+        seconds: that planning took.
+    """
+
+    net: str
+    default: str
+    placements: int
+    members: int
+    machine: str
+    largest: str
+    largest_bytes: int
+    free_bytes: int | None
+    ways: tuple[Way, ...]
+    after: tuple[StageCost, ...]
+    method: str
+    reason: str
+    warnings: tuple[str, ...]
+    seconds: float
+
+    @property
+    def after_takes(self) -> Estimate:
+        """All that comes after the ranking."""
+        return sum((stage.takes for stage in self.after), NOTHING)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return dataclasses.asdict(self)
+
+
+def told(seconds: float) -> str:
+    """A time for people: 0.4 s, 48 s, 7.5 min, 3.4 h, 12 days."""
+    units = (("s", 1, 100), ("min", 60, 6000), ("h", 3600, 172_800), ("days", 86_400, float("inf")))
+    unit, size = next((unit, size) for unit, size, most in units if seconds < most)
+    return f"{seconds / size:.{0 if seconds / size >= 9.95 else 1}f} {unit}"

@@ -1,0 +1,45 @@
+"""Pieces of HTML that the sections of the page are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def table(caption: str, head: Sequence[tuple[str, str]], lines: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """A table that scrolls in its own box.
+
+    Args:
+        caption: already HTML.
+        head: title and class of each column.
+        lines: class of the row and its cells, already HTML.
+    """
+    titles = "".join(f'<th scope="col" class="{kind}">{title}</th>' for title, kind in head)
+    kinds = [kind for _, kind in head]
+    rows = "\n".join(
+        f'<tr class="{name}">'
+        + "".join(f'<td class="{k}">{c}</td>' for c, k in zip(cells, kinds, strict=True))
+        + "</tr>"
+        for name, cells in lines
+    )
+    return (
+        f'<div class="scroll" tabindex="0">\n<table>\n<caption><span>{caption}</span></caption>\n'
+        f"<thead><tr>{titles}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
+    )
+
+
+def or_dash(value: float | None, form: str, unit: str = "") -> str:
+    """A number in this form, or a dash where there is none."""
+    return "–" if value is None else f"{value:{form}}{unit}"
+
+
+def macs_text(macs: float) -> str:
+    """MACs with three figures and a unit."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if macs >= size:
+            return f"{macs / size:.3g} {unit}" if macs < 1000 * size else f"{macs / size:,.0f} {unit}"
+    return f"{macs:.0f}"
+
+
+def badges(flags: Sequence[str]) -> str:
+    """Flags, each in a frame."""
+    return "".join(f'<span class="flag {flag}">{flag}</span>' for flag in flags)

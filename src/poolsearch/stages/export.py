@@ -1,0 +1,194 @@
+"""Exporting: a retrained network as plain PyTorch code, weights and ONNX, each run and compared before it is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from poolsearch.context import Run
+from poolsearch.data.augment import CENTRAL
+from poolsearch.errors import PoolsearchError
+from poolsearch.exporting.check import ONNX_PACKAGES, Found, missing_packages, run_fresh
+from poolsearch.exporting.facts import Facts, Feature, features_of, reductions, states_of
+from poolsearch.exporting.foreign import ORIGINAL, foreign_codes
+from poolsearch.exporting.fresh import BATCHES
+from poolsearch.exporting.own import own_code
+from poolsearch.exporting.readme import readme
+from poolsearch.files import RunDir, read_json, sha256, write_json, write_text
+from poolsearch.nets.poolable import Poolable
+from poolsearch.nets.restride import Restrided
+from poolsearch.placement import Placement
+from poolsearch.stages.alone import Trial
+from poolsearch.stages.retraining.finalists import read_ranking
+from poolsearch.train import checkpoint
+
+_GET_ONNX = "pip install 'poolsearch[onnx]'"
+
+
+def export(run: Run, placement: str | None = None, seed: int = 0) -> Path:
+    """Write ``export/`` of a run: the network of one retraining, so that it runs without this package.
+
+    Args:
+        placement: one that was retrained, or "default"; None is the winner, the first of the ranking.
+        seed: which of its trainings.
+
+    Returns:
+        The folder.
+
+    Raises:
+        PoolsearchError: there is no such training, or it is damaged; or what was written computes something else.
+    """
+    chosen = _chosen(run, placement)
+    net = _trained(run, chosen, seed)
+    facts = _facts(run, chosen, seed)
+    features = features_of(facts.spec, chosen)
+    missing = missing_packages()
+    folder = run.dir.root / ".export-unfinished"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        shutil.copy(_weights(run.dir, chosen, seed), folder / "model.safetensors")
+        found = _write_checked(run, folder, facts, net, features, onnx=not missing)
+        _describe(run.dir, folder, facts, features, found, missing)
+        shutil.rmtree(run.dir.export, ignore_errors=True)
+        folder.rename(run.dir.export)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    run.progress.say(f"exported {chosen.shown}, seed {seed}: {_told(found)}")
+    if missing:
+        run.progress.say(f"no model.onnx: {', '.join(missing)} not installed. Get it with: {_GET_ONNX}")
+    return run.dir.export
+
+
+def _chosen(run: Run, asked: str | None) -> Placement:
+    if asked == "default":
+        return run.space.default
+    if asked is not None:
+        return Placement.parse(asked)
+    return Placement.parse(read_ranking(run.dir)[0]["placement"])
+
+
+def _weights(files: RunDir, placement: Placement, seed: int) -> Path:
+    return Trial(placement, seed).folder(files.retrain) / "model.safetensors"
+
+
+def _trained(run: Run, placement: Placement, seed: int) -> Poolable:
+    """The network of a finished retraining, on the CPU, in evaluation mode."""
+    path = _weights(run.dir, placement, seed)
+    if not path.exists() or not (path.parent / "metrics.json").exists():
+        there = sorted({f"{p.parents[1].name} seed {p.parent.name}" for p in run.dir.retrain.glob("*/*/metrics.json")})
+        advice = f"Choose one of: {', '.join(there)}." if there else f"Run: poolsearch retrain --out {run.dir.root}"
+        raise PoolsearchError(f"{run.dir.root} has no retrained network of {placement.shown}, seed {seed}. {advice}")
+    tensors, _ = checkpoint.load(path, f"Delete {path.parent} and train it again: poolsearch retrain")
+    net = run.build()
+    try:
+        net.original.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise PoolsearchError(
+            f"{path} does not fit {run.net_spec.name}: was the network's file changed since? ({error})"
+        ) from None
+    return net.eval()
+
+
+def _facts(run: Run, placement: Placement, seed: int) -> Facts:
+    mean_C, std_C = run.statistics
+    stored = min(run.images.pixels_NHWC.shape[1:3])
+    return Facts(
+        run.net_spec, placement, seed, run.images.class_names, [float(v) for v in mean_C], [float(v) for v in std_C],
+        stored, max(run.image_size, round(stored * CENTRAL)),
+        f"Made by poolsearch {version('poolsearch')} from the run '{run.dir.root.name}'; it is not needed here.",
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def _write_checked(run: Run, folder: Path, facts: Facts, net: Poolable, features: list[Feature], onnx: bool) -> Found:
+    """Write ``model.py``, the first of the possible ones that computes what the network computes.
+
+    Raises:
+        PoolsearchError: none does.
+    """
+    most = max(BATCHES)
+    loader = run.loader(run.split.search_val[:most], 1, "export", run.seed, augmented=False)
+    images_BCHW = next(loader.chunks(most))[0].cpu().contiguous()
+    logits = {size: states_of(net, images_BCHW[:size], facts.placement)[0] for size in BATCHES}
+    _, states = states_of(net, images_BCHW, facts.placement)
+    if not bool(logits[most].isfinite().all()):
+        raise PoolsearchError(
+            f"the network of {facts.placement.shown}, seed {facts.seed}, gives logits that are no finite numbers: its "
+            "training diverged. Choose another (--placement, --seed)."
+        )
+    problems: list[str] = []
+    for code in _codes(folder, facts, net, features):
+        write_text(folder / "model.py", code)
+        try:
+            found = run_fresh(folder, images_BCHW, logits, [_joined(state) for state in states], onnx)
+        except PoolsearchError as error:
+            problems.append(str(error))
+            continue
+        if found.holds:
+            return found
+        problems.append(f"it differs: {_told(found)}")
+    raise PoolsearchError(
+        f"{facts.spec.name} at {facts.placement.shown} cannot be exported, and nothing was written: {problems[-1]}"
+    )
+
+
+def _codes(folder: Path, facts: Facts, net: Poolable, features: list[Feature]) -> Iterable[str]:
+    if not isinstance(net, Restrided):
+        return [own_code(facts, features)]
+    file = facts.spec.name.rpartition(":")[0]
+    if file.endswith(".py"):
+        shutil.copy(file, folder / f"{ORIGINAL}.py")
+    return foreign_codes(facts, net, features)
+
+
+def _joined(state: Any) -> Tensor:
+    """The map that a backbone gives: where several are alive, all of them as one."""
+    if isinstance(state, Tensor):
+        return state
+    return torch.cat([v for v in cast("tuple[Any, ...]", state) if isinstance(v, Tensor) and v.dim() == 4], 1)
+
+
+def _told(found: Found) -> str:
+    parts = {"model.py": found.model, "its maps": found.maps, "model.onnx": found.onnx}
+    told = ", ".join(f"{name} {d.logits:.2g}" for name, d in parts.items() if d is not None)
+    return f"largest difference to the network's logits: {told}"
+
+
+def _describe(
+    files: RunDir, folder: Path, facts: Facts, features: list[Feature], found: Found, missing: list[str]
+) -> None:
+    """``README.md`` and ``export.json``."""
+    verdict = read_json(files.test).get("verdict") if files.test.exists() else None
+    write_text(folder / "README.md", readme(facts, features, found, verdict, missing))
+    names = sorted(path.name for path in folder.iterdir())
+    write_json(folder / "export.json", {
+        "net": facts.name, "placement": str(facts.placement), "seed": facts.seed, "verdict": verdict,
+        "image_size": facts.spec.image_size, "stored": facts.stored, "mean": facts.mean, "std": facts.std,
+        "classes": list(facts.classes),
+        "features": [
+            {"channels": feature.channels, "stride": stride}
+            for feature, stride in zip(features, reductions(features), strict=True)
+        ],
+        "differences": dataclasses.asdict(found), "versions": _versions(facts),
+        "files": {name: sha256((folder / name).read_bytes()) for name in names},
+    })  # fmt: skip
+
+
+def _versions(facts: Facts) -> dict[str, str]:
+    library = facts.spec.name.rpartition(":")[0]
+    names = ("poolsearch", "torch", "safetensors", *([library] if library in ("timm", "torchvision") else []))
+    found: dict[str, str] = {}
+    for name in (*names, *ONNX_PACKAGES):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,86 @@
+"""Planning: time steps on this machine, and tell what each way to an answer would cost."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from poolsearch.context import Run, open_run
+from poolsearch.planned import Plan
+from poolsearch.prepare import absolute
+from poolsearch.progress import Progress, Silent, Update
+from poolsearch.resolve import with_method
+from poolsearch.settings import Settings
+from poolsearch.stages.planning.advice import advise
+from poolsearch.stages.planning.alone_prices import alone_prices
+from poolsearch.stages.planning.jobs import alone_ways, retraining
+from poolsearch.stages.planning.measure import alone_passes, search_prices
+from poolsearch.stages.planning.memory import try_largest
+from poolsearch.stages.planning.ways import Prices, after_ranking, alone_way, mixture_sizes, short_of_memory, supernets
+from poolsearch.stages.planning.work import work_of
+
+
+def plan(settings: Settings | None = None, progress: Progress | None = None) -> Plan:
+    """Time training steps here; tell what each way to a ranking would cost, what comes after it, and which is advised.
+
+    Nothing is left behind. The method of the settings does not count: all are planned.
+
+    Args:
+        settings: as of a run; None is the defaults.
+        progress: where work shows itself; silent by default.
+
+    Raises:
+        PoolsearchError: a mistake in what was asked for, or too little memory for a training step of the placement
+            that needs the most.
+    """
+    begun = time.monotonic()
+    progress = progress or Silent()
+    given = absolute(settings or Settings())
+    with (
+        tempfile.TemporaryDirectory(prefix="poolsearch-plan-") as folder,
+        open_run(Path(folder) / "run", with_method(given, "mixture"), False, progress) as run,
+        torch.random.fork_rng(devices=[run.machine.device] if run.machine.device.type == "cuda" else []),
+        progress.bar("planning", 5) as update,
+    ):
+        found = _planned(run, given, update)
+    return replace(found, seconds=round(time.monotonic() - begun, 1))
+
+
+def _planned(run: Run, given: Settings, update: Update) -> Plan:
+    update(0, "a step of the placement that needs the most memory")
+    memory = try_largest(run)
+    work = work_of(run)
+    sizes = mixture_sizes(run)
+    update(1, "steps of the search")
+    search = search_prices(run, work, sizes)
+    update(3, "passes in evaluation")
+    passes = alone_passes(run, work)
+    update(4, "stand-alone trainings")
+    jobs, last = alone_ways(run, given), retraining(run)
+    alone = alone_prices(run, work, [last, *(job for each in jobs.values() for job in each)])
+    prices = Prices(work, memory, search, passes, alone)
+    ways = (*(alone_way(method, each, prices) for method, each in jobs.items()), *supernets(run, sizes, prices))
+    after = after_ranking(run, last, prices)
+    members = run.settings.search.members
+    method, reason = advise(ways, sum(stage.takes.seconds for stage in after), members, given.search.hours)
+    update(5, "")
+    return Plan(
+        net=run.net_spec.name,
+        default=run.space.default.shown,
+        placements=run.space.size,
+        members=members,
+        machine=str(run.machine),
+        largest=memory.placement.shown,
+        largest_bytes=memory.step,
+        free_bytes=memory.free,
+        ways=ways,
+        after=after,
+        method=method,
+        reason=reason,
+        warnings=short_of_memory(ways, last, prices),
+        seconds=0.0,
+    )

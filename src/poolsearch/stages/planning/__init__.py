@@ -1,0 +1,1 @@
+"""The parts of planning: what a step works at, measuring, fitting, memory, arithmetic, advice."""

@@ -1,0 +1,142 @@
+"""What stand-alone trainings take: measured as they run, by as many processes at once with the threads each has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from poolsearch.context import Run
+from poolsearch.execute import run_trials
+from poolsearch.nets.poolable import Fixed
+from poolsearch.placement import Placement
+from poolsearch.progress import Progress, Silent
+from poolsearch.stages.alone import AloneTask, Trial, crew
+from poolsearch.stages.planning.estimate import Crew, Price
+from poolsearch.stages.planning.jobs import Job
+from poolsearch.stages.planning.measure import chosen, step_price
+from poolsearch.stages.planning.steps import rounds_of, time_passes
+from poolsearch.stages.planning.work import Work, work_of
+from poolsearch.train import checkpoint
+
+Floats = NDArray[np.float64]
+
+_STEP_SECONDS, _SCORE_SECONDS = 5.0, 2.0  # of each network
+_PLACEMENTS = 5
+
+
+@dataclass(frozen=True)
+class AlonePrice:
+    """What stand-alone trainings of one network take with others beside them, and who does them.
+
+    Attributes:
+        step: of a training.
+        score: a pass in evaluation, of ``images``.
+        images: as many as an evaluation takes at once.
+        crew: the processes.
+    """
+
+    step: Price
+    score: Price
+    images: int
+    crew: Crew
+
+
+@dataclass(frozen=True)
+class _Times:
+    """Seconds in a process: of a step and of a pass (R rounds, N placements), and of a trial beside its steps."""
+
+    step_RN: Floats
+    score_RN: Floats
+    begin: float
+
+
+def alone_prices(run: Run, own: Work, jobs: Sequence[Job]) -> dict[Job, AlonePrice]:
+    """Measure the networks of these jobs, each kind once for each number of workers that work at once.
+
+    Args:
+        own: the work of the run's own network.
+        jobs: with networks of that or another width.
+    """
+    crews = {job: crew(run, job.trials)[:2] for job in jobs}
+    works = {job.width: work_of(_with_width(run, job.width)) for job in jobs if job.width != run.settings.net.width}
+    found: dict[Job, AlonePrice] = {}
+    for same in set(crews.values()):
+        by_network = {job.network: job for job in jobs if crews[job] == same}
+        opening, timed = _by_all(run, list(by_network.values()))
+        for network, times in zip(by_network, timed, strict=True):
+            who = Crew(same[0], opening, times.begin)
+            price = _priced(run, works.get(network.width, own), network.batch, times, who)
+            found |= {job: price for job in jobs if crews[job] == same and job.network == network}
+    return found
+
+
+def _priced(run: Run, work: Work, batch: int, times: _Times, who: Crew) -> AlonePrice:
+    placements, images = chosen(run)[:_PLACEMENTS], _images(run)
+    step = step_price(work, placements, times.step_RN, batch)
+    return AlonePrice(step, step_price(work, placements, times.score_RN, images), images, who)
+
+
+def _images(run: Run) -> int:
+    return min(run.settings.rank.eval_batch or 0, len(run.split.search_val))
+
+
+def _by_all(run: Run, jobs: Sequence[Job]) -> tuple[float, list[_Times]]:
+    """Time each job's network in all workers at once: seconds until a worker begins its first trial, and the times."""
+    workers, threads, cards = crew(run, jobs[0].trials)
+    asked = time.time()
+    work = partial(_by_one, run, chosen(run)[:_PLACEMENTS], jobs)
+    each = run_trials(work, range(workers), [1] * workers, Silent(), "timing", workers, threads, cards)
+    opening = float(np.mean([began for began, _ in each])) - asked if workers > 1 else 0.0
+    return opening, [_together(times) for times in zip(*(found for _, found in each), strict=True)]
+
+
+def _together(each: Sequence[_Times]) -> _Times:
+    """The means of all processes, of the rounds that all have done."""
+    steps, scores = min(len(t.step_RN) for t in each), min(len(t.score_RN) for t in each)
+    return _Times(
+        np.mean([t.step_RN[:steps] for t in each], axis=0),
+        np.mean([t.score_RN[:scores] for t in each], axis=0),
+        float(np.mean([t.begin for t in each])),
+    )
+
+
+def _by_one(
+    run: Run, placements: Sequence[Placement], jobs: Sequence[Job], process: int, progress: Progress
+) -> tuple[float, list[_Times]]:
+    """In a worker or in this process: when it began, and the times of each job's network."""
+    began = time.time()
+    return began, [_time(_with_width(run, job.width), placements, job, process) for job in jobs]
+
+
+def _time(run: Run, placements: Sequence[Placement], job: Job, process: int) -> _Times:
+    trial = Trial(placements[0], process)
+    AloneTask(run, job.recipe, trial)  # the first reads what all share
+    begun = time.perf_counter()
+    task = AloneTask(run, job.recipe, trial)
+    checkpoint.save(run.dir.root / f"timed{process}.safetensors", task.tensors(), task.meta())
+    begin = time.perf_counter() - begun
+    task.epoch_starts(0)
+    step_RN = rounds_of([partial(_step, task, p) for p in placements], _STEP_SECONDS, run.machine)
+    model = task.net.eval()
+    score_RN = time_passes(run, [partial(_at, model, p) for p in placements], [_images(run)], _SCORE_SECONDS)
+    return _Times(step_RN, score_RN, begin)
+
+
+def _step(task: AloneTask, placement: Placement) -> None:
+    task.net.placement = placement  # all have the same parameters: one network does for them
+    task.step(0)
+
+
+def _at(model: Fixed, placement: Placement, x_BCHW: Tensor) -> Tensor:
+    return model.net(x_BCHW, placement)
+
+
+def _with_width(run: Run, width: int | None) -> Run:
+    """The run with a network of this width."""
+    return run if width == run.settings.net.width else replace(run, settings=run.settings.changed(width=width))

@@ -1,0 +1,101 @@
+"""From seconds of single steps to seconds of whole stages: arithmetic, and nothing else."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolsearch.planned import Estimate
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Price:
+    """Seconds of one step of each placement.
+
+    Attributes:
+        seconds_A: for each placement of the space.
+        error: relative, see :class:`~poolsearch.stages.planning.fit.Fitted`.
+    """
+
+    seconds_A: Floats
+    error: float
+
+    @property
+    def mean(self) -> float:
+        """Of placements drawn uniformly."""
+        return float(self.seconds_A.mean())
+
+    def evenly(self, count: int) -> Floats:
+        """Seconds of ``count`` placements that stand for any so many: evenly over the sorted space."""
+        rank = (np.arange(count) + 0.5) / count * len(self.seconds_A)
+        return np.sort(self.seconds_A)[rank.astype(int)]
+
+    def error_of(self, count: int) -> float:
+        """The error for the sum of ``count`` placements of which nobody knows yet which they are.
+
+        Beside the price's own it is twice the standard error of the mean of so many, drawn without putting back.
+        """
+        size = len(self.seconds_A)
+        if count >= size:
+            return self.error
+        left = (size - count) / max(1, size - 1)
+        return math.hypot(self.error, 2 * float(self.seconds_A.std()) / self.mean * math.sqrt(left / count))
+
+
+def makespan(seconds: Iterable[float], workers: int) -> float:
+    """Until all trials are done by so many workers, who take the longest that is left whenever they are free."""
+    ends = [0.0] * workers
+    for each in sorted(seconds, reverse=True):
+        heapq.heapreplace(ends, ends[0] + each)
+    return max(ends)
+
+
+def search_seconds(
+    steps: int, train: Price, score: Price, scores_per_step: float, extra: float, saving: float
+) -> Estimate:
+    """A search.
+
+    Args:
+        steps: training steps in all, each of a placement drawn uniformly.
+        train, score: of training and of scoring a placement.
+        scores_per_step: how often a step scores.
+        extra: seconds of a step beside these.
+        saving: part of the time that goes into checkpoints.
+    """
+    training, scoring = steps * (train.mean + extra), steps * scores_per_step * score.mean
+    both = Estimate.of(training, train.error) + Estimate.of(scoring, score.error)
+    return both * (1 + saving)
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Processes that train stand-alone.
+
+    Attributes:
+        workers: how many at once.
+        opening: seconds until they begin.
+        begin: seconds of each trial beside its steps.
+    """
+
+    workers: int
+    opening: float
+    begin: float
+
+
+def trials_seconds(price: Price, placements: int, seeds: int, steps: int, crew: Crew, after: float = 0.0) -> Estimate:
+    """Stand-alone trainings of so many placements, with so many seeds and steps each.
+
+    Args:
+        price: of a step.
+        after: seconds of each trial for what comes after its steps.
+    """
+    each = price.evenly(placements) * steps + crew.begin + after
+    span = makespan(np.repeat(each, seeds), crew.workers)
+    return Estimate.of(span, price.error_of(placements)) + Estimate.of(crew.opening, 0.5)

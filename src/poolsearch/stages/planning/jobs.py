@@ -1,0 +1,88 @@
+"""What each way trains stand-alone: how many placements and seeds, by which recipe, for how many steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from poolsearch.context import Run
+from poolsearch.resolve import resolve, with_method
+from poolsearch.rungs import ALONE, Rung, rungs
+from poolsearch.settings import Settings
+from poolsearch.stages.alone import Recipe
+from poolsearch.stages.retrain import retrain_recipe
+from poolsearch.stages.sweep import at_fidelity, sweep_recipe
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the price of a training step depends on, beside its placement."""
+
+    width: int | None
+    batch: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """Stand-alone trainings that are done by the same processes, several at once.
+
+    Attributes:
+        recipe: of each.
+        width: of the network; None is its own.
+        placements, seeds: how many.
+        epochs: that each is trained, at this time.
+        images: that each learns from.
+        scored: images of the search-val half by which each is scored afterwards.
+    """
+
+    recipe: Recipe
+    width: int | None
+    placements: int
+    seeds: int
+    epochs: int
+    images: int
+    scored: int = 0
+
+    @property
+    def network(self) -> Network:
+        """What its steps cost depends on it."""
+        return Network(self.width, self.recipe.batch)
+
+    @property
+    def trials(self) -> int:
+        """How many trainings."""
+        return self.placements * self.seeds
+
+    @property
+    def steps(self) -> int:
+        """Of each training."""
+        return self.epochs * (self.images // self.recipe.batch)
+
+
+def retraining(run: Run) -> Job:
+    """Retraining of the top-k, the default, the picks of the answers and the controls.
+
+    They may coincide, and who they are is not known before the ranking: counted is one less than all of them.
+    """
+    settings = run.settings
+    beside = len(settings.retrain.answer_at) + len(settings.retrain.control)
+    finalists = min(settings.retrain.top_k + 1 + max(0, beside - 1), run.space.size)
+    recipe, images = retrain_recipe(settings), len(run.split.train_all)
+    return Job(recipe, settings.net.width, finalists, settings.retrain.retrain_seeds, recipe.epochs, images)
+
+
+def alone_ways(run: Run, given: Settings) -> dict[str, list[Job]]:
+    """The rungs of each method that trains stand-alone."""
+    images, val = len(run.split.search_train), len(run.split.search_val)
+    found: dict[str, list[Job]] = {}
+    for method in ALONE:
+        settings = resolve(with_method(given, method), images, val, run.image_size)
+        all_rungs = rungs(settings, run.space.size, images)
+        found[method] = [_job(run, settings, rung, all_rungs[-1].epochs) for rung in all_rungs]
+    return found
+
+
+def _job(run: Run, settings: Settings, rung: Rung, epochs: int) -> Job:
+    recipe = sweep_recipe(settings, epochs, rung.epochs)
+    width = at_fidelity(run, rung).settings.net.width
+    more = rung.epochs - rung.begun
+    return Job(recipe, width, rung.placements, rung.seeds, more, rung.images, len(run.split.search_val))

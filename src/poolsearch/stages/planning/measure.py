@@ -1,0 +1,97 @@
+"""What a plan measures on an open run: prices of steps and passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolsearch import rng
+from poolsearch.context import Run
+from poolsearch.nets.poolable import Fixed
+from poolsearch.placement import Placement
+from poolsearch.stages.planning.estimate import Price
+from poolsearch.stages.planning.fit import Fitted, fit
+from poolsearch.stages.planning.steps import SearchSteps, mixture_seconds, time_passes
+from poolsearch.stages.planning.work import Work
+from poolsearch.stages.rank import MEASURED_IMAGES
+from poolsearch.train.step import Forward
+
+Floats = NDArray[np.float64]
+
+_MEASURED = 7  # placements: the cheapest, the dearest, the default, and random ones
+_SEARCH_SECONDS, _PASSES_SECONDS = 8.0, 4.0
+
+
+@dataclass(frozen=True)
+class SearchPrices:
+    """What the search and its ranking take here.
+
+    Attributes:
+        train, score: a step of the search.
+        passes: a batch in evaluation, by its work.
+        mixture: seconds of the mixture's own work in a step, by M.
+        save: seconds of a checkpoint.
+    """
+
+    train: Price
+    score: Price
+    passes: Fitted
+    mixture: dict[int, float]
+    save: float
+
+
+def chosen(run: Run) -> list[Placement]:
+    """Placements to measure: the cheapest, the dearest, the default, and random ones between."""
+    default = [run.space.index(run.space.default)] if run.space.default in run.space else []
+    drawn = rng.generator(run.seed, "plan").integers(run.space.size, size=4 * _MEASURED).tolist()
+    ends = [int(run.macs_A.argmin()), int(run.macs_A.argmax())]
+    return [run.space[number] for number in list(dict.fromkeys([*ends, *default, *drawn]))[:_MEASURED]]
+
+
+def search_prices(run: Run, work: Work, members: Sequence[int]) -> SearchPrices:
+    """Measure steps of the search, and the mixture's own work for each of these M."""
+    search, placements = run.settings.search, chosen(run)
+    several = search.placements_per_step
+    draw = rng.generator(run.seed, "plan-groups")
+    groups = [[p] for p in placements]
+    if several > 1:
+        groups = [[run.space[int(n)] for n in draw.integers(run.space.size, size=several)] for _ in placements]
+    steps = SearchSteps(run)
+    train_RN, score_RN = steps.times(groups, _SEARCH_SECONDS)
+    # the mixture draws several by itself: known is then only how long a step takes, whatever it draws
+    price = partial(step_price, work, None if several > 1 else placements)
+    member = steps.member.eval()
+    return SearchPrices(
+        price(train_RN, search.batch or 0),
+        price(score_RN, search.val_batch or 0),
+        _passes(run, work, [partial(member, placement=placement) for placement in placements[:3]]),
+        {m: mixture_seconds(run, m) for m in members},
+        steps.save(),
+    )
+
+
+def step_price(work: Work, placements: Sequence[Placement] | None, seconds_RN: Floats, batch: int) -> Price:
+    """The price of a step of every placement, from what was measured of some; None: of whatever was drawn."""
+    if placements is None:
+        fitted = fit(np.ones((seconds_RN.shape[1], 1)), seconds_RN)
+        return Price(fitted.seconds(np.ones((work.space.size, 1))), fitted.error)
+    fitted = fit(work.of(placements, batch), seconds_RN)
+    return Price(fitted.seconds(work.of_all(batch)), fitted.error)
+
+
+def alone_passes(run: Run, work: Work) -> Fitted:
+    """Measure evaluations of networks that were trained stand-alone."""
+    net = run.machine.place(run.build()).eval()
+    return _passes(run, work, [Fixed(net, placement) for placement in chosen(run)[:3]])
+
+
+def _passes(run: Run, work: Work, networks: Sequence[Forward]) -> Fitted:
+    """Of the first three of the chosen placements, on few and on many images."""
+    most = min(run.settings.rank.eval_batch or 0, len(run.split.search_val))
+    batches = sorted({min(MEASURED_IMAGES, most), most})
+    seconds_RN = time_passes(run, networks, batches, _PASSES_SECONDS)
+    return fit(np.concatenate([work.of(chosen(run)[:3], batch) for batch in batches]), seconds_RN)

@@ -1,0 +1,18 @@
+"""Torch's random numbers from a key."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import torch
+
+from poolsearch import rng
+
+
+@contextmanager
+def seeded(seed: int, purpose: str, *index: int) -> Generator[None]:
+    """Draw torch's random numbers from a key inside the block, and leave the generator as it was after it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng.key(seed, purpose, *index))
+        yield

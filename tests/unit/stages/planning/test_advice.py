@@ -1,0 +1,74 @@
+"""The rule of thumb, case by case."""
+
+from __future__ import annotations
+
+import pytest
+
+from poolsearch.planned import Estimate, StageCost, Way, told
+from poolsearch.stages.planning.advice import WORTH, advise
+
+
+def ways(**seconds: float) -> list[Way]:
+    found = []
+    for name, value in seconds.items():
+        method, _, members = name.partition("_")
+        number = int(members) if members else 1 if method == "spos" else 4 if method == "mixture" else None
+        found.append(Way(method, number, "", (StageCost("search", Estimate.of(value, 0.1)),), 0))
+    return found
+
+
+DEAR = {"sweep": 1e6, "halving": 1e5, "proxy": 1e4, "mixture": 100.0, "spos": 25.0}
+
+
+def test_the_mixture_where_everything_alone_costs_more() -> None:
+    method, reason = advise(ways(**DEAR), 50, 4)
+    assert method == "mixture"
+    assert "sweep with 12 days and halving with 28 h and proxy with 2.8 h would not" in reason
+    assert "rule of thumb" in reason
+
+
+@pytest.mark.parametrize("method", ["sweep", "halving", "proxy"])
+def test_alone_where_the_job_costs_no_more_than_the_part_that_it_is_worth(method: str) -> None:
+    # the job with the mixture: 100 + 50; so the way may cost 1.5 x 150 - 50
+    limit = WORTH * 150 - 50
+    assert advise(ways(**DEAR | {method: limit}), 50, 4)[0] == method
+    assert advise(ways(**DEAR | {method: limit + 1}), 50, 4)[0] == "mixture"
+
+
+def test_what_is_known_best_comes_first_not_what_is_cheapest() -> None:
+    cheap = {"sweep": 30.0, "halving": 20.0, "proxy": 10.0, "mixture": 100.0, "spos": 25.0}
+    assert advise(ways(**cheap), 0, 4)[0] == "sweep"
+    assert advise(ways(**cheap | {"sweep": 1e6}), 0, 4)[0] == "halving"
+
+
+def test_the_time_that_is_given_counts_and_nothing_else() -> None:
+    given = {"sweep": 7000.0, "halving": 3000.0, "proxy": 900.0, "mixture": 800.0, "spos": 200.0}
+    for hours, method in ((2, "sweep"), (1, "halving"), (0.3, "proxy"), (0.25, "mixture"), (0.1, "spos")):
+        assert advise(ways(**given), 100, 4, hours)[0] == method, hours
+
+
+def test_the_cheapest_where_nothing_fits() -> None:
+    method, reason = advise(ways(**DEAR), 50, 4, hours=0.001)
+    assert method == "spos"
+    assert "nothing fits into the 0.001 h allowed" in reason
+
+
+def test_mixtures_of_another_size_are_not_advised() -> None:
+    other = ways(mixture_2=10.0, mixture_4=1000.0, mixture_8=2000.0, spos=990.0)
+    assert advise(other, 0, 4, hours=995 / 3600)[0] == "spos"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (48, "48 s"),
+        (720, "12 min"),
+        (12_240, "3.4 h"),
+        (449_280, "5.2 days"),
+        (0.24, "0.2 s"),
+        (9.96, "10 s"),
+        (450, "7.5 min"),
+    ],
+)
+def test_times_are_told_for_people(seconds: float, text: str) -> None:
+    assert told(seconds) == text
