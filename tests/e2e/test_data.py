@@ -8,8 +8,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import accuracy_score, f1_score
 
 from poolsearch.cli import main
 
@@ -84,12 +86,25 @@ def test_classes_of_unequal_size_are_told_and_ranked_alike(
     told = "classes are of very different sizes (32 training images of class0, 6 of class1)"
     run, _, _ = searched(tmp_path / "plain", *flags)
     assert [text for text in run["warnings"] if text.startswith(told)]
-    run, _, _ = searched(tmp_path / "f1", *flags, "--metric", "macro-f1")
+    out = tmp_path / "f1"
+    assert main(["run", "--out", str(out), "--quiet", *flags, "--metric", "macro-f1"]) == 0
+    run, test = (json.loads((out / name).read_text()) for name in ("run.json", "test.json"))
     assert not [text for text in run["warnings"] if text.startswith("classes are of")]
-    assert main(["rank", "--out", str(tmp_path / "f1"), "--quiet"]) == 0
-    with open(tmp_path / "f1" / "ranking.csv", newline="") as handle:
+    with open(out / "ranking.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
     values = [float(row["val_metric"]) for row in rows]
     assert values == sorted(values, reverse=True) and values != [float(row["val_accuracy"]) for row in rows]
     assert all(float(row["low"]) <= value <= float(row["high"]) for row, value in zip(rows, values, strict=True))
-    assert json.loads((tmp_path / "f1" / "ranking.json").read_text())["metric"] == "macro-f1"
+    assert json.loads((out / "ranking.json").read_text())["metric"] == test["metric"] == "macro-f1"
+    listed = pq.read_table(out / "images.parquet").to_pylist()
+    true_N = [int(row["class"].removeprefix("class")) for row in listed if row["part"] == "test"]
+    for trial in test["trials"]:
+        predicted_N = np.load(out / "retrain" / trial["placement"] / str(trial["seed"]) / "test_predicted.npy")
+        assert trial["value"] == pytest.approx(f1_score(true_N, predicted_N, average="macro", zero_division=0))
+        assert trial["accuracy"] == pytest.approx(accuracy_score(true_N, predicted_N))
+    for row in test["summary"]:
+        assert row["mean"] == pytest.approx(
+            np.mean([trial["value"] for trial in test["trials"] if trial["placement"] == row["placement"]])
+        )
+    page = (out / "report.html").read_text()
+    assert "validation macro F1" in page and "Class by class" in page and "validation accuracy" not in page

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
+from sklearn.metrics import precision_recall_fscore_support
 
 import poolsearch
 from poolsearch.files import RunDir
@@ -96,11 +97,27 @@ def test_test_accuracies_can_be_had_again_from_the_saved_weights(finished: RunDi
     for trial in trials:
         size = "" if trial["image_size"] == 8 else f"@{trial['image_size']}"
         folder = finished.retrain / (trial["placement"] + size) / str(trial["seed"])
-        assert (np.load(folder / "test_predicted.npy") == label_N).mean() == trial["accuracy"]
+        assert (np.load(folder / "test_predicted.npy") == label_N).mean() == trial["accuracy"] == trial["value"]
         assert "head.fc.weight" in load_file(folder / "model.safetensors")
         metrics = json.loads((folder / "metrics.json").read_text())
         assert metrics["images"] == 1438  # all training images of digits: 1797 less the 359 held out
         assert metrics["image_size"] == trial["image_size"]
+
+
+def test_classes_are_what_scikit_learn_says_of_the_saved_predictions(finished: RunDir) -> None:
+    label_N = load_digits().target[json.loads(finished.split.read_text())["test"]]
+    test = json.loads(finished.test.read_text())
+    for network in ("winner", "default"):
+        found = [
+            precision_recall_fscore_support(label_N, np.load(path), labels=range(10), zero_division=0)
+            for path in sorted(finished.retrain.glob(f"{test[network]}/*/test_predicted.npy"))
+        ]
+        precision_K, recall_K, f1_K, support_K = np.mean(found, 0)
+        for k, line in enumerate(test["classes"]):
+            assert (line["class"], line["images"]) == (str(k), support_K[k])
+            expected = {"recall": recall_K[k], "precision": precision_K[k], "f1": f1_K[k]}
+            assert line[network] == pytest.approx(expected)
+    assert sum(line["images"] for line in test["classes"]) == test["images"] == 359
 
 
 def within(ranking: list[dict[str, str]], limit: float) -> dict[str, str]:

@@ -34,8 +34,8 @@ def answers(data: RunData) -> str:
     )
     if tested:
         caption += (
-            " Against the default: points of test accuracy with their 95% interval, and p adjusted for all picks that "
-            "are tested. Beats it: the bootstrap probability. At equal MACs: against what the default is "
+            f" Against the default: points of test {data.metric} with their 95% interval, and p adjusted for all picks "
+            "that are tested. Beats it: the bootstrap probability. At equal MACs: against what the default is "
             "worth at the pick's MACs, where that was trained."
         )
     rows = [("winner" if row.better else "", _answer_cells(row, tested, others)) for row in lines]
@@ -101,7 +101,7 @@ def controls(data: RunData) -> str:
     ]  # fmt: skip
     if not notes:
         return ""
-    head = [("control", "text"), ("network", "text"), ("test accuracy", ""), ("MACs vs. default", "")]
+    head = [("control", "text"), ("network", "text"), (f"test {data.metric}", ""), ("MACs vs. default", "")]
     head += [("winner against it", ""), ("winner beats it", "")]
     told = "".join(f"<p>{escape(note)}</p>" for note in notes)
     caption = "Trained to compare the winner with; never chosen from. Differences are points with 95% intervals."

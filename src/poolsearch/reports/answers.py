@@ -1,4 +1,4 @@
-"""The answers of a run at each limit on MACs, and what its controls reached: rows, and test accuracy against MACs."""
+"""The answers of a run at each limit on MACs, and what its controls reached: rows, and the test metric against MACs."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _control_name(entry: Json) -> str:
 
 
 def alone_macs(data: RunData) -> Figure | None:
-    """Test accuracy against MACs of all that was trained alone, with the front; None before that is known."""
+    """The test metric against MACs of all that was trained alone, with the front; None before that is known."""
     points = _points(data)
     if not points:
         return None
@@ -96,14 +96,14 @@ def alone_macs(data: RunData) -> Figure | None:
     listed = ", ".join(f"{point['name']} {point['mean']:.1%}" for point in points)
     return Figure(
         name="alone_macs",
-        title="Test accuracy at a compute budget",
+        title=f"Test {data.metric} at a compute budget",
         caption=(
-            "Test accuracy of the networks trained alone against what one forward pass on one image costs: means over "
-            "seeds, bars from the worst to the best seed. The green line is the Pareto front of these means. It is "
-            "shown, never chosen from: the picks were fixed from validation."
+            f"Test {data.metric} of the networks trained alone against what one forward pass on one image costs: means "
+            "over seeds, bars from the worst to the best seed. The green line is the Pareto front of these means. It "
+            "is shown, never chosen from: the picks were fixed from validation."
         ),
-        alt=f"Scatter plot of test accuracy against MACs: {listed}.",
-        panels=[_chart(points, f"{unit}multiply-adds (MACs) per image")],
+        alt=f"Scatter plot of test {data.metric} against MACs: {listed}.",
+        panels=[_chart(points, f"test {data.metric}", f"{unit}multiply-adds (MACs) per image")],
     )
 
 
@@ -114,21 +114,21 @@ def _points(data: RunData) -> list[Json]:
     trials = cast("list[Json]", test.get("trials", []))
     found = [
         {"name": entry["placement"], "mean": entry["mean"], "macs": entry["macs"], "role": _role(entry, test["winner"])}
-        | _ends([t["accuracy"] for t in trials if t["placement"] == entry["placement"]], entry["mean"])
+        | _ends([t.get("value", t["accuracy"]) for t in trials if t["placement"] == entry["placement"]], entry["mean"])
         for entry in summary
     ]
     known = {entry["name"] for entry in found}
     for entry in trained_controls(data):
         if entry["trials"][0]["placement"] not in known or entry["control"] != "macs":
             macs = {"macs": own * entry["macs_ratio"], "role": "control"}
-            accuracies = [trial["accuracy"] for trial in entry["trials"]]
-            found.append({"name": entry["name"], "mean": entry["mean"]} | macs | _ends(accuracies, entry["mean"]))
+            values = [trial.get("value", trial["accuracy"]) for trial in entry["trials"]]
+            found.append({"name": entry["name"], "mean": entry["mean"]} | macs | _ends(values, entry["mean"]))
     front = pareto([point["macs"] for point in found], [point["mean"] for point in found])
     return [point | {"front": bool(on)} for point, on in zip(found, front, strict=True)]
 
 
-def _ends(accuracies: Sequence[float], mean: float) -> Json:
-    return {"low": min(accuracies, default=mean), "high": max(accuracies, default=mean)}
+def _ends(values: Sequence[float], mean: float) -> Json:
+    return {"low": min(values, default=mean), "high": max(values, default=mean)}
 
 
 def _role(entry: Json, winner: str) -> str:
@@ -137,17 +137,17 @@ def _role(entry: Json, winner: str) -> str:
     return "default" if entry["is_default"] else "other pick or finalist"
 
 
-def _chart(points: list[Json], cost: str) -> alt.LayerChart | alt.FacetChart:
+def _chart(points: list[Json], metric: str, cost: str) -> alt.LayerChart | alt.FacetChart:
     x = alt.X("macs:Q", title=cost, scale=alt.Scale(zero=False, padding=30))
     axis = alt.Axis(format=PERCENT)
-    y = alt.Y("mean:Q", title="test accuracy", axis=axis, scale=alt.Scale(zero=False, padding=16))
+    y = alt.Y("mean:Q", title=metric, axis=axis, scale=alt.Scale(zero=False, padding=16))
     present = [role for role in ROLES if any(point["role"] == role for point in points)]
     legend = alt.Legend(title=None, orient="top", symbolSize=110, symbolOpacity=1)
     colour = alt.Color("role:N", scale=alt.Scale(domain=present, range=[ROLES[r] for r in present]), legend=legend)
     shapes = alt.Scale(domain=present, range=[SHAPES[role] for role in present])
-    tips = [alt.Tooltip("name:N", title="network"), alt.Tooltip("mean:Q", title="test accuracy", format=".2%")]
+    tips = [alt.Tooltip("name:N", title="network"), alt.Tooltip("mean:Q", title=metric, format=".2%")]
     each = alt.Chart(rows(points)).encode(x=x)
-    bars = each.mark_rule(opacity=0.4, strokeWidth=1.5).encode(y=alt.Y("low:Q", title="test accuracy"), y2="high:Q")
+    bars = each.mark_rule(opacity=0.4, strokeWidth=1.5).encode(y=alt.Y("low:Q", title=metric), y2="high:Q")
     marks = each.mark_point(filled=True, size=120, opacity=0.95)
     marks = marks.encode(y=y, color=colour, shape=alt.Shape("role:N", scale=shapes, legend=legend), tooltip=tips)
     front = sorted((point for point in points if point["front"]), key=lambda point: point["macs"])

@@ -11,8 +11,6 @@ from typing import cast
 import numpy as np
 
 from poolsearch.answers import limit_text
-from poolsearch.errors import PoolsearchError
-from poolsearch.record import differences
 from poolsearch.reports.alone import so_far
 from poolsearch.reports.answers import answer_rows
 from poolsearch.reports.ranked import Ranked
@@ -20,7 +18,6 @@ from poolsearch.reports.read import Json, RunData
 from poolsearch.reports.score_table import Scores
 from poolsearch.reports.tables import retrained, stopped
 from poolsearch.rungs import ALONE
-from poolsearch.settings import Settings
 
 FEW_SEEDS = 3
 FEW_IMAGES = 1000
@@ -268,7 +265,7 @@ def _control_doubts(data: RunData) -> list[str]:
 def _retrain_doubts(data: RunData) -> list[str]:
     entries = retrained(data)
     doubts: list[str] = []
-    counts = {entry.placement: len(entry.accuracies) or len(entry.seeds) for entry in entries}
+    counts = {entry.placement: len(entry.values) or len(entry.seeds) for entry in entries}
     few = [name for name, count in counts.items() if count < FEW_SEEDS]
     if few:
         least = min(counts[name] for name in few)
@@ -282,24 +279,3 @@ def _retrain_doubts(data: RunData) -> list[str]:
     if difference and difference["low"] <= 0 <= difference["high"]:
         doubts.append("The interval of the test difference between the winner and the default holds zero.")
     return doubts
-
-
-def rerun_command(run: Json) -> str | None:
-    """The command that makes the run again: what was given and is not the default; None when that cannot be told."""
-    try:
-        given = Settings.from_dict(run.get("given") or run.get("settings") or {})
-    except (PoolsearchError, AttributeError, TypeError):
-        return None  # settings of another version of this package
-    words = ["poolsearch", "run"]
-    for _, name, _, value in differences(Settings(), given):
-        if name != "cache_dir":
-            words += _option(name, value)
-    return shlex.join(words)
-
-
-def _option(name: str, value: object) -> list[str]:
-    flag = f"--{name.replace('_', '-')}"
-    if isinstance(value, bool):
-        return [flag]  # every switch is off by default, so that one that differs is on
-    values = cast(tuple[object, ...], value) if isinstance(value, tuple) else (value,)
-    return [flag, *map(str, values)]

@@ -70,24 +70,27 @@ def _member_colour(members: int) -> alt.Color:
 
 
 def retrain(data: RunData) -> Figure | None:
-    """Test accuracy of what was trained alone: each seed, the mean, and the default's mean as a line."""
+    """The test metric of what was trained alone: each seed, the mean, and the default's mean as a line."""
     if data.test is None or not data.test["trials"]:
         return None
     summary = sorted(cast(list[Json], data.test["summary"]), key=lambda entry: entry["rank"] or math.inf)
     roles = {entry["placement"]: _role(entry, data.test["winner"]) for entry in summary}
     means = [entry | {"role": roles[entry["placement"]], "text": f"{entry['mean']:.2%}"} for entry in summary]
-    dots = [trial | {"role": roles[trial["placement"]]} for trial in cast(list[Json], data.test["trials"])]
+    dots = [
+        trial | {"role": roles[trial["placement"]], "value": trial.get("value", trial["accuracy"])}
+        for trial in cast(list[Json], data.test["trials"])
+    ]
     listed = ", ".join(f"{entry['placement']} {entry['mean']:.1%}" for entry in summary)
     return Figure(
         name="retrain",
-        title="Test accuracy after training alone",
+        title=f"Test {data.metric} after training alone",
         caption=(
             "By validation rank. One dot per seed; the bar is their mean, the dashed line the default's mean. The "
             "winner was fixed from validation before the test split was opened: the other finalists are shown, never "
             "chosen from."
         ),
-        alt=f"Dot plot of test accuracy by placement: {listed}.",
-        panels=[_strip(dots, means)],
+        alt=f"Dot plot of test {data.metric} by placement: {listed}.",
+        panels=[_strip(dots, means, f"test {data.metric}")],
     )
 
 
@@ -97,7 +100,7 @@ def _role(entry: Json, winner: str) -> str:
     return "default" if entry["is_default"] else "other finalist"
 
 
-def _strip(dots: Sequence[Json], means: Sequence[Json]) -> alt.LayerChart | alt.FacetChart:
+def _strip(dots: Sequence[Json], means: Sequence[Json], metric: str) -> alt.LayerChart | alt.FacetChart:
     """One line per placement, the best rank on top."""
     fit = alt.Scale(zero=False, padding=20)
     axis = alt.Axis(format=PERCENT, tickCount=7, labelFlush=False)
@@ -107,8 +110,8 @@ def _strip(dots: Sequence[Json], means: Sequence[Json]) -> alt.LayerChart | alt.
     present = [role for role in ROLES if any(entry["role"] == role for entry in means)]
     scale = alt.Scale(domain=present, range=[ROLES[role] for role in present])
     colour = alt.Color("role:N", scale=scale, legend=alt.Legend(title=None, orient="top"))
-    tips = ["placement:N", "seed:N", alt.Tooltip("accuracy:Q", format=".2%")]
-    each = alt.Chart(rows(dots)).encode(x=alt.X("accuracy:Q", title="test accuracy", axis=axis, scale=fit), y=y)
+    tips = ["placement:N", "seed:N", alt.Tooltip("value:Q", title=metric, format=".2%")]
+    each = alt.Chart(rows(dots)).encode(x=alt.X("value:Q", title=metric, axis=axis, scale=fit), y=y)
     mean = alt.Chart(rows(means)).encode(x="mean:Q", y=y)
     text = mean.encode(text="text:N")
     default = alt.Chart(rows([entry for entry in means if entry["is_default"]])).encode(x="mean:Q")

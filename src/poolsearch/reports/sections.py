@@ -8,9 +8,11 @@ from typing import cast
 
 from poolsearch.reports.alone import trainings
 from poolsearch.reports.answer_tables import answers, controls
-from poolsearch.reports.findings import early_stops, rerun_command, verdict, warnings
+from poolsearch.reports.classes import class_table
+from poolsearch.reports.findings import early_stops, verdict, warnings
 from poolsearch.reports.markup import badges, macs_text, or_dash, table
 from poolsearch.reports.read import Json, RunData
+from poolsearch.reports.rerun import rerun_command
 from poolsearch.reports.tables import Retrained, Row, facts, ranked_rows, retrained
 
 SHOWN_ROWS = 20
@@ -31,6 +33,7 @@ def body(data: RunData, figures: Mapping[str, str]) -> str:
         _section("Where the resolution drops", figures.get("ladder")),
         _section("Ranking", _ranking(data)),
         _section("Trained alone", _retrain(data), figures.get("retrain"), controls(data)),
+        _section("Class by class", _classes(data)),
         _search(figures),
         _section("What to doubt", _warnings(data)),
         _section("Skipped files", _skipped(data)),
@@ -125,12 +128,17 @@ def _finalists(test: Json, metric: str) -> str:
     )
 
 
+def _classes(data: RunData) -> str:
+    found = class_table(data)
+    return "" if found is None else table(*found)
+
+
 def _retrain_cells(entry: Retrained) -> list[str]:
     spread = "" if entry.std is None else f" <small>± {100 * entry.std:.2f}</small>"
     mean = "–" if entry.mean is None else f"{entry.mean:.2%}{spread}"
     ended = len(entry.seeds) - entry.unfinished
-    count = str(len(entry.accuracies) or ended) if not entry.unfinished else f"{ended} of {len(entry.seeds)}"
-    seeds = ", ".join(str(seed) for seed in entry.seeds or sorted(entry.accuracies))
+    count = str(len(entry.values) or ended) if not entry.unfinished else f"{ended} of {len(entry.seeds)}"
+    seeds = ", ".join(str(seed) for seed in entry.seeds or sorted(entry.values))
     macs = or_dash(entry.macs_ratio, ".2f", " ×")
     cells = [or_dash(entry.rank, "d"), escape(entry.placement), mean, count, seeds, macs]
     return [*cells, f"{entry.seconds:,.0f}", badges(entry.flags)]

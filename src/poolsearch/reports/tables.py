@@ -46,7 +46,7 @@ class Retrained:
     rank: int | None
     is_winner: bool
     is_default: bool
-    accuracies: dict[int, float]
+    values: dict[int, float]
     seeds: list[int]
     unfinished: int
     macs_ratio: float | None
@@ -59,12 +59,12 @@ class Retrained:
 
     @property
     def mean(self) -> float | None:
-        return statistics.fmean(self.accuracies.values()) if self.accuracies else None
+        return statistics.fmean(self.values.values()) if self.values else None
 
     @property
     def std(self) -> float | None:
         """Standard deviation over seeds; one seed has none."""
-        return statistics.stdev(self.accuracies.values()) if len(self.accuracies) > 1 else None
+        return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
 
 
 def ranked_rows(data: RunData) -> list[Row]:
@@ -124,7 +124,7 @@ def _retrained(data: RunData, placement: str, tested: Json | None) -> Retrained:
         rank=rank,
         is_winner=placement == winner,
         is_default=placement == data.default,
-        accuracies={int(t["seed"]): float(t["accuracy"]) for t in opened if t["placement"] == placement},
+        values={int(t["seed"]): float(t.get("value", t["accuracy"])) for t in opened if t["placement"] == placement},
         seeds=[trial.seed for trial in trials],
         unfinished=sum(trial.metrics is None for trial in trials),
         macs_ratio=tested["macs_ratio"] if tested else (ranked.macs_ratio if ranked else None),

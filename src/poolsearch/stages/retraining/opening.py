@@ -58,7 +58,8 @@ def open_test(run: Run, chosen: Chosen, rivals: Sequence[Rival], seeds: int) -> 
     with run.progress.bar("test", len(trials)) as update:
         for done, trial in enumerate(trials, 1):
             predicted[trial] = predictions(run, trial, run.dir.retrain, run.split.test, "test")
-            _save_array(trial.folder(run.dir.retrain) / "test_predicted.npy", predicted[trial])
+            small = predicted[trial].astype(np.min_scalar_type(len(run.images.class_names) - 1))
+            _save_array(trial.folder(run.dir.retrain) / "test_predicted.npy", small)
             update(done, "")
     write_json(run.dir.test, record | outcome(run, chosen, rivals, predicted))
 
@@ -71,6 +72,6 @@ def _choice(chosen: Chosen) -> dict[str, Any]:
     }
 
 
-def _save_array(path: Path, array: NDArray[np.int64]) -> None:
+def _save_array(path: Path, array: NDArray[np.integer]) -> None:
     with atomic(path) as temporary, open(temporary, "wb") as handle:
         np.save(handle, array)

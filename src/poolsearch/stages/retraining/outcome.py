@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch.context import Run
-from poolsearch.metrics import contributions
+from poolsearch.metrics import contributions, in_words
 from poolsearch.stages.alone import Trial, diverged
+from poolsearch.stages.retraining.classes import class_results
 from poolsearch.stages.retraining.controls import Rival
 from poolsearch.stages.retraining.finalists import Chosen
 from poolsearch.verdict import Compared, Judged, Trained, common_spread, compare, judge, told, verdict
@@ -39,7 +40,10 @@ def outcome(run: Run, chosen: Chosen, rivals: Sequence[Rival], predicted: Predic
     }
     top = run.settings.retrain.top_k
     best = [trained[f.placement].mean for f in chosen.finalists if f.rank is not None and f.rank <= top]
+    both = {"winner": chosen.winner, "default": run.space.default}
+    seen = {name: [predicted[trial] for trial in trials[placement]] for name, placement in both.items()}
     return {
+        "metric": run.settings.data.metric,
         "trials": [entry for own in trials.values() for entry in _entries(run, own, predicted)],
         "summary": [
             {"placement": str(f.placement), "rank": f.rank, "is_default": f.placement == run.space.default}
@@ -47,6 +51,7 @@ def outcome(run: Run, chosen: Chosen, rivals: Sequence[Rival], predicted: Predic
             | {"macs": run.costs.macs(f.placement)}
             for f in chosen.finalists
         ],
+        "classes": class_results(run.images.label_N[run.split.test], seen, run.images.class_names),
         "top1": winner.mean,
         "best_of_top": max(best),
         "mean_of_top": statistics.mean(best),
@@ -61,7 +66,7 @@ def outcome(run: Run, chosen: Chosen, rivals: Sequence[Rival], predicted: Predic
         "notes": [
             told(r.control, winner, of_rivals.get(r.control), compared.get(r.control), r.why_not) for r in rivals
         ],
-        "verdict": verdict(judged, default),
+        "verdict": verdict(judged, default, in_words(run.settings.data.metric)),
     }  # fmt: skip
 
 
@@ -73,8 +78,9 @@ def _trained(run: Run, name: str, trials: Sequence[Trial], predicted: Predicted)
 
 
 def _values(run: Run, predicted_SN: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What each test image adds to the metric."""
-    return contributions("accuracy", run.images.label_N[run.split.test], predicted_SN, len(run.images.class_names))
+    """What each test image adds to the metric of the run."""
+    true_N, classes = run.images.label_N[run.split.test], len(run.images.class_names)
+    return contributions(run.settings.data.metric, true_N, predicted_SN, classes)
 
 
 def _name(rival: Rival) -> str:
@@ -97,7 +103,8 @@ def _entries(run: Run, trials: Sequence[Trial], predicted: Predicted) -> list[di
     return [
         {
             "placement": str(trial.placement), "seed": trial.seed, "image_size": trial.of(run).image_size,
-            "accuracy": float(_values(run, predicted[trial][None]).mean()),
+            "accuracy": float((predicted[trial] == run.images.label_N[run.split.test]).mean()),
+            "value": float(_values(run, predicted[trial][None]).mean()),
         }
         for trial in trials
     ]  # fmt: skip
