@@ -85,7 +85,7 @@ def test_every_family_is_equal_to_the_bit(name, op, facts, run_code, images, ran
         check(codes_of(net, placement, facts)[0], model, net, placement, x, run_code, same_maps)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", _families["FULL"])
 def test_full_members_are_equal_to_the_bit(name, facts, run_code, images, randomise_norms, same_maps):
     model, x = randomise_norms(seeded(lambda: load_model(name, 5))), images(64, count=2)

@@ -86,9 +86,10 @@ def test_other_costs_are_shown_where_they_are_known(folder: Path) -> None:
     size = table.num_rows
     table = table.append_column("latency_ms", pa.array([1.25] * size))
     table = table.append_column("memory", pa.array([None] * size, pa.int64()))
+    table = table.append_column("field_height", pa.array([[11, 36, 102]] * size))
     pq.write_table(table, folder / "costs.parquet")
     shown = answers(read_run(folder))
-    assert "1.25 ms" in shown and "memory" not in shown
+    assert "1.25 ms" in shown and "11, 36, 102 px" in shown and "memory" not in shown
 
 
 def test_controls_are_told_and_drawn_but_are_no_finalists(folder: Path) -> None:

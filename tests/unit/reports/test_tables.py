@@ -10,9 +10,10 @@ import pytest
 from fake_run import compositions, write_fake_run
 
 from poolsearch.reports.alone import trainings
-from poolsearch.reports.findings import early_stops, rerun_command, verdict, warnings
+from poolsearch.reports.findings import early_stops, verdict, warnings
 from poolsearch.reports.ranked import Ranked
 from poolsearch.reports.read import RunData, read_run
+from poolsearch.reports.rerun import rerun_command
 from poolsearch.reports.sections import macs_text
 from poolsearch.reports.tables import ranked_rows, retrained
 from poolsearch.rungs import Rung
