@@ -45,8 +45,8 @@ def test_run_ranks_retrains_and_writes_the_page(
     assert f"By trainings alone. {said}" in result.stdout
     files = RunDir(out)
     expected = {
-        "run.json", "split.json", "skipped.json", "costs.parquet", "ranking.csv", "ranking.json", "sweep", "retrain",
-        "test.json", "report.html", "figures",
+        "run.json", "split.json", "images.parquet", "duplicates.json", "skipped.json", "costs.parquet", "ranking.csv",
+        "ranking.json", "sweep", "retrain", "test.json", "report.html", "figures",
     }  # fmt: skip
     assert {p.name for p in out.iterdir() if not p.name.startswith(".")} == expected
     with open(files.ranking, encoding="utf-8", newline="") as handle:
@@ -60,7 +60,8 @@ def test_run_ranks_retrains_and_writes_the_page(
     assert "score member" not in page and "validation accuracy MACs" in page
     assert "supernet" not in page.split("Data, space, settings")[0].lower()
     assert (page.count("stopped") > 0) == (method == "halving")
-    assert sorted(p.stem for p in files.figures.glob("*.svg")) == ["accuracy_macs", "curves", "ladder", "retrain"]
+    figures = sorted(p.stem for p in files.figures.glob("*.svg"))
+    assert figures == ["accuracy_macs", "alone_macs", "curves", "ladder", "retrain"]
 
 
 def test_the_stages_one_by_one(tmp_path: Path, command: Command) -> None:
@@ -79,7 +80,7 @@ def test_the_stages_one_by_one(tmp_path: Path, command: Command) -> None:
     assert reported.returncode == 0, reported.stderr
     page = text_of(RunDir(out).report)
     assert "Best on validation so far" in page or "no placement beats the default" in page
-    assert "These accuracies are of networks trained on the search-train half alone" in page
+    assert "These figures are of networks trained on the search-train half alone" in page
     retrained = command("retrain", "--out", out, *RETRAIN)
     assert retrained.returncode == 0, retrained.stderr
     assert json.loads((RunDir(out).retrain / "4,3,3" / "0" / "metrics.json").read_text())["epochs"] == 2
@@ -92,7 +93,7 @@ def test_a_page_before_the_ranking_says_how_far_it_is(tmp_path: Path, command: C
     RunDir(out).ranking_summary.unlink()
     (RunDir(out).sweep / "4,3,3" / "0" / "metrics.json").unlink()
     assert command("report", "--out", out).returncode == 0
-    assert "5 trainings, of 6 placements, have a validation accuracy" in text_of(RunDir(out).report)
+    assert "5 trainings, of 6 placements, were scored on the validation images" in text_of(RunDir(out).report)
 
 
 def test_what_does_not_belong_together_is_said_before_anything_is_begun(tmp_path: Path, command: Command) -> None:

@@ -41,7 +41,7 @@ def test_a_plan_tells_of_every_method_and_leaves_nothing(
     ]  # fmt: skip
     assert [stage.name for stage in found.after] == ["retrain", "test"]
     for takes in [*(w.takes for w in found.ways), *(s.takes for s in found.after)]:
-        assert 0 < takes.low < takes.seconds < takes.high
+        assert 0 <= takes.low < takes.seconds < takes.high  # a disturbed machine knows no lower end
     assert found.placements == 3
     assert found.largest == "5,3,2"
     assert found.method in {w.method for w in found.ways}
