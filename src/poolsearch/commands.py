@@ -22,7 +22,7 @@ from poolsearch.options import (
 
 DESCRIPTION = """Find where a CNN should downsample, on your data.
 
-  poolsearch run                                          the whole job on built-in digits, about two minutes
+  poolsearch run                                          the whole job on built-in digits, some minutes
   poolsearch run --data FOLDER                            on a folder of class folders of images
   poolsearch run --data cifar10 --net cifar-resnet20      on a torchvision data set
   poolsearch run --resume --out runs/NAME                 go on after Ctrl-C, a crash or kill -9
