@@ -90,7 +90,7 @@ FEATURES = [
 """
 
 
-BACKBONE = '''class Backbone(nn.Module):
+_BACKBONE = '''class Backbone(nn.Module):
     """The last map of each resolution, from the largest to the smallest: a list, as timm's features_only gives."""
 
     def __init__(self, net: nn.Module) -> None:
@@ -99,21 +99,13 @@ BACKBONE = '''class Backbone(nn.Module):
         self.feature_info = FEATURES
         self.channels = [info["num_chs"] for info in FEATURES]
         self.strides = [info["reduction"] for info in FEATURES]
-
+'''
+BACKBONE = f"""{_BACKBONE}
     def forward(self, x: Tensor) -> list[Tensor]:
         return self.net.features(x)
-'''
+"""
 
-HOOKED_BACKBONE = '''class Backbone(nn.Module):
-    """The last map of each resolution, from the largest to the smallest: a list, as timm's features_only gives."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        self.feature_info = FEATURES
-        self.channels = [info["num_chs"] for info in FEATURES]
-        self.strides = [info["reduction"] for info in FEATURES]
-        self._maps: list[Tensor] = []
+HOOKED_BACKBONE = f"""{_BACKBONE}        self._maps: list[Tensor] = []
         for info in FEATURES:
             net.get_submodule(info["module"]).register_forward_hook(self._keep)
 
@@ -124,7 +116,7 @@ HOOKED_BACKBONE = '''class Backbone(nn.Module):
         self._maps = []
         self.net(x)
         return self._maps
-'''
+"""
 
 
 def bottom(facts: Facts) -> str:
