@@ -16,6 +16,7 @@ from poolsearch.options import (
     MachineSettings,
     NetSettings,
     RankSettings,
+    RelaxedSettings,
     RetrainSettings,
     SearchSettings,
 )
@@ -58,6 +59,7 @@ class _AllSettings:
     net: NetSettings = field(default_factory=NetSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
+    relaxed: RelaxedSettings = field(default_factory=RelaxedSettings)
     alone: AloneSettings = field(default_factory=AloneSettings)
     rank: RankSettings = field(default_factory=RankSettings)
     retrain: RetrainSettings = field(default_factory=RetrainSettings)

@@ -64,6 +64,9 @@ class NetSettings:
     axes: Literal["hw", "h,w"] = "hw"
     """hw: a site halves height and width together. h,w: each by itself, for text lines or spectrograms; the size of the
     space is squared."""
+    paths: Literal["restricted", "any"] = "restricted"
+    """restricted: as many halvings as the network itself, nothing in between. any: every block but the first at any of
+    the network's resolutions, with upsampling where a block is at a higher one than the block before."""
     zero_init: bool = False
     """Start the residual branches of stand-alone networks at zero."""
     placements: Annotated[tuple[str, ...], tyro.conf.arg(help_behavior_hint="")] = ()
@@ -97,10 +100,13 @@ class BudgetSettings:
 class SearchSettings:
     """Training of the supernets."""
 
-    method: Literal["mixture", "spos", "sweep", "proxy", "halving", "auto"] = "mixture"
-    """mixture: the balanced mixture of supernets. spos: one supernet (single-path one-shot), as --members 1. Without a
-    supernet: sweep, every placement trained alone; proxy, the same but short, with fewer channels and images; halving,
-    all for a short time, and the best of them on and on. auto: what 'poolsearch plan' advises."""
+    method: str = "mixture"
+    """mixture: the balanced mixture of supernets. One supernet, and placements drawn uniformly (spos: single-path
+    one-shot), by Boltzmann exploration (bse), by Monte-Carlo tree search (mcts), or by a sampler of your own
+    (FILE.py:FACTORY). darts, gaea: one supernet that works at all resolutions at once, weighted; what it finds may
+    need upsampling. Without a supernet: sweep, every placement trained alone; proxy, the same but short, with fewer
+    channels and images; halving, all for a short time, and the best of them on and on. auto: what 'poolsearch plan'
+    advises."""
     hours: Auto[float] = None
     """Hours that the whole job may take, for --method auto and 'poolsearch plan'. Default: 1.5 times the mixture's."""
     preset: Literal["paper", "official", "robust"] = "paper"
@@ -144,9 +150,31 @@ class SearchSettings:
     """Steps until a score is read from the device; 0 waits for it in every step. Default: 0, with preset robust 8."""
     placements_per_step: int = 1
     """Train so many placements of one member on each minibatch, with shared work, and score them all."""
+    sharing: Literal["shared", "same-init", "random-init"] = "shared"
+    """shared: a block has the same weights at every resolution. Else it has weights of its own for each, which begin
+    alike (same-init) or each by itself (random-init)."""
+    warm_up: float = 0.0
+    """Part of the search, from its start, in which bse and mcts draw uniformly."""
+    ucb_c: float = 2**0.5
+    """Weight of exploration in mcts; the default is that of UCB1."""
+    ucb_pick: Literal["max", "softmax"] = "max"
+    """How mcts goes down its tree: to the child of the highest upper confidence bound, or in proportion to its
+    exponential."""
     norm: Literal["batch", "calibrate", "per_placement"] = "batch"
     """BatchNorm of the supernets: by the batch at hand; calibrate collects statistics before ranking; per_placement
     keeps running statistics for each prefix of a placement."""
+
+
+@dataclass(frozen=True)
+class RelaxedSettings:
+    """How darts and gaea learn the weights of the resolutions: a step of theirs after each of the supernet's."""
+
+    arch_order: Literal[1, 2] = 1
+    """1: the supernet's weights are held. 2: the step that they would make next is looked through, too."""
+    arch_optimizer: Literal["adam", "sgd"] = "adam"
+    """Of darts; gaea has its own (exponentiated gradient)."""
+    arch_lr: Auto[float] = None
+    """Its learning rate. Default: 0.01 for adam, 0.1 for sgd and gaea."""
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from poolsearch.context import Run, open_run
 from poolsearch.files import RunDir, read_json
+from poolsearch.methods import kind_of
 from poolsearch.progress import Progress, Silent
 from poolsearch.record import check_free, saved_settings
 from poolsearch.reports import write_report
 from poolsearch.resolve import check as check_settings
 from poolsearch.resolve import with_method
-from poolsearch.rungs import ALONE
 from poolsearch.settings import Settings
 from poolsearch.stages.check import check as check
 from poolsearch.stages.costs import costs as costs
@@ -118,7 +118,7 @@ def _opened(out: Path, settings: Settings | None, resume: bool, progress: Progre
 
 def _alone(opened: Run) -> bool:
     """Whether the placements are ranked by stand-alone trainings."""
-    return opened.settings.search.method in ALONE
+    return kind_of(opened.settings.search.method) == "alone"
 
 
 def _report(files: RunDir) -> Path:

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.limits import limits_of
-from poolsearch.options import LARGEST_NATIVE, AloneSettings
-from poolsearch.rungs import ALONE
+from poolsearch.methods import METHODS, Kind, kind_of
+from poolsearch.options import LARGEST_NATIVE, AloneSettings, RelaxedSettings
 from poolsearch.settings import Settings
 
 T = TypeVar("T")
@@ -61,7 +61,9 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
         retrain_weight_decay=_given(settings.retrain.retrain_weight_decay, decay),
         retrain_epochs=_given(settings.retrain.retrain_epochs, retrain_epochs),
     )
-    resolved = dataclasses.replace(resolved, alone=_resolved_alone(resolved, train_images))
+    resolved = dataclasses.replace(
+        resolved, alone=_resolved_alone(resolved, train_images), relaxed=_resolved_relaxed(resolved)
+    )
     _check_values(resolved)
     _check_alone(resolved, train_images)
     return resolved
@@ -81,6 +83,14 @@ def _resolved_alone(settings: Settings, train_images: int) -> AloneSettings:
         proxy_images=_given(alone.proxy_images, min(enough, train_images)),
         proxy_epochs=_given(alone.proxy_epochs, max(2, full // 8)),
     )
+
+
+def _resolved_relaxed(settings: Settings) -> RelaxedSettings:
+    relaxed, method = settings.relaxed, settings.search.method
+    if kind_of(method) != "relaxed":
+        return relaxed
+    adam = method == "darts" and relaxed.arch_optimizer == "adam"  # paper, appendix B.1; else NOTES D46
+    return dataclasses.replace(relaxed, arch_lr=_given(relaxed.arch_lr, 0.01 if adam else 0.1))
 
 
 def _narrows(settings: Settings) -> bool:
@@ -117,7 +127,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "weight_decay": (0, 1), "retrain_weight_decay": (0, 1), "beta": (0, 0.9999), "explore": (0, 1),
     "inv_temp_end": (1, 1e6), "refresh": (0, math.inf), "score_lag": (0, math.inf), "rank_control": (0, math.inf),
     "rank_memory": (0.001, math.inf), "proxy_width": (0.01, 1), "halving_rate": (2, math.inf), "hours": (0, math.inf),
-    "answer_at": (0.001, math.inf),
+    "answer_at": (0.001, math.inf), "warm_up": (0, 1), "ucb_c": (0, math.inf), "arch_lr": (0, 100),
     "checkpoint_seconds": (0, math.inf), "seed": (0, 2**63 - 1),
 }  # fmt: skip
 
@@ -152,41 +162,62 @@ def _check_values(settings: Settings) -> None:
         )
 
 
-_OF_SUPERNETS = {
-    "preset", "members", "epochs", "val_batch", "val_every", "beta", "score_init", "schedule", "inv_temp_end",
-    "balance_every", "score", "explore", "refresh", "score_lag", "placements_per_step", "norm", "rank_members",
-    "rank_all_up_to", "rank_top", "rank_control", "rank_early_stop", "rank_memory",
-}  # fmt: skip
-_OF_SOME = {
+_OF_SUPERNETS = ("preset", "epochs", "val_batch", "sharing")
+_OF_SAMPLED = (
+    "members", "val_every", "beta", "score_init", "schedule", "inv_temp_end", "balance_every", "score", "explore",
+    "refresh", "score_lag", "placements_per_step", "norm", "rank_members", "rank_all_up_to", "rank_top", "rank_control",
+    "rank_early_stop", "rank_memory",
+)  # fmt: skip
+_OF_LIMITED = (
+    "placements", "min_blocks", "max_blocks", "max_placements", "max_macs", "max_memory", "max_latency",
+    "latency_device", "latency_batch",
+)  # fmt: skip
+_USERS: dict[str, tuple[Kind | str, ...]] = {
+    **dict.fromkeys(_OF_SUPERNETS, ("sampled", "relaxed")), **dict.fromkeys(_OF_SAMPLED, ("sampled",)),
+    **dict.fromkeys(_OF_LIMITED, ("sampled", "alone")),
+    "paths": ("sampled", "alone"), "arch_order": ("relaxed",), "arch_optimizer": ("darts",), "arch_lr": ("relaxed",),
+    "warm_up": ("bse", "mcts"), "ucb_c": ("mcts",), "ucb_pick": ("mcts",),
     "sweep_epochs": ("sweep", "halving"), "sweep_seeds": ("sweep",), "proxy_width": ("proxy",),
     "proxy_images": ("proxy",), "proxy_epochs": ("proxy",), "halving_rate": ("halving",), "halving_start": ("halving",),
     "hours": ("auto",),
 }  # fmt: skip
+"""Which methods, or kinds of them, make use of a setting; all of them where it is not named."""
 
 
 def _check_method(settings: Settings) -> None:
     """See that nothing was given that the method does not use."""
     method, default = settings.search.method, _defaults()
+    kind = kind_of(method)
     for _, name, value in settings.flat():
         if value == default[name] or _used(name, method):
             continue
-        if name in _OF_SUPERNETS:
+        users = _USERS[name]
+        if kind == "alone" and "sampled" in users:
             raise PoolsearchError(
                 f"--{_flag(name)} is for supernets, and --method {method} trains none. Leave one of the two out."
             )
+        if kind == "relaxed" and name in _OF_LIMITED:
+            raise PoolsearchError(
+                f"--{_flag(name)} limits what may be found, and --method {method} weighs all resolutions of every "
+                "block: it cannot be limited. Leave one of the two out."
+            )
+        named = [each for each in METHODS if each in users or METHODS[each] in users]
         raise PoolsearchError(
-            f"--{_flag(name)} is for --method {' and '.join(_OF_SOME[name])}, not for {method}. Leave it out, or "
-            "choose that method."
+            f"--{_flag(name)} is for --method {' and '.join(named)}, not for {method}. Leave it out, or choose "
+            f"{'that method' if len(named) == 1 else 'one of these methods'}."
+        )
+    many = settings.search.placements_per_step
+    if kind == "sampled" and many > 1 and method not in ("mixture", "spos"):
+        raise PoolsearchError(
+            f"--placements-per-step {many} is for placements that are drawn uniformly (--method mixture and spos); "
+            f"{method} learns from each before the next. Leave it out."
         )
 
 
 def _used(name: str, method: str) -> bool:
     """Whether a method makes use of a setting; as long as it is still to be chosen, every setting may be of use."""
-    if method == "auto":
-        return True
-    if name in _OF_SUPERNETS:
-        return method not in ALONE
-    return method in _OF_SOME.get(name, (method,))
+    users = _USERS.get(name)
+    return users is None or method in ("auto", *users) or kind_of(method) in users
 
 
 def _defaults() -> dict[str, Any]:

@@ -10,9 +10,6 @@ from poolsearch.settings import Settings
 
 T = TypeVar("T")
 
-ALONE = ("sweep", "proxy", "halving")
-"""The values of ``--method`` that rank placements without a supernet."""
-
 
 @dataclass(frozen=True)
 class Rung:
@@ -56,7 +53,7 @@ def rungs(settings: Settings, placements: int, images: int) -> list[Rung]:
     rungs compare networks at a high learning rate.
 
     Args:
-        settings: resolved, with one of :data:`ALONE` as method.
+        settings: resolved, with a method that trains placements alone.
         placements: A, of the space.
         images: of the search-train half.
     """

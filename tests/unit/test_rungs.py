@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolsearch.errors import PoolsearchError
+from poolsearch.methods import named
 from poolsearch.resolve import check, resolve
-from poolsearch.rungs import ALONE, Rung, rungs, told
+from poolsearch.rungs import Rung, rungs, told
 from poolsearch.settings import Settings
 
 
@@ -103,7 +104,7 @@ def test_work_is_trainings_times_added_epochs_times_images():
     assert Rung(10, 2, 6, 100, seeds=3).trainings == 30
 
 
-@pytest.mark.parametrize("method", ALONE)
+@pytest.mark.parametrize("method", named("alone"))
 @pytest.mark.parametrize(
     "fields", [{"members": 2}, {"epochs": 3}, {"norm": "calibrate"}, {"preset": "robust"}, {"rank_top": 3}]
 )

@@ -11,13 +11,13 @@ from typing import cast
 import numpy as np
 
 from poolsearch.answers import limit_text
+from poolsearch.methods import kind_of
 from poolsearch.reports.alone import so_far
 from poolsearch.reports.answers import answer_rows
 from poolsearch.reports.ranked import Ranked
 from poolsearch.reports.read import Json, RunData
 from poolsearch.reports.score_table import Scores
 from poolsearch.reports.tables import retrained, stopped
-from poolsearch.rungs import ALONE
 
 FEW_SEEDS = 3
 FEW_IMAGES = 1000
@@ -44,7 +44,7 @@ def verdict(data: RunData) -> Verdict:
     command = shlex.join(["poolsearch", "run", "--resume", "--out", data.out])
     if data.ranking:
         return Verdict(_ranked_sentence(data), _ranked_detail(data), command)
-    if data.method in ALONE:
+    if kind_of(data.method) == "alone":
         return Verdict(so_far(data), "Nothing has been ranked yet, so there is no answer yet.", command)
     if data.events:
         return Verdict(_searching_sentence(data), "Nothing has been ranked yet, so there is no answer yet.", command)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
-from poolsearch.placement import Placement
+from poolsearch.placement import KEEP, Exponents, Placement
 from poolsearch.supernet.norms import PrefixNorms, SupernetNorm, adapt, batch_norm, calibrated_norm, tracked_norm
 
 _NORMS: dict[SupernetNorm, Norm] = {
@@ -52,6 +52,10 @@ class SinglePath(nn.Module):
         if self.norms is not None:
             self.norms.select(index, placement.prefix(index), self.training)
         return self.net.run_block(index, x_BCHW, placement.at(index))
+
+    def run_at(self, index: int, x_BCHW: Tensor, resolution: Exponents) -> Tensor:
+        """Block ``index`` on a map that is at ``resolution`` (halvings of height and width so far) already."""
+        return self.net.run_block(index, x_BCHW, KEEP)
 
     def run_head(self, x_BCHW: Tensor, placement: Placement) -> Tensor:
         """Logits from the last map of ``placement``; what reaches the head depends on all of its sites."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from poolsearch.context import Run
+from poolsearch.methods import named
 from poolsearch.resolve import resolve, with_method
-from poolsearch.rungs import ALONE, Rung, rungs
+from poolsearch.rungs import Rung, rungs
 from poolsearch.settings import Settings
 from poolsearch.stages.alone import Recipe
 from poolsearch.stages.retrain import retrain_recipe
@@ -74,7 +75,7 @@ def alone_ways(run: Run, given: Settings) -> dict[str, list[Job]]:
     """The rungs of each method that trains stand-alone."""
     images, val = len(run.split.search_train), len(run.split.search_val)
     found: dict[str, list[Job]] = {}
-    for method in ALONE:
+    for method in named("alone"):
         settings = resolve(with_method(given, method), images, val, run.image_size)
         all_rungs = rungs(settings, run.space.size, images)
         found[method] = [_job(run, settings, rung, all_rungs[-1].epochs) for rung in all_rungs]

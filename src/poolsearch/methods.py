@@ -1,0 +1,60 @@
+"""The values of ``--method``, and what each of them trains. No torch: ``--help`` and settings need it."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from poolsearch.errors import PoolsearchError, unknown
+
+Kind = Literal["sampled", "relaxed", "alone", "auto"]
+"""What a method trains.
+
+sampled: supernets, one placement at a time, drawn by a sampler (:data:`poolsearch.samplers.SAMPLERS`).
+relaxed: one supernet whose blocks work at all resolutions at once, weighted by numbers that are trained too.
+alone: placements by themselves, without a supernet.
+auto: what the planner advises.
+"""
+
+METHODS: dict[str, Kind] = {
+    "mixture": "sampled",
+    "spos": "sampled",
+    "bse": "sampled",
+    "mcts": "sampled",
+    "darts": "relaxed",
+    "gaea": "relaxed",
+    "sweep": "alone",
+    "proxy": "alone",
+    "halving": "alone",
+    "auto": "auto",
+}
+"""Every method by its name. ``FILE.py:FACTORY`` is a sampled one of the user's own."""
+
+
+def is_own(method: str) -> bool:
+    """Whether a method is named as ``FILE.py:FACTORY``: a sampler of the user's own."""
+    file, _, factory = method.rpartition(":")
+    return file.endswith(".py") and factory.isidentifier()
+
+
+def kind_of(method: str) -> Kind:
+    """What a method trains.
+
+    Raises:
+        PoolsearchError: there is no such method.
+    """
+    if is_own(method):
+        return "sampled"
+    if ".py" in method:
+        raise PoolsearchError(
+            f"--method {method}: a sampler of your own is named as FILE.py:FACTORY, such as mine.py:make_sampler, a "
+            "function that takes the space, the seed and the number of draws, and gives the sampler."
+        )
+    if method not in METHODS:
+        raise unknown("value for --method:", method, [*METHODS, "FILE.py:FACTORY"])
+    return METHODS[method]
+
+
+def named(*kinds: Kind) -> tuple[str, ...]:
+    """The methods of these kinds, in the order of :data:`METHODS`."""
+    assert all(kind in get_args(Kind) for kind in kinds)
+    return tuple(method for method, kind in METHODS.items() if kind in kinds)
