@@ -79,6 +79,10 @@ class RunDir:
         return self.root / "sweep"
 
     @property
+    def sweep_table(self) -> Path:
+        return self.root / "sweep.csv"
+
+    @property
     def retrain(self) -> Path:
         return self.root / "retrain"
 

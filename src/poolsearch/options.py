@@ -185,6 +185,9 @@ class AloneSettings:
     """Length of a training of sweep and halving. Default: as --retrain-epochs."""
     sweep_seeds: int = 1
     """Trainings of each placement in a sweep."""
+    sweep_mode: Literal["search", "benchmark"] = "search"
+    """search: learn from search-train, compare on search-val. benchmark, for research only: learn from all training
+    images, compare on test; there is no winner, no retraining and no verdict then."""
     proxy_width: Auto[float] = None
     """Part of the channels in a proxy. Default: 0.5 for our own networks; with --init and for all others 1."""
     proxy_images: Auto[int] = None

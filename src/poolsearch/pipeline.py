@@ -22,6 +22,7 @@ from poolsearch.stages.plan import plan as plan
 from poolsearch.stages.rank import rank as _rank
 from poolsearch.stages.retrain import retrain as _retrain
 from poolsearch.stages.search import search as _search
+from poolsearch.stages.sweep import benchmark
 from poolsearch.stages.sweep import sweep as _sweep
 
 
@@ -45,7 +46,8 @@ def run(
             _search(opened)
         if not opened.dir.ranking.exists():
             _sweep(opened) if _alone(opened) else _rank(opened)
-        _retrain(opened)
+        if not benchmark(opened.settings):
+            _retrain(opened)
         return _report(opened.dir)
 
 

@@ -128,6 +128,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "inv_temp_end": (1, 1e6), "refresh": (0, math.inf), "score_lag": (0, math.inf), "rank_control": (0, math.inf),
     "rank_memory": (0.001, math.inf), "proxy_width": (0.01, 1), "halving_rate": (2, math.inf), "hours": (0, math.inf),
     "answer_at": (0.001, math.inf), "warm_up": (0, 1), "ucb_c": (0, math.inf), "arch_lr": (0, 100),
+    "arch_order": (1, 2),
     "checkpoint_seconds": (0, math.inf), "seed": (0, 2**63 - 1),
 }  # fmt: skip
 
@@ -177,8 +178,9 @@ _USERS: dict[str, tuple[Kind | str, ...]] = {
     **dict.fromkeys(_OF_LIMITED, ("sampled", "alone")),
     "paths": ("sampled", "alone"), "arch_order": ("relaxed",), "arch_optimizer": ("darts",), "arch_lr": ("relaxed",),
     "warm_up": ("bse", "mcts"), "ucb_c": ("mcts",), "ucb_pick": ("mcts",),
-    "sweep_epochs": ("sweep", "halving"), "sweep_seeds": ("sweep",), "proxy_width": ("proxy",),
-    "proxy_images": ("proxy",), "proxy_epochs": ("proxy",), "halving_rate": ("halving",), "halving_start": ("halving",),
+    "sweep_epochs": ("sweep", "halving"), "sweep_seeds": ("sweep",), "sweep_mode": ("sweep",),
+    "proxy_width": ("proxy",), "proxy_images": ("proxy",), "proxy_epochs": ("proxy",),
+    "halving_rate": ("halving",), "halving_start": ("halving",),
     "hours": ("auto",),
 }  # fmt: skip
 """Which methods, or kinds of them, make use of a setting; all of them where it is not named."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from poolsearch.context import Run
+from poolsearch.errors import PoolsearchError
 from poolsearch.record import tested
 from poolsearch.settings import Settings
 from poolsearch.stages.alone import Recipe, train_trials
 from poolsearch.stages.retraining.controls import rivals
 from poolsearch.stages.retraining.finalists import finalists
 from poolsearch.stages.retraining.opening import check_choice, open_test, trials_of
+from poolsearch.stages.sweep import benchmark
 
 
 def retrain(run: Run) -> None:
@@ -25,6 +27,11 @@ def retrain(run: Run) -> None:
     """
     if tested(run.dir):
         return
+    if benchmark(run.settings):
+        raise PoolsearchError(
+            f"{run.dir.root} is a sweep in benchmark mode: its test split was read for every placement, so that it can "
+            "choose none. Start a run without --sweep-mode benchmark for a verdict."
+        )
     with run.stage("retrain"):
         chosen, seeds = finalists(run), run.settings.retrain.retrain_seeds
         check_choice(run, chosen)

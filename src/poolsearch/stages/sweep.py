@@ -1,4 +1,8 @@
-"""Ranking without a supernet: placements are trained stand-alone on search-train and scored on search-val."""
+"""Ranking without a supernet: placements are trained stand-alone on search-train and scored on search-val.
+
+A sweep in benchmark mode is the ground truth of research instead (paper, section 3.1 and Table 6; NOTES P36): it trains
+on all training images, scores on the test split, and there is no ranking to choose from.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,14 @@ import dataclasses
 from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from poolsearch import metrics
@@ -27,24 +34,43 @@ from poolsearch.stages.alone import AloneTask, Recipe, Trial, crew, diverged, tr
 from poolsearch.stages.ranking.standing import Scored, Standing, order, standing_rows, standing_summary
 from poolsearch.stages.ranking.table import as_csv
 
+TABLE_COLUMNS = (
+    "placement", "number", "seed", "macs", "part", "accuracy", "metric", "epochs", "images", "seconds", "train_loss",
+)  # fmt: skip
+
 
 def sweep(run: Run) -> None:
-    """Train placements rung by rung, and leave ``ranking.csv``, ``ranking.json`` and ``sweep/``.
+    """Train placements rung by rung, and leave ``ranking.csv``, ``ranking.json``, ``sweep/`` and ``sweep.csv``.
 
     Trainings that are finished are kept: stopped at any moment, it goes on where it was and ends the same to the bit.
-    The test split is not touched.
+    The test split is not touched; in benchmark mode its opening is recorded, and no ranking is left.
 
     Raises:
         Interrupted: stopped on request; the state is saved.
     """
     with run.stage("sweep"):
-        plan = rungs(run.settings, run.space.size, len(run.split.search_train))
+        plan = rungs(run.settings, run.space.size, len(images_to_learn(run)))
         run.progress.say(_announced(run, plan))
+        if benchmark(run.settings):
+            _open_test(run)
         standings = climb(run, plan)
         _warn_of_diverged(run, plan[0].seeds)
+        write_text(run.dir.sweep_table, _as_table(run, plan))
+        if benchmark(run.settings):
+            return
         rows = standing_rows(run, standings, plan[0].seeds)
         write_json(run.dir.ranking_summary, standing_summary(run, rows, plan))
         write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
+
+
+def benchmark(settings: Settings) -> bool:
+    """Whether a sweep is the ground truth of research, which reads the test split."""
+    return settings.search.method == "sweep" and settings.alone.sweep_mode == "benchmark"
+
+
+def images_to_learn(run: Run) -> NDArray[np.int64]:
+    """Those that a sweep trains on."""
+    return run.split.train_all if benchmark(run.settings) else run.split.search_train
 
 
 def climb(run: Run, plan: Sequence[Rung]) -> list[Standing]:
@@ -61,7 +87,7 @@ def climb(run: Run, plan: Sequence[Rung]) -> list[Standing]:
 
 def at_fidelity(run: Run, rung: Rung) -> Run:
     """The run with as many channels and search-train images as the rung has; placements and search-val are the same."""
-    split = thin(run.split, run.images.label_N, rung.images, run.seed)
+    split = run.split if benchmark(run.settings) else thin(run.split, run.images.label_N, rung.images, run.seed)
     if rung.width == 1:
         return replace(run, split=split)
     width = run.net_spec.width or default_width(run.net_spec.name)
@@ -70,9 +96,9 @@ def at_fidelity(run: Run, rung: Rung) -> Run:
 
 def sweep_recipe(settings: Settings, epochs: int, until: int) -> Recipe:
     """The training of a placement, from resolved settings: as the search, up to ``until`` of ``epochs`` epochs."""
-    search = settings.search
+    search, part = settings.search, "train_all" if benchmark(settings) else "search_train"
     return Recipe(
-        "sweep", "search_train", epochs, search.batch or 0, search.lr or 0, search.lr_floor or 0, search.momentum,
+        "sweep", part, epochs, search.batch or 0, search.lr or 0, search.lr_floor or 0, search.momentum,
         search.weight_decay or 0, until,
     )  # fmt: skip
 
@@ -112,23 +138,25 @@ def _train_rung(run: Run, rung: Rung, epochs: int, numbers: Iterable[int], go_on
 
 
 def _train(run: Run, recipe: Recipe, workers: int, trial: Trial, progress: Progress) -> Scored:
-    """Train one as far as the recipe goes, and score it on the search-val images.
+    """Train one as far as the recipe goes, and score it on the search-val images, or those of test.
 
     The checkpoint stays, as it may be gone on with; how good it was at earlier rungs stays in the metrics.
     """
     path = trial.folder(run.dir.sweep) / "metrics.json"
     before = read_json(path)["rungs"] if path.exists() else []
     task, found = train_alone(run, recipe, run.dir.sweep, workers, trial, progress)
-    scored, images = _score(run, task), len(run.split.search_val)
+    part: Literal["test", "val"] = "test" if benchmark(run.settings) else "val"
+    indices = run.split.test if part == "test" else run.split.search_val
+    scored, images = _score(run, task, indices), len(indices)
     rung = {"epochs": task.epochs} | dataclasses.asdict(scored)
-    score = {"val_images": images, "val_accuracy": scored.correct / images, "val_metric": scored.value}
+    score = {f"{part}_images": images, f"{part}_accuracy": scored.correct / images, f"{part}_metric": scored.value}
     write_json(path, found | score | {"rungs": [*before, rung]})
     return scored
 
 
 @torch.inference_mode()
-def _score(run: Run, task: AloneTask) -> Scored:
-    indices, metric = run.split.search_val, run.settings.data.metric
+def _score(run: Run, task: AloneTask, indices: NDArray[np.int64]) -> Scored:
+    metric = run.settings.data.metric
     loader = run.loader(indices, 1, "sweep-val", run.seed, augmented=False)
     model, found = task.net.eval(), list[Tensor]()
     for x_BCHW, _ in loader.chunks(run.settings.rank.eval_batch or 0):
@@ -146,6 +174,25 @@ def _scored(folder: Path, epochs: int) -> Scored | None:
     found: list[dict[str, Any]] = read_json(folder / "metrics.json")["rungs"]
     rung = next((rung for rung in found if rung["epochs"] == epochs), None)
     return None if rung is None else Scored(*(rung[field.name] for field in dataclasses.fields(Scored)))
+
+
+def _open_test(run: Run) -> None:
+    """Write down what the test split is read for, before the first image is."""
+    if not run.dir.test.exists():
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        write_json(run.dir.test, {"opened": now, "for": "a sweep in benchmark mode", "images": len(run.split.test)})
+    run.warn("the test split is the ground truth of this sweep: it says nothing about what to choose.")
+
+
+def _as_table(run: Run, plan: Sequence[Rung]) -> str:
+    """sweep.csv: a line for each training."""
+    part, rows = "test" if benchmark(run.settings) else "val", list[dict[str, Any]]()
+    for number, placement in enumerate(run.space):
+        for seed in range(plan[0].seeds):
+            found = read_json(Trial(placement, seed).folder(run.dir.sweep) / "metrics.json")
+            rows.append({name: found.get(name, found.get(f"{part}_{name}")) for name in TABLE_COLUMNS})
+            rows[-1] |= {"number": number, "part": part, "macs": int(run.macs_A[number])}
+    return as_csv(rows, TABLE_COLUMNS)
 
 
 def _announced(run: Run, plan: Sequence[Rung]) -> str:

@@ -59,10 +59,10 @@ def rows_of(
     return rows
 
 
-def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """The text of ranking.csv."""
+def as_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> str:
+    """The text of ranking.csv, or of another table."""
     text = io.StringIO()
-    writer: csv.DictWriter[str] = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer: csv.DictWriter[str] = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
