@@ -46,7 +46,7 @@ def test_run_ranks_retrains_and_writes_the_page(
     files = RunDir(out)
     expected = {
         "run.json", "split.json", "images.parquet", "duplicates.json", "skipped.json", "costs.parquet", "ranking.csv",
-        "ranking.json", "sweep", "retrain", "test.json", "report.html", "figures",
+        "ranking.json", "sweep", "sweep.csv", "retrain", "test.json", "report.html", "figures",
     }  # fmt: skip
     assert {p.name for p in out.iterdir() if not p.name.startswith(".")} == expected
     with open(files.ranking, encoding="utf-8", newline="") as handle:
@@ -84,6 +84,38 @@ def test_the_stages_one_by_one(tmp_path: Path, command: Command) -> None:
     retrained = command("retrain", "--out", out, *RETRAIN)
     assert retrained.returncode == 0, retrained.stderr
     assert json.loads((RunDir(out).retrain / "4,3,3" / "0" / "metrics.json").read_text())["epochs"] == 2
+
+
+def test_a_sweep_in_benchmark_mode_is_a_table_of_the_test_split_and_chooses_nothing(
+    tmp_path: Path, command: Command
+) -> None:
+    out = tmp_path / "truth"
+    flags = ["--method", "sweep", "--sweep-mode", "benchmark", "--sweep-epochs", "1", "--sweep-seeds", "2", *FLAGS]
+    result = command("run", "--out", out, *flags)
+    assert result.returncode == 0, result.stderr
+    assert "Sweep: 12 trainings of 1 epoch on 1,438 images." in result.stderr, "all training images, not the half"
+    files = RunDir(out)
+    assert not files.ranking.exists() and not files.retrain.exists()
+    with open(files.sweep_table, encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert len({(row["placement"], row["seed"]) for row in rows}) == 12
+    assert {row["part"] for row in rows} == {"test"} and {row["images"] for row in rows} == {"1438"}
+    assert all((float(row["accuracy"]) * 359) == pytest.approx(round(float(row["accuracy"]) * 359)) for row in rows)
+    test = json.loads(files.test.read_text())
+    assert test["opened"] and test["for"] == "a sweep in benchmark mode" and "verdict" not in test
+    means = {
+        p: sum(float(r["metric"]) for r in rows if r["placement"] == p) / 2 for p in {r["placement"] for r in rows}
+    }
+    best = max(means.values())
+    assert "Ground truth of 6 placements, 2 seeds each: " in result.stdout
+    assert f"has the best test accuracy, {best:.2%}" in result.stdout
+    page = text_of(files.report)
+    assert "nothing is chosen by it" in page and "Every placement by itself" in page
+    refused = command("retrain", "--out", out)
+    assert refused.returncode == 2 and "its test split was read for every placement" in refused.stderr
+    before = files.sweep_table.read_text()
+    assert command("run", "--resume", "--out", out).returncode == 0
+    assert files.sweep_table.read_text() == before
 
 
 def test_a_page_before_the_ranking_says_how_far_it_is(tmp_path: Path, command: Command) -> None:

@@ -11,9 +11,11 @@ from poolsearch.rungs import told
 def so_far(data: RunData) -> str:
     """How far the trainings are, while there is no ranking yet."""
     placements = cast(Json, data.run.get("space", {})).get("covered", 0)
+    settings = cast(Json, data.run.get("settings", {}))
+    part = "test" if cast(Json, settings.get("alone", {})).get("sweep_mode") == "benchmark" else "validation"
     return (
         f"Placements are being trained alone ({data.method}), or this was interrupted: {data.scored:,} trainings, of "
-        f"{placements:,} placements, were scored on the validation images."
+        f"{placements:,} placements, were scored on the {part} images."
     )
 
 

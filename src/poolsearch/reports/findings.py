@@ -18,6 +18,7 @@ from poolsearch.reports.ranked import Ranked
 from poolsearch.reports.read import Json, RunData
 from poolsearch.reports.score_table import Scores
 from poolsearch.reports.tables import retrained, stopped
+from poolsearch.reports.truth import truth_sentence
 
 FEW_SEEDS = 3
 FEW_IMAGES = 1000
@@ -41,6 +42,10 @@ def verdict(data: RunData) -> Verdict:
     """The verdict of the furthest stage that has ended."""
     if data.test is not None:
         return Verdict(str(data.test["verdict"]), _opened(data.test), None)
+    if data.truth:
+        return Verdict(
+            truth_sentence(data.truth, data.default, data.metric), "There is no winner and no verdict.", None
+        )
     command = shlex.join(["poolsearch", "run", "--resume", "--out", data.out])
     if data.ranking:
         return Verdict(_ranked_sentence(data), _ranked_detail(data), command)
@@ -126,7 +131,12 @@ def _unfinished(data: RunData) -> list[str]:
     """Stages that have not left their result; one stopped between its result and its entry has ended."""
     begun = dict.fromkeys(str(stage.get("stage")) for stage in data.run.get("stages", []))
     ranked = bool(data.ranking)
-    left = {"search": data.scores is not None, "sweep": ranked, "rank": ranked, "retrain": data.test is not None}
+    left = {
+        "search": data.scores is not None,
+        "sweep": ranked or bool(data.truth),
+        "rank": ranked,
+        "retrain": data.test is not None,
+    }
     return [
         f"The stage '{name}' was begun and has not ended."
         for name in begun

@@ -22,6 +22,7 @@ from poolsearch.metrics import in_words
 from poolsearch.placement import shown
 from poolsearch.reports.ranked import Ranked, ranked
 from poolsearch.reports.score_table import Scores, read_scores
+from poolsearch.reports.truth import Truth, read_truth
 from poolsearch.rungs import Rung
 
 COSTS = ("memory", "field_height", "field_width", "latency_ms")
@@ -53,6 +54,7 @@ class RunData:
         test_opened: when the test split was opened, also while its results are still missing.
         rungs: what a method without supernets trained; empty for others, and before there is a ranking.
         scored: trainings of such a method that have a validation accuracy.
+        truth: of a sweep in benchmark mode that has ended, every placement on the test split, best first.
         costs: of each ranked placement, what ``costs.parquet`` knows beside MACs, by the name of its column.
     """
 
@@ -69,6 +71,7 @@ class RunData:
     skipped: list[tuple[str, str]]
     rungs: Sequence[Rung] = ()
     scored: int = 0
+    truth: Sequence[Truth] = ()
     costs: dict[str, dict[str, Cost]] = field(default_factory=dict[str, dict[str, Cost]])
 
     @cached_property
@@ -150,6 +153,7 @@ def read_run(folder: Path) -> RunData:
         skipped=_skipped(files.skipped),
         rungs=_rungs(files.ranking_summary, summary or {}),
         scored=sum(1 for _ in files.sweep.glob("*/*/metrics.json")),
+        truth=_truth(files.sweep_table) if files.sweep_table.exists() else (),
         costs=_costs(files.costs, {row.number for row in ranking}) if files.costs.exists() else {},
     )
 
@@ -229,6 +233,13 @@ def _rungs(path: Path, summary: Json) -> list[Rung]:
         return [Rung(**rung) for rung in summary.get("rungs", [])]
     except TypeError as error:
         raise _damaged(path, f"not a list of rungs: {error}") from None
+
+
+def _truth(path: Path) -> list[Truth]:
+    try:
+        return read_truth(path)
+    except (KeyError, ValueError) as error:
+        raise _damaged(path, repr(error)) from None
 
 
 def _scores(path: Path, ranked: list[int], default: str) -> Scores | None:

@@ -14,6 +14,7 @@ from poolsearch.reports.markup import badges, macs_text, or_dash, table
 from poolsearch.reports.read import Json, RunData
 from poolsearch.reports.rerun import rerun_command
 from poolsearch.reports.tables import Retrained, Row, facts, ranked_rows, retrained
+from poolsearch.reports.truth import truth_table
 
 SHOWN_ROWS = 20
 MOST_ROWS = 1000
@@ -31,6 +32,7 @@ def body(data: RunData, figures: Mapping[str, str]) -> str:
         _head(data),
         _section("Answers at a compute budget", answers(data), figures.get("alone_macs"), figures.get("accuracy_macs")),
         _section("Where the resolution drops", figures.get("ladder")),
+        _section("Every placement by itself", _truth(data)),
         _section("Ranking", _ranking(data)),
         _section("Trained alone", _retrain(data), figures.get("retrain"), controls(data)),
         _section("Class by class", _classes(data)),
@@ -105,6 +107,10 @@ def _ranking_cells(row: Row, of_supernet: Sequence[str]) -> list[str]:
     value = f"{ranked.value:.2%} <small>{100 * ranked.low:.2f} to {100 * ranked.high:.2f}</small>"
     cells = [str(ranked.rank), escape(ranked.placement), value, *of_supernet]
     return [*cells, macs_text(ranked.macs), or_dash(ranked.macs_ratio, ".2f", " ×"), badges(row.flags)]
+
+
+def _truth(data: RunData) -> str:
+    return truth_table(data.truth, data.default, data.metric) if data.truth else ""
 
 
 def _retrain(data: RunData) -> str:

@@ -19,6 +19,7 @@ from poolsearch.placement import shown
 from poolsearch.priced import Priced
 from poolsearch.reports.answers import AnswerRow, answer_rows
 from poolsearch.reports.read import read_run
+from poolsearch.reports.truth import truth_sentence
 from poolsearch.rungs import told
 
 _ROWS = 10
@@ -29,6 +30,9 @@ def show(out: Path) -> None:
     """Print the results of the run in ``out``, as far as they are there."""
     files = RunDir(out)
     console = Console(soft_wrap=True, highlight=False)
+    if files.sweep_table.exists() and (data := read_run(out)).truth:
+        console.print(truth_sentence(data.truth, data.default, data.metric), markup=False)
+        return
     if not files.ranking.exists():
         return
     data = read_run(out)
