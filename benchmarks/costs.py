@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import torch
 
+from allocated import most_allocated
 from poolsearch.budget import measured
 from poolsearch.cost import Profile, profile
 from poolsearch.nets.build import NetSpec, blank, build
@@ -48,14 +49,7 @@ def allocated(net: Poolable, placement: Placement, x_BCHW: torch.Tensor, machine
 
     step()
     optimizer.zero_grad(set_to_none=True)
-    with torch.profiler.profile(profile_memory=True) as found:
-        step()
-    now = most = 0
-    events = [e for e in found.profiler.kineto_results.events() if e.name() == "[memory]"]
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        now += event.nbytes()
-        most = max(most, now)
-    return most + x_BCHW.nbytes
+    return most_allocated(step) + x_BCHW.nbytes
 
 
 def _numbers(space: Space, values: Sequence[float], count: int) -> list[int]:

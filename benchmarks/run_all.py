@@ -11,6 +11,7 @@ import costs
 import data_work
 import many_networks
 import memory
+import methods
 import mixture_work
 import ranking
 import search_step
@@ -31,6 +32,7 @@ PARTS = {
     "Costs before training": costs,
     "Freed memory": allocator,
     "Several networks at once": many_networks,
+    "Every method's step": methods,
     "Start-up": start_up,
 }
 

@@ -33,6 +33,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
             "large=('cifar-resnet20', 16, 'hw'), placements=3, rounds=1, many=20",
             "receptive fields of 20 placements",
         ),
+        ("methods", "batch=4, steps=1, rounds=1, width=2", "| darts, second order | "),
         ("allocator", "rounds=1, cases=(('rank', 'cifar-resnet20', 16, 8, 2),)", "page faults"),
     ],
 )
