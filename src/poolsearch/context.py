@@ -31,6 +31,7 @@ from poolsearch.prepare import (
     absolute,
     augment_of,
     check_outside,
+    check_sampler_file,
     check_sizes,
     data_record,
     duplicates_of,
@@ -201,6 +202,7 @@ def open_run(
     if not resume:
         check_free(run_dir)
         check_outside(out, settings or Settings())
+        check_sampler_file(settings or Settings())
         if settings is not None and settings.net.init is not None:
             check_init(settings.net.init, settings.net.net or "poolsearch's own network")
     with locked(out):

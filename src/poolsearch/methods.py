@@ -9,7 +9,7 @@ from poolsearch.errors import PoolsearchError, unknown
 Kind = Literal["sampled", "relaxed", "alone", "auto"]
 """What a method trains.
 
-sampled: supernets, one placement at a time, drawn by a sampler (:data:`poolsearch.samplers.SAMPLERS`).
+sampled: supernets, one placement at a time, drawn by a sampler (:data:`poolsearch.samplers.make.SAMPLERS`).
 relaxed: one supernet whose blocks work at all resolutions at once, weighted by numbers that are trained too.
 alone: placements by themselves, without a supernet.
 auto: what the planner advises.

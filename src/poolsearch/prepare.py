@@ -25,6 +25,7 @@ from poolsearch.data import (
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir
 from poolsearch.limits import limits_of
+from poolsearch.methods import is_own
 from poolsearch.nets.build import NetSpec
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.warm_start import PRETRAINED
@@ -32,6 +33,7 @@ from poolsearch.options import LARGEST_NATIVE, DataSettings, MachineSettings, Me
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress
 from poolsearch.resolve import resolve
+from poolsearch.samplers.own import own_factory
 from poolsearch.settings import Settings
 from poolsearch.space import Space
 
@@ -40,13 +42,15 @@ UNEQUAL = 3
 
 
 def absolute(settings: Settings) -> Settings:
-    """Paths to data, groups, a network's file and weights are kept whole: a run can be resumed from anywhere."""
+    """Paths to data, groups, files of a network and a sampler, and weights are kept whole: a run can be resumed from
+    anywhere."""
     path = Path(settings.data.data).expanduser()
     if path.exists():
         settings = settings.changed(data=str(path.resolve()))
-    file, _, factory = (settings.net.net or "").rpartition(":")
-    if file.endswith(".py"):
-        settings = settings.changed(net=f"{Path(file).expanduser().resolve()}:{factory}")
+    for name, value in (("net", settings.net.net), ("method", settings.search.method)):
+        file, _, factory = (value or "").rpartition(":")
+        if file.endswith(".py"):
+            settings = settings.changed(**{name: f"{Path(file).expanduser().resolve()}:{factory}"})
     if settings.data.groups is not None:
         settings = settings.changed(groups=str(Path(settings.data.groups).expanduser().resolve()))
     if (init := settings.net.init) not in (None, PRETRAINED):
@@ -63,6 +67,16 @@ def check_outside(out: Path, settings: Settings) -> None:
     data = Path(settings.data.data)
     if data.is_absolute() and data.is_dir() and out.resolve().is_relative_to(data):
         raise PoolsearchError(f"the run folder {out} lies inside the data folder {data}. Choose another with --out.")
+
+
+def check_sampler_file(settings: Settings) -> None:
+    """See that a sampler of the user's own is where ``--method`` says, before anything is done.
+
+    Raises:
+        PoolsearchError: it is not, or its file cannot be imported.
+    """
+    if is_own(settings.search.method):
+        own_factory(settings.search.method)
 
 
 def images_of(given: Settings, progress: Progress) -> Images:

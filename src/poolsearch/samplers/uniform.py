@@ -16,9 +16,9 @@ class Uniform:
         self._asked = 0
 
     def ask(self) -> Placement:
-        draw = rng.generator(self._seed, "placement", self._asked)
+        number = uniform_number(self._space, self._seed, self._asked)
         self._asked += 1
-        return self._space[int(draw.integers(self._space.size))]
+        return self._space[number]
 
     def tell(self, placement: Placement, reward: float) -> None:
         """Nothing to learn: the draw does not depend on rewards."""
@@ -28,3 +28,13 @@ class Uniform:
 
     def load_state(self, state: int) -> None:
         self._asked = state
+
+
+def uniform_number(space: Space, seed: int, draw: int) -> int:
+    """The number of the placement of this draw (0-based), as every sampler draws that has nothing to go by yet."""
+    return int(rng.generator(seed, "placement", draw).integers(space.size))
+
+
+def warm_up_draws(part: float, draws: int) -> int:
+    """How many of all draws, the first ones, are uniform when this part of them is the warm-up (NOTES B12, B14)."""
+    return round(part * draws)

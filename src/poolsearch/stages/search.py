@@ -18,7 +18,7 @@ from poolsearch.mixture.balance import entropy
 from poolsearch.mixture.mixture import Mixture, MixtureRules
 from poolsearch.options import SearchSettings
 from poolsearch.samplers import Sampler
-from poolsearch.samplers.uniform import Uniform
+from poolsearch.samplers.make import make_sampler
 from poolsearch.stages.history import History
 from poolsearch.supernet.norms import SupernetNorm
 from poolsearch.supernet.single_path import SinglePath
@@ -62,14 +62,15 @@ class _Score:
 class SearchTask:
     """The mixture's training as a :class:`~poolsearch.train.loop.Task`.
 
-    A step draws a placement uniformly and a member by the assignment, trains the member on one search-train minibatch
-    and scores the pair on one search-val minibatch (paper, Figure 2). With one member this is SPOS, step for step.
+    A step draws a placement by the sampler (uniformly, for a mixture) and a member by the assignment, trains the member
+    on one search-train minibatch and scores the pair on one search-val minibatch (paper, Figure 2). With one member and
+    a uniform sampler this is SPOS, step for step; the sampler is told the score.
 
     Differs: on request several placements of one member share a minibatch (``placements_per_step``), and scores are
     read some steps late (``score_lag``), so that a GPU need not be waited for in every step.
 
     Args:
-        sampler: draws the placements; uniformly where not given.
+        sampler: draws the placements; where not given that of the method.
     """
 
     def __init__(self, run: Run, sampler: Sampler | None = None) -> None:
@@ -84,11 +85,12 @@ class SearchTask:
         ]
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=run.machine.precision == "fp16")
         self.mixture = Mixture(run.space.size, mixture_rules(settings))
-        self._sampler = sampler or Uniform(run.space, run.seed)
         self._train = run.loader(run.split.search_train, settings.batch or 0, "search-train", run.seed, augmented=True)
         self._val = run.loader(run.split.search_val, settings.val_batch or 0, "search-val", run.seed, augmented=False)
         self.steps_per_epoch = self._train.steps_per_epoch
         self.epochs = search_epochs(settings)
+        draws = self.epochs * self.steps_per_epoch * settings.placements_per_step
+        self._sampler = sampler or make_sampler(settings.method, run.space, settings, run.seed, draws)
         self.history = History(run.space.size, settings.members, self.epochs)
         self._pending: deque[_Score] = deque()
         self.last_loss = 0.0

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
 from poolsearch.errors import PoolsearchError
+from poolsearch.factory import built, factory_of
 from poolsearch.nets.poolable import Op
 from poolsearch.nets.restride.network import Restrided, restride
 
@@ -46,7 +45,8 @@ def load_model(name: str, classes: int) -> nn.Module:
     if library == "torchvision":
         return _torchvision(rest, weights=None, num_classes=classes)
     if library.endswith(".py"):
-        return _factory(Path(library), rest, classes)
+        factory = factory_of(Path(library), rest, "network")
+        return _built(name, lambda: factory(classes))
     raise PoolsearchError(f"'{name}' names no network: give {', '.join(FORMS)}.")
 
 
@@ -108,33 +108,8 @@ def _no_model(library: str, name: str, names: Iterable[str]) -> PoolsearchError:
     return PoolsearchError(f"{library} has no network '{name}'.{hint}")
 
 
-def _factory(path: Path, name: str, classes: int) -> nn.Module:
-    module = _imported(path)
-    factory = getattr(module, name, None)
-    if not callable(factory):
-        names = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
-        raise PoolsearchError(f"{path} has no function '{name}'; it has {', '.join(names) or 'none'}.")
-    return _built(f"{path}:{name}", lambda: factory(classes))
-
-
-def _imported(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise PoolsearchError(f"there is no file {path} to take a network from.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # the user's file may do anything
-        raise PoolsearchError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    return module
-
-
 def _built(name: str, build: Any) -> nn.Module:
-    try:
-        model = build()
-    except Exception as error:  # the user's or the library's code: its own words say what is wrong
-        raise PoolsearchError(f"{name} could not be built: {type(error).__name__}: {error}") from error
+    model = built(name, build)
     if not isinstance(model, nn.Module):
         raise PoolsearchError(f"{name} gave a {type(model).__name__}: it has to give a torch.nn.Module.")
     return model

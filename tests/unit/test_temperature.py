@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolsearch.mixture.temperature import Schedule, inverse_temperature
+from poolsearch.temperature import Schedule, inverse_temperature
 
 SCHEDULES = get_args(Schedule)
 

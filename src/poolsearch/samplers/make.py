@@ -1,0 +1,49 @@
+"""Samplers by the value of ``--method``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from poolsearch.methods import is_own
+from poolsearch.options import SearchSettings
+from poolsearch.samplers import Sampler
+from poolsearch.samplers.boltzmann import Boltzmann
+from poolsearch.samplers.own import Own
+from poolsearch.samplers.tree import TreeSearch
+from poolsearch.samplers.uniform import Uniform
+from poolsearch.space import Space
+
+
+def _uniform(space: Space, settings: SearchSettings, seed: int, draws: int) -> Uniform:
+    return Uniform(space, seed)
+
+
+SAMPLERS: dict[str, Callable[[Space, SearchSettings, int, int], Sampler]] = {
+    "mixture": _uniform,
+    "spos": _uniform,
+    "bse": Boltzmann,
+    "mcts": TreeSearch,
+}
+"""What makes the sampler of a method from the space, the settings, the seed, and the number of draws of the search.
+
+A new one is a line here and one in :data:`poolsearch.methods.METHODS`.
+"""
+
+
+def make_sampler(method: str, space: Space, settings: SearchSettings, seed: int, draws: int) -> Sampler:
+    """The sampler of a method of the kind "sampled".
+
+    Args:
+        method: a key of :data:`SAMPLERS`, or ``FILE.py:FACTORY`` for a function of the user's that takes the space, the
+            seed and the number of draws, and gives a sampler.
+        space: to draw from.
+        settings: resolved.
+        seed: of the draws.
+        draws: in the whole search.
+
+    Raises:
+        PoolsearchError: FACTORY is not there, fails, or gives no sampler.
+    """
+    if is_own(method):
+        return Own(method, space, seed, draws)
+    return SAMPLERS[method](space, settings, seed, draws)

@@ -1,0 +1,156 @@
+"""Monte-Carlo tree search: sites are decided one after the other, each by how its choices did so far."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolsearch import rng
+from poolsearch.options import SearchSettings
+from poolsearch.placement import Placement
+from poolsearch.samplers.boltzmann import softmax
+from poolsearch.samplers.uniform import uniform_number, warm_up_draws
+from poolsearch.space import Space
+
+Node = tuple[int, int]
+"""A prefix of placements, as the range (low, high) of those that begin with it, in the order of their sites."""
+
+
+class PlacementTree:
+    """The tree of a space, over the sites from the first (paper, appendix C): prefixes that some placement begins with.
+
+    Differs: a prefix that only one choice follows is no node of its own, for nothing is decided there: the paper's
+    binary tree without its chains. Where height and width are halved each by itself a node has up to four children.
+    """
+
+    def __init__(self, space: Space) -> None:
+        exponent_AS2 = space.exponents_AL2()[:, 1:].astype(np.int16)
+        code_AS = exponent_AS2[..., 0] * 256 + exponent_AS2[..., 1]
+        self.number_A: NDArray[np.int64] = np.lexsort(code_AS.T[::-1])  # the first site decides first
+        self._code_AS = code_AS[self.number_A]
+        self._place_A = np.argsort(self.number_A)
+        self.root: Node = (0, space.size)
+        self._children: dict[Node, list[Node]] = {}
+
+    def children(self, node: Node) -> list[Node]:
+        """What the first undecided site makes of a node; none where only one placement is left."""
+        if node not in self._children:
+            self._children[node] = self._split(node)
+        return self._children[node]
+
+    def path(self, number: int) -> list[Node]:
+        """The nodes from the root to the placement with this number."""
+        place = int(self._place_A[number])
+        path = [self.root]
+        while children := self.children(path[-1]):
+            path.append(next(child for child in children if child[0] <= place < child[1]))
+        return path
+
+    def _split(self, node: Node) -> list[Node]:
+        low, high = node
+        undecided_S = np.flatnonzero(self._code_AS[low] != self._code_AS[high - 1])  # in order, the ends differ first
+        if not len(undecided_S):
+            return []
+        code_K = self._code_AS[low:high, undecided_S[0]]
+        ends = [low, *(low + 1 + np.flatnonzero(code_K[1:] != code_K[:-1])).tolist(), high]
+        return list(pairwise(ends))
+
+
+@dataclass
+class Visits:
+    """What is known of a node: how often it was drawn, how many rewards followed, and their sum."""
+
+    asked: int = 0
+    told: int = 0
+    reward: float = 0.0
+
+
+class TreeSearch:
+    """Monte-Carlo tree search with upper confidence bounds (paper, appendix C, Eq. 6; NOTES B11, B12).
+
+    From the root down, a child that was never visited is taken first, one of several at random; where all were, the
+    one of the highest bound, again at random between equals. A reward is added to every node on the placement's path.
+
+    Differs: Eq. 6 is said to give "sampling probabilities", and it is the index of an argmax: so it is used, unless
+    ``ucb_pick`` is "softmax" (NOTES P17). The text leaves c open: the default, sqrt 2, is that of UCB1. A placement
+    whose reward is still under way (``score_lag``) or never comes (``val_every``) counts as a visit, and not in the
+    mean.
+
+    Args:
+        space: to draw from.
+        settings: ``ucb_c``, ``ucb_pick``; ``warm_up``, the part of the draws, from the first, that are uniform over
+            placements (not over branches); their rewards are added to the nodes, too.
+        seed: of the draws.
+        draws: in the whole search.
+
+    Attributes:
+        tree: the nodes.
+        visits: of each node that was visited.
+    """
+
+    def __init__(self, space: Space, settings: SearchSettings, seed: int, draws: int) -> None:
+        self._space, self._settings, self._seed = space, settings, seed
+        self._warm_up = warm_up_draws(settings.warm_up, draws)
+        self._asked = 0
+        self.tree = PlacementTree(space)
+        self.visits: defaultdict[Node, Visits] = defaultdict(Visits)
+
+    def ask(self) -> Placement:
+        if self._asked < self._warm_up:
+            path = self.tree.path(uniform_number(self._space, self._seed, self._asked))
+        else:
+            path = self._descend(rng.generator(self._seed, "placement", self._asked))
+        for node in path:
+            self.visits[node].asked += 1
+        self._asked += 1
+        return self._space[int(self.tree.number_A[path[-1][0]])]
+
+    def tell(self, placement: Placement, reward: float) -> None:
+        for node in self.tree.path(self._space.index(placement)):
+            self.visits[node].told += 1
+            self.visits[node].reward += reward
+
+    def state(self) -> Any:
+        """The visited nodes, and the number of draws."""
+        nodes = [[*node, seen.asked, seen.told, seen.reward] for node, seen in self.visits.items()]
+        return {"asked": self._asked, "nodes": nodes}
+
+    def load_state(self, state: Any) -> None:
+        self._asked = state["asked"]
+        for low, high, *seen in state["nodes"]:
+            self.visits[low, high] = Visits(*seen)
+
+    def _descend(self, draw: np.random.Generator) -> list[Node]:
+        path = [self.tree.root]
+        while children := self.tree.children(path[-1]):
+            path.append(children[self._pick(path[-1], children, draw)])
+        return path
+
+    def _pick(self, node: Node, children: Sequence[Node], draw: np.random.Generator) -> int:
+        seen_K = [self.visits.get(child, Visits()) for child in children]
+        new = [k for k, seen in enumerate(seen_K) if seen.asked == 0]
+        if new:
+            return new[int(draw.integers(len(new)))]
+        bound_K = bounds(self.visits[node], seen_K, self._settings.ucb_c)
+        if self._settings.ucb_pick == "softmax":
+            cumulative_K = softmax(bound_K).cumsum()
+            return int(np.searchsorted(cumulative_K, draw.random() * cumulative_K[-1], side="right"))
+        best = np.flatnonzero(bound_K == bound_K.max())
+        return int(best[draw.integers(len(best))])
+
+
+def bounds(parent: Visits, child_K: Sequence[Visits], c: float) -> NDArray[np.float64]:
+    """Upper confidence bounds of children that were all visited: a/n + c sqrt(log(n of the parent) / n) (Eq. 6).
+
+    The mean of a child without a reward so far is the parent's.
+    """
+    mean = parent.reward / max(1, parent.told)
+    mean_K = np.array([child.reward / child.told if child.told else mean for child in child_K])
+    asked_K = np.array([child.asked for child in child_K])
+    return mean_K + c * np.sqrt(np.log(parent.asked) / asked_K)
