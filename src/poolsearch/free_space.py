@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class FreeSpace(Space):
             number, digit = divmod(number, self._base)
             resolutions.append(digit)
         resolutions.append(0)  # of the first block
-        steps = [after - before for after, before in zip(resolutions, resolutions[1:], strict=False)]
+        steps = [after - before for after, before in pairwise(resolutions)]
         return Placement(tuple((step, step) for step in reversed(steps)))
 
     def _rank(self, placement: Placement) -> int:

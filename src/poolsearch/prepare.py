@@ -23,8 +23,8 @@ from poolsearch.data import (
     write_duplicates,
 )
 from poolsearch.errors import PoolsearchError
-from poolsearch.free_space import FreeSpace
 from poolsearch.files import RunDir
+from poolsearch.free_space import FreeSpace
 from poolsearch.limits import limits_of
 from poolsearch.nets.build import NetSpec
 from poolsearch.nets.poolable import Poolable

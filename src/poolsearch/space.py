@@ -218,9 +218,7 @@ class Space:
         """The exponents before each block of the placements with these numbers without ``only``, shape (A, L, 2)."""
         if self.axes == "hw":
             return np.repeat(self._halved(number_A)[:, :, None], 2, axis=2)
-        return np.stack(
-            [self._halved(number_A // self._axis_size), self._halved(number_A % self._axis_size)], axis=2
-        )
+        return np.stack([self._halved(number_A // self._axis_size), self._halved(number_A % self._axis_size)], axis=2)
 
     def _halved(self, number_A: NDArray[Any]) -> NDArray[np.int8]:
         """Whether there is a halving before each block of these compositions of one axis, shape (A, L)."""

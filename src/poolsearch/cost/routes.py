@@ -18,6 +18,7 @@ from poolsearch.nets.poolable import Size
 from poolsearch.placement import KEEP, Exponents, Placement
 from poolsearch.space import Space
 
+
 @dataclass(frozen=True)
 class Routes:
     """Where placements go.

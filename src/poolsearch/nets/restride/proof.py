@@ -52,9 +52,10 @@ def prove(
 ) -> list[Proof]:
     """Prove placements of ``net``; the default is always one of them, and comes first.
 
-    Of each placement: maps change their size at exactly its sites, and by as much as these ask for. Of those that are run: gradients
-    are finite, and every parameter that has one at the default placement has one. Of the default placement: parameters
-    are the original's, and with op ``native`` the logits equal the original's exactly, in evaluation and in training.
+    Of each placement: maps change their size at exactly its sites, and by as much as these ask for. Of those that are
+    run: gradients are finite, and every parameter that has one at the default placement has one. Of the default
+    placement: parameters are the original's, and with op ``native`` the logits equal the original's exactly, in
+    evaluation and in training.
     Neither network is changed.
 
     Args:
