@@ -272,6 +272,7 @@ def _record(
         "length": run.space.length,
         "poolings": run.space.poolings,
         "axes": run.space.axes,
+        "paths": run.settings.net.paths,
         "default": str(run.space.default),
         "size": run.full_size,
         "covered": run.space.size,

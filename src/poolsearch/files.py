@@ -59,6 +59,10 @@ class RunDir:
         return self.root / "scores.parquet"
 
     @property
+    def filters(self) -> Path:
+        return self.root / "filters.csv"
+
+    @property
     def ranking(self) -> Path:
         return self.root / "ranking.csv"
 

@@ -119,6 +119,10 @@ class Placement:
         """The exponents before ``block`` (0-based); the first block has no site before it."""
         return self.sites[block - 1] if block else KEEP
 
+    def resolution(self, block: int) -> Exponents:
+        """How often height and width were halved so far, after the site before ``block``."""
+        return sum(height for height, _ in self.sites[:block]), sum(width for _, width in self.sites[:block])
+
     def prefix(self, block: int) -> tuple[Exponents, ...]:
         """The sites up to and including the one before ``block``: what decides everything that block computes."""
         return self.sites[:block]

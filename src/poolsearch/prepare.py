@@ -24,6 +24,7 @@ from poolsearch.data import (
 )
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir
+from poolsearch.free_space import FreeSpace
 from poolsearch.limits import limits_of
 from poolsearch.methods import is_own
 from poolsearch.nets.build import NetSpec
@@ -135,6 +136,8 @@ def space_of(net: Poolable, settings: Settings, image_size: int) -> Space:
         PoolsearchError: the images are too small, or a placement or limit does not fit.
     """
     space = replace(net.space, low=settings.net.min_blocks, high=settings.net.max_blocks, axes=settings.net.axes)
+    if settings.net.paths == "any":
+        space = FreeSpace.of(space)
     net.check_input(image_size, image_size, space)
     if settings.net.placements:
         space = space.keep(Placement.parse(text) for text in settings.net.placements)
@@ -207,6 +210,7 @@ def duplicates_of(run_dir: RunDir, record: dict[str, Any], images: Images, split
 def space_note(settings: Settings, space: Space, full_size: int, within: int) -> str:
     """How many placements there are, and how many of them (``within`` are within the budget) are searched."""
     each = " (height and width each by itself)" if space.axes == "h,w" else ""
+    each = " (all paths, with upsampling)" if settings.net.paths == "any" else each
     part = f"; searched is a random subset of {space.size:,}" if space.size < within else ""
     if not part and space.size < full_size:
         part = f"; searched are the {space.size:,} within the budget"

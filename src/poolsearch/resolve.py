@@ -157,6 +157,11 @@ def _check_values(settings: Settings) -> None:
             f"--rank-early-stop rests on a bound for accuracy; there is none for --metric {settings.data.metric}. "
             "Leave one of them out, or rank fewer placements with --rank-all-up-to."
         )
+    if settings.net.init is not None and settings.search.sharing == "random-init":
+        raise PoolsearchError(
+            "--sharing random-init draws the weights of every resolution anew, --init begins with given ones: leave "
+            "one of them out, or use --sharing same-init, which gives each resolution these weights to begin with."
+        )
     if settings.net.init is not None and settings.net.zero_init:
         raise PoolsearchError(
             "--zero-init begins residual branches at zero, --init with given weights: leave one of them out."

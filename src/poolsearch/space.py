@@ -126,10 +126,18 @@ class Space:
         Returns:
             Shape (A, L, 2); block 0 has no site before it, so that its exponents are 0.
         """
-        full_A = self._full_numbers(numbers)
-        if self.axes == "hw":
-            return np.repeat(self._halved(full_A)[:, :, None], 2, axis=2)
-        return np.stack([self._halved(full_A // self._axis_size), self._halved(full_A % self._axis_size)], axis=2)
+        return self._exponents(self._full_numbers(numbers))
+
+    def resolutions_AL2(self, numbers: Sequence[int] | NDArray[np.int64] | None = None) -> NDArray[np.int8]:
+        """How often height and width were halved so far, after the site before each block, as
+        :meth:`Placement.resolution`; numbers and shape as of :meth:`exponents_AL2`."""
+        return self.exponents_AL2(numbers).cumsum(1, dtype=np.int8)
+
+    @cached_property
+    def resolutions(self) -> tuple[tuple[Exponents, ...], ...]:
+        """For each block the resolutions (halvings of height and width so far) that some placement has it at."""
+        found = (np.unique(block_A2, axis=0).tolist() for block_A2 in self.resolutions_AL2().swapaxes(0, 1))
+        return tuple(tuple((height, width) for height, width in pairs) for pairs in found)
 
     def index(self, placement: Placement) -> int:
         """The number of ``placement``.
@@ -181,6 +189,11 @@ class Space:
         # the rest, without a gap at the default
         return self.take([*fixed, *(n + 1 if fixed and n >= fixed[0] else n for n in drawn)])
 
+    @property
+    def whole(self) -> Space:
+        """The space without its limits."""
+        return replace(self, low=(), high=(), only=None)
+
     def sites(self, block: int, done: Exponents) -> list[Exponents]:
         """What the site before ``block`` may be in some placement, limits aside, where ``done`` halvings are done."""
         if block == 0:
@@ -200,6 +213,12 @@ class Space:
             return np.arange(self.size, dtype=dtype) if numbers is None else np.asarray(numbers, dtype)
         only_A = np.asarray(self.only, dtype)
         return only_A if numbers is None else only_A[np.asarray(numbers, np.int64)]
+
+    def _exponents(self, number_A: NDArray[Any]) -> NDArray[np.int8]:
+        """The exponents before each block of the placements with these numbers without ``only``, shape (A, L, 2)."""
+        if self.axes == "hw":
+            return np.repeat(self._halved(number_A)[:, :, None], 2, axis=2)
+        return np.stack([self._halved(number_A // self._axis_size), self._halved(number_A % self._axis_size)], axis=2)
 
     def _halved(self, number_A: NDArray[Any]) -> NDArray[np.int8]:
         """Whether there is a halving before each block of these compositions of one axis, shape (A, L)."""

@@ -27,7 +27,7 @@ class Costs:
         macs_A: multiply-adds of one forward pass on one image.
         memory_A: the most bytes alive in a training step beside weights, statistics and momentum; None when not known.
         field_height_AR, field_width_AR: theoretical receptive fields at the end of each resolution, in pixels of the
-            image.
+            image; 0 for a resolution that no block is at.
         latency_A: milliseconds of a forward pass; None when not measured.
     """
 
@@ -67,8 +67,7 @@ class Profile:
 
     def of(self, placement: Placement, space: Space) -> Costs:
         """Costs of one placement, which ``space`` may be limited not to hold; arrays of length 1."""
-        whole = Space(space.length, space.poolings, space.default, axes=space.axes)
-        return self.costs(whole, [whole.index(placement)])
+        return self.costs(space.whole, [space.whole.index(placement)])
 
 
 def _macs(table: CostTable, grid: Grid, routes: Routes) -> NDArray[np.int64]:

@@ -1,8 +1,9 @@
 """How far a pixel of a map sees in the image: the theoretical receptive field (as in Araujo, Norris and Sim 2019).
 
 A window of k pixels, ``dilation`` apart, on a map whose neighbours are ``jump`` pixels of the image apart, sees
-(k - 1) * dilation * jump pixels more than one of its pixels does; a stride multiplies the jump. Where branches meet,
-the widest counts. Borders cut it off; that is left out, as are squeeze-excitation and every other pooling over a whole
+(k - 1) * dilation * jump pixels more than one of its pixels does; a stride multiplies the jump, and enlarging a map
+divides it: a window then sees more at some places than at others, and this is the mean. Where branches meet, the widest
+counts. Borders cut it off; that is left out, as are squeeze-excitation and every other pooling over a whole
 map, which let each pixel depend on all of them.
 """
 
@@ -124,6 +125,12 @@ def _adaptive(field: Field, x: Tensor, size: Any) -> Field | None:
     return field.window(kernel, (given[0] / out[0], given[1] / out[1]))
 
 
+def _enlarged(field: Field, x: Tensor, size: Any, *factors: Any) -> Field:
+    """Pixels repeated: (size, factor of the height, of the width), or no size and a pair of factors."""
+    high, wide = (size[0] / x.shape[2], size[1] / x.shape[3]) if size else _pair(factors[0])
+    return field.window((1, 1), (1 / high, 1 / wide))
+
+
 def _slice(field: Field, x: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Field:
     axis = dim % max(x.dim(), 1) - 2
     if x.dim() != 4 or axis not in (0, 1):
@@ -145,7 +152,7 @@ def _pair(value: Any) -> Pair:
 _RULES: Mapping[Any, Callable[..., Field | None]] = {
     aten.convolution: _convolution, aten.max_pool2d_with_indices: _max_pool, aten.avg_pool2d: _avg_pool,
     aten._adaptive_avg_pool2d: _adaptive, aten.adaptive_max_pool2d: _adaptive, aten.slice: _slice,
-    aten.mean: _reduction, aten.sum: _reduction, aten.amax: _reduction,
+    aten.upsample_nearest2d: _enlarged, aten.mean: _reduction, aten.sum: _reduction, aten.amax: _reduction,
 }  # fmt: skip
 
 
@@ -179,7 +186,8 @@ def receptive_fields(
     """Receptive fields at the end of each resolution of the height, and of the width, in pixels of the image.
 
     Returns:
-        Two arrays of shape (A, R); R is the number of resolutions.
+        Two arrays of shape (A, R); R is the number of resolutions. Of a resolution that no block is at: 0. The
+        largest is that of the whole network.
     """
     return _of_axis(table, grid, routes, space, 0), _of_axis(table, grid, routes, space, 1)
 
@@ -190,8 +198,9 @@ def _of_axis(table: FieldTable, grid: Grid, routes: Routes, space: Space, axis: 
     count = routes.entry_LA.shape[1]
     seen_A, jump_A = np.full(count, 1 + table.stem.reach[axis]), np.full(count, table.stem.jump[axis])
     seen_AR, at_A = np.zeros((count, space.poolings + 1), np.int32), np.zeros(count, np.int64)
+    exponent_E = grid.exponent_E2()[:, axis]
     for index, entry_A in enumerate(routes.entry_LA):
-        at_A += entry_A >> (1 - axis) & 1  # the site's exponent of this axis
+        at_A += exponent_E[entry_A]
         seen_A += reach_LE[index][entry_A] * jump_A
         jump_A *= jump_LE[index][entry_A]
         seen_AR[np.arange(count), at_A] = np.round(seen_A)  # the last block at a resolution stands

@@ -18,8 +18,6 @@ from poolsearch.nets.poolable import Size
 from poolsearch.placement import KEEP, Exponents, Placement
 from poolsearch.space import Space
 
-_SITES = 4  # keep or halve, of each axis
-
 
 @dataclass(frozen=True)
 class Routes:
@@ -40,11 +38,13 @@ class Grid:
 
     Attributes:
         sizes: of all maps; a state is a place in this.
+        sites: all exponents that a site may have; an entry is a state times their number, plus a place in this.
         first: the state before the first block.
-        next_LE: the state after a block, by entry (state and site); 0 where no placement comes.
+        next_LE: the state after a block, by entry; 0 where no placement comes.
     """
 
     sizes: list[Size]
+    sites: list[Exponents]
     first: int
     next_LE: NDArray[np.int16]
 
@@ -52,12 +52,17 @@ class Grid:
     def of(cls, table: CostTable) -> Grid:
         """The sizes of a network's blocks."""
         sizes = sorted({table.stem.size} | {size for _, size, _ in table.block} | set(table.head))
+        sites = sorted({site for _, _, site in table.block})
         after = {key: sizes.index(part.size) for key, part in table.block.items()}
-        return cls(sizes, sizes.index(table.stem.size), _by_entry(sizes, after).astype(np.int16))
+        return cls(sizes, sites, sizes.index(table.stem.size), _by_entry(sizes, sites, after).astype(np.int16))
 
     def values(self, found: Mapping[Class, float]) -> NDArray[np.float64]:
         """A table of a value for each (block, size, site), shape (L, E); 0 where no placement comes."""
-        return _by_entry(self.sizes, found)
+        return _by_entry(self.sizes, self.sites, found)
+
+    def exponent_E2(self) -> NDArray[np.int8]:
+        """The exponents of the site of each entry."""
+        return np.tile(np.array(self.sites, np.int8), (len(self.sizes), 1))
 
     def by_last(self, found: Mapping[Size, float]) -> NDArray[np.float64]:
         """A table of a value for each size of the last maps, shape (sizes,)."""
@@ -65,19 +70,28 @@ class Grid:
 
     def routes(self, space: Space, numbers: Sequence[int] | NDArray[np.int64] | None = None) -> Routes:
         """The ways of the placements with these numbers; of all where not given."""
-        site_AL = space.exponents_AL2(numbers) @ np.array([2, 1], np.int8)
+        site_AL = self._places(space.exponents_AL2(numbers))
         state_A = np.full(len(site_AL), self.first, np.int16)
         entry_LA = np.empty(site_AL.shape[::-1], np.int16)
         for index, site_A in enumerate(np.ascontiguousarray(site_AL.T)):
-            entry_LA[index] = _SITES * state_A + site_A
+            entry_LA[index] = len(self.sites) * state_A + site_A
             state_A = self.next_LE[index][entry_LA[index]]
         return Routes(entry_LA, state_A)
 
+    def _places(self, exponent_AL2: NDArray[np.int8]) -> NDArray[np.int16]:
+        """Places in ``sites``, shape (A, L)."""
+        high, wide = np.array(self.sites).T
+        span = np.ptp(wide) + 1
+        place_by_code = np.zeros((np.ptp(high) + 1) * span, np.int16)
+        place_by_code[(high - high.min()) * span + wide - wide.min()] = np.arange(len(self.sites))
+        code_AL = (exponent_AL2[..., 0] - high.min()) * span + exponent_AL2[..., 1] - wide.min()
+        return place_by_code[code_AL]
 
-def _by_entry(sizes: list[Size], found: Mapping[Class, float]) -> NDArray[np.float64]:
-    values_LE = np.zeros((1 + max(index for index, _, _ in found), _SITES * len(sizes)))
-    for (index, size, (high, wide)), value in found.items():
-        values_LE[index, _SITES * sizes.index(size) + 2 * high + wide] = value
+
+def _by_entry(sizes: list[Size], sites: list[Exponents], found: Mapping[Class, float]) -> NDArray[np.float64]:
+    values_LE = np.zeros((1 + max(index for index, _, _ in found), len(sites) * len(sizes)))
+    for (index, size, site), value in found.items():
+        values_LE[index, len(sites) * sizes.index(size) + sites.index(site)] = value
     return values_LE
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from poolsearch.nets.build import NetSpec, blank
-from poolsearch.nets.poolable import Poolable, factors, state_size
+from poolsearch.nets.poolable import Poolable, enlargement, factors, state_size
 from poolsearch.placement import KEEP, Placement
 
 Factor = int | tuple[int, int]
@@ -80,8 +80,9 @@ def features_of(spec: NetSpec, placement: Placement, net: Poolable | None = None
     features: list[Feature] = []
     for block, state in zip(last_blocks(placement), states, strict=True):
         if features:
-            rows, columns = factors(placement.at(features[-1].block + 1))
-            height, width = height * rows, width * columns
+            site = placement.at(features[-1].block + 1)
+            (rows, columns), (high, wide) = factors(site), enlargement(site)
+            height, width = height * rows // high, width * columns // wide
         features.append(Feature(block, _channels(state), (height, width)))
     return features
 

@@ -6,7 +6,7 @@ from poolsearch.exporting import parts
 from poolsearch.exporting.facts import Facts, Feature, last_blocks
 from poolsearch.exporting.usage import BACKBONE, bottom, feature_table, source, top
 from poolsearch.nets.build import blank
-from poolsearch.nets.poolable import Poolable, factors
+from poolsearch.nets.poolable import Poolable, enlargement, factors
 from poolsearch.nets.resnet import BasicBlock, Bottleneck, Head, ImageNetStem, StemBlock
 from poolsearch.placement import KEEP, Exponents, Placement
 
@@ -15,6 +15,7 @@ _POOLINGS = {
     "avg": "nn.functional.avg_pool2d(x, POOLED[index], ceil_mode=True)",
     "blur": "blur(x, POOLED[index])",
 }
+_ENLARGING = 'nn.functional.interpolate(x, scale_factor=ENLARGED[index], mode="nearest")'
 
 
 def own_code(facts: Facts, features: list[Feature]) -> str:
@@ -55,11 +56,14 @@ def _net(net: Poolable, placement: Placement) -> str:
     blocks = [_block(block, sites.get(i, KEEP) if strided else KEEP) for i, block in enumerate(net.blocks)]
     rows = "\n".join(f"            {block},  # {i}" for i, block in enumerate(blocks))
     assert isinstance(net.head, Head)
-    pooled = "\n\n# Before these blocks the map is pooled by so much\n" if not strided else ""
-    table = "" if strided else f"POOLED = {{{', '.join(f'{i}: {_factor(e)}' for i, e in sites.items())}}}\n\n\n"
-    pooling = "" if strided else f"            if index in POOLED:\n                x = {_POOLINGS[net.op]}\n"
+    pooled = {} if strided else {i: _factor(factors(e)) for i, e in sites.items() if max(e) > 0}
+    enlarged = {i: _factor(enlargement(e)) for i, e in sites.items() if min(e) < 0}
+    tables = _table("POOLED", "pooled by so much", pooled)
+    tables += _table("ENLARGED", "enlarged by so much, each pixel repeated", enlarged)
+    resizing = _resizing("POOLED", _POOLINGS[net.op]) if pooled else ""
+    resizing += _resizing("ENLARGED", _ENLARGING) if enlarged else ""
     ends = ", ".join(map(str, last_blocks(placement)))
-    return f'''{pooled.lstrip()}{table}class Net(nn.Module):
+    return f'''{tables}class Net(nn.Module):
     """{"Strided" if strided else "Pooled"} at {placement.shown}."""
 
     def __init__(self) -> None:
@@ -74,7 +78,7 @@ def _net(net: Poolable, placement: Placement) -> str:
         """The last map of each resolution."""
         x, maps = self.stem(x), []
         for index, block in enumerate(self.blocks):
-{pooling}            x = block(x)
+{resizing}            x = block(x)
             if index in ({ends},):
                 maps.append(x)
         return maps
@@ -84,8 +88,20 @@ def _net(net: Poolable, placement: Placement) -> str:
 '''
 
 
+def _table(name: str, what: str, factor: dict[int, str]) -> str:
+    """A constant with the factor before each of these blocks; nothing where there are none."""
+    if not factor:
+        return ""
+    rows = ", ".join(f"{index}: {text}" for index, text in factor.items())
+    return f"# Before these blocks the map is {what}\n{name} = {{{rows}}}\n\n\n"
+
+
+def _resizing(table: str, code: str) -> str:
+    return f"            if index in {table}:\n                x = {code}\n"
+
+
 def _block(block: object, exponents: Exponents) -> str:
-    stride = "" if exponents == KEEP else f", stride={_factor(exponents)}"
+    stride = "" if max(exponents) <= 0 else f", stride={_factor(factors(exponents))}"
     match block:
         case StemBlock():
             return f"StemBlock({block.conv1.out_channels})"
@@ -95,6 +111,6 @@ def _block(block: object, exponents: Exponents) -> str:
             raise AssertionError(f"no block of ours: {block!r}")
 
 
-def _factor(exponents: Exponents) -> str:
-    height, width = factors(exponents)
+def _factor(factor: tuple[int, int]) -> str:
+    height, width = factor
     return str(height) if height == width else f"({height}, {width})"

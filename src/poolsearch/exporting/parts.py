@@ -88,12 +88,16 @@ class Head(nn.Module):
 
 
 def blur(x: Tensor, stride: int | tuple[int, int]) -> Tensor:
-    """The filter [1, 2, 1] / 4 along each axis that is halved, then every second pixel of it."""
-    strides = (stride, stride) if isinstance(stride, int) else stride
-    rows, columns = (x.new_tensor([0.25, 0.5, 0.25] if s > 1 else [1.0]) for s in strides)
-    kernel = (rows[:, None] * columns[None, :]).expand(x.shape[1], 1, -1, -1)
-    margin = (len(columns) // 2,) * 2 + (len(rows) // 2,) * 2
-    return F.conv2d(F.pad(x, margin, mode="replicate"), kernel, stride=strides, groups=x.shape[1])
+    """The filter [1, 2, 1] / 4 along each axis that is halved, then every second pixel of it; twice for a quarter."""
+    left = (stride, stride) if isinstance(stride, int) else stride
+    while max(left) > 1:
+        strides = (min(left[0], 2), min(left[1], 2))
+        left = (left[0] // strides[0], left[1] // strides[1])
+        rows, columns = (x.new_tensor([0.25, 0.5, 0.25] if s > 1 else [1.0]) for s in strides)
+        kernel = (rows[:, None] * columns[None, :]).expand(x.shape[1], 1, -1, -1)
+        margin = (len(columns) // 2,) * 2 + (len(rows) // 2,) * 2
+        x = F.conv2d(F.pad(x, margin, mode="replicate"), kernel, stride=strides, groups=x.shape[1])
+    return x
 
 
 def like(pooling: nn.Module, channels: int, stride: int | tuple[int, int]) -> nn.Module:

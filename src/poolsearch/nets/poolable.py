@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, TypeVar, get_args
 
 import torch
@@ -23,15 +23,42 @@ Size = tuple[int, int]
 
 
 def factors(exponents: Exponents) -> tuple[int, int]:
-    """(height, width) factors by which a site shrinks its map."""
-    return 2 ** exponents[0], 2 ** exponents[1]
+    """(height, width) factors by which a site shrinks its map; 1 along an axis that it enlarges."""
+    return 2 ** max(exponents[0], 0), 2 ** max(exponents[1], 0)
+
+
+def enlargement(exponents: Exponents) -> tuple[int, int]:
+    """(height, width) factors by which a site enlarges its map; 1 along an axis that it shrinks."""
+    return factors((-exponents[0], -exponents[1]))
+
+
+def resize(x: Any, exponents: Exponents, op: Op) -> Any:
+    """Shrink a map by ``op`` along axes with a positive exponent, enlarge it along those with a negative one.
+
+    Enlarged is by repeating each pixel (nearest), so that a map is twice as large for each -1; shrinking comes first.
+
+    Args:
+        x: a map (B, C, H, W), or what is alive between two blocks: a tuple, of which every map is resized.
+        exponents: of height and width.
+        op: how to shrink, as in :func:`pool`.
+
+    Differs: the paper (sections 2.1, 3.3) does not say how maps are enlarged; nearest as for DARTS (NOTES B5, D39).
+    """
+    if isinstance(x, tuple):
+        return tuple(resize(v, exponents, op) if isinstance(v, Tensor) and v.dim() == 4 else v for v in x)
+    if max(exponents) > 0:
+        x = pool(x, exponents, op)
+    if min(exponents) < 0:
+        high, wide = enlargement(exponents)
+        x = F.interpolate(x, scale_factor=(float(high), float(wide)), mode="nearest")
+    return x
 
 
 def pool(x_BCHW: Tensor, exponents: Exponents, op: Op) -> Tensor:
     """Shrink a map by ``op`` in front of a block; odd sizes round up, as in a strided convolution with padding.
 
     ``blur`` is the binomial filter [1, 2, 1] along each shrunk axis, with the border repeated, then subsampling
-    (Zhang 2019, "Making convolutional networks shift-invariant again").
+    (Zhang 2019, "Making convolutional networks shift-invariant again"), once for each halving.
     """
     kernel = factors(exponents)
     match op:
@@ -40,7 +67,9 @@ def pool(x_BCHW: Tensor, exponents: Exponents, op: Op) -> Tensor:
         case "avg":
             return F.avg_pool2d(x_BCHW, kernel, ceil_mode=True)
         case "blur":
-            return _blur(x_BCHW, kernel)
+            for step in range(max(exponents)):
+                x_BCHW = _blur(x_BCHW, (1 + (exponents[0] > step), 1 + (exponents[1] > step)))
+            return x_BCHW
         case "stride" | "native":
             raise AssertionError("a strided block takes its exponents itself")
 
@@ -55,6 +84,12 @@ def _blur(x_BCHW: Tensor, stride: tuple[int, int]) -> Tensor:
     return F.conv2d(F.pad(x_BCHW, margin, mode="replicate"), kernel, stride=stride, groups=channels)
 
 
+def _signs(exponents: Exponents) -> tuple[Exponents, Exponents]:
+    """The negative part of exponents, and the positive one."""
+    high, wide = exponents
+    return (min(high, 0), min(wide, 0)), (max(high, 0), max(wide, 0))
+
+
 class Block(nn.Module, ABC):
     """One unit between two sites.
 
@@ -65,6 +100,10 @@ class Block(nn.Module, ABC):
     @abstractmethod
     def forward(self, x_BCHW: Tensor, exponents: Exponents = KEEP) -> Tensor:
         """The block's map, of the input's size shrunk by the exponents."""
+
+    def used(self) -> Iterator[nn.Parameter]:
+        """The parameters that it computes with."""
+        return self.parameters()
 
 
 class Poolable(nn.Module):
@@ -132,13 +171,14 @@ class Poolable(nn.Module):
             )
 
     def run_block(self, index: int, x_BCHW: Tensor, exponents: Exponents) -> Tensor:
-        """Block ``index`` after the downsampling of the site before it."""
+        """Block ``index`` after the downsampling, or the upsampling, of the site before it."""
         block = self.blocks[index]
         if exponents == KEEP:
             return block(x_BCHW)
         if self.op == "stride":
-            return block(x_BCHW, exponents)
-        return block(pool(x_BCHW, exponents, self.op))
+            up, down = _signs(exponents)
+            return block(resize(x_BCHW, up, self.op), down)
+        return block(resize(x_BCHW, exponents, self.op))
 
     def forward(self, x_BCHW: Tensor, placement: Placement) -> Tensor:
         """Logits, shape (B, classes).

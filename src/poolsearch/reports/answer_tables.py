@@ -58,11 +58,11 @@ def _answer_cells(row: AnswerRow, tested: bool, others: Sequence[str]) -> list[s
 
 
 def _cost(cost: Cost | None) -> str:
-    """A list is of the resolutions, from the first to the last."""
+    """A list is of the resolutions, from the first to the last; 0 stands for one that no block is at."""
     if cost is None:
         return "–"
     if isinstance(cost, list):
-        return f"{', '.join(f'{pixels:,.0f}' for pixels in cost)} px"
+        return f"{', '.join(f'{pixels:,.0f}' if pixels else '–' for pixels in cost)} px"
     return f"{cost / 1e6:,.1f} MB" if isinstance(cost, int) else f"{cost:.3g} ms"
 
 

@@ -44,6 +44,17 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class FilterSet:
+    """The weights of a block for one resolution (``1x1``: halvings of height x width so far) in one member, and the
+    steps that trained them."""
+
+    member: int
+    block: int
+    resolution: str
+    steps: int
+
+
+@dataclass(frozen=True)
 class RunData:
     """All that the report needs of one run.
 
@@ -56,6 +67,7 @@ class RunData:
         scored: trainings of such a method that have a validation accuracy.
         truth: of a sweep in benchmark mode that has ended, every placement on the test split, best first.
         costs: of each ranked placement, what ``costs.parquet`` knows beside MACs, by the name of its column.
+        filters: how often each set of weights was trained, where a block has several.
     """
 
     name: str
@@ -73,6 +85,7 @@ class RunData:
     scored: int = 0
     truth: Sequence[Truth] = ()
     costs: dict[str, dict[str, Cost]] = field(default_factory=dict[str, dict[str, Cost]])
+    filters: list[FilterSet] = field(default_factory=list[FilterSet])
 
     @cached_property
     def members(self) -> int:
@@ -112,7 +125,13 @@ class RunData:
     @property
     def notation(self) -> str:
         """How placements are written, where that has to be said."""
-        if self.run.get("space", {}).get("axes") != "h,w":
+        space = self.run.get("space", {})
+        if space.get("paths") == "any":
+            return (
+                "A list counts the blocks at each resolution. Where a placement rises again, it is written as the "
+                "exponents of height x width before each block but the first: 1 halves, 2 divides by four, -1 doubles."
+            )
+        if space.get("axes") != "h,w":
             return ""
         return "h and w count the blocks at each resolution of the height and of the width; one list counts both."
 
@@ -155,6 +174,7 @@ def read_run(folder: Path) -> RunData:
         scored=sum(1 for _ in files.sweep.glob("*/*/metrics.json")),
         truth=_truth(files.sweep_table) if files.sweep_table.exists() else (),
         costs=_costs(files.costs, {row.number for row in ranking}) if files.costs.exists() else {},
+        filters=_filters(files.filters) if files.filters.exists() else [],
     )
 
 
@@ -274,6 +294,17 @@ def _costs(path: Path, numbers: set[int]) -> dict[str, dict[str, Cost]]:
         for line in lines
         if line["number"] in numbers
     }
+
+
+def _filters(path: Path) -> list[FilterSet]:
+    with path.open(newline="", encoding="utf-8") as handle:
+        lines = list(csv.DictReader(handle))
+    try:
+        return [
+            FilterSet(int(line["member"]), int(line["block"]), line["resolution"], int(line["steps"])) for line in lines
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"{type(error).__name__} {error}") from None
 
 
 def _skipped(path: Path) -> list[tuple[str, str]]:

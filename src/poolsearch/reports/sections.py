@@ -9,6 +9,7 @@ from typing import cast
 from poolsearch.reports.alone import trainings
 from poolsearch.reports.answer_tables import answers, controls
 from poolsearch.reports.classes import class_table
+from poolsearch.reports.filters import filter_table
 from poolsearch.reports.findings import early_stops, verdict, warnings
 from poolsearch.reports.markup import badges, macs_text, or_dash, table
 from poolsearch.reports.read import Json, RunData
@@ -36,7 +37,7 @@ def body(data: RunData, figures: Mapping[str, str]) -> str:
         _section("Ranking", _ranking(data)),
         _section("Trained alone", _retrain(data), figures.get("retrain"), controls(data)),
         _section("Class by class", _classes(data)),
-        _search(figures),
+        _search(data, figures),
         _section("What to doubt", _warnings(data)),
         _section("Skipped files", _skipped(data)),
         _section("The run", _command(data), _facts(data)),
@@ -150,14 +151,14 @@ def _retrain_cells(entry: Retrained) -> list[str]:
     return [*cells, f"{entry.seconds:,.0f}", badges(entry.flags)]
 
 
-def _search(figures: Mapping[str, str]) -> str:
+def _search(data: RunData, figures: Mapping[str, str]) -> str:
     titles = {
         "assignment": "Which member learns which placement",
         "curves": "Curves",
         "scores": "How well the scores rank",
     }
     parts = [f"<h3>{title}</h3>\n{figures[name]}" for name, title in titles.items() if name in figures]
-    return _section("How the search went", *parts)
+    return _section("How the search went", *parts, filter_table(data))
 
 
 def _warnings(data: RunData) -> str:

@@ -115,12 +115,12 @@ def _column(title: str, note: str, kind: Kind, every: Costs, default: Costs) -> 
 
 
 def _fields(every: Costs, default: Costs) -> Column:
-    """Receptive fields at the end of the last resolution."""
+    """Receptive fields after the last block, which are the largest."""
 
     def shown(pair: Sequence[float]) -> str:
         return "x".join(f"{value:.0f}" for value in pair)
 
-    axes = [(c.field_height_AR[:, -1], c.field_width_AR[:, -1]) for c in (default, every)]
+    axes = [(c.field_height_AR.max(1), c.field_width_AR.max(1)) for c in (default, every)]
     heights, widths = (quantiles(axis.astype(np.float64), PARTS) for axis in axes[1])
     own = (float(axes[0][0][0]), float(axes[0][1][0]))
     note = "height x width in pixels of the image, after the last block; borders and poolings of whole maps left out"

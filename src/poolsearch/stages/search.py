@@ -16,11 +16,16 @@ from poolsearch import rng
 from poolsearch.context import Run
 from poolsearch.mixture.balance import entropy
 from poolsearch.mixture.mixture import Mixture, MixtureRules
+from poolsearch.nets.poolable import Poolable
+from poolsearch.nets.resnet import Norm
 from poolsearch.options import SearchSettings
+from poolsearch.placement import KEEP, Exponents
 from poolsearch.samplers import Sampler
 from poolsearch.samplers.make import make_sampler
+from poolsearch.stages.filters import evenness, filter_steps, write_filters
 from poolsearch.stages.history import History
 from poolsearch.supernet.norms import SupernetNorm
+from poolsearch.supernet.per_resolution import PerResolution, name_of
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
@@ -32,7 +37,7 @@ from poolsearch.train.step import train_step, tree_backward, tree_scores
 def search(run: Run) -> None:
     """Train the mixture to its end, from its checkpoint where there is one.
 
-    Leaves ``checkpoint/``, ``events.jsonl`` and ``scores.parquet``.
+    Leaves ``checkpoint/``, ``events.jsonl`` and ``scores.parquet``; with weights for each resolution ``filters.csv``.
 
     Raises:
         Interrupted: stopped on request; the state is saved.
@@ -44,6 +49,8 @@ def search(run: Run) -> None:
         identity = {"stage": "search"}
         run_loop(task, files, "search", run.progress, identity, run.seed)
         task.history.write(run.dir, run.space)
+        if settings.search.sharing != "shared":
+            write_filters(run.dir.filters, filter_steps(run.space, task.mixture.trained_AM))
         if not np.isfinite(task.last_loss):
             run.warn("the training of the supernets diverged: lower --lr in a new run.")
 
@@ -169,6 +176,8 @@ class SearchTask:
             "lock_in_step": mixture.lock_in_step,
             "balance_iterations": (mixture.iterations - self._iterations) / self.steps_per_epoch,
         }
+        if self._settings.sharing != "shared":
+            event |= evenness(filter_steps(self._run.space, mixture.trained_AM))
         self.history.take(epoch, step, mixture)
         self._start_epoch()
         return event
@@ -235,9 +244,18 @@ def mixture_rules(settings: SearchSettings) -> MixtureRules:
 
 def make_members(run: Run, norm: SupernetNorm) -> list[SinglePath]:
     """M supernets, each with its own initial weights, or all with those of --init."""
-    members = []
-    for m in range(run.settings.search.members):
-        with seeded(run.seed, "member-weights", m):
-            member = SinglePath(run.initial, norm, warm=run.weights is not None)
-        members.append(run.machine.place(member))
-    return members
+    return [run.machine.place(_member(run, m, norm)) for m in range(run.settings.search.members)]
+
+
+def _member(run: Run, m: int, norm: SupernetNorm) -> SinglePath:
+    """A supernet as its training begins: with one set of weights, or one for each resolution (``--sharing``)."""
+    sharing, warm = run.settings.search.sharing, run.weights is not None
+
+    def network(resolution: Exponents, make_norm: Norm) -> Poolable:
+        alike = sharing == "same-init" or resolution == KEEP
+        with seeded(run.seed, "member-weights" if alike else f"member-weights-{name_of(resolution)}", m):
+            return run.initial(make_norm)
+
+    if sharing == "shared":
+        return SinglePath(partial(network, KEEP), norm, warm)
+    return PerResolution(network, norm, run.space, warm)

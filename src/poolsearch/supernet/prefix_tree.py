@@ -5,8 +5,8 @@ prefix, a leaf a placement. The operations and their inputs are those of running
 logits are the same to the bit; activations of a branch are freed before the next is run.
 
 Halved maps are gone into first. Then a map waits for the rest of its children only while a smaller one is worked on,
-so that never more maps wait than there are halvings, however many blocks there are
-(:mod:`~poolsearch.supernet.tree_memory` counts the bytes).
+so that never more maps wait than there are halvings, however many blocks there are. Where a small map may be enlarged
+again (``--paths any``), one may wait for each block (:mod:`~poolsearch.supernet.tree_memory` counts the bytes).
 """
 
 from __future__ import annotations

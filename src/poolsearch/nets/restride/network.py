@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from poolsearch.errors import PoolsearchError, unknown
-from poolsearch.nets.poolable import Block, Fixed, Op, Poolable, pool
+from poolsearch.nets.poolable import Block, Fixed, Op, Poolable, resize
 from poolsearch.nets.restride.cut import Part, cut
 from poolsearch.nets.restride.find import BlockName, Network, Span, found_blocks, named_blocks, units
 from poolsearch.nets.restride.forms import programs, whole
 from poolsearch.nets.restride.measure import measure
-from poolsearch.nets.restride.program import Program, State
+from poolsearch.nets.restride.program import Program
 from poolsearch.nets.restride.shrink import resizes, shrink_of
 from poolsearch.nets.restride.trace import blank_copy, trace
 from poolsearch.nets.restride.walk import check_sizes
@@ -56,6 +57,16 @@ class Section(Block):
             allowed = ", ".join(f"{h}x{w}" for h, w in self._programs)
             raise PoolsearchError(f"'{self.path}' cannot run at {exponents[0]}x{exponents[1]}; it can at {allowed}.")
         return self._programs[exponents](self._owner[0], x_BCHW)
+
+    def used(self) -> Iterator[nn.Parameter]:
+        """The parameters that it computes with, also those of its model that belong to no layer."""
+        for program in self._programs.values():
+            for path in program.reads():
+                found: Any = attrgetter(path)(self._owner[0])
+                if isinstance(found, nn.Module):
+                    yield from found.parameters()
+                elif isinstance(found, nn.Parameter):
+                    yield found
 
     def program(self, exponents: Exponents = KEEP) -> Program:
         """What runs at these exponents."""
@@ -103,10 +114,27 @@ class Restrided(Poolable):
         return self.model
 
     def run_block(self, index: int, x_BCHW: Any, exponents: Exponents) -> Any:
-        """Block ``index`` after the downsampling of the site before it; its state is a map or a tuple with maps."""
-        if exponents == KEEP or self.op == "native":
+        """Block ``index`` after the resizing of the site before it; its state is a map or a tuple with maps.
+
+        With op ``native`` the block itself halves; whatever else a site asks for comes before it, see
+        :meth:`divided`.
+        """
+        if exponents == KEEP:
             return self.blocks[index](x_BCHW, exponents)
-        return self.blocks[index](_pooled(x_BCHW, exponents, self.op))
+        own, before = self.divided(exponents)
+        return self.blocks[index](resize(x_BCHW, before, self.pooling), own)
+
+    def divided(self, exponents: Exponents) -> tuple[Exponents, Exponents]:
+        """What a block does of a site by itself, and what is resized before it."""
+        if self.op != "native":
+            return KEEP, exponents
+        high, wide = (min(max(e, 0), 1) for e in exponents)
+        return (high, wide), (exponents[0] - high, exponents[1] - wide)
+
+    @property
+    def pooling(self) -> Op:
+        """How maps are shrunk before a block: with op ``native``, by max where a site divides them by more than two."""
+        return "max" if self.op == "native" else self.op
 
     def how(self, index: int) -> str:
         """Where block ``index`` is and how it downsamples, in words."""
@@ -132,13 +160,6 @@ class Restrided(Poolable):
             PoolsearchError: some placement cannot halve its maps, or a block works for other sizes only.
         """
         check_sizes(blank_copy(self), torch.empty(2, 3, height, width, device="meta"), space)
-
-
-def _pooled(state: State, exponents: Exponents, op: Op) -> State:
-    """Pool every map of a state."""
-    if isinstance(state, Tensor):
-        return pool(state, exponents, op)
-    return tuple(pool(v, exponents, op) if isinstance(v, Tensor) and v.dim() == 4 else v for v in state)
 
 
 def restride(

@@ -31,6 +31,10 @@ class Program:
     def __call__(self, model: nn.Module, state: State) -> Any:
         return self._run(model, *state) if isinstance(state, tuple) else self._run(model, state)
 
+    def reads(self) -> set[str]:
+        """Names of what it takes from the model: submodules, parameters and other attributes."""
+        return {str(node.target) for node in self.graph.nodes if node.op in ("call_module", "get_attr")}
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
         return self  # it holds no state
 

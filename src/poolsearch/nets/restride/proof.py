@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from poolsearch.nets.poolable import Fixed, Poolable, Size, state_size
 from poolsearch.nets.restride.trace import blank_copy
+from poolsearch.nets.restride.walk import resized
 from poolsearch.placement import Exponents, Placement
 from poolsearch.progress import Progress, Silent
 
@@ -51,9 +52,10 @@ def prove(
 ) -> list[Proof]:
     """Prove placements of ``net``; the default is always one of them, and comes first.
 
-    Of each placement: maps change their size at exactly its sites, and by one half. Of those that are run: gradients
-    are finite, and every parameter that has one at the default placement has one. Of the default placement: parameters
-    are the original's, and with op ``native`` the logits equal the original's exactly, in evaluation and in training.
+    Of each placement: maps change their size at exactly its sites, and by as much as these ask for. Of those that are
+    run: gradients are finite, and every parameter that has one at the default placement has one. Of the default
+    placement: parameters are the original's, and with op ``native`` the logits equal the original's exactly, in
+    evaluation and in training.
     Neither network is changed.
 
     Args:
@@ -114,7 +116,7 @@ def _moved(sizes: list[Size], placement: Placement) -> list[str]:
     problems: list[str] = []
     for index, (before, after) in enumerate(pairwise(sizes[1:]), start=1):
         axes = zip(before, after, placement.at(index), strict=True)
-        if not all(got in ((n // 2, -(-n // 2)) if e else (n,)) and not (e and got == n) for n, got, e in axes):
+        if not all(resized(n, got, e) and (not e or got != n) for n, got, e in axes):
             problems.append(f"block {index} makes {before} into {after} at a site of {placement.at(index)}")
     return problems
 

@@ -46,11 +46,11 @@ def check_sizes(blank: Poolable, x_BCHW: Tensor, space: Space | None = None) -> 
 
 def _run(blank: Poolable, index: int, state: Any, site: Exponents) -> Any:
     name, size = getattr(blank.blocks[index], "path", f"block {index}"), state_size(state)
-    small = [n for n, e in zip(size, site, strict=True) if e and n < 2]
+    small = [n for n, e in zip(size, site, strict=True) if e > 0 and n <= 2 ** (e - 1)]
     if small:
         raise PoolsearchError(
-            f"maps of {size[0]}x{size[1]} before '{name}' cannot be halved: use larger images (--image-size), or a "
-            "network with fewer downsamplings."
+            f"maps of {size[0]}x{size[1]} before '{name}' cannot be halved{_often(site)}: use larger images "
+            "(--image-size), or a network with fewer downsamplings."
         )
     try:
         out = blank.run_block(index, state, site)
@@ -60,12 +60,23 @@ def _run(blank: Poolable, index: int, state: Any, site: Exponents) -> Any:
             f"block '{name}' does not run on maps of {size[0]}x{size[1]} with a site of {site[0]}x{site[1]}: {error}"
         ) from error
     for n, before, e in zip(got, size, site, strict=True):
-        if (index or e) and n not in (before // 2**e, -(-before // 2**e)):
+        if (index or e) and not resized(before, n, e):
             raise PoolsearchError(
                 f"block '{name}' makes maps of {size[0]}x{size[1]} into {got[0]}x{got[1]} with a site of "
                 f"{site[0]}x{site[1]}: this network cannot be restrided for images of this size."
             )
     return out
+
+
+def _often(site: Exponents) -> str:
+    return f" {max(site)} times" if max(site) > 1 else ""
+
+
+def resized(before: int, after: int, exponent: int) -> bool:
+    """Whether a size became what an exponent asks for; halved sizes may round either way."""
+    if exponent < 0:
+        return after == before * 2**-exponent
+    return after in (before // 2**exponent, -(-before // 2**exponent))
 
 
 def _check_head(blank: Poolable, state: Any) -> None:
