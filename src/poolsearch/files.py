@@ -59,6 +59,10 @@ class RunDir:
         return self.root / "scores.parquet"
 
     @property
+    def relaxed(self) -> Path:
+        return self.root / "relaxed.json"
+
+    @property
     def ranking(self) -> Path:
         return self.root / "ranking.csv"
 

@@ -45,6 +45,22 @@ def pool(x_BCHW: Tensor, exponents: Exponents, op: Op) -> Tensor:
             raise AssertionError("a strided block takes its exponents itself")
 
 
+def resize(x_BCHW: Any, exponents: Exponents, op: Op) -> Any:
+    """Bring a map, or every map of a tuple, to another resolution in front of a block.
+
+    Args:
+        x_BCHW: a map, or what is alive between two blocks.
+        exponents: an axis is pooled by ``2**e``, or by the nearest neighbour enlarged by ``2**-e``.
+        op: how it is pooled.
+    """
+    if isinstance(x_BCHW, tuple):
+        return tuple(resize(v, exponents, op) if isinstance(v, Tensor) and v.dim() == 4 else v for v in x_BCHW)
+    down, up = (max(exponents[0], 0), max(exponents[1], 0)), (max(-exponents[0], 0), max(-exponents[1], 0))
+    if down != KEEP:
+        x_BCHW = pool(x_BCHW, down, op)
+    return x_BCHW if up == KEEP else F.interpolate(x_BCHW, scale_factor=[float(f) for f in factors(up)])
+
+
 def _blur(x_BCHW: Tensor, stride: tuple[int, int]) -> Tensor:
     taps = x_BCHW.new_tensor([0.25, 0.5, 0.25])
     one = x_BCHW.new_ones(1)
@@ -136,9 +152,9 @@ class Poolable(nn.Module):
         block = self.blocks[index]
         if exponents == KEEP:
             return block(x_BCHW)
-        if self.op == "stride":
+        if self.op == "stride" and set(exponents) <= {0, 1}:
             return block(x_BCHW, exponents)
-        return block(pool(x_BCHW, exponents, self.op))
+        return block(resize(x_BCHW, exponents, "max" if self.op == "stride" else self.op))
 
     def forward(self, x_BCHW: Tensor, placement: Placement) -> Tensor:
         """Logits, shape (B, classes).

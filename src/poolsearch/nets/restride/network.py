@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from poolsearch.errors import PoolsearchError, unknown
-from poolsearch.nets.poolable import Block, Fixed, Op, Poolable, pool
+from poolsearch.nets.poolable import Block, Fixed, Op, Poolable, resize
 from poolsearch.nets.restride.cut import Part, cut
 from poolsearch.nets.restride.find import BlockName, Network, Span, found_blocks, named_blocks, units
 from poolsearch.nets.restride.forms import programs, whole
 from poolsearch.nets.restride.measure import measure
-from poolsearch.nets.restride.program import Program, State
+from poolsearch.nets.restride.program import Program
 from poolsearch.nets.restride.shrink import resizes, shrink_of
 from poolsearch.nets.restride.trace import blank_copy, trace
 from poolsearch.nets.restride.walk import check_sizes
@@ -104,9 +104,9 @@ class Restrided(Poolable):
 
     def run_block(self, index: int, x_BCHW: Any, exponents: Exponents) -> Any:
         """Block ``index`` after the downsampling of the site before it; its state is a map or a tuple with maps."""
-        if exponents == KEEP or self.op == "native":
+        if exponents == KEEP or (self.op == "native" and set(exponents) <= {0, 1}):
             return self.blocks[index](x_BCHW, exponents)
-        return self.blocks[index](_pooled(x_BCHW, exponents, self.op))
+        return self.blocks[index](resize(x_BCHW, exponents, "max" if self.op == "native" else self.op))
 
     def how(self, index: int) -> str:
         """Where block ``index`` is and how it downsamples, in words."""
@@ -132,13 +132,6 @@ class Restrided(Poolable):
             PoolsearchError: some placement cannot halve its maps, or a block works for other sizes only.
         """
         check_sizes(blank_copy(self), torch.empty(2, 3, height, width, device="meta"), space)
-
-
-def _pooled(state: State, exponents: Exponents, op: Op) -> State:
-    """Pool every map of a state."""
-    if isinstance(state, Tensor):
-        return pool(state, exponents, op)
-    return tuple(pool(v, exponents, op) if isinstance(v, Tensor) and v.dim() == 4 else v for v in state)
 
 
 def restride(
