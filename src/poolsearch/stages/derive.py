@@ -77,11 +77,12 @@ def rows_of(
     true_N, own = run.images.label_N[order_of(run)], run.costs.macs(run.space.default)
     rows = []
     for rank, (placement, predicted_N) in enumerate(zip(placements, predicted_PN, strict=True), 1):
-        known, macs = (metric, true_N, predicted_N, classes), run.costs.macs(placement)
+        low, high = interval(metric, true_N, predicted_N, classes)
+        macs, value = run.costs.macs(placement), float(score(metric, true_N, predicted_N, classes))
         number = run.space.index(placement) if placement in run.space else None
         values = (
-            rank, str(placement), number, float((true_N == predicted_N).mean()), *interval(*known), None, None, None,
-            macs, macs / own, placement == run.space.default, False, len(true_N), float(score(*known)),
+            rank, str(placement), number, float((true_N == predicted_N).mean()), low, high, None, None, None,
+            macs, macs / own, placement == run.space.default, False, len(true_N), value,
         )  # fmt: skip
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
