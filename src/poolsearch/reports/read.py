@@ -18,10 +18,12 @@ import pyarrow.parquet as pq
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json
+from poolsearch.methods import Kind, kind_of
 from poolsearch.metrics import in_words
 from poolsearch.placement import shown
 from poolsearch.reports.ranked import Ranked, ranked
 from poolsearch.reports.score_table import Scores, read_scores
+from poolsearch.reports.weights import Weights, weights_of
 from poolsearch.rungs import Rung
 
 COSTS = ("memory", "field_height", "field_width", "latency_ms")
@@ -53,6 +55,7 @@ class RunData:
         test_opened: when the test split was opened, also while its results are still missing.
         rungs: what a method without supernets trained; empty for others, and before there is a ranking.
         scored: trainings of such a method that have a validation accuracy.
+        relaxed: what a relaxed search found; None for other methods, and before its end.
         costs: of each ranked placement, what ``costs.parquet`` knows beside MACs, by the name of its column.
     """
 
@@ -69,6 +72,7 @@ class RunData:
     skipped: list[tuple[str, str]]
     rungs: Sequence[Rung] = ()
     scored: int = 0
+    relaxed: Weights | None = None
     costs: dict[str, dict[str, Cost]] = field(default_factory=dict[str, dict[str, Cost]])
 
     @cached_property
@@ -95,6 +99,11 @@ class RunData:
     def method(self) -> str:
         """How the placements are ranked."""
         return str(self.run.get("settings", {}).get("search", {}).get("method", "mixture"))
+
+    @property
+    def kind(self) -> Kind:
+        """What the method trains."""
+        return kind_of(self.method)
 
     @property
     def metric(self) -> str:
@@ -133,6 +142,7 @@ def read_run(folder: Path) -> RunData:
     run = _object(files.run)
     default = str(cast(Json, run.get("space") or {}).get("default", ""))
     ranking = _ranking(files.ranking) if files.ranking.exists() else []
+    numbers = [row.number for row in ranking if row.number is not None]
     test = _object(files.test, ("opened",)) if files.test.exists() else {}
     summary = _object(files.ranking_summary) if files.ranking_summary.exists() else None
     name = folder.resolve().name
@@ -141,7 +151,7 @@ def read_run(folder: Path) -> RunData:
         out=f"runs/{name}" if folder.resolve().parent.name == "runs" else name,
         run=run,
         events=_lines(files.events),
-        scores=_scores(files.scores, [row.number for row in ranking], default) if files.scores.exists() else None,
+        scores=_scores(files.scores, numbers, default) if files.scores.exists() else None,
         ranking=ranking,
         ranking_summary=summary,
         trials=_trials(files.retrain),
@@ -149,8 +159,9 @@ def read_run(folder: Path) -> RunData:
         test_opened=test.get("opened"),
         skipped=_skipped(files.skipped),
         rungs=_rungs(files.ranking_summary, summary or {}),
+        relaxed=_weights(files.relaxed) if files.relaxed.exists() else None,
         scored=sum(1 for _ in files.sweep.glob("*/*/metrics.json")),
-        costs=_costs(files.costs, {row.number for row in ranking}) if files.costs.exists() else {},
+        costs=_costs(files.costs, {*numbers}) if files.costs.exists() else {},
     )
 
 
@@ -229,6 +240,13 @@ def _rungs(path: Path, summary: Json) -> list[Rung]:
         return [Rung(**rung) for rung in summary.get("rungs", [])]
     except TypeError as error:
         raise _damaged(path, f"not a list of rungs: {error}") from None
+
+
+def _weights(path: Path) -> Weights:
+    try:
+        return weights_of(_object(path))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"{type(error).__name__} {error}") from None
 
 
 def _scores(path: Path, ranked: list[int], default: str) -> Scores | None:

@@ -1,5 +1,7 @@
 """The relaxed supernet against plain torch, single paths, and what Eq. 4 says of it."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -182,7 +184,7 @@ class Passing(Block):
         return x_BCHW, self.of(x_BCHW)
 
 
-@pytest.mark.parametrize("of", [lambda x: 7, lambda x: torch.ones(2)])
+@pytest.mark.parametrize("of", [lambda _: 7, lambda _: torch.ones(2)])
 def test_what_is_no_map_is_passed_on_as_it_is(make, images, of):
     supernet = make()
     supernet.net.blocks[2] = Passing(of)
@@ -225,7 +227,7 @@ def test_a_path_is_a_placement_with_the_differences_as_its_sites(path, text):
     placement = placement_of(path)
     assert str(placement) == text
     assert Placement.parse(text) == placement
-    assert placement.sites == tuple((b - a, b - a) for a, b in zip(path, path[1:], strict=False))
+    assert placement.sites == tuple((b - a, b - a) for a, b in pairwise(path))
 
 
 def test_upsampling_repeats_every_pixel_also_in_restrided_networks(images):
