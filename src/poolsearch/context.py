@@ -22,6 +22,8 @@ from poolsearch.cost.file import write_costs
 from poolsearch.data import Images, Loader, Split, mean_std, write_split
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, locked, remove_leftovers, write_json
+from poolsearch.free_space import FreeSpace
+from poolsearch.methods import kind_of
 from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
@@ -122,8 +124,10 @@ class Run:
 
     @cached_property
     def costs(self) -> CostTable:
-        """MACs of every block."""
-        return cost_table(blank(self.net_spec), self.image_size, self.image_size, self.space)
+        """MACs of every block; of a relaxed method on every path that it may find, inside the space or not."""
+        relaxed = kind_of(self.settings.search.method) == "relaxed"
+        space = FreeSpace.of(self.space) if relaxed else self.space
+        return cost_table(blank(self.net_spec), self.image_size, self.image_size, space)
 
     @property
     def macs_A(self) -> NDArray[np.int64]:

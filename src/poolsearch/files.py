@@ -63,6 +63,10 @@ class RunDir:
         return self.root / "filters.csv"
 
     @property
+    def relaxed(self) -> Path:
+        return self.root / "relaxed.json"
+
+    @property
     def ranking(self) -> Path:
         return self.root / "ranking.csv"
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from poolsearch.context import Run, open_run
 from poolsearch.files import RunDir, read_json
-from poolsearch.methods import kind_of
+from poolsearch.methods import Kind, kind_of
 from poolsearch.progress import Progress, Silent
 from poolsearch.record import check_free, saved_settings
 from poolsearch.reports import write_report
@@ -17,9 +17,11 @@ from poolsearch.resolve import with_method
 from poolsearch.settings import Settings
 from poolsearch.stages.check import check as check
 from poolsearch.stages.costs import costs as costs
+from poolsearch.stages.derive import derive as _derive
 from poolsearch.stages.export import export as _export
 from poolsearch.stages.plan import plan as plan
 from poolsearch.stages.rank import rank as _rank
+from poolsearch.stages.relax import relax as _relax
 from poolsearch.stages.retrain import retrain as _retrain
 from poolsearch.stages.search import search as _search
 from poolsearch.stages.sweep import benchmark
@@ -42,10 +44,10 @@ def run(
         Interrupted: stopped on request; everything is saved.
     """
     with _opened(Path(out).expanduser(), settings, resume, progress or Silent()) as opened:
-        if not (opened.dir.scores.exists() or _alone(opened)):
-            _search(opened)
+        if not _search_result(opened).exists():
+            _SEARCH[_kind(opened)](opened)
         if not opened.dir.ranking.exists():
-            _sweep(opened) if _alone(opened) else _rank(opened)
+            _RANK[_kind(opened)](opened)
         if not benchmark(opened.settings):
             _retrain(opened)
         return _report(opened.dir)
@@ -59,7 +61,7 @@ def search(
     See :func:`run` for the arguments.
     """
     with _opened(Path(out).expanduser(), settings, resume, progress or Silent()) as opened:
-        _sweep(opened) if _alone(opened) else _search(opened)
+        _SEARCH[_kind(opened)](opened)
     return Path(out).expanduser()
 
 
@@ -69,7 +71,7 @@ def rank(out: str | Path, settings: Settings | None = None, progress: Progress |
     With a method without supernets there is nothing to evaluate but its trainings: those left are done.
     """
     with open_run(Path(out).expanduser(), settings, True, progress or Silent()) as opened:
-        _sweep(opened) if _alone(opened) else _rank(opened)
+        _RANK[_kind(opened)](opened)
         return opened.dir.ranking
 
 
@@ -118,9 +120,19 @@ def _opened(out: Path, settings: Settings | None, resume: bool, progress: Progre
         yield opened
 
 
-def _alone(opened: Run) -> bool:
-    """Whether the placements are ranked by stand-alone trainings."""
-    return kind_of(opened.settings.search.method) == "alone"
+_SEARCH: dict[Kind, Callable[[Run], None]] = {"sampled": _search, "relaxed": _relax, "alone": _sweep}
+_RANK: dict[Kind, Callable[[Run], None]] = {"sampled": _rank, "relaxed": _derive, "alone": _sweep}
+"""What a stage does, by what the method trains."""
+
+
+def _kind(opened: Run) -> Kind:
+    return kind_of(opened.settings.search.method)
+
+
+def _search_result(opened: Run) -> Path:
+    """What a finished search leaves; where nothing but trainings is ranked by, it is the ranking."""
+    files = opened.dir
+    return {"sampled": files.scores, "relaxed": files.relaxed}.get(_kind(opened), files.ranking)
 
 
 def _report(files: RunDir) -> Path:

@@ -39,6 +39,7 @@ tr.default small { font-weight: normal; }
   font-size: 0.78rem; font-weight: normal; color: var(--muted); background: white; }
 .flag.default { border-color: #000; color: #000; }
 .flag.winner { border-color: var(--accent); color: #a34700; }
+.flag.outside { border-color: #8a5a00; color: #6b4600; }
 .flag.Pareto { border-color: #009E73; color: #00684c; }
 pre { background: var(--wash); border: 1px solid var(--line); border-radius: 6px; padding: 10px 12px; overflow-x: auto;
   font-size: 0.88rem; margin: 10px 0; }

@@ -18,6 +18,7 @@ def curves(data: RunData) -> Figure | None:
         ("val_accuracy", f"validation {data.metric} of minibatches", ".0%", False),
         ("inv_temp", "inverse temperature", "~s", True),
         ("assign_entropy", "assignment entropy (1 uniform, 0 hard)", ".1f", True),
+        ("weight_entropy", "entropy of the resolutions' weights (1 equal, 0 hard)", ".1f", True),
     )
     panels = [panel for line in lines if (panel := _search_panel(data, *line)) is not None]
     trials = _trial_panel(data)

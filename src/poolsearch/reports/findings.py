@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 
 from poolsearch.answers import limit_text
-from poolsearch.methods import kind_of
+from poolsearch.reports import found
 from poolsearch.reports.alone import so_far
 from poolsearch.reports.answers import answer_rows
 from poolsearch.reports.ranked import Ranked
@@ -49,7 +49,7 @@ def verdict(data: RunData) -> Verdict:
     command = shlex.join(["poolsearch", "run", "--resume", "--out", data.out])
     if data.ranking:
         return Verdict(_ranked_sentence(data), _ranked_detail(data), command)
-    if kind_of(data.method) == "alone":
+    if data.kind == "alone":
         return Verdict(so_far(data), "Nothing has been ranked yet, so there is no answer yet.", command)
     if data.events:
         return Verdict(_searching_sentence(data), "Nothing has been ranked yet, so there is no answer yet.", command)
@@ -75,6 +75,8 @@ def moment(iso: object) -> str:
 
 def _ranked_sentence(data: RunData) -> str:
     winner, default = data.ranking[0], data.default_row
+    if data.kind == "relaxed":
+        return found.sentence(data)
     if winner.is_default:
         return f"So far, no placement beats the default {winner.placement} on validation ({winner.value:.1%})."
     best = f"Best on validation so far: {winner.placement} with {winner.value:.1%}"
@@ -94,6 +96,12 @@ def _ranked_detail(data: RunData) -> str:
         return (
             "These figures are of networks trained on the search-train half alone. Training the first ones and the "
             f"default on all training images, then opening the test split, decides.{trained}"
+        )
+    if data.kind == "relaxed":
+        return (
+            "These figures are of single paths with the weights of the relaxed supernet; they are not what a network "
+            "trained alone reaches. Training what was found and the default alone, then opening the test split, "
+            f"decides.{trained}"
         )
     return (
         "These figures inside the supernet rank placements; they are not what a network trained alone reaches. "
@@ -132,7 +140,7 @@ def _unfinished(data: RunData) -> list[str]:
     begun = dict.fromkeys(str(stage.get("stage")) for stage in data.run.get("stages", []))
     ranked = bool(data.ranking)
     left = {
-        "search": data.scores is not None,
+        "search": data.scores is not None or data.relaxed is not None,
         "sweep": ranked or bool(data.truth),
         "rank": ranked,
         "retrain": data.test is not None,
@@ -147,7 +155,7 @@ def _unfinished(data: RunData) -> list[str]:
 def _covered(data: RunData) -> list[str]:
     space = cast(Json, data.run.get("space", {}))
     size, covered = space.get("size"), space.get("covered")
-    if size is None or covered is None or covered >= size:
+    if data.kind == "relaxed" or size is None or covered is None or covered >= size:
         return []
     return [f"The search covered {covered:,} of the {size:,} placements of the space: better ones may exist outside."]
 
@@ -205,7 +213,7 @@ def _ranking_doubts(data: RunData) -> list[str]:
     doubts: list[str] = []
     if default is None:
         doubts.append(f"The default {data.default} was not ranked, so nothing says whether the network should change.")
-    elif not winner.is_default and not stopped(data, default) and winner.low <= default.high:
+    elif not winner.is_default and not stopped(data, default) and _overlap(winner, default):
         both = f"{winner.placement} ({_interval(winner)}) and of the default ({_interval(default)})"
         doubts.append(f"The validation intervals of {both} overlap: the difference may be chance.")
     summary = data.ranking_summary or {}
@@ -214,7 +222,11 @@ def _ranking_doubts(data: RunData) -> list[str]:
         doubts.append(f"The ranking rests on {images:,} validation images only.")
     if tau is not None and tau < WEAK_TAU:
         doubts.append(f"The scores of the search hardly agree with validation (Kendall's tau {tau:.2f}).")
-    return [*doubts, *_stopped_doubts(data), *_control_doubts(data)]
+    return [*doubts, *found.doubts(data), *_stopped_doubts(data), *_control_doubts(data)]
+
+
+def _overlap(one: Ranked, other: Ranked) -> bool:
+    return one.low <= other.high and other.low <= one.high
 
 
 def early_stops(data: RunData) -> str:

@@ -41,5 +41,5 @@ def macs_text(macs: float) -> str:
 
 
 def badges(flags: Sequence[str]) -> str:
-    """Flags, each in a frame."""
-    return "".join(f'<span class="flag {flag}">{flag}</span>' for flag in flags)
+    """Flags, each in a frame; the first word of one is its class."""
+    return "".join(f'<span class="flag {flag.split()[0]}">{flag}</span>' for flag in flags)

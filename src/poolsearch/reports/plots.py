@@ -9,13 +9,14 @@ from poolsearch.reports.heatmap import assignment
 from poolsearch.reports.ladder import ladder
 from poolsearch.reports.outcomes import retrain, scores
 from poolsearch.reports.read import RunData
+from poolsearch.reports.relaxed import found, weights
 from poolsearch.reports.theme import Figure
 
 
 def figures(data: RunData) -> list[Figure]:
     """Every figure that the finished stages allow, in the order of the page."""
     made = [
-        ladder(data), accuracy_macs(data), alone_macs(data), retrain(data), assignment(data), curves(data),
-        scores(data),
+        ladder(data), found(data), accuracy_macs(data), alone_macs(data), retrain(data), assignment(data),
+        weights(data), curves(data), scores(data),
     ]  # fmt: skip
     return [figure for figure in made if figure is not None]

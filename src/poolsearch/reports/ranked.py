@@ -9,11 +9,14 @@ from poolsearch.placement import shown
 
 @dataclass(frozen=True)
 class Ranked:
-    """One line of ``ranking.csv``; accuracies are fractions, ``None`` stands for a column of later versions."""
+    """One line of ``ranking.csv``; accuracies are fractions, ``None`` stands for a column of later versions.
+
+    ``number`` is None for a placement outside the space, as a relaxed search may find.
+    """
 
     rank: int
     placement: str
-    number: int
+    number: int | None
     val_accuracy: float
     low: float
     high: float
@@ -42,7 +45,7 @@ def ranked(row: dict[str, str]) -> Ranked:
     return Ranked(
         rank=int(row["rank"]),
         placement=shown(row["placement"]),
-        number=int(row["number"]),
+        number=_integer(row["number"]),
         val_accuracy=float(row["val_accuracy"]),
         low=float(row["low"]),
         high=float(row["high"]),

@@ -18,11 +18,13 @@ import pyarrow.parquet as pq
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json
+from poolsearch.methods import Kind, kind_of
 from poolsearch.metrics import in_words
 from poolsearch.placement import shown
 from poolsearch.reports.ranked import Ranked, ranked
 from poolsearch.reports.score_table import Scores, read_scores
 from poolsearch.reports.truth import Truth, read_truth
+from poolsearch.reports.weights import Weights, weights_of
 from poolsearch.rungs import Rung
 
 COSTS = ("memory", "field_height", "field_width", "latency_ms")
@@ -66,6 +68,7 @@ class RunData:
         rungs: what a method without supernets trained; empty for others, and before there is a ranking.
         scored: trainings of such a method that have a validation accuracy.
         truth: of a sweep in benchmark mode that has ended, every placement on the test split, best first.
+        relaxed: what a relaxed search found; None for other methods, and before its end.
         costs: of each ranked placement, what ``costs.parquet`` knows beside MACs, by the name of its column.
         filters: how often each set of weights was trained, where a block has several.
     """
@@ -84,6 +87,7 @@ class RunData:
     rungs: Sequence[Rung] = ()
     scored: int = 0
     truth: Sequence[Truth] = ()
+    relaxed: Weights | None = None
     costs: dict[str, dict[str, Cost]] = field(default_factory=dict[str, dict[str, Cost]])
     filters: list[FilterSet] = field(default_factory=list[FilterSet])
 
@@ -111,6 +115,11 @@ class RunData:
     def method(self) -> str:
         """How the placements are ranked."""
         return str(self.run.get("settings", {}).get("search", {}).get("method", "mixture"))
+
+    @property
+    def kind(self) -> Kind:
+        """What the method trains."""
+        return kind_of(self.method)
 
     @property
     def metric(self) -> str:
@@ -155,6 +164,7 @@ def read_run(folder: Path) -> RunData:
     run = _object(files.run)
     default = str(cast(Json, run.get("space") or {}).get("default", ""))
     ranking = _ranking(files.ranking) if files.ranking.exists() else []
+    numbers = [row.number for row in ranking if row.number is not None]
     test = _object(files.test, ("opened",)) if files.test.exists() else {}
     summary = _object(files.ranking_summary) if files.ranking_summary.exists() else None
     name = folder.resolve().name
@@ -163,7 +173,7 @@ def read_run(folder: Path) -> RunData:
         out=f"runs/{name}" if folder.resolve().parent.name == "runs" else name,
         run=run,
         events=_lines(files.events),
-        scores=_scores(files.scores, [row.number for row in ranking], default) if files.scores.exists() else None,
+        scores=_scores(files.scores, numbers, default) if files.scores.exists() else None,
         ranking=ranking,
         ranking_summary=summary,
         trials=_trials(files.retrain),
@@ -171,9 +181,10 @@ def read_run(folder: Path) -> RunData:
         test_opened=test.get("opened"),
         skipped=_skipped(files.skipped),
         rungs=_rungs(files.ranking_summary, summary or {}),
+        relaxed=_weights(files.relaxed) if files.relaxed.exists() else None,
         scored=sum(1 for _ in files.sweep.glob("*/*/metrics.json")),
         truth=_truth(files.sweep_table) if files.sweep_table.exists() else (),
-        costs=_costs(files.costs, {row.number for row in ranking}) if files.costs.exists() else {},
+        costs=_costs(files.costs, {*numbers}) if files.costs.exists() else {},
         filters=_filters(files.filters) if files.filters.exists() else [],
     )
 
@@ -260,6 +271,13 @@ def _truth(path: Path) -> list[Truth]:
         return read_truth(path)
     except (KeyError, ValueError) as error:
         raise _damaged(path, repr(error)) from None
+
+
+def _weights(path: Path) -> Weights:
+    try:
+        return weights_of(_object(path))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"{type(error).__name__} {error}") from None
 
 
 def _scores(path: Path, ranked: list[int], default: str) -> Scores | None:

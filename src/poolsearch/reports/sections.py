@@ -11,6 +11,7 @@ from poolsearch.reports.answer_tables import answers, controls
 from poolsearch.reports.classes import class_table
 from poolsearch.reports.filters import filter_table
 from poolsearch.reports.findings import early_stops, verdict, warnings
+from poolsearch.reports.found import described
 from poolsearch.reports.markup import badges, macs_text, or_dash, table
 from poolsearch.reports.read import Json, RunData
 from poolsearch.reports.rerun import rerun_command
@@ -34,6 +35,7 @@ def body(data: RunData, figures: Mapping[str, str]) -> str:
         _section("Answers at a compute budget", answers(data), figures.get("alone_macs"), figures.get("accuracy_macs")),
         _section("Where the resolution drops", figures.get("ladder")),
         _section("Every placement by itself", _truth(data)),
+        _section("What the relaxed search found", _found(data), figures.get("relaxed")),
         _section("Ranking", _ranking(data)),
         _section("Trained alone", _retrain(data), figures.get("retrain"), controls(data)),
         _section("Class by class", _classes(data)),
@@ -65,6 +67,10 @@ def _head(data: RunData) -> str:
     )
 
 
+def _found(data: RunData) -> str:
+    return "" if data.relaxed is None else f"<p>{escape(described(data))}</p>"
+
+
 def _ranking(data: RunData) -> str:
     lines = ranked_rows(data)
     if not lines:
@@ -86,7 +92,7 @@ def _ranking(data: RunData) -> str:
 def _ranking_table(data: RunData, caption: str, lines: Sequence[Row]) -> str:
     mixture = data.members > 1
     head = [("rank", ""), ("placement", "text"), (f"validation {data.metric}", "")]
-    head += [] if data.rungs else [("score", "")]
+    head += [("score", "")] if data.kind == "sampled" else []
     head += [("member", "")] if mixture else []
     head += [("MACs", ""), ("vs. default", ""), ("remarks", "text")]
     cells = [_ranking_cells(row, _supernet_cells(data, row)) for row in lines]
@@ -98,8 +104,8 @@ def _role(row: Row) -> str:
 
 
 def _supernet_cells(data: RunData, row: Row) -> list[str]:
-    """The score, and the member where there are several; nothing where there is no supernet."""
-    score = [] if data.rungs else [or_dash(data.known_score(row.ranked), ".2%")]
+    """The score, and the member where there are several; nothing where placements were not drawn and scored."""
+    score = [or_dash(data.known_score(row.ranked), ".2%")] if data.kind == "sampled" else []
     return score + ([or_dash(row.ranked.member, "d")] if data.members > 1 else [])
 
 
@@ -154,6 +160,7 @@ def _retrain_cells(entry: Retrained) -> list[str]:
 def _search(data: RunData, figures: Mapping[str, str]) -> str:
     titles = {
         "assignment": "Which member learns which placement",
+        "weights": "How the weights of the resolutions went",
         "curves": "Curves",
         "scores": "How well the scores rank",
     }

@@ -34,6 +34,7 @@ class Row:
             ("control", self.ranked.control),
             ("Pareto", self.pareto),
             ("stopped", self.stopped),
+            ("outside the restricted space", self.ranked.number is None),
         )
         return [name for name, holds in known if holds]
 
@@ -74,8 +75,8 @@ def ranked_rows(data: RunData) -> list[Row]:
     """
     whole = [row for row in data.ranking if not stopped(data, row)]
     front = _front(np.array([row.macs for row in whole], float), np.array([row.value for row in whole], float))
-    pareto_numbers = {row.number for row, on in zip(whole, front, strict=True) if on}
-    return [Row(row, row.number in pareto_numbers, stopped(data, row)) for row in data.ranking]
+    on_front = {row.rank for row, on in zip(whole, front, strict=True) if on}
+    return [Row(row, row.rank in on_front, stopped(data, row)) for row in data.ranking]
 
 
 def stopped(data: RunData, row: Ranked) -> bool:

@@ -105,8 +105,9 @@ def _ranking(files: RunDir, metric: str) -> Table:
     listed = rows[:_ROWS] + [row for row in rows[_ROWS:] if row["is_default"] == "True"]
     for row in listed:
         default = row["is_default"] == "True"
+        outside = " (outside the restricted space)" if row["number"] == "" else ""
         table.add_row(
-            row["rank"], shown(row["placement"]) + (" (default)" if default else ""),
+            row["rank"], shown(row["placement"]) + (" (default)" if default else outside),
             f"{float(row.get('val_metric', row['val_accuracy'])):.2%}",
             f"{float(row['low']):.1%} to {float(row['high']):.1%}",
             f"{float(row['macs_ratio']):.2f}x", style="bold" if default else None,

@@ -1,0 +1,106 @@
+"""The ranking of a relaxed method: what it found and the network's own placement, each run as a single path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from poolsearch.context import Run
+from poolsearch.errors import PoolsearchError
+from poolsearch.files import read_json, write_json, write_text
+from poolsearch.metrics import interval, score
+from poolsearch.placement import Placement
+from poolsearch.stages.ranking.evaluate import load, order_of, parts
+from poolsearch.stages.ranking.table import COLUMNS, answers, as_csv
+from poolsearch.stages.search import make_members
+from poolsearch.supernet.single_path import SinglePath
+from poolsearch.train import checkpoint
+from poolsearch.train.step import predicted
+
+
+def derive(run: Run) -> None:
+    """Evaluate the found placement and the default on the search-val half, and leave ``ranking.csv, ranking.json``.
+
+    At the end of the training the resolution of the largest weight is taken for each block (paper, appendix C). Both
+    placements are run as single paths with the weights of the supernet.
+
+    Differs: the found placement stands first, whatever the accuracies: it is what the method gives. The default's is
+    told beside it.
+
+    Raises:
+        PoolsearchError: the search is not finished.
+    """
+    with run.stage("rank"):
+        found, supernet = load_relaxed(run)
+        placements = list(dict.fromkeys([found, run.space.default]))
+        rows = rows_of(run, placements, _predictions(run, supernet, placements))
+        write_json(run.dir.ranking_summary, {
+            "images": len(run.split.search_val), "metric": run.settings.data.metric, "mode": "found",
+            "method": run.settings.search.method, "placements": len(rows), "norm": "batch",
+            "eval_batch": _batch(run), "answers": answers(rows, run.settings.retrain.answer_at),
+            "tau_macs_accuracy": None,
+        })  # fmt: skip
+        write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
+
+
+def load_relaxed(run: Run) -> tuple[Placement, SinglePath]:
+    """What the search found, and its supernet in evaluation mode.
+
+    Raises:
+        PoolsearchError: there is no finished search.
+    """
+    if not run.dir.relaxed.exists():
+        raise PoolsearchError(
+            f"{run.dir.root} has no finished search. Finish it: poolsearch search --resume --out {run.dir.root}"
+        )
+    tensors, _ = checkpoint.load(run.dir.checkpoint)
+    supernet = make_members(run, "batch")[0]
+    supernet.load_weights(checkpoint.of("supernet", tensors))
+    return Placement.parse(read_json(run.dir.relaxed)["placement"]), supernet.eval()
+
+
+def rows_of(
+    run: Run, placements: Sequence[Placement], predicted_PN: Sequence[NDArray[np.int64]]
+) -> list[dict[str, Any]]:
+    """One row per placement, in the order given; one that is not in the space has no number.
+
+    Args:
+        run: the run.
+        placements: what was evaluated.
+        predicted_PN: the class that each sees in every search-val image, in the order of evaluation.
+    """
+    metric, classes = run.settings.data.metric, len(run.images.class_names)
+    true_N, own = run.images.label_N[order_of(run)], run.costs.macs(run.space.default)
+    rows = []
+    for rank, (placement, predicted_N) in enumerate(zip(placements, predicted_PN, strict=True), 1):
+        low, high = interval(metric, true_N, predicted_N, classes)
+        macs, value = run.costs.macs(placement), float(score(metric, true_N, predicted_N, classes))
+        number = run.space.index(placement) if placement in run.space else None
+        values = (
+            rank, str(placement), number, float((true_N == predicted_N).mean()), low, high, None, None, None,
+            macs, macs / own, placement == run.space.default, False, len(true_N), value,
+        )  # fmt: skip
+        rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return rows
+
+
+def _batch(run: Run) -> int:
+    return min(run.settings.rank.eval_batch or 0, len(run.split.search_val))
+
+
+@torch.inference_mode()
+def _predictions(run: Run, supernet: SinglePath, placements: Sequence[Placement]) -> list[NDArray[np.int64]]:
+    """The class that each placement sees in every search-val image, in the order of evaluation."""
+    chunks, found = parts(run, _batch(run)), [list[NDArray[np.int64]]() for _ in placements]
+    with run.progress.bar("rank", len(chunks)) as update:
+        for done, chunk in enumerate(chunks, 1):
+            x_BCHW, _ = load(run, chunk)
+            for placement, kept in zip(placements, found, strict=True):
+                classes_B = predicted(lambda x, p=placement: supernet(x, p), x_BCHW, run.machine)
+                kept.append(classes_B.cpu().numpy())
+            update(done, "")
+    return [np.concatenate(kept) for kept in found]

@@ -1,0 +1,214 @@
+"""The search of a relaxed method: train the relaxed supernet and the weights of its resolutions (paper, appendix C)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from poolsearch.context import Run
+from poolsearch.errors import PoolsearchError
+from poolsearch.files import RunDir, write_json
+from poolsearch.mixture.balance import entropy
+from poolsearch.stages.search import make_members, search_epochs
+from poolsearch.supernet.relaxed import Relaxed, path_of, placement_of, resolutions
+from poolsearch.train import checkpoint
+from poolsearch.train.architecture import Forward, first_order, make_architecture, second_order
+from poolsearch.train.loop import LoopFiles, run_loop
+from poolsearch.train.machine import Machine
+from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
+from poolsearch.train.step import backward, batch_score, train_step
+
+_SNAPSHOTS = 100
+
+
+def relax(run: Run) -> None:
+    """Train to the end, from the checkpoint where there is one.
+
+    Leaves ``checkpoint/``, ``events.jsonl`` and ``relaxed.json``.
+
+    Raises:
+        PoolsearchError: the machine's settings cannot do what the method needs.
+        Interrupted: stopped on request; the state is saved.
+    """
+    check_machine(run.machine, run.settings.relaxed.arch_order)
+    with run.stage("search", checkpoint.step_of(run.dir.checkpoint)):
+        task = RelaxTask(run)
+        files = LoopFiles(run.dir.checkpoint, run.dir.events, run.settings.machine.checkpoint_seconds)
+        run_loop(task, files, run.settings.search.method, run.progress, {"stage": "search"}, run.seed)
+        found = task.history.write(run.dir, run.settings.search.method)
+        run.progress.say(f"{run.settings.search.method} found {found}; the network's own is {run.space.default}")
+        if not np.isfinite(task.last_loss):
+            run.warn("the training of the relaxed supernet diverged: lower --lr in a new run.")
+
+
+def check_machine(machine: Machine, order: int) -> None:
+    """See that gradients of gradients can be had, where they are asked for.
+
+    Raises:
+        PoolsearchError: they cannot.
+    """
+    if order == 2 and machine.compiler is not None:
+        raise PoolsearchError(
+            f"--arch-order 2 goes backward twice, which blocks compiled by {machine.compiler} cannot. Leave --compile "
+            "out, or use --arch-order 1."
+        )
+    if order == 2 and machine.precision == "fp16":
+        raise PoolsearchError(
+            "--arch-order 2 with --precision fp16: gradients of gradients are too small for it. Use bf16, fp32 or "
+            "--arch-order 1."
+        )
+
+
+class RelaxTask:
+    """The relaxed supernet's training as a :class:`~poolsearch.train.loop.Task`.
+
+    Order 1 (the default): a step of the supernet on a search-train minibatch, then one of the architecture on a
+    search-val minibatch, with the supernet's weights held, both in training mode (NOTES D42). Order 2: first the
+    architecture's, on both minibatches, through the step that the supernet then makes (without its momentum), as in
+    DARTS (Liu et al. 2018).
+
+    Differs: the order is not given in the paper; validation minibatches begin anew at the end of the half, as in every
+    other search here.
+    """
+
+    def __init__(self, run: Run) -> None:
+        settings = run.settings.search
+        self._run = run
+        self._settings = settings
+        self._order = run.settings.relaxed.arch_order
+        self.device = run.machine.device
+        self.supernet = make_members(run, "batch")[0]
+        self._relaxed = Relaxed(self.supernet)
+        self._optimizer = sgd(
+            self.supernet.parameters(), settings.lr or 0, settings.momentum, settings.weight_decay or 0
+        )
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=run.machine.precision == "fp16")
+        net = self.supernet.net
+        self.architecture = make_architecture(
+            settings.method, len(net.blocks) - 1, resolutions(net), run.settings.relaxed, self.device
+        )
+        self._train = run.loader(run.split.search_train, settings.batch or 0, "search-train", run.seed, augmented=True)
+        self._val = run.loader(run.split.search_val, settings.val_batch or 0, "search-val", run.seed, augmented=False)
+        self.steps_per_epoch = self._train.steps_per_epoch
+        self.epochs = search_epochs(settings)
+        self.history = History(self.epochs)
+        self.last_loss, self._last_val = math.nan, math.nan
+        self._start_epoch()
+
+    def epoch_starts(self, epoch: int) -> None:
+        self._lr = cosine(epoch, self.epochs, self._settings.lr or 0, self._settings.lr_floor or 0)
+        set_lr(self._optimizer, self._lr)
+
+    def step(self, step: int) -> None:
+        self.supernet.train()
+        train, val = self._train.batch(step), self._val.batch(step)
+        if self._order == 2:
+            self._step_architecture(train, val)
+        weight_LR = self.architecture.weight_LR().detach()
+        self._loss += train_step(
+            lambda: backward(lambda x_BCHW: self._relaxed(x_BCHW, weight_LR), *train, self._scaler, self._run.machine),
+            self._optimizer,
+            self._scaler,
+        )
+        if self._order == 1:
+            self._step_architecture(train, val)
+
+    def _step_architecture(self, train: tuple[Tensor, Tensor], val: tuple[Tensor, Tensor]) -> None:
+        """A step of the architecture; the metric of the validation minibatch is kept by the way."""
+
+        def train_loss(forward: Forward) -> Tensor:
+            return F.cross_entropy(self._logits(forward, train[0]), train[1])
+
+        def val_loss(forward: Forward) -> Tensor:
+            logits_BK = self._logits(forward, val[0])
+            self._val_sum += batch_score(self._run.settings.data.metric, logits_BK.detach(), val[1])
+            return F.cross_entropy(logits_BK, val[1])
+
+        parameter = self.architecture.parameter
+        if self._order == 1:
+            gradient_LR = first_order(self._relaxed, parameter, val_loss, self._scaler)
+        else:
+            decay = self._settings.weight_decay or 0
+            gradient_LR = second_order(self._relaxed, parameter, train_loss, val_loss, self._lr, decay)
+        self.architecture.step(gradient_LR)
+
+    def _logits(self, forward: Forward, x_BCHW: Tensor) -> Tensor:
+        with self._run.machine.autocast():
+            return forward(x_BCHW, self.architecture.weight_LR()).float()
+
+    def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
+        self.last_loss = float(self._loss) / self.steps_per_epoch
+        self._last_val = float(self._val_sum) / self.steps_per_epoch
+        weight_LR = self.architecture.weight_LR().detach().double().cpu().numpy()
+        self.history.take(epoch, step, weight_LR.tolist())
+        self._start_epoch()
+        return {
+            "learning_rate": self._lr,
+            "train_loss": self.last_loss,
+            "val_accuracy": self._last_val,
+            "weight_entropy": entropy(weight_LR),
+        }
+
+    def note(self) -> str:
+        return f"validation {self._last_val:.1%}" if np.isfinite(self._last_val) else ""
+
+    def tensors(self) -> dict[str, Tensor]:
+        found = checkpoint.under("supernet", self.supernet.weights())
+        found |= checkpoint.under("momentum", momentum_tensors(self._optimizer))
+        found |= checkpoint.under("architecture", self.architecture.tensors())
+        return found | {"loss": self._loss, "val_sum": self._val_sum}
+
+    def meta(self) -> Any:
+        return {
+            "scaler": self._scaler.state_dict(),
+            "last": [self.last_loss, self._last_val],
+            "history": [self.history.steps, self.history.weight_SLR],
+        }
+
+    def load(self, tensors: dict[str, Tensor], meta: Any) -> None:
+        self.supernet.load_weights(checkpoint.of("supernet", tensors))
+        load_momentum(self._optimizer, checkpoint.of("momentum", tensors))
+        self.architecture.load(checkpoint.of("architecture", tensors))
+        self._loss, self._val_sum = tensors["loss"].to(self.device), tensors["val_sum"].to(self.device)
+        self._scaler.load_state_dict(meta["scaler"])
+        self.last_loss, self._last_val = meta["last"]
+        self.history.steps, self.history.weight_SLR = meta["history"]
+
+    def _start_epoch(self) -> None:
+        self._loss = torch.zeros((), device=self.device)
+        self._val_sum = torch.zeros((), device=self.device)
+
+
+class History:
+    """Snapshots of the weights at the ends of epochs, at most :data:`_SNAPSHOTS`, evenly over them.
+
+    Attributes:
+        steps: done at each snapshot.
+        weight_SLR: the weights of each snapshot, block but the first, and resolution.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = set(np.linspace(0, epochs - 1, min(_SNAPSHOTS, epochs)).round().astype(int).tolist())
+        self.steps: list[int] = []
+        self.weight_SLR: list[list[list[float]]] = []
+
+    def take(self, epoch: int, step: int, weight_LR: list[list[float]]) -> None:
+        """Keep the weights when this epoch is one of those to keep; the last one is."""
+        if epoch in self._epochs:
+            self.steps.append(step)
+            self.weight_SLR.append(weight_LR)
+
+    def write(self, files: RunDir, method: str) -> str:
+        """relaxed.json; gives the placement that was found, for people."""
+        path = path_of(self.weight_SLR[-1])
+        placement = placement_of(path)
+        write_json(files.relaxed, {
+            "method": method, "placement": str(placement), "path": path, "steps": self.steps,
+            "weights": self.weight_SLR,
+        })  # fmt: skip
+        return placement.shown
