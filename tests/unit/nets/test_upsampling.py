@@ -123,10 +123,7 @@ def test_a_restrided_network_enlarges_before_its_blocks_and_quarters_by_both(ima
 
     with torch.no_grad():
         expected = block(0, F.relu(layers[0](x)), 1)
-        if op == "native":
-            expected = block(1, F.max_pool2d(expected, 2), 2)
-        else:
-            expected = block(1, F.avg_pool2d(expected, 4), 1)
+        expected = block(1, F.max_pool2d(expected, 2), 2) if op == "native" else block(1, F.avg_pool2d(expected, 4), 1)
         for i in (2, 3):
             expected = block(i, F.interpolate(expected, scale_factor=2.0), 1)
         torch.testing.assert_close(net(x, placement), model.fc(expected.mean((2, 3))))
@@ -135,7 +132,7 @@ def test_a_restrided_network_enlarges_before_its_blocks_and_quarters_by_both(ima
 
 def test_maps_that_cannot_be_quartered_are_told(images):
     net = restride(Small(), images(16))
-    with pytest.raises(PoolsearchError, match="before 'layers.*cannot be halved 2 times.*--image-size"):
+    with pytest.raises(PoolsearchError, match=r"before 'layers.*cannot be halved 2 times.*--image-size"):
         net.check_input(2, 2, FreeSpace.of(net.space))
 
 
