@@ -14,8 +14,8 @@ def sentence(data: RunData) -> str:
     """The verdict before the test split is opened: it is found by weights, whatever its accuracy."""
     winner, default = data.ranking[0], data.default_row
     if winner.is_default:
-        return f"{data.method} found the default {winner.placement} itself ({winner.value:.1%} on validation)."
-    told = f"{data.method} found {winner.placement} with {winner.value:.1%} on validation"
+        return f"{data.method.upper()} found the default {winner.placement} itself ({winner.value:.1%} on validation)."
+    told = f"{data.method.upper()} found {winner.placement} with {winner.value:.1%} on validation"
     if default is None:
         return f"{told}; the default {data.default} was not ranked."
     cost = "" if winner.macs_ratio is None else f", at {winner.macs_ratio:.2f} times its MACs"
@@ -27,7 +27,7 @@ def described(data: RunData) -> str:
     found = data.relaxed
     assert found is not None
     enlarged = sum(now < before for before, now in zip(found.path, found.path[1:], strict=False))
-    text = f"{data.method} found {found.placement}"
+    text = f"{data.method.upper()} found {found.placement}"
     text += f", which enlarges its maps again before {_blocks(enlarged)}." if enlarged else "."
     row = data.winner
     return f"{text} {_outside(data, row)}" if row is not None and row.number is None else text

@@ -28,7 +28,7 @@ def found(data: RunData) -> Figure | None:
         name="relaxed",
         title="What the relaxed search found",
         caption=(
-            f"The weight of each resolution in each block at the end of the search by {data.method}, and the path of "
+            f"The weight of each resolution in each block at the end of the search by {data.method.upper()}, and the path of "
             "the largest ones, which is what is trained alone. The first block, in grey, is fixed at the full "
             "resolution. Where the path rises, maps are enlarged again."
         ),
@@ -91,8 +91,8 @@ def _path(path: list[int]) -> list[alt.Chart]:
     points = [{"from": b, "top": r, "order": b} for b, r in enumerate(path, 1)]
     chart = alt.Chart(rows(points)).encode(x="from:Q", y="top:Q", order="order:Q")
     return [
-        chart.mark_line(color="white", strokeWidth=7),
-        chart.mark_line(color=WINNER, strokeWidth=3),
+        chart.mark_line(color="white", strokeWidth=7, interpolate="step"),
+        chart.mark_line(color=WINNER, strokeWidth=3, interpolate="step"),
         chart.mark_circle(color=WINNER, size=90, opacity=1, stroke="white", strokeWidth=1.5),
     ]
 
