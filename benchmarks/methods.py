@@ -9,14 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from poolsearch.stages.relax import RelaxTask
-
 from allocated import most_allocated
 from poolsearch.context import Run, open_run
 from poolsearch.methods import kind_of
 from poolsearch.nets.poolable import parameters_of
 from poolsearch.progress import Silent
 from poolsearch.settings import Settings
+from poolsearch.stages.relax import RelaxTask
 from poolsearch.stages.search import SearchTask
 from search_step import images
 from timing import Seconds, alternate

@@ -122,12 +122,16 @@ class Run:
         load_weights(net, self.weights)
         return net
 
+    @property
+    def paths(self) -> Space:
+        """Every placement that may be run: those of the space, and of a relaxed method all paths, in it or not."""
+        relaxed = kind_of(self.settings.search.method) == "relaxed"
+        return FreeSpace.of(self.space) if relaxed else self.space
+
     @cached_property
     def costs(self) -> CostTable:
-        """MACs of every block; of a relaxed method on every path that it may find, inside the space or not."""
-        relaxed = kind_of(self.settings.search.method) == "relaxed"
-        space = FreeSpace.of(self.space) if relaxed else self.space
-        return cost_table(blank(self.net_spec), self.image_size, self.image_size, space)
+        """MACs of every block, on all paths."""
+        return cost_table(blank(self.net_spec), self.image_size, self.image_size, self.paths)
 
     @property
     def macs_A(self) -> NDArray[np.int64]:

@@ -181,7 +181,8 @@ _OF_LIMITED = (
 _USERS: dict[str, tuple[Kind | str, ...]] = {
     **dict.fromkeys(_OF_SUPERNETS, ("sampled", "relaxed")), **dict.fromkeys(_OF_SAMPLED, ("sampled",)),
     **dict.fromkeys(_OF_LIMITED, ("sampled", "alone")),
-    "paths": ("sampled", "alone"), "arch_order": ("relaxed",), "arch_optimizer": ("darts",), "arch_lr": ("relaxed",),
+    "paths": ("sampled", "alone"), "axes": ("sampled", "alone"),
+    "arch_order": ("relaxed",), "arch_optimizer": ("darts",), "arch_lr": ("relaxed",),
     "warm_up": ("bse", "mcts"), "ucb_c": ("mcts",), "ucb_pick": ("mcts",),
     "sweep_epochs": ("sweep", "halving"), "sweep_seeds": ("sweep",), "sweep_mode": ("sweep",),
     "proxy_width": ("proxy",), "proxy_images": ("proxy",), "proxy_epochs": ("proxy",),

@@ -258,4 +258,4 @@ def _member(run: Run, m: int, norm: SupernetNorm) -> SinglePath:
 
     if sharing == "shared":
         return SinglePath(partial(network, KEEP), norm, warm)
-    return PerResolution(network, norm, run.space, warm)
+    return PerResolution(network, norm, run.paths, warm)

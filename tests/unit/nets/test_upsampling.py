@@ -112,8 +112,8 @@ def test_a_restrided_network_enlarges_before_its_blocks_and_quarters_by_both(ima
     net = restride(model, images(16), op=op)
     space, x = FreeSpace.of(net.space), images(16)
     net.check_input(16, 16, space)
-    assert space.size == 3**3
-    placement = Placement.parse("2x2_-1x-1_-1x-1")
+    assert space.size == 3**4
+    placement = Placement.parse("0x0_2x2_-1x-1_-1x-1")
     layers = [*model.layers]
 
     def block(i, x, stride):
