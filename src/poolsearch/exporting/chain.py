@@ -174,7 +174,7 @@ class _ChainWriter:
             node = self._pooled(node, exponents, op)
         if min(exponents) < 0:
             factor = _short(poolable.enlargement(exponents))
-            settings = {"scale_factor": factor, "mode": "nearest"}
+            settings: dict[str, Any] = {"scale_factor": factor, "mode": "nearest"}
             node = self.graph.create_node("call_function", F.interpolate, (node,), settings, name="large")
         return node
 
