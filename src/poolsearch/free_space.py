@@ -61,8 +61,8 @@ class FreeSpace(Space):
     def _exponents(self, number_A: NDArray[Any]) -> NDArray[np.int8]:
         resolution_AL = np.zeros((len(number_A), self.length), np.int8)
         for block in range(self.length - 1, 0, -1):
-            number_A, digit_A = np.divmod(number_A, self._base)
-            resolution_AL[:, block] = digit_A
+            resolution_AL[:, block] = number_A % self._base
+            number_A = number_A // self._base
         exponent_AL = np.diff(resolution_AL, axis=1, prepend=np.int8(0))
         return np.repeat(exponent_AL[:, :, None], 2, axis=2)
 

@@ -123,7 +123,8 @@ def test_a_restrided_network_enlarges_before_its_blocks_and_quarters_by_both(ima
 
     with torch.no_grad():
         expected = block(0, F.relu(layers[0](x)), 1)
-        expected = block(1, F.max_pool2d(expected, 2), 2) if op == "native" else block(1, F.avg_pool2d(expected, 4), 1)
+        native = op == "native"
+        expected = block(1, F.max_pool2d(expected, 2), 2) if native else block(1, F.avg_pool2d(expected, 4), 1)
         for i in (2, 3):
             expected = block(i, F.interpolate(expected, scale_factor=2.0), 1)
         torch.testing.assert_close(net(x, placement), model.fc(expected.mean((2, 3))))
