@@ -28,8 +28,8 @@ def found(data: RunData) -> Figure | None:
         name="relaxed",
         title="What the relaxed search found",
         caption=(
-            f"The weight of each resolution in each block at the end of the search by {data.method.upper()}, and the path of "
-            "the largest ones, which is what is trained alone. The first block, in grey, is fixed at the full "
+            f"The weight of each resolution in each block at the end of the search by {data.method.upper()}, and the "
+            "path of the largest ones, which is what is trained alone. The first block, in grey, is fixed at the full "
             "resolution. Where the path rises, maps are enlarged again."
         ),
         alt=f"Heat map of the weights of the resolutions by block. The path from input to output: {listed}.",
