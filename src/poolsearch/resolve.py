@@ -127,8 +127,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "weight_decay": (0, 1), "retrain_weight_decay": (0, 1), "beta": (0, 0.9999), "explore": (0, 1),
     "inv_temp_end": (1, 1e6), "refresh": (0, math.inf), "score_lag": (0, math.inf), "rank_control": (0, math.inf),
     "rank_memory": (0.001, math.inf), "proxy_width": (0.01, 1), "halving_rate": (2, math.inf), "hours": (0, math.inf),
-    "answer_at": (0.001, math.inf), "warm_up": (0, 1), "ucb_c": (0, math.inf), "arch_lr": (0, 100), "arch_order": (1, 2),
-    "checkpoint_seconds": (0, math.inf), "seed": (0, 2**63 - 1),
+    "answer_at": (0.001, math.inf), "warm_up": (0, 1), "ucb_c": (0, math.inf), "arch_lr": (0, 100),
+    "arch_order": (1, 2), "checkpoint_seconds": (0, math.inf), "seed": (0, 2**63 - 1),
 }  # fmt: skip
 
 
