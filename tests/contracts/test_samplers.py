@@ -192,7 +192,7 @@ class Faulty(Uniform):
         ("tuple", "after 0 draws is not the same when read back from JSON"),
         ("set", "no JSON value: Object of type set is not JSON serializable"),
         ("forgets", "resumed from its state after"),
-        ("shares", "what state() gave changed"),
+        ("shares", "which changed while the sampler went on"),
     ],
 )
 def test_the_contract_finds_faults(fault, said):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from poolsearch.files import RunDir
 from poolsearch.placement import Placement
 from poolsearch.space import Space
 
@@ -87,3 +89,14 @@ def test_the_verdict_is_simulated_on_a_table(tmp_path: Path) -> None:
     power = [cells for cells in lines if len(cells) == 9 and cells[2] == "2,000"]
     assert len(power) == 6
     assert max(float(cells[4].split("%")[0]) for cells in power) > 50  # gains of several points are seen
+
+
+def test_a_sampler_of_ones_own_keeps_the_contract_and_searches(
+    tmp_path: Path, tiny_flags: list[str], command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    found = subprocess.run([sys.executable, EXAMPLES / "my_sampler.py"], capture_output=True, text=True, check=True)
+    assert found.stdout == "It keeps what every sampler owes.\n"
+    where = ["--method", "examples/my_sampler.py:make", "--out", str(tmp_path / "run"), "--quiet"]
+    done = command("search", *tiny_flags, *where, cwd=EXAMPLES.parent)
+    assert done.returncode == 0, done.stderr
+    assert RunDir(tmp_path / "run").scores.exists()
