@@ -17,7 +17,7 @@ import poolsearch
 from poolsearch import process
 from poolsearch.files import RunDir
 from poolsearch.planned import Estimate, Plan, StageCost
-from poolsearch.resolve import with_method
+from poolsearch.usage import with_method
 
 
 @dataclass(frozen=True)

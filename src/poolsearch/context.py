@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +46,7 @@ from poolsearch.prepare import (
     split_of,
 )
 from poolsearch.progress import Progress, Silent
-from poolsearch.record import begin, check_free, check_same, check_weights, merge, read_record, tested
+from poolsearch.record import begin, check_free, check_same, check_weights, installed, merge, read_record, tested
 from poolsearch.resolve import check
 from poolsearch.settings import Settings
 from poolsearch.space import Space
@@ -285,10 +283,7 @@ def _record(
         "size": run.full_size,
         "covered": run.space.size,
     }
-    versions = {"python": platform.python_version()} | {
-        name: version(name) for name in ("torch", "torchvision", "numpy")
-    }
-    hardware = run.machine.describe()
+    versions, hardware = installed(), run.machine.describe()
     write_costs(run.dir.costs, run.space, run.space_costs, dict(found.about))  # first: a budget rests on it
     write_json(run.dir.run, record | {
         "given": given.to_dict(), "settings": run.settings.to_dict(), "versions": versions, "hardware": hardware,

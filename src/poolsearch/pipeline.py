@@ -13,7 +13,6 @@ from poolsearch.progress import Progress, Silent
 from poolsearch.record import check_free, saved_settings
 from poolsearch.reports import write_report
 from poolsearch.resolve import check as check_settings
-from poolsearch.resolve import with_method
 from poolsearch.settings import Settings
 from poolsearch.stages.check import check as check
 from poolsearch.stages.costs import costs as costs
@@ -26,6 +25,7 @@ from poolsearch.stages.retrain import retrain as _retrain
 from poolsearch.stages.search import search as _search
 from poolsearch.stages.sweep import benchmark
 from poolsearch.stages.sweep import sweep as _sweep
+from poolsearch.usage import with_method
 
 
 def run(

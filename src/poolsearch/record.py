@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,11 @@ def _in_use(run_dir: RunDir, group: str, name: str) -> bool:
     if name in _FREE:
         return False
     return group not in _IN_USE_WHEN or (run_dir.root / _IN_USE_WHEN[group]).exists()
+
+
+def installed() -> dict[str, str]:
+    """The versions that results may depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in ("torch", "torchvision", "numpy")}
 
 
 def check_same(run_dir: RunDir, record: dict[str, Any], data: dict[str, Any], split_hash: str) -> None:

@@ -9,9 +9,10 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.limits import limits_of
-from poolsearch.methods import METHODS, Kind, kind_of
+from poolsearch.methods import kind_of
 from poolsearch.options import LARGEST_NATIVE, AloneSettings, RelaxedSettings
 from poolsearch.settings import Settings
+from poolsearch.usage import check_method, flag
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
     Raises:
         PoolsearchError: a value is out of range, or does not belong to the method.
     """
-    _check_method(settings)
+    check_method(settings)
     search, data = settings.search, settings.data.data
     members = search.members if search.method == "mixture" else 1
     official = search.preset == "official"
@@ -143,7 +144,7 @@ def check(settings: Settings) -> None:
         PoolsearchError: naming the flag, the value and what is allowed.
     """
     _check_values(settings)
-    _check_method(settings)
+    check_method(settings)
 
 
 def _check_values(settings: Settings) -> None:
@@ -166,76 +167,6 @@ def _check_values(settings: Settings) -> None:
         raise PoolsearchError(
             "--zero-init begins residual branches at zero, --init with given weights: leave one of them out."
         )
-
-
-_OF_SUPERNETS = ("preset", "epochs", "val_batch", "sharing")
-_OF_SAMPLED = (
-    "members", "val_every", "beta", "score_init", "schedule", "inv_temp_end", "balance_every", "score", "explore",
-    "refresh", "score_lag", "placements_per_step", "norm", "rank_members", "rank_all_up_to", "rank_top", "rank_control",
-    "rank_early_stop", "rank_memory",
-)  # fmt: skip
-_OF_LIMITED = (
-    "placements", "min_blocks", "max_blocks", "max_placements", "max_macs", "max_memory", "max_latency",
-    "latency_device", "latency_batch",
-)  # fmt: skip
-_USERS: dict[str, tuple[Kind | str, ...]] = {
-    **dict.fromkeys(_OF_SUPERNETS, ("sampled", "relaxed")), **dict.fromkeys(_OF_SAMPLED, ("sampled",)),
-    **dict.fromkeys(_OF_LIMITED, ("sampled", "alone")),
-    "paths": ("sampled", "alone"), "axes": ("sampled", "alone"),
-    "arch_order": ("relaxed",), "arch_optimizer": ("darts",), "arch_lr": ("relaxed",),
-    "warm_up": ("bse", "mcts"), "ucb_c": ("mcts",), "ucb_pick": ("mcts",),
-    "sweep_epochs": ("sweep", "halving"), "sweep_seeds": ("sweep",), "sweep_mode": ("sweep",),
-    "proxy_width": ("proxy",), "proxy_images": ("proxy",), "proxy_epochs": ("proxy",),
-    "halving_rate": ("halving",), "halving_start": ("halving",),
-    "hours": ("auto",),
-}  # fmt: skip
-"""Which methods, or kinds of them, make use of a setting; all of them where it is not named."""
-
-
-def _check_method(settings: Settings) -> None:
-    """See that nothing was given that the method does not use."""
-    method, default = settings.search.method, _defaults()
-    kind = kind_of(method)
-    for _, name, value in settings.flat():
-        if value == default[name] or _used(name, method):
-            continue
-        users = _USERS[name]
-        if kind == "alone" and "sampled" in users:
-            raise PoolsearchError(
-                f"--{_flag(name)} is for supernets, and --method {method} trains none. Leave one of the two out."
-            )
-        if kind == "relaxed" and name in _OF_LIMITED:
-            raise PoolsearchError(
-                f"--{_flag(name)} limits what may be found, and --method {method} weighs all resolutions of every "
-                "block: it cannot be limited. Leave one of the two out."
-            )
-        named = [each for each in METHODS if each in users or METHODS[each] in users]
-        raise PoolsearchError(
-            f"--{_flag(name)} is for --method {' and '.join(named)}, not for {method}. Leave it out, or choose "
-            f"{'that method' if len(named) == 1 else 'one of these methods'}."
-        )
-    many = settings.search.placements_per_step
-    if kind == "sampled" and many > 1 and method not in ("mixture", "spos"):
-        raise PoolsearchError(
-            f"--placements-per-step {many} is for placements that are drawn uniformly (--method mixture and spos); "
-            f"{method} learns from each before the next. Leave it out."
-        )
-
-
-def _used(name: str, method: str) -> bool:
-    """Whether a method makes use of a setting; as long as it is still to be chosen, every setting may be of use."""
-    users = _USERS.get(name)
-    return users is None or method in ("auto", *users) or kind_of(method) in users
-
-
-def _defaults() -> dict[str, Any]:
-    return {name: value for _, name, value in Settings().flat()}
-
-
-def with_method(settings: Settings, method: str) -> Settings:
-    """The settings with this method; those that are of no use to it are as if they had not been given."""
-    useless = {name: value for name, value in _defaults().items() if not _used(name, method)}
-    return settings.changed(**useless | {"method": method})
 
 
 def _check_alone(settings: Settings, train_images: int) -> None:
@@ -261,7 +192,7 @@ def _check_alone(settings: Settings, train_images: int) -> None:
 def _check_kind(name: str, value: Any, hint: Any) -> None:
     if get_origin(hint) is tuple:
         if not isinstance(value, tuple):
-            raise PoolsearchError(f"--{_flag(name)} is {value!r}; it must be several values: a list or a tuple.")
+            raise PoolsearchError(f"--{flag(name)} is {value!r}; it must be several values: a list or a tuple.")
         for item in cast("tuple[Any, ...]", value):
             _check_kind(name, item, get_args(hint)[0])
         return
@@ -269,9 +200,9 @@ def _check_kind(name: str, value: Any, hint: Any) -> None:
     if any(_fits(value, kind) for kind in _kinds(hint)):
         return
     if options and isinstance(value, str):
-        raise unknown(f"value for --{_flag(name)}:", value, options)
+        raise unknown(f"value for --{flag(name)}:", value, options)
     wanted = " or ".join([*map(repr, options), *(_named(k) for k in _kinds(hint) if get_origin(k) is not Literal)])
-    raise PoolsearchError(f"--{_flag(name)} is {value!r}; it must be {wanted}.")
+    raise PoolsearchError(f"--{flag(name)} is {value!r}; it must be {wanted}.")
 
 
 def _kinds(hint: Any) -> tuple[Any, ...]:
@@ -300,8 +231,4 @@ def _check_range(name: str, value: Any) -> None:
     low, high = (1, math.inf) if name in _AT_LEAST_ONE else _RANGES[name]
     if not low <= value <= high:
         allowed = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-        raise PoolsearchError(f"--{_flag(name)} is {value}; allowed is {allowed}.")
-
-
-def _flag(name: str) -> str:
-    return name.replace("_", "-")
+        raise PoolsearchError(f"--{flag(name)} is {value}; allowed is {allowed}.")

@@ -85,7 +85,7 @@ def test_an_unknown_setting_names_the_nearest(given_, nearest):
     for make in (lambda: Settings.of(**{given_: 1}), lambda: Settings().changed(**{given_: 1})):
         with pytest.raises(
             PoolsearchError,
-            match=f"unknown setting '{given_}'. Did you mean '{nearest}'.*Allowed: answer_at, augment, axes",
+            match=f"unknown setting '{given_}'. Did you mean '{nearest}'.*Allowed: answer_at, arch_lr",
         ):
             make()
 

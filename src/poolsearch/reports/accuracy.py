@@ -6,7 +6,7 @@ import altair as alt
 import numpy as np
 
 from poolsearch.reports.alone import trainings
-from poolsearch.reports.findings import early_stops
+from poolsearch.reports.doubts import early_stops
 from poolsearch.reports.read import RunData
 from poolsearch.reports.tables import Row, ranked_rows
 from poolsearch.reports.theme import (

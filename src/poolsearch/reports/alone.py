@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from poolsearch.reports.read import Json, RunData
+from poolsearch.reports.parse import Json
+from poolsearch.reports.read import RunData
 from poolsearch.rungs import told
 
 

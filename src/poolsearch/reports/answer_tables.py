@@ -9,7 +9,8 @@ from typing import cast
 from poolsearch.answers import limit_text
 from poolsearch.reports.answers import AnswerRow, answer_rows, trained_controls
 from poolsearch.reports.markup import badges, or_dash, table
-from poolsearch.reports.read import Cost, Json, RunData
+from poolsearch.reports.parse import Cost, Json
+from poolsearch.reports.read import RunData
 
 _TITLES = {  # of each cost that costs.parquet may know
     "memory": "memory of a step",

@@ -11,8 +11,9 @@ import altair as alt
 
 from poolsearch.answers import answers_of
 from poolsearch.options import RetrainSettings
+from poolsearch.reports.parse import Cost, Json
 from poolsearch.reports.ranked import Ranked
-from poolsearch.reports.read import Cost, Json, RunData
+from poolsearch.reports.read import RunData
 from poolsearch.reports.theme import CONTROL, DEFAULT, FRONT, OTHER, PERCENT, WINNER, Figure, macs_unit, rows
 from poolsearch.stats import pareto
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import cast
 
-from poolsearch.reports.read import Json, RunData
+from poolsearch.reports.parse import Json
+from poolsearch.reports.read import RunData
 
 MOST_CLASSES = 200
 

@@ -6,8 +6,9 @@ from typing import cast
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.placement import Placement
+from poolsearch.reports.parse import Json
 from poolsearch.reports.ranked import Ranked
-from poolsearch.reports.read import Json, RunData
+from poolsearch.reports.read import RunData
 
 
 def sentence(data: RunData) -> str:

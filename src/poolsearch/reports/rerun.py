@@ -7,7 +7,7 @@ from typing import cast
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.record import differences
-from poolsearch.reports.read import Json
+from poolsearch.reports.parse import Json
 from poolsearch.settings import Settings
 
 

@@ -9,11 +9,13 @@ from typing import cast
 from poolsearch.reports.alone import trainings
 from poolsearch.reports.answer_tables import answers, controls
 from poolsearch.reports.classes import class_table
+from poolsearch.reports.doubts import early_stops, warnings
 from poolsearch.reports.filters import filter_table
-from poolsearch.reports.findings import early_stops, verdict, warnings
+from poolsearch.reports.findings import verdict
 from poolsearch.reports.found import described
 from poolsearch.reports.markup import badges, macs_text, or_dash, table
-from poolsearch.reports.read import Json, RunData
+from poolsearch.reports.parse import Json
+from poolsearch.reports.read import RunData
 from poolsearch.reports.rerun import rerun_command
 from poolsearch.reports.tables import Retrained, Row, facts, ranked_rows, retrained
 from poolsearch.reports.truth import truth_table

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch.reports.answers import answer_rows
+from poolsearch.reports.parse import Json
 from poolsearch.reports.ranked import Ranked
-from poolsearch.reports.read import Json, RunData
+from poolsearch.reports.read import RunData
 from poolsearch.stats import pareto
 
 CHUNK = 2000

@@ -13,7 +13,6 @@ from poolsearch.context import Run, open_run
 from poolsearch.planned import Plan
 from poolsearch.prepare import absolute
 from poolsearch.progress import Progress, Silent, Update
-from poolsearch.resolve import with_method
 from poolsearch.settings import Settings
 from poolsearch.stages.planning.advice import advise
 from poolsearch.stages.planning.alone_prices import alone_prices
@@ -22,6 +21,7 @@ from poolsearch.stages.planning.measure import alone_passes, search_prices
 from poolsearch.stages.planning.memory import try_largest
 from poolsearch.stages.planning.ways import Prices, after_ranking, alone_way, mixture_sizes, short_of_memory, supernets
 from poolsearch.stages.planning.work import work_of
+from poolsearch.usage import with_method
 
 
 def plan(settings: Settings | None = None, progress: Progress | None = None) -> Plan:

@@ -10,7 +10,8 @@ import pytest
 from fake_run import compositions, write_fake_run
 
 from poolsearch.reports.alone import trainings
-from poolsearch.reports.findings import early_stops, verdict, warnings
+from poolsearch.reports.doubts import early_stops, warnings
+from poolsearch.reports.findings import verdict
 from poolsearch.reports.ranked import Ranked
 from poolsearch.reports.read import RunData, read_run
 from poolsearch.reports.rerun import rerun_command

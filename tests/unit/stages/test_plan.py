@@ -14,9 +14,9 @@ import poolsearch
 from poolsearch import pipeline
 from poolsearch.errors import PoolsearchError
 from poolsearch.planned import Estimate, Plan, StageCost, Way
-from poolsearch.resolve import with_method
 from poolsearch.settings import Settings
 from poolsearch.stages.planning import steps
+from poolsearch.usage import with_method
 
 SMALL = {"placements": ("4,3,3", "5,3,2", "3,4,3"), "workers": 1}
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from poolsearch.context import Run
 from poolsearch.methods import named
-from poolsearch.resolve import resolve, with_method
+from poolsearch.resolve import resolve
 from poolsearch.rungs import Rung, rungs
 from poolsearch.settings import Settings
 from poolsearch.stages.alone import Recipe
 from poolsearch.stages.retrain import retrain_recipe
 from poolsearch.stages.sweep import at_fidelity, sweep_recipe
+from poolsearch.usage import with_method
 
 
 @dataclass(frozen=True)
