@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from poolsearch.errors import PoolsearchError
 
@@ -66,8 +67,25 @@ class Placement:
         return cls(tuple((row[0], column[1]) for row, column in zip(rows, columns, strict=True)))
 
     @classmethod
+    def of_resolutions(cls, resolutions: Sequence[int]) -> Placement:
+        """From how often the maps of every block were halved so far, such as ``[0, 1, 2, 1]``: they may grow again.
+
+        Raises:
+            PoolsearchError: the first block is not at full resolution, or there is no other.
+        """
+        if len(resolutions) < 2 or resolutions[0] != 0 or min(resolutions) < 0:
+            raise PoolsearchError(
+                f"placement {_of_blocks(resolutions)}: give how often the maps of every block were halved, 0 for the "
+                "first."
+            )
+        return cls(tuple((now - before, now - before) for before, now in pairwise(resolutions)))
+
+    @classmethod
     def parse(cls, text: str) -> Placement:
-        """Read ``4,3,3`` (or ``[4, 3, 3]``), ``h 4,3,3 w 3,4,3``, or ``0x0_1x1_0x1``: height x width of each site.
+        """Read a placement.
+
+        ``4,3,3`` (or ``[4, 3, 3]``), ``h 4,3,3 w 3,4,3``; ``at 0,1,0``, the resolution of every block; or
+        ``0x0_1x1_0x1``, height x width of each site.
 
         Raises:
             PoolsearchError: the text is none of these.
@@ -77,12 +95,15 @@ class Placement:
             return cls.of_blocks(_counts(bare))
         if found := re.fullmatch(f"h({_COUNTS})·?w({_COUNTS})", bare):
             return cls.of_axes(_counts(found[1]), _counts(found[2]))
+        if found := re.fullmatch(f"at({_COUNTS})", bare):
+            return cls.of_resolutions(_counts(found[1]))
         if re.fullmatch(r"-?\d+x-?\d+(_-?\d+x-?\d+)*", bare):
             pairs = [part.split("x") for part in bare.split("_")]
             return cls(tuple((int(h), int(w)) for h, w in pairs))
         raise PoolsearchError(
             f"'{text}' is not a placement. Give the blocks per resolution, such as 4,3,3 (or of each axis, "
-            "'h 4,3,3 w 3,4,3'), or height x width exponents per site, such as 0x0_1x1_0x1."
+            "'h 4,3,3 w 3,4,3'), how often every block's maps were halved, such as 'at 0,1,2,1', or height x width "
+            "exponents per site, such as 0x0_1x1_0x1."
         )
 
     @cached_property
@@ -140,10 +161,14 @@ class Placement:
 
     @property
     def shown(self) -> str:
-        """The text for people: ``4,3,3``, or ``h 4,3,3 · w 3,4,3`` where height and width differ."""
-        if self.blocks is not None or any(e not in (0, 1) for site in self.sites for e in site):
+        """The text for people: ``4,3,3``; ``h 4,3,3 · w 3,4,3`` where height and width differ; ``at 0,1,0`` else."""
+        if self.blocks is not None:
             return str(self)
-        return _of_axes(*self.axis_blocks())
+        if all(e in (0, 1) for site in self.sites for e in site):
+            return _of_axes(*self.axis_blocks())
+        found = [self.resolution(block) for block in range(self.length)]
+        alike = all(high == wide >= 0 for high, wide in found)
+        return _of_blocks([high for high, _ in found]) if alike else str(self)
 
 
 def shown(text: str) -> str:
@@ -156,6 +181,10 @@ def shown(text: str) -> str:
 
 def _counts(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
+
+
+def _of_blocks(resolutions: Sequence[int]) -> str:
+    return f"at {','.join(map(str, resolutions))}"
 
 
 def _of_axes(heights: Sequence[int], widths: Sequence[int]) -> str:

@@ -140,3 +140,35 @@ def test_a_name_for_a_folder_is_the_text_of_files_where_that_fits():
     assert len(str(deep)) == 81 * 4 - 1 > 255
     assert deep.file_name == "h 40,42 · w 41,41"
     assert Placement.parse(deep.file_name) == deep
+
+
+@pytest.mark.parametrize(
+    ("text", "sites"),
+    [
+        ("at 0,1,0", ((1, 1), (-1, -1))),
+        ("at 0, 2, 2, 1", ((2, 2), (0, 0), (-1, -1))),
+        ("at 0,0,1,2", ((0, 0), (1, 1), (1, 1))),
+    ],
+)
+def test_the_resolution_of_every_block_is_read(text, sites):
+    assert Placement.parse(text).sites == sites
+
+
+@pytest.mark.parametrize(
+    ("placement", "text"),
+    [
+        (Placement.of_resolutions([0, 1, 0, 2]), "at 0,1,0,2"),
+        (Placement.of_resolutions([0, 0, 1, 2]), "2,1,1"),  # its shorthand says the same
+        (Placement(((1, 0), (-1, 0))), "1x0_-1x0"),  # height and width apart, and up again: no other text has it
+        (Placement(((-1, -1), (1, 1))), "-1x-1_1x1"),  # beyond the full resolution
+    ],
+)
+def test_what_people_read_of_maps_that_grow_again(placement, text):
+    assert placement.shown == text
+    assert Placement.parse(text) == placement
+
+
+@pytest.mark.parametrize("resolutions", [[0], [1, 0], []])
+def test_the_first_block_is_at_the_full_resolution(resolutions):
+    with pytest.raises(PoolsearchError, match="0 for the first"):
+        Placement.of_resolutions(resolutions)

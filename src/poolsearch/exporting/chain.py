@@ -54,7 +54,7 @@ def chain_at(net: Restrided, side: int, placement: Placement) -> Chain:
         PoolsearchError: a layer that is called twice would need two strides.
     """
     sites = [placement.at(i) for i in range(placement.length)]
-    return _chained(net, side, [net.divided(site) for site in sites])
+    return _chained(net, side, [(site, KEEP) if net.op == "native" else (KEEP, site) for site in sites])
 
 
 @torch.no_grad()
@@ -62,7 +62,7 @@ def _chained(net: Restrided, side: int, runs: Iterable[tuple[Exponents, Exponent
     """Chain stem, blocks and head.
 
     Args:
-        runs: for each block the exponents of its program, and those of the resizing in front of it.
+        runs: for each block the exponents of its program, and those of the pooling in front of it.
     """
     blank = cast("Restrided", blank_copy(net).eval())
     writer = _ChainWriter(blank.model)
@@ -70,8 +70,8 @@ def _chained(net: Restrided, side: int, runs: Iterable[tuple[Exponents, Exponent
     if isinstance(blank.stem, Section):
         value = writer.add(blank.stem, KEEP, value)
     states: list[tuple[list[fx.Node], fx.Node]] = []
-    for block, (exponents, before) in zip(blank.blocks, runs, strict=True):
-        value = writer.resize(value, before, net.pooling)
+    for block, (exponents, pooled) in zip(blank.blocks, runs, strict=True):
+        value = writer.pool(value, pooled, net.op)
         value = writer.add(cast("Section", block), exponents, value)
         states.append((writer.maps(value), next(iter(reversed(writer.graph.nodes)))))
     writer.add(cast("Section", blank.head), KEEP, value)
@@ -90,13 +90,15 @@ class _ChainWriter:
         self._model = model
         self._called: dict[str, Any] = {}
 
-    def resize(self, value: Any, exponents: Exponents, op: poolable.Op) -> Any:
-        """Resize every map that is alive."""
+    def pool(self, value: Any, exponents: Exponents, op: Any) -> Any:
+        """Pool every map that is alive."""
         if exponents == KEEP:
             return value
         maps = self.maps(value)
-        self.state = [self._resized(node, exponents, op) if node in maps else node for node in self.state]
-        return poolable.resize(value, exponents, op)
+        self.state = [self._pooled(node, exponents, op) if node in maps else node for node in self.state]
+        values = value if isinstance(value, tuple) else (value,)
+        pooled = tuple(poolable.pool(v, exponents, op) if _is_map(v) else v for v in values)
+        return pooled if isinstance(value, tuple) else pooled[0]
 
     def maps(self, value: Any) -> list[fx.Node]:
         """The nodes that are maps, out of those that are alive."""
@@ -168,15 +170,6 @@ class _ChainWriter:
         name = str(layer.target)
         self.settings[name] = shrink.window_at(self._model.get_submodule(name), stride)
         return self.graph.call_module(name, (x,))
-
-    def _resized(self, node: fx.Node, exponents: Exponents, op: str) -> fx.Node:
-        if max(exponents) > 0:
-            node = self._pooled(node, exponents, op)
-        if min(exponents) < 0:
-            factor = _short(poolable.enlargement(exponents))
-            settings: dict[str, Any] = {"scale_factor": factor, "mode": "nearest"}
-            node = self.graph.create_node("call_function", F.interpolate, (node,), settings, name="large")
-        return node
 
     def _pooled(self, node: fx.Node, exponents: Exponents, op: str) -> fx.Node:
         stride = _short(poolable.factors(exponents))

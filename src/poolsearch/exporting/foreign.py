@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from poolsearch.errors import PoolsearchError
 from poolsearch.exporting import parts
 from poolsearch.exporting.chain import chain_at, own_chain
 from poolsearch.exporting.facts import Facts, Feature, last_blocks
@@ -17,9 +18,24 @@ from poolsearch.exporting.patch import Patch, flat_patch, short_patch
 from poolsearch.exporting.usage import BACKBONE, HOOKED_BACKBONE, bottom, feature_table, source, top
 from poolsearch.nets.restride import Restrided
 from poolsearch.nets.restride.trace import blank_copy
+from poolsearch.placement import Placement
 
 ORIGINAL = "original"
 """The name, without .py, of the copy of the user's file."""
+
+
+def check_patchable(placement: Placement) -> None:
+    """See that a placement only moves the network's halvings: a patch knows no other change of its maps.
+
+    Raises:
+        PoolsearchError: it enlarges maps, or shrinks them by more than two at once.
+    """
+    if any(exponent not in (0, 1) for site in placement.sites for exponent in site):
+        raise PoolsearchError(
+            f"{placement.shown} enlarges its maps, or divides them by more than two at once. Of networks that are not "
+            "poolsearch's own only moved halvings are exported. Export another placement with --placement, such as "
+            "default; the trained weights are in retrain/."
+        )
 
 
 def foreign_codes(facts: Facts, net: Restrided, features: Sequence[Feature]) -> Iterator[str]:

@@ -105,8 +105,8 @@ class RunData:
         space = self.run.get("space", {})
         if space.get("paths") == "any":
             return (
-                "A list counts the blocks at each resolution. Where a placement rises again, it is written as the "
-                "exponents of height x width before each block but the first: 1 halves, 2 divides by four, -1 doubles."
+                "A list counts the blocks at each resolution. Where maps grow again, or shrink by four at once, 'at' "
+                "stands before how often the maps of every block were halved: 0 is the full resolution."
             )
         if space.get("axes") != "h,w":
             return ""

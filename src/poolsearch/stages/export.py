@@ -17,7 +17,7 @@ from poolsearch.data.augment import CENTRAL
 from poolsearch.errors import PoolsearchError
 from poolsearch.exporting.check import ONNX_PACKAGES, Found, missing_packages, run_fresh
 from poolsearch.exporting.facts import Facts, Feature, features_of, reductions, states_of
-from poolsearch.exporting.foreign import ORIGINAL, foreign_codes
+from poolsearch.exporting.foreign import ORIGINAL, check_patchable, foreign_codes
 from poolsearch.exporting.fresh import BATCHES
 from poolsearch.exporting.own import own_code
 from poolsearch.exporting.readme import readme
@@ -47,6 +47,8 @@ def export(run: Run, placement: str | None = None, seed: int = 0) -> Path:
     """
     chosen = _chosen(run, placement)
     net = _trained(run, chosen, seed)
+    if isinstance(net, Restrided):
+        check_patchable(chosen)
     facts = _facts(run, chosen, seed)
     features = features_of(facts.spec, chosen)
     missing = missing_packages()

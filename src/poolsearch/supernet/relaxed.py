@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -70,7 +69,7 @@ def path_of(weight_LR: Sequence[Sequence[float]]) -> list[int]:
 
 def placement_of(path: Sequence[int]) -> Placement:
     """The placement with these resolutions (halvings so far) of its blocks; sites may enlarge their maps."""
-    return Placement(tuple((now - before, now - before) for before, now in pairwise(path)))
+    return Placement.of_resolutions(path)
 
 
 def _mixed(supernet: SinglePath, index: int, h_BCHW: Any, weight_R: Tensor) -> Any:

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from poolsearch.errors import PoolsearchError
 from poolsearch.exporting.facts import features_of, last_blocks, states_of
-from poolsearch.exporting.foreign import foreign_codes
+from poolsearch.exporting.foreign import check_patchable, foreign_codes
 from poolsearch.nets.build import NetSpec
 from poolsearch.nets.restride import load_model, restride
 from poolsearch.nets.restride.trace import blank_copy
@@ -159,6 +160,17 @@ def test_networks_of_the_users_own(kind, op, facts, run_code, images, same_maps)
     for placement in net.space:
         for code in codes_of(net, placement, facts, side=32):
             check(code, model, net, placement, x, run_code, same_maps)
+
+
+@pytest.mark.parametrize("text", ["at 0,1,0,1", "at 0,2,2,2"])
+def test_maps_that_grow_or_are_quartered_are_refused(text):
+    with pytest.raises(PoolsearchError, match=f"{text} enlarges its maps, or divides them by more than two at once"):
+        check_patchable(Placement.parse(text))
+
+
+def test_moved_halvings_of_one_axis_or_both_are_not():
+    check_patchable(Placement.parse("2,1,1"))
+    check_patchable(Placement.parse("h 2,1,1 w 1,2,1"))
 
 
 def test_last_blocks_count_sites_of_one_axis():

@@ -11,8 +11,8 @@ from poolsearch.placement import Placement
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 PLACEMENTS = {
-    "cifar-resnet20": ["4,3,3", "1,1,8", "h 4,3,3 w 3,4,3", "h 2,4,4 w 8,1,1"],
-    "resnet18": ["2,2,2,2", "1,3,3,1"],
+    "cifar-resnet20": ["4,3,3", "1,1,8", "h 4,3,3 w 3,4,3", "h 2,4,4 w 8,1,1", "at 0,0,2,1,1,2,0,0,1,2"],
+    "resnet18": ["2,2,2,2", "1,3,3,1", "at 0,1,3,2,2,0,1,1"],
     "cifar-resnet18": ["3,2,2,2", "1,6,1,1"],
     "resnet50": ["3,4,6,3", "1,1,1,13", "h 3,4,6,3 w 4,3,6,3"],
 }
