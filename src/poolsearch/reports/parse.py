@@ -51,10 +51,12 @@ class FilterSet:
 
 
 def damaged(path: Path, why: object) -> PoolsearchError:
+    """The error for a file that is not as it was written."""
     return PoolsearchError(f"{path} is damaged ({why}). Restore it, or start again in a new folder with --out.")
 
 
 def json_object(path: Path, keys: Sequence[str] = ()) -> Json:
+    """A JSON file that holds an object with these keys."""
     value = read_json(path)
     if not isinstance(value, dict):
         raise damaged(path, f"it holds a {type(value).__name__}, not an object")
@@ -62,6 +64,7 @@ def json_object(path: Path, keys: Sequence[str] = ()) -> Json:
 
 
 def complete(path: Path, value: Json, keys: Sequence[str]) -> Json:
+    """The value, which has all of these keys."""
     if missing := [key for key in keys if key not in value]:
         raise damaged(path, f"it lacks {', '.join(missing)}")
     return value
@@ -110,6 +113,7 @@ def event_lines(path: Path) -> list[Json]:
 
 
 def ranking_of(path: Path) -> list[Ranked]:
+    """The lines of ranking.csv, best first."""
     with path.open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     ranking: list[Ranked] = []
@@ -122,6 +126,7 @@ def ranking_of(path: Path) -> list[Ranked]:
 
 
 def rungs_of(path: Path, summary: Json) -> list[Rung]:
+    """The rungs in ranking.json; none where supernets ranked."""
     try:
         return [Rung(**rung) for rung in summary.get("rungs", [])]
     except TypeError as error:
@@ -129,6 +134,7 @@ def rungs_of(path: Path, summary: Json) -> list[Rung]:
 
 
 def truth_table_of(path: Path) -> list[Truth]:
+    """The placements of a sweep in benchmark mode; none of another."""
     try:
         return read_truth(path)
     except (KeyError, ValueError) as error:
@@ -136,6 +142,7 @@ def truth_table_of(path: Path) -> list[Truth]:
 
 
 def found_weights(path: Path) -> Weights:
+    """What a relaxed search found."""
     try:
         return weights_of(json_object(path))
     except (KeyError, TypeError, ValueError) as error:
@@ -143,6 +150,7 @@ def found_weights(path: Path) -> Weights:
 
 
 def score_table(path: Path, ranked: list[int], default: str) -> Scores | None:
+    """Scores and assignment over the search."""
     try:
         return read_scores(path, ranked, default)
     except (pa.ArrowException, KeyError, OSError) as error:
@@ -162,6 +170,7 @@ def trials_of(folder: Path) -> list[Trial]:
 
 
 def costs_of(path: Path, numbers: set[int]) -> dict[str, dict[str, Cost]]:
+    """What costs.parquet knows of these placements beside MACs, by placement and column."""
     try:
         columns = [name for name in COSTS if name in pq.read_schema(path).names]
         if not columns:
@@ -177,6 +186,7 @@ def costs_of(path: Path, numbers: set[int]) -> dict[str, dict[str, Cost]]:
 
 
 def filters_of(path: Path) -> list[FilterSet]:
+    """The lines of filters.csv."""
     with path.open(newline="", encoding="utf-8") as handle:
         lines = list(csv.DictReader(handle))
     try:

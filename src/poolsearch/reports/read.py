@@ -103,7 +103,7 @@ class RunData:
     def notation(self) -> str:
         """How placements are written, where that has to be said."""
         space = self.run.get("space", {})
-        if space.get("paths") == "any":
+        if space.get("paths") == "any" or self.kind == "relaxed":
             return (
                 "A list counts the blocks at each resolution. Where maps grow again, or shrink by four at once, 'at' "
                 "stands before how often the maps of every block were halved: 0 is the full resolution."
