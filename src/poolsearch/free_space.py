@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -51,6 +52,14 @@ class FreeSpace(Space):
     @property
     def _full_size(self) -> int:
         return self._base ** (self.length - 1)
+
+    @cached_property
+    def resolutions(self) -> tuple[tuple[Exponents, ...], ...]:
+        """For each block the resolutions that some placement has it at: known without going through them all."""
+        if self.only is not None:
+            return super().resolutions
+        every = tuple((resolution, resolution) for resolution in range(self._base))
+        return ((KEEP,), *(every,) * (self.length - 1))
 
     def sites(self, block: int, done: Exponents) -> list[Exponents]:
         """What the site before ``block`` may be: from the resolution ``done`` to any."""

@@ -138,3 +138,16 @@ def test_what_is_none_of_them_is_told(text, why):
 def test_limits_of_the_restricted_space_are_refused(limits, flag):
     with pytest.raises(PoolsearchError, match=f"--paths any.*cannot be combined with {flag}.*--placements"):
         FreeSpace.of(restricted(4, 3, 3, **limits))
+
+
+def test_resolutions_of_a_space_that_nobody_could_go_through():
+    large = FreeSpace.of(Space(40, 3, Placement.of_blocks([10, 10, 10, 10])))
+    first, *others = large.resolutions
+    assert first == ((0, 0),)
+    assert others == [((0, 0), (1, 1), (2, 2), (3, 3))] * 39
+
+
+def test_resolutions_of_some_of_its_placements_are_theirs():
+    space = FreeSpace.of(Space(4, 2, Placement.parse("2,1,1")))
+    some = space.keep([Placement.parse("at 0,2,0,1"), Placement.parse("at 0,2,1,1")])
+    assert some.resolutions == (((0, 0),), ((2, 2),), ((0, 0), (1, 1)), ((1, 1),))
