@@ -52,6 +52,18 @@ def test_the_effect_of_late_scores_is_told_for_each_lag() -> None:
     assert found.count("kendall_tau of scores and ranking: ") == 2
 
 
+def test_every_method_has_a_row_and_is_not_run_twice(tmp_path: Path) -> None:
+    small = ["width=2", "epochs=1", "subset=200", "retrain_epochs=1", "retrain_seeds=1", "top_k=1", "control=[]"]
+    command = [sys.executable, EXAMPLES / "every_method.py", "--out", tmp_path / "methods", "--only", "mcts", "gaea"]
+    command += ["--set", "answer_at=[]", *small]
+    first, again = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2))
+    for name in ("mcts", "gaea"):
+        row = next(line for line in reversed(first.splitlines()) if line.startswith(f"| {name} |"))
+        assert len(row.split("|")) == 10
+        assert row in again
+    assert len([*(tmp_path / "methods").glob("*/report.html")]) == 2
+
+
 def test_a_family_is_proved_in_a_row() -> None:
     command = [sys.executable, EXAMPLES / "prove_families.py", "torchvision:resnet18", "--side", "32"]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
