@@ -71,7 +71,12 @@ def test_the_peak_by_hand():
         backward={(0, full, KEEP): Change(8, -20), (1, full, KEEP): Change(70, -20), (1, full, HALVE): Change(5, -5)},
         head={full: Change(10, 5), half: Change(3, 1)},
     )
-    grid = Grid([half, full], 1, np.array([[0] * 4 + [1] * 4, [0] * 4 + [1, 0, 0, 0]], np.int16))
+    grid = Grid(
+        [half, full],
+        [(0, 0), (0, 1), (1, 0), (1, 1)],
+        1,
+        np.array([[0] * 4 + [1] * 4, [0] * 4 + [1, 0, 0, 0]], np.int16),
+    )
     routes = dataclasses.make_dataclass("Routes", ["entry_LA", "last_A"])(
         np.array([[4, 4], [4, 7]], np.int16), np.array([1, 0], np.int16)
     )
