@@ -54,7 +54,7 @@ def _line(name: str, seconds: Seconds, kept: dict[str, int], most: dict[str, int
     )
 
 
-def main(batch: int = 128, steps: int = 12, rounds: int = 3, **changes: Any) -> list[str]:
+def main(batch: int = 64, steps: int = 8, rounds: int = 2, **changes: Any) -> list[str]:
     """Lines for the report. Each round of ``steps`` draws its placements as the method does."""
     works: dict[str, Callable[[], object]] = {}
     kept: dict[str, int] = {}
@@ -70,7 +70,7 @@ def main(batch: int = 128, steps: int = 12, rounds: int = 3, **changes: Any) -> 
             step, kept[name] = stepper(run)
             works[name] = lambda step=step: [step() for _ in range(steps)]
             step()
-            # what a step of one placement takes differs eightfold: the dearest of several counts; relaxed ones are alike
+            # a step takes eightfold more for some placements: the dearest of several counts; relaxed steps are alike
             several = 1 if kind_of(own["method"]) == "relaxed" else 8
             most[name] = max(most_allocated(step) for _ in range(several))
         seconds = alternate(works, rounds)
