@@ -14,8 +14,9 @@ from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, write_json
 from poolsearch.mixture.balance import entropy
+from poolsearch.placement import Placement
 from poolsearch.stages.search import make_members, search_epochs
-from poolsearch.supernet.relaxed import Relaxed, path_of, placement_of, resolutions
+from poolsearch.supernet.relaxed import Relaxed, path_of, resolutions
 from poolsearch.train import checkpoint
 from poolsearch.train.architecture import Forward, first_order, make_architecture, second_order
 from poolsearch.train.loop import LoopFiles, run_loop
@@ -206,7 +207,7 @@ class History:
     def write(self, files: RunDir, method: str) -> str:
         """relaxed.json; gives the placement that was found, for people."""
         path = path_of(self.weight_SLR[-1])
-        placement = placement_of(path)
+        placement = Placement.of_resolutions(path)
         write_json(files.relaxed, {
             "method": method, "placement": str(placement), "path": path, "steps": self.steps,
             "weights": self.weight_SLR,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.poolable import Op, Poolable, Size, resize, state_size
-from poolsearch.placement import KEEP, Placement
+from poolsearch.placement import KEEP
 from poolsearch.supernet.single_path import SinglePath
 
 
@@ -65,11 +65,6 @@ def path_of(weight_LR: Sequence[Sequence[float]]) -> list[int]:
     The first block is at the full one. Of equal weights the highest resolution's counts.
     """
     return [0, *(max(range(len(row)), key=lambda r: row[r]) for row in weight_LR)]
-
-
-def placement_of(path: Sequence[int]) -> Placement:
-    """The placement with these resolutions (halvings so far) of its blocks; sites may enlarge their maps."""
-    return Placement.of_resolutions(path)
 
 
 def _mixed(supernet: SinglePath, index: int, h_BCHW: Any, weight_R: Tensor) -> Any:

@@ -25,7 +25,7 @@ from poolsearch.settings import Settings
 from poolsearch.stages.derive import derive, load_relaxed, rows_of
 from poolsearch.stages.ranking.evaluate import load, order_of
 from poolsearch.stages.relax import History, RelaxTask, check_machine
-from poolsearch.supernet.relaxed import forward, placement_of
+from poolsearch.supernet.relaxed import forward
 from poolsearch.train.machine import Machine
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -144,7 +144,7 @@ def test_relaxed_json_and_events_tell_the_weights(tmp_path: Path, settings, meth
     assert weight_SLR.shape == (3, 9, 3)
     assert weight_SLR.sum(2) == pytest.approx(np.ones((3, 9)), abs=1e-6)
     assert found["relaxed"]["path"] == [0, *weight_SLR[-1].argmax(1)]
-    assert found["relaxed"]["placement"] == str(placement_of(found["relaxed"]["path"]))
+    assert found["relaxed"]["placement"] == str(Placement.of_resolutions(found["relaxed"]["path"]))
     entropy_S = -(weight_SLR * np.log(weight_SLR)).sum(2).mean(1) / np.log(3)
     assert [event["weight_entropy"] for event in found["events"]] == pytest.approx(entropy_S)
     assert 0 < entropy_S[-1] < entropy_S[0] < 1
@@ -182,7 +182,9 @@ def test_bfloat16_trains(tmp_path: Path, settings) -> None:
 def found_at(out: Path, path: list[int]) -> None:
     """As if the search had found this."""
     found = json.loads((out / "relaxed.json").read_text())
-    (out / "relaxed.json").write_text(json.dumps(found | {"path": path, "placement": str(placement_of(path))}))
+    (out / "relaxed.json").write_text(
+        json.dumps(found | {"path": path, "placement": str(Placement.of_resolutions(path))})
+    )
 
 
 def ranking(out: Path) -> list[dict[str, str]]:
@@ -213,7 +215,7 @@ def test_what_was_found_stands_first_and_the_default_beside_it(
     assert summary["mode"] == "found" and summary["placements"] == 2 and summary["answers"][-1]["placement"] == text
     with open_run(tmp_path, None, True, Silent()) as run:
         placement, supernet = load_relaxed(run)
-        assert placement == placement_of(path)
+        assert placement == Placement.of_resolutions(path)
         assert int(first["macs"]) == run.costs.macs(placement)
         assert float(first["macs_ratio"]) == pytest.approx(
             run.costs.macs(placement) / run.costs.macs(run.space.default)
@@ -240,8 +242,8 @@ def test_macs_of_upsampling_are_those_that_torch_counts(tmp_path: Path, settings
     net = run.build()
     for path in ([0, 2, 0, 1, 0, 2, 2, 1, 0, 0], [0, 0, 1, 1, 0, 0, 2, 2, 2, 2]):
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            net(torch.zeros(1, 3, run.image_size, run.image_size), placement_of(path))
-        assert run.costs.macs(placement_of(path)) == counter.get_total_flops() // 2
+            net(torch.zeros(1, 3, run.image_size, run.image_size), Placement.of_resolutions(path))
+        assert run.costs.macs(Placement.of_resolutions(path)) == counter.get_total_flops() // 2
 
 
 def test_the_metric_of_the_run_is_ranked_by(tmp_path: Path, settings) -> None:

@@ -12,7 +12,7 @@ from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import Block
 from poolsearch.nets.restride import restride
 from poolsearch.placement import HALVE, KEEP, Placement
-from poolsearch.supernet.relaxed import Relaxed, forward, path_of, placement_of, resolutions
+from poolsearch.supernet.relaxed import Relaxed, forward, path_of, resolutions
 from poolsearch.supernet.single_path import SinglePath
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -79,7 +79,7 @@ PATHS = ([0] * 10, [0, 0, 0, 0, 1, 1, 1, 2, 2, 2], [0, 2, 1, 0, 0, 1, 2, 2, 0, 1
 @pytest.mark.parametrize("op", ["max", "avg"])
 def test_one_hot_weights_are_the_single_path_at_that_placement(make, images, path, op):
     supernet, x = make(op=op), images(16).double()
-    placement = placement_of(path)
+    placement = Placement.of_resolutions(path)
     assert torch.allclose(forward(supernet, x, one_hot(path, 3)), supernet(x, placement), atol=1e-9)
 
 
@@ -94,7 +94,7 @@ def test_of_odd_maps_this_holds_for_paths_that_only_go_down(make, images):
     path = PATHS[1]
     maps, handle = last_map(supernet.net)
     forward(supernet, x, one_hot(path, 3))
-    supernet(x, placement_of(path))
+    supernet(x, Placement.of_resolutions(path))
     handle.remove()
     relaxed, single = maps
     assert relaxed.shape[2:] == (13, 13) and single.shape[2:] == (4, 4)
@@ -224,7 +224,7 @@ def test_the_path_is_that_of_the_largest_weights_and_the_higher_of_equal_ones():
     [([0, 0, 1, 1, 2], "2,2,1"), ([0, 0, 0], "3"), ([0, 1, 0, 2, 2], "1x1_-1x-1_2x2_0x0"), ([0, 2, 1], "2x2_-1x-1")],
 )
 def test_a_path_is_a_placement_with_the_differences_as_its_sites(path, text):
-    placement = placement_of(path)
+    placement = Placement.of_resolutions(path)
     assert str(placement) == text
     assert Placement.parse(text) == placement
     assert placement.sites == tuple((b - a, b - a) for a, b in pairwise(path))
