@@ -15,26 +15,11 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from poolsearch.commands import (
-    COMMANDS,
-    DESCRIPTION,
-    Apart,
-    Check,
-    Command,
-    Costs,
-    Export,
-    Plan,
-    Rank,
-    Report,
-    Retrain,
-    Run,
-    Search,
-)  # fmt: skip
+from poolsearch.commands import COMMANDS, DESCRIPTION, Apart, Command, Export, Rank, Report, Retrain, Run, Search
 from poolsearch.errors import Interrupted, PoolsearchError
-from poolsearch.files import RunDir, write_json
-from poolsearch.progress import Shown, Silent
+from poolsearch.files import RunDir
+from poolsearch.perform import perform
 from poolsearch.record import saved_settings
-from poolsearch.resolve import check
 from poolsearch.settings import Settings
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -50,11 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Command | Apart | None = None
     try:
         command = _parse(arguments)
-        if isinstance(command, Plan):
-            return _plan(command)
-        if isinstance(command, Apart):
-            return _look(command)
-        _do(command)
+        return perform(command)
     except PoolsearchError as error:
         print(f"poolsearch: {error}", file=sys.stderr)
         return 2
@@ -67,7 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         advice = " Free some space, then go on with --resume." if error.errno in _DISK_FULL else ""
         print(f"poolsearch: {error.strerror}: {error.filename or 'while writing'}.{advice}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _stopped(command: Command | Apart | None, saved: bool) -> str:
@@ -155,76 +135,6 @@ def _out(command: Command, found: Path | None) -> Path:
     name = Path(command.data.data).expanduser().resolve().stem
     free = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in range(1, 10_000))
     return next(path for path in free if not path.exists())
-
-
-def _settings(command: Run | Search | Rank | Retrain) -> Settings:
-    """What was typed, over the run's own settings where the command begins no run."""
-    assert command.where.out is not None
-    groups = {f.name: getattr(command, f.name) for f in dataclasses.fields(command) if f.name != "where"}
-    if isinstance(command, (Run, Search)):
-        return Settings(**groups)
-    return dataclasses.replace(saved_settings(command.where.out), **groups)
-
-
-def _do(command: Command) -> None:
-    if not isinstance(command, (Report, Export)):
-        check(_settings(command))  # before torch is imported, which takes a while
-    from poolsearch import pipeline, process
-    from poolsearch.reports.terminal import show, show_export
-
-    out = command.where.out
-    assert out is not None
-    process.limit_threads()
-    process.keep_memory()
-    progress = Silent() if command.where.quiet else Shown()
-    progress.say(f"Run folder: {out}")
-    match command:
-        case Run():
-            pipeline.run(out, _settings(command), command.where.resume, progress)
-        case Search():
-            pipeline.search(out, _settings(command), command.where.resume, progress)
-        case Rank():
-            pipeline.rank(out, _settings(command), progress)
-        case Retrain():
-            pipeline.retrain(out, _settings(command), progress)
-        case Report():
-            pipeline.report(out)
-        case Export():
-            folder = pipeline.export(out, command.placement, command.seed, progress)
-            show_export(folder)
-            return
-    show(out)
-
-
-def _look(command: Check | Costs) -> int:
-    """The commands that look at a network alone."""
-    from poolsearch import pipeline, process
-    from poolsearch.reports.terminal import show_check, show_costs
-
-    process.limit_threads()
-    options = {f.name: getattr(command, f.name) for f in dataclasses.fields(command) if f.name not in ("net", "quiet")}
-    progress = Silent() if command.quiet else Shown()
-    if isinstance(command, Costs):
-        show_costs(pipeline.costs(command.net, **options, progress=progress))
-        return 0
-    found = pipeline.check(command.net, **options, progress=progress)
-    show_check(found)
-    return 0 if found.holds else 1
-
-
-def _plan(command: Plan) -> int:
-    settings = Settings(**{f.name: getattr(command, f.name) for f in dataclasses.fields(command) if f.name != "told"})
-    check(settings.changed(method="auto"))  # before torch is imported; whatever a method makes use of may be given
-    from poolsearch import pipeline, process
-    from poolsearch.reports.plan import show_plan
-
-    process.limit_threads()
-    process.keep_memory()
-    found = pipeline.plan(settings, Silent() if command.told.quiet else Shown())
-    if command.told.json is not None:
-        write_json(command.told.json, found.to_dict())
-    show_plan(found)
-    return 0
 
 
 def console() -> None:

@@ -25,6 +25,14 @@ def kendall_tau(a: ArrayLike, b: ArrayLike) -> float:
     return float(np.asarray(stats.kendalltau(a, b))[0])
 
 
+def spearman(a: ArrayLike, b: ArrayLike) -> float:
+    """Spearman's rank correlation of two equally long vectors; NaN when one is constant or shorter than 2."""
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.size < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return math.nan
+    return float(np.asarray(stats.spearmanr(a, b))[0])
+
+
 def wilson(correct: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a proportion: ``correct`` of ``n`` images, both ends in [0, 1].
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 
 
 def table(caption: str, head: Sequence[tuple[str, str]], lines: Sequence[tuple[str, Sequence[str]]]) -> str:
@@ -43,3 +44,14 @@ def macs_text(macs: float) -> str:
 def badges(flags: Sequence[str]) -> str:
     """Flags, each in a frame; the first word of one is its class."""
     return "".join(f'<span class="flag {flag.split()[0]}">{flag}</span>' for flag in flags)
+
+
+def section(title: str, *parts: str | None) -> str:
+    """A section of those parts that there are; nothing where there are none."""
+    inside = "\n".join(part for part in parts if part)
+    return f"<section>\n<h2>{escape(title)}</h2>\n{inside}\n</section>" if inside else ""
+
+
+def footer(version: str) -> str:
+    """What every page ends with."""
+    return f"<footer>Written by poolsearch {escape(version)}. This page loads nothing from anywhere.</footer>"

@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from html import escape
 
-from poolsearch.reports import sections
 from poolsearch.reports.assets import SCRIPT, STYLE
-from poolsearch.reports.read import RunData
 from poolsearch.reports.theme import Figure, page_specs
 
 
@@ -27,18 +25,22 @@ def vega_bundle() -> str:
     return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def build_page(data: RunData, figures: Sequence[Figure], stills: Mapping[str, tuple[str, bytes]]) -> str:
-    """The report as HTML.
+Body = Callable[[Mapping[str, str]], str]
+"""What stands on a page, as HTML: given the HTML of each figure by its name."""
+
+
+def build_page(title: str, body: Body, figures: Sequence[Figure], stills: Mapping[str, tuple[str, bytes]]) -> str:
+    """A page as HTML.
 
     Args:
-        data: the run.
+        title: of the window.
+        body: what stands on it.
         figures: what to draw.
         stills: media type and content of a picture per figure name, shown until the script has run.
     """
     scripts = [vega_bundle(), SCRIPT] if figures else []
     drawn = {figure.name: _figure(figure, *stills[figure.name]) for figure in figures}
     specs = json.dumps({figure.name: page_specs(figure) for figure in figures}, separators=(",", ":"))
-    title = f"poolsearch: {data.name}"
     return "\n".join(
         [
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -46,7 +48,7 @@ def build_page(data: RunData, figures: Sequence[Figure], stills: Mapping[str, tu
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="referrer" content="no-referrer">',
             f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>",
-            sections.body(data, drawn),
+            body(drawn),
             "</main>",
             f'<script type="application/json" id="charts">{_inert(specs)}</script>',
             *(f"<script>{script}</script>" for script in scripts),

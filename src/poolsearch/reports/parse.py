@@ -12,12 +12,13 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from poolsearch.bench.table import GroundTruth, Known
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import read_json
 from poolsearch.placement import shown
 from poolsearch.reports.ranked import Ranked, ranked
 from poolsearch.reports.score_table import Scores, read_scores
-from poolsearch.reports.truth import Truth, read_truth
+from poolsearch.reports.truth import tested
 from poolsearch.reports.weights import Weights, weights_of
 from poolsearch.rungs import Rung
 
@@ -133,12 +134,9 @@ def rungs_of(path: Path, summary: Json) -> list[Rung]:
         raise damaged(path, f"not a list of rungs: {error}") from None
 
 
-def truth_table_of(path: Path) -> list[Truth]:
-    """The placements of a sweep in benchmark mode; none of another."""
-    try:
-        return read_truth(path)
-    except (KeyError, ValueError) as error:
-        raise damaged(path, repr(error)) from None
+def truth_of(folder: Path) -> list[Known]:
+    """The placements of a sweep in benchmark mode, best first; none of another."""
+    return tested(GroundTruth.of_sweep(folder))
 
 
 def found_weights(path: Path) -> Weights:

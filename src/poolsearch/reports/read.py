@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import cast
 
+from poolsearch.bench.table import Known
 from poolsearch.files import RunDir
 from poolsearch.methods import Kind, kind_of
 from poolsearch.metrics import in_words
@@ -19,7 +20,6 @@ from poolsearch.reports import parse
 from poolsearch.reports.parse import Cost, FilterSet, Json, Trial
 from poolsearch.reports.ranked import Ranked
 from poolsearch.reports.score_table import Scores
-from poolsearch.reports.truth import Truth
 from poolsearch.reports.weights import Weights
 from poolsearch.rungs import Rung
 
@@ -54,7 +54,7 @@ class RunData:
     skipped: list[tuple[str, str]]
     rungs: Sequence[Rung] = ()
     scored: int = 0
-    truth: Sequence[Truth] = ()
+    truth: Sequence[Known] = ()
     relaxed: Weights | None = None
     costs: dict[str, dict[str, Cost]] = field(default_factory=dict[str, dict[str, Cost]])
     filters: list[FilterSet] = field(default_factory=list[FilterSet])
@@ -151,7 +151,7 @@ def read_run(folder: Path) -> RunData:
         rungs=parse.rungs_of(files.ranking_summary, summary or {}),
         relaxed=parse.found_weights(files.relaxed) if files.relaxed.exists() else None,
         scored=sum(1 for _ in files.sweep.glob("*/*/metrics.json")),
-        truth=parse.truth_table_of(files.sweep_table) if files.sweep_table.exists() else (),
+        truth=parse.truth_of(folder) if files.sweep_table.exists() else (),
         costs=parse.costs_of(files.costs, {*numbers}) if files.costs.exists() else {},
         filters=parse.filters_of(files.filters) if files.filters.exists() else [],
     )

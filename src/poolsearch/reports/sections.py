@@ -13,7 +13,7 @@ from poolsearch.reports.doubts import early_stops, warnings
 from poolsearch.reports.filters import filter_table
 from poolsearch.reports.findings import verdict
 from poolsearch.reports.found import described
-from poolsearch.reports.markup import badges, macs_text, or_dash, table
+from poolsearch.reports.markup import badges, footer, macs_text, or_dash, section, table
 from poolsearch.reports.parse import Json
 from poolsearch.reports.read import RunData
 from poolsearch.reports.rerun import rerun_command
@@ -34,26 +34,20 @@ def body(data: RunData, figures: Mapping[str, str]) -> str:
     """
     parts = [
         _head(data),
-        _section("Answers at a compute budget", answers(data), figures.get("alone_macs"), figures.get("accuracy_macs")),
-        _section("Where the resolution drops", figures.get("ladder")),
-        _section("Every placement by itself", _truth(data)),
-        _section("What the relaxed search found", _found(data), figures.get("relaxed")),
-        _section("Ranking", _ranking(data)),
-        _section("Trained alone", _retrain(data), figures.get("retrain"), controls(data)),
-        _section("Class by class", _classes(data)),
+        section("Answers at a compute budget", answers(data), figures.get("alone_macs"), figures.get("accuracy_macs")),
+        section("Where the resolution drops", figures.get("ladder")),
+        section("Every placement by itself", _truth(data)),
+        section("What the relaxed search found", _found(data), figures.get("relaxed")),
+        section("Ranking", _ranking(data)),
+        section("Trained alone", _retrain(data), figures.get("retrain"), controls(data)),
+        section("Class by class", _classes(data)),
         _search(data, figures),
-        _section("What to doubt", _warnings(data)),
-        _section("Skipped files", _skipped(data)),
-        _section("The run", _command(data), _facts(data)),
-        f"<footer>Written by poolsearch {escape(str(data.run.get('poolsearch', '')))}. "
-        "This page loads nothing from anywhere.</footer>",
+        section("What to doubt", _warnings(data)),
+        section("Skipped files", _skipped(data)),
+        section("The run", _command(data), _facts(data)),
+        footer(str(data.run.get("poolsearch", ""))),
     ]
     return "\n".join(part for part in parts if part)
-
-
-def _section(title: str, *parts: str | None) -> str:
-    inside = "\n".join(part for part in parts if part)
-    return f"<section>\n<h2>{escape(title)}</h2>\n{inside}\n</section>" if inside else ""
 
 
 def _head(data: RunData) -> str:
@@ -167,7 +161,7 @@ def _search(data: RunData, figures: Mapping[str, str]) -> str:
         "scores": "How well the scores rank",
     }
     parts = [f"<h3>{title}</h3>\n{figures[name]}" for name, title in titles.items() if name in figures]
-    return _section("How the search went", *parts, filter_table(data))
+    return section("How the search went", *parts, filter_table(data))
 
 
 def _warnings(data: RunData) -> str:

@@ -2,67 +2,42 @@
 
 from __future__ import annotations
 
-import csv
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
-from pathlib import Path
 
+from poolsearch.bench.table import GroundTruth, Known
 from poolsearch.placement import shown
 from poolsearch.reports.markup import badges, macs_text, table
 
 
-@dataclass(frozen=True)
-class Truth:
-    """A placement's trainings on all training images, by the metric on the test split, one value for each seed."""
-
-    placement: str
-    macs: int
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        return statistics.fmean(self.values)
-
-    @property
-    def text(self) -> str:
-        """Mean, and the deviation over seeds where there are several."""
-        spread = f" ± {statistics.stdev(self.values):.2%}" if len(self.values) > 1 else ""
-        return f"{self.mean:.2%}{spread}"
+def tested(truth: GroundTruth) -> list[Known]:
+    """The placements by their names for people, best first; none where they were not measured on the test split."""
+    if truth.part != "test":
+        return []
+    named = (replace(entry, placement=shown(entry.placement)) for entry in truth.known)
+    return sorted(named, key=lambda entry: (-entry.mean, entry.macs))
 
 
-def read_truth(path: Path) -> list[Truth]:
-    """The placements of sweep.csv, best first; none where it is not of the test split.
-
-    Raises:
-        KeyError, ValueError: it is damaged.
-    """
-    with path.open(newline="", encoding="utf-8") as handle:
-        rows = [row for row in csv.DictReader(handle) if row["part"] == "test"]
-    return sorted(_by_placement(rows), key=lambda truth: (-truth.mean, truth.macs))
+def known_text(entry: Known) -> str:
+    """Mean, and the deviation over trainings where there are several."""
+    spread = "" if entry.std is None else f" ± {entry.std:.2%}"
+    return f"{entry.mean:.2%}{spread}"
 
 
-def _by_placement(rows: Iterable[Mapping[str, str]]) -> list[Truth]:
-    values: dict[tuple[str, int], list[float]] = {}
-    for row in rows:
-        values.setdefault((shown(row["placement"]), int(row["macs"])), []).append(float(row["metric"]))
-    return [Truth(placement, macs, tuple(found)) for (placement, macs), found in values.items()]
-
-
-def truth_sentence(truths: Sequence[Truth], default: str, metric: str) -> str:
+def truth_sentence(truths: Sequence[Known], default: str, metric: str) -> str:
     """The best, and the network's own placement."""
     best, own = truths[0], next((truth for truth in truths if truth.placement == default), None)
-    beside = "" if own is None or own is best else f"; the default {default} {own.text}"
-    seeds = len(best.values)
+    beside = "" if own is None or own is best else f"; the default {default} {known_text(own)}"
+    seeds = best.n
     return (
         f"Ground truth of {len(truths):,} placements, {seeds} seed{'' if seeds == 1 else 's'} each: {best.placement} "
-        f"has the best test {metric}, {best.text}{beside}. For research: the test split was read for all of them, so "
-        "that nothing is chosen by it."
+        f"has the best test {metric}, {known_text(best)}{beside}. For research: the test split was read for all of "
+        "them, so that nothing is chosen by it."
     )
 
 
-def truth_table(truths: Sequence[Truth], default: str, metric: str) -> str:
+def truth_table(truths: Sequence[Known], default: str, metric: str) -> str:
     """Every placement, best first."""
     own = next((truth.macs for truth in truths if truth.placement == default), None)
     head = [("", ""), ("placement", "text"), (f"test {metric}", ""), ("MACs", ""), ("vs. default", ""), ("", "text")]
@@ -70,12 +45,12 @@ def truth_table(truths: Sequence[Truth], default: str, metric: str) -> str:
         (
             "default" if truth.placement == default else "",
             [
-                str(place), escape(truth.placement), truth.text, macs_text(truth.macs),
+                str(place), escape(truth.placement), known_text(truth), macs_text(truth.macs),
                 "–" if own is None else f"{truth.macs / own:.2f} ×",
                 badges(["default"] if truth.placement == default else []),
             ],
         )
         for place, truth in enumerate(truths, 1)
     ]  # fmt: skip
-    caption = f"Mean and standard deviation over {len(truths[0].values)} trainings on all training images."
+    caption = f"Mean and standard deviation over {truths[0].n} trainings on all training images."
     return table(caption, head, lines)

@@ -1,0 +1,98 @@
+"""Commands that work in a run's folder. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from poolsearch.commands.groups import AllSettings
+from poolsearch.options import (
+    Auto,
+    MachineSettings,
+    RankSettings,
+    RetrainSettings,
+)
+
+
+@dataclass(frozen=True)
+class Where:
+    """The run."""
+
+    out: Auto[Path] = None
+    """The run's folder. Default: runs/DATA for a new run; else the newest run in runs/."""
+    quiet: bool = False
+    """No progress, only the result."""
+
+
+@dataclass(frozen=True)
+class Begin(Where):
+    """The run."""
+
+    resume: bool = False
+    """Go on with the run in --out (the newest in runs/ when not given), with its own settings."""
+
+
+@dataclass(frozen=True)
+class _Somewhere:
+    where: Begin = field(default_factory=Begin)
+
+
+@dataclass(frozen=True)
+class _NewRun(AllSettings, _Somewhere):
+    pass
+
+
+class Run(_NewRun):
+    """The whole job: search, rank, retrain the best, open the test split once, write the report."""
+
+
+class Search(_NewRun):
+    """Train the supernets only; with --method sweep, proxy or halving all that the ranking rests on, and rank."""
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Evaluate the placements of a finished search on the search-val half."""
+
+    where: Where = field(default_factory=Where)
+    rank: RankSettings = field(default_factory=RankSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
+
+
+@dataclass(frozen=True)
+class Retrain:
+    """Train the best of a ranking and the default stand-alone, then open the test split once."""
+
+    where: Where = field(default_factory=Where)
+    retrain: RetrainSettings = field(default_factory=RetrainSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write report.html and the figures of a run, finished or not."""
+
+    where: Where = field(default_factory=Where)
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a retrained network as plain PyTorch code, weights and ONNX, which run without poolsearch.
+
+      poolsearch export runs/digits
+      poolsearch export runs/digits --placement default --seed 1
+
+    RUN/export/ then has model.py, model.safetensors, model.onnx, export.json and a README.md. All is run in a process
+    of its own and compared with the network, before it is kept.
+    """
+
+    run: tyro.conf.Positional[Annotated[Auto[Path], tyro.conf.arg(metavar="[RUN]")]] = None
+    """The run's folder, as --out. Default: the newest run in runs/."""
+    where: Where = field(default_factory=Where)
+    placement: Auto[str] = None
+    """One that was retrained, such as 4,3,3, or 'default'. Default: the first of the ranking."""
+    seed: int = 0
+    """Which of its trainings."""

@@ -1,0 +1,1 @@
+"""Methods compared on the same space, images and budget."""

@@ -1,0 +1,38 @@
+"""A page and its figures on disk: the one way in which every report of this package is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from poolsearch import files
+from poolsearch.reports.page import Body, build_page
+from poolsearch.reports.theme import Figure, to_png, to_svg
+
+HEAVY_SVG = 150_000
+"""Above this many bytes a still picture is drawn in pixels, so that the page stays light."""
+
+
+def write_page(folder: Path, title: str, body: Body, figures: Sequence[Figure]) -> Path:
+    """Write ``report.html`` and ``figures/`` into a folder.
+
+    Args:
+        folder: of a run, or of what else has a page.
+        title: of the window.
+        body: what stands on the page, given the HTML of each figure by its name.
+        figures: what to draw.
+
+    Returns:
+        The path of the page.
+    """
+    paths = files.RunDir(folder)
+    stills: dict[str, tuple[str, bytes]] = {}
+    for figure in figures:
+        svg = to_svg(figure)
+        files.write_text(paths.figures / f"{figure.name}.svg", svg)
+        with files.atomic(paths.figures / f"{figure.name}.png") as temporary:
+            temporary.write_bytes(to_png(svg))
+        small = len(svg) <= HEAVY_SVG
+        stills[figure.name] = ("image/svg+xml", svg.encode()) if small else ("image/png", to_png(svg, 1, colours=128))
+    files.write_text(paths.report, build_page(title, body, figures, stills))
+    return paths.report
