@@ -15,7 +15,20 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from poolsearch.commands import COMMANDS, DESCRIPTION, Apart, Command, Export, Rank, Report, Retrain, Run, Search
+from poolsearch.commands import (
+    COMMANDS,
+    DESCRIPTION,
+    Apart,
+    Command,
+    Compare,
+    Export,
+    Rank,
+    Report,
+    Retrain,
+    Run,
+    Search,
+)
+from poolsearch.comparing.folder import ComparisonDir, asked_before
 from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.files import RunDir
 from poolsearch.perform import perform
@@ -52,11 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _stopped(command: Command | Apart | None, saved: bool) -> str:
     out = None if command is None or isinstance(command, Apart) else command.where.out
-    if out is None or not RunDir(out).run.exists():
+    if out is None or not (RunDir(out).run.exists() or ComparisonDir(out).record.exists()):
         return "Stopped; nothing was begun."
     kept = "everything done so far is saved" if saved else "finished stages, trainings and checkpoints are kept"
     name = next(name for name, kind in COMMANDS.items() if isinstance(command, kind))
-    flag = " --resume" if isinstance(command, (Run, Search)) else ""
+    flag = " --resume" if isinstance(command, (Run, Search, Compare)) else ""
     return f"Stopped; {kept}. Go on with: poolsearch {name}{flag} --out {out}"
 
 
@@ -67,9 +80,9 @@ def _parse(arguments: list[str]) -> Command | Apart:
     """
     kind = COMMANDS.get(arguments[0]) if arguments else None
     asked_for_help = any(a in ("-h", "--help") for a in arguments)
-    resumes = kind in (Rank, Retrain, Report) or (kind in (Run, Search) and "--resume" in arguments)
+    resumes = kind in (Rank, Retrain, Report) or (kind in (Run, Search, Compare) and "--resume" in arguments)
     out = _value_of("--out", arguments)
-    found = (Path(out).expanduser() if out else _newest()) if resumes and not asked_for_help else None
+    found = (Path(out).expanduser() if out else _newest(kind)) if resumes and not asked_for_help else None
     union: Any = Union[tuple(  # noqa: UP007
         Annotated[cls, _subcommand(name, cls, found, whole=cls is kind)]
         for name, cls in COMMANDS.items()
@@ -100,6 +113,9 @@ def _subcommand(name: str, kind: type[Command] | type[Apart], found: Path | None
 
 
 def _default(kind: type[Command], found: Path | None) -> Command:
+    if found is not None and kind is Compare and (folder := ComparisonDir(found)).record.exists():
+        asked = asked_before(folder)
+        return Compare(compare=asked.options, **asked.settings.groups())
     if found is None or not RunDir(found).run.exists():
         return kind()
     saved = saved_settings(found)
@@ -116,23 +132,24 @@ def _value_of(flag: str, arguments: list[str]) -> str | None:
     return None
 
 
-def _newest() -> Path:
-    """The run in runs/ that was worked on last.
+def _newest(kind: type[Command] | type[Apart] | None = None) -> Path:
+    """The run, or the comparison, in runs/ that was worked on last.
 
     Raises:
         PoolsearchError: there is none.
     """
-    runs = sorted(Path("runs").glob("*/run.json"), key=lambda p: p.stat().st_mtime)
+    record, what = ("compare.json", "comparison") if kind is Compare else ("run.json", "run")
+    runs = sorted(Path("runs").glob(f"*/{record}"), key=lambda p: p.stat().st_mtime)
     if not runs:
-        raise PoolsearchError("there is no run in runs/ to go on with. Name its folder with --out.")
+        raise PoolsearchError(f"there is no {what} in runs/ to go on with. Name its folder with --out.")
     return runs[-1].parent
 
 
 def _out(command: Command, found: Path | None) -> Path:
     given = found or command.where.out
-    if given is not None or not isinstance(command, (Run, Search)):
+    if given is not None or not isinstance(command, (Run, Search, Compare)):
         return (given or _newest()).expanduser()
-    name = Path(command.data.data).expanduser().resolve().stem
+    name = Path(command.data.data).expanduser().resolve().stem + ("-compared" if isinstance(command, Compare) else "")
     free = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in range(1, 10_000))
     return next(path for path in free if not path.exists())
 

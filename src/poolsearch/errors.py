@@ -24,3 +24,7 @@ def unknown(kind: str, given: str, allowed: Iterable[str]) -> PoolsearchError:
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return PoolsearchError(f"unknown {kind} '{given}'.{hint} Allowed: {', '.join(names)}.")
+
+
+class InUse(PoolsearchError):
+    """Another process works in a folder: later it may be free."""

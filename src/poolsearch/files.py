@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from filelock import FileLock, Timeout
 
-from poolsearch.errors import PoolsearchError
+from poolsearch.errors import InUse, PoolsearchError
 
 _LOCK = ".lock"
 
@@ -209,7 +209,7 @@ def locked(folder: Path) -> Generator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        raise PoolsearchError(
+        raise InUse(
             f"another process is working in {folder}. Wait for it, or choose another folder with --out."
         ) from None
     except OSError as error:

@@ -266,3 +266,21 @@ class MachineSettings:
     workers: Auto[int] = None
     """Retrainings at once, each in a process of its own. Default: on a CPU one per core for images up to 64 pixels,
     else 1; with several CUDA cards one per card. More than 1 share a card where there are fewer cards."""
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """What is compared, and with what."""
+
+    methods: tuple[str, ...] = ("mixture", "spos", "random", "proxy")
+    """Values of --method, each with settings of its own where it needs them: mixture:members=8 bse:warm-up=0.5. A value
+    of several parts has a plus between them."""
+    seeds: int = 3
+    """Runs of each method; each has its own split of the training images, its own weights and draws."""
+    total_epochs: Auto[int] = None
+    """Compare methods with supernets at equal total training, too: each also gets as many epochs as are as much work
+    (multiply-adds, with the scores) as those of a single supernet. Default: only at their own --epochs x members."""
+    truth: str = "picks"
+    """What is known of placements trained stand-alone on all training images, by the test split. picks: those that a
+    method finds, and a few to compare with, are trained (--sweep-epochs, --sweep-seeds). all: every placement, so that
+    whole rankings can be judged. Or the folder of a sweep in benchmark mode that has ended, or 'table6'."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from poolsearch.commands import Apart, Check, Command, Costs, Export, Plan, Rank, Report, Retrain, Run, Search
+from poolsearch.commands import Apart, Check, Command, Compare, Costs, Export, Plan, Rank, Report, Retrain, Run, Search
 from poolsearch.files import write_json
 from poolsearch.progress import Shown, Silent
 from poolsearch.record import saved_settings
@@ -23,6 +23,8 @@ def perform(command: Command | Apart) -> int:
         return _plan(command)
     if isinstance(command, (Check, Costs)):
         return _look(command)
+    if isinstance(command, Compare):
+        return _compare(command)
     return _do(command)
 
 
@@ -35,7 +37,7 @@ def _settings(command: Run | Search | Rank | Retrain) -> Settings:
     return dataclasses.replace(saved_settings(command.where.out), **groups)
 
 
-def _do(command: Command) -> int:
+def _do(command: Run | Search | Rank | Retrain | Report | Export) -> int:
     if not isinstance(command, (Report, Export)):
         check(_settings(command))  # before torch is imported, which takes a while
     from poolsearch import pipeline, process
@@ -63,6 +65,23 @@ def _do(command: Command) -> int:
             show_export(folder)
             return 0
     show(out)
+    return 0
+
+
+def _compare(command: Compare) -> int:
+    settings = Settings(**{name: getattr(command, name) for name in Settings().groups()})
+    from poolsearch import process
+    from poolsearch.comparing.compare import compare
+    from poolsearch.reports.comparison.terminal import show_comparison
+
+    out = command.where.out
+    assert out is not None
+    process.limit_threads()
+    process.keep_memory()
+    progress = Silent() if command.where.quiet else Shown()
+    progress.say(f"Folder: {out}")
+    compare(out, command.compare, settings, command.where.resume, progress)
+    show_comparison(out)
     return 0
 
 

@@ -43,14 +43,23 @@ def run(
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.
         Interrupted: stopped on request; everything is saved.
     """
+    with ranked(out, settings, resume, progress) as opened:
+        if not benchmark(opened.settings):
+            _retrain(opened)
+        return _report(opened.dir)
+
+
+@contextmanager
+def ranked(
+    out: str | Path, settings: Settings | None = None, resume: bool = False, progress: Progress | None = None
+) -> Generator[Run]:
+    """Open a run, bring it to its ranking, and give it while it is open. See :func:`run` for the arguments."""
     with _opened(Path(out).expanduser(), settings, resume, progress or Silent()) as opened:
         if not _search_result(opened).exists():
             _SEARCH[_kind(opened)](opened)
         if not opened.dir.ranking.exists():
             _RANK[_kind(opened)](opened)
-        if not benchmark(opened.settings):
-            _retrain(opened)
-        return _report(opened.dir)
+        yield opened
 
 
 def search(

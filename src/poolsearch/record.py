@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json, write_json
@@ -76,6 +76,25 @@ def differences(old: Settings, new: Settings) -> list[tuple[str, str, Any, Any]]
     ]
 
 
+def typed(settings: Settings) -> list[str]:
+    """Settings that are not the defaults, as words of a command; where the cache lies is left out."""
+    return [
+        word
+        for _, name, _, value in differences(Settings(), settings)
+        if name != "cache_dir"
+        for word in option_words(name, value)
+    ]
+
+
+def option_words(name: str, value: object) -> list[str]:
+    """A setting as words of a command."""
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return [flag]  # every switch is off by default, so that one that differs is on
+    values = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+    return [flag, *map(str, values)]
+
+
 def merge(run_dir: RunDir, settings: Settings | None) -> Settings:
     """The saved settings, with changes only where nothing rests on them yet.
 
@@ -94,8 +113,13 @@ def merge(run_dir: RunDir, settings: Settings | None) -> Settings:
     return saved if settings is None else settings
 
 
+def is_free(name: str) -> bool:
+    """Whether a setting may differ when a run is resumed, at any time."""
+    return name in _FREE
+
+
 def _in_use(run_dir: RunDir, group: str, name: str) -> bool:
-    if name in _FREE:
+    if is_free(name):
         return False
     return group not in _IN_USE_WHEN or (run_dir.root / _IN_USE_WHEN[group]).exists()
 

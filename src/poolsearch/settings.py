@@ -82,6 +82,10 @@ class Settings:
             result = dataclasses.replace(result, **{owner[name]: dataclasses.replace(group, **{name: value})})
         return result
 
+    def groups(self) -> dict[str, Any]:
+        """The groups by their names."""
+        return {group.name: getattr(self, group.name) for group in dataclasses.fields(self)}
+
     def flat(self) -> Iterator[tuple[str, str, Any]]:
         """(group, field, value) of every setting."""
         for group in dataclasses.fields(self):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.methods import METHODS, is_own
 from poolsearch.settings import Settings
+from poolsearch.usage import flag
 
 FORM = "NAME[:setting=value]..., such as bse:warm-up=0.5:beta=0.8"
 OWN = "FILE.py:FACTORY"
@@ -50,6 +51,21 @@ def parse_spec(text: str, methods: Iterable[str] = METHODS) -> tuple[str, dict[s
             raise PoolsearchError(f"'{text}' gives {name} twice: leave out one.")
         values[field] = read_value(name, value, hints[field])
     return method, values
+
+
+def spec_of(method: str, values: Mapping[str, Any]) -> str:
+    """Undo of :func:`parse_spec`; epochs come last."""
+    ordered = {name: value for name, value in values.items() if name != "epochs"}
+    ordered |= {"epochs": values["epochs"]} if "epochs" in values else {}
+    return ":".join([method, *(f"{flag(name)}={_text(value)}" for name, value in ordered.items())])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "+".join(map(_text, cast("tuple[Any, ...]", value)))
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def setting_types() -> dict[str, Any]:

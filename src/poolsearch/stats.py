@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -142,7 +142,9 @@ def paired_difference(a_SN: Values, b_SN: Values, level: float = 0.95, spread: S
     if parts.by_seeds + parts.by_both + parts.by_images == 0:
         return Difference(parts.mean, parts.mean, parts.mean, len(a_SN), float(parts.mean == 0))
     half = parts.half_width(level)
-    return Difference(parts.mean, parts.mean - half, parts.mean + half, len(a_SN), _two_sided(parts))
+    return Difference(
+        parts.mean, parts.mean - half, parts.mean + half, len(a_SN), crossing(abs(parts.mean), parts.half_width)
+    )
 
 
 def probability_above(
@@ -209,15 +211,14 @@ def _parts(a_SN: Values, b_SN: Values, spread: Spread | None) -> _Parts:
     return _Parts(mean, by_seeds, by_both, by_images, known, image_N)
 
 
-def _two_sided(parts: _Parts) -> float:
-    """One minus the level at which the interval just touches zero."""
-    distance = abs(parts.mean)
+def crossing(distance: float, half_width: Callable[[float], float]) -> float:
+    """One minus the level at which an interval of this half width just touches what is so far away: a p value."""
     if distance == 0:
         return 1.0
     least, most = 1e-12, 1 - 1e-12
-    if parts.half_width(1 - least) <= distance:
+    if half_width(1 - least) <= distance:
         return least
-    return cast("float", optimize.brentq(lambda p: parts.half_width(1 - p) - distance, least, most))
+    return cast("float", optimize.brentq(lambda p: half_width(1 - p) - distance, least, most))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from poolsearch.commands.apart import Check, Costs, Plan
+from poolsearch.commands.compare import Compare
 from poolsearch.commands.runs import Export, Rank, Report, Retrain, Run, Search
 
 DESCRIPTION = """Find where a CNN should downsample, on your data.
@@ -13,17 +14,18 @@ DESCRIPTION = """Find where a CNN should downsample, on your data.
   poolsearch run --resume --out runs/NAME                 go on after Ctrl-C, a crash or kill -9
   poolsearch plan --data FOLDER                           what each method would cost on this machine
   poolsearch export runs/NAME                             the network that was found, as files that stand alone
+  poolsearch compare --methods mixture spos random        methods against each other, by what they find and cost
   poolsearch check timm:regnety_002                       whether the downsampling of a network can be moved
   poolsearch costs timm:regnety_002                       what its placements cost: MACs, memory, latency
 
 'run' is search, rank, retrain and report in turn; each is a command too. 'poolsearch run --help' lists all settings."""
 
 
-Command = Run | Search | Rank | Retrain | Report | Export
+Command = Run | Search | Rank | Retrain | Report | Export | Compare
 """Commands that work in a run's folder."""
 Apart = Check | Costs | Plan
 """Commands that leave none."""
 COMMANDS: dict[str, type[Command] | type[Apart]] = {
     "run": Run, "search": Search, "rank": Rank, "retrain": Retrain, "report": Report, "export": Export,
-    "check": Check, "costs": Costs, "plan": Plan,
+    "compare": Compare, "check": Check, "costs": Costs, "plan": Plan,
 }  # fmt: skip

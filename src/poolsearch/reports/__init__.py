@@ -23,3 +23,8 @@ def write_report(run: Path) -> Path:
 
     data = read_run(run)
     return write_page(run, f"poolsearch: {data.name}", partial(body, data), figures(data))
+
+
+def write_comparison(folder: Path) -> Path:
+    """Stub until the page exists."""
+    return folder / "comparison.json"

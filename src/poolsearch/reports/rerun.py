@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from typing import cast
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.record import differences
+from poolsearch.record import typed
 from poolsearch.reports.parse import Json
 from poolsearch.settings import Settings
 
@@ -17,16 +16,4 @@ def rerun_command(run: Json) -> str | None:
         given = Settings.from_dict(run.get("given") or run.get("settings") or {})
     except (PoolsearchError, AttributeError, TypeError):
         return None  # settings of another version of this package
-    words = ["poolsearch", "run"]
-    for _, name, _, value in differences(Settings(), given):
-        if name != "cache_dir":
-            words += _option(name, value)
-    return shlex.join(words)
-
-
-def _option(name: str, value: object) -> list[str]:
-    flag = f"--{name.replace('_', '-')}"
-    if isinstance(value, bool):
-        return [flag]  # every switch is off by default, so that one that differs is on
-    values = cast(tuple[object, ...], value) if isinstance(value, tuple) else (value,)
-    return [flag, *map(str, values)]
+    return shlex.join(["poolsearch", "run", *typed(given)])

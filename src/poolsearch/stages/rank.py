@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import sha256, write_json, write_text
+from poolsearch.files import RunDir, read_json, sha256, write_json, write_text
+from poolsearch.metrics import score
 from poolsearch.mixture.mixture import Mixture
 from poolsearch.record import saved_settings
 from poolsearch.stages.ranking.batch import eval_batch
@@ -60,6 +65,32 @@ def rank(run: Run) -> None:
         write_json(run.dir.ranking_summary, summary_of(run, rows, measured, pairs, tally))
         write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
         run.dir.ranking_progress.unlink(missing_ok=True)
+
+
+def value_on(run: Run, images: NDArray[np.int64]) -> dict[str, float]:
+    """The metric of every ranked placement, by the member that it was ranked with, on other images than search-val.
+
+    For research, as on the test split: nothing may be chosen by it. ``scratch/`` in the run's folder is used meanwhile.
+    """
+    members, _ = load_search(run)
+    with run.dir.ranking.open(newline="", encoding="utf-8") as handle:
+        pairs = [(int(row["number"]), int(row["member"])) for row in csv.DictReader(handle)]
+    elsewhere = replace(
+        run, dir=RunDir(run.dir.root / "scratch"), split=replace(run.split, search_val=images),
+        settings=run.settings.changed(rank_early_stop=False),
+    )  # fmt: skip
+    true_N, classes = run.images.label_N[order_of(elsewhere)], len(run.images.class_names)
+    batch = min(read_json(run.dir.ranking_summary)["eval_batch"], len(images))
+    if run.settings.search.norm == "calibrate":
+        _calibrate(run, members, pairs, batch)
+    tally = Tally.empty(len(pairs), true_N, classes, batch)
+    evaluate(elsewhere, members, pairs, tally, "")
+    shutil.rmtree(elsewhere.dir.root)
+    metric = run.settings.data.metric
+    return {
+        str(run.space[number]): float(score(metric, *tally.seen(place), classes))
+        for place, (number, _) in enumerate(pairs)
+    }
 
 
 def load_search(run: Run) -> tuple[list[SinglePath], Mixture]:

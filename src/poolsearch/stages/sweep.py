@@ -27,6 +27,7 @@ from poolsearch.execute import run_trials
 from poolsearch.files import read_json, write_json, write_text
 from poolsearch.nets.build import blank, default_width
 from poolsearch.nets.poolable import parameters_of
+from poolsearch.placement import Placement
 from poolsearch.progress import Progress
 from poolsearch.rungs import Rung, rungs, told
 from poolsearch.settings import Settings
@@ -124,12 +125,12 @@ def _train_rung(run: Run, rung: Rung, epochs: int, numbers: Iterable[int], go_on
         del ahead[go_on:]
 
     for trial in trials:
-        if (found := _scored(trial.folder(root), rung.epochs)) is not None:
+        if (found := scored_at(trial.folder(root), rung.epochs)) is not None:
             scored(trial, found)
     workers, threads, cards = crew(run, len(trials))
     left = [trial for trial in trials if trial not in scored_of]
     recipe = sweep_recipe(run.settings, epochs, rung.epochs)
-    work = partial(_train, run, recipe, workers)
+    work = partial(train_trial, run, recipe, workers)
     run_trials(work, left, [macs_of[t.placement] for t in left], run.progress, label, workers, threads, cards, scored)
     return [
         Standing(number, rung.epochs, [scored_of[Trial(placement, seed)] for seed in range(rung.seeds)])
@@ -137,7 +138,7 @@ def _train_rung(run: Run, rung: Rung, epochs: int, numbers: Iterable[int], go_on
     ]
 
 
-def _train(run: Run, recipe: Recipe, workers: int, trial: Trial, progress: Progress) -> Scored:
+def train_trial(run: Run, recipe: Recipe, workers: int, trial: Trial, progress: Progress) -> Scored:
     """Train one as far as the recipe goes, and score it on the search-val images, or those of test.
 
     The checkpoint stays, as it may be gone on with; how good it was at earlier rungs stays in the metrics.
@@ -167,7 +168,7 @@ def _score(run: Run, task: AloneTask, indices: NDArray[np.int64]) -> Scored:
     return Scored(int((true_N == predicted_N).sum()), float(metrics.score(*answers)), *metrics.interval(*answers))
 
 
-def _scored(folder: Path, epochs: int) -> Scored | None:
+def scored_at(folder: Path, epochs: int) -> Scored | None:
     """How good a trial was at the end of that rung; None where it has not come so far."""
     if not (folder / "metrics.json").exists():
         return None
@@ -207,3 +208,28 @@ def _warn_of_diverged(run: Run, seeds: int) -> None:
     trials = [Trial(placement, seed) for placement in run.space for seed in range(seeds)]
     if lost := [trial for trial in trials if diverged(trial.folder(run.dir.sweep))]:
         run.warn(f"{len(lost):,} of {len(trials):,} trainings diverged, as {lost[0]}: lower --lr in a new run.")
+
+
+def train_placements(run: Run, placements: Sequence[Placement]) -> dict[Placement, list[float]]:
+    """Train these placements to the end of a sweep, each with all its seeds; those that have been are read.
+
+    They need not be of the space, as long as the run has their costs.
+
+    Args:
+        run: of a sweep.
+        placements: what to train.
+
+    Returns:
+        The metric of each seed by placement.
+    """
+    rung = rungs(run.settings, run.space.size, len(images_to_learn(run)))[-1]
+    if benchmark(run.settings):
+        _open_test(run)
+    trials, root = [Trial(placement, seed) for seed in range(rung.seeds) for placement in placements], run.dir.sweep
+    left = [trial for trial in trials if scored_at(trial.folder(root), rung.epochs) is None]
+    workers, threads, cards = crew(run, len(trials))
+    work = partial(train_trial, run, sweep_recipe(run.settings, rung.epochs, rung.epochs), workers)
+    costs = [run.costs.macs(trial.placement) for trial in left]
+    run_trials(work, left, costs, run.progress, "truth", workers, threads, cards)
+    found = {trial: scored_at(trial.folder(root), rung.epochs) for trial in trials}
+    return {p: [one.value for seed in range(rung.seeds) if (one := found[Trial(p, seed)])] for p in placements}

@@ -1,0 +1,154 @@
+"""The comparison: every case with every seed in a run folder of its own, then the ground truth, then the summary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from poolsearch.comparing.cases import Case, cases_of
+from poolsearch.comparing.folder import Asked, ComparisonDir, begin, go_on, results
+from poolsearch.comparing.outcome import outcome
+from poolsearch.comparing.summary import summary
+from poolsearch.comparing.truth import complete, known_truth, open_truth, recipe_of
+from poolsearch.comparing.work import equal_epochs
+from poolsearch.context import Run
+from poolsearch.errors import InUse, PoolsearchError
+from poolsearch.files import RunDir, write_json
+from poolsearch.options import CompareSettings, SearchSettings
+from poolsearch.pipeline import ranked
+from poolsearch.progress import Progress, Silent
+from poolsearch.reports import write_comparison
+from poolsearch.resolve import check, resolve
+from poolsearch.settings import Settings
+from poolsearch.usage import with_method
+
+T = TypeVar("T")
+
+_WAIT_SECONDS = 2.0
+
+
+def compare(
+    out: str | Path,
+    options: CompareSettings | None = None,
+    settings: Settings | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Compare methods on the same space, images and budget. Gives the path of the page.
+
+    Several processes may work on one comparison: each takes runs that no other has, and the last one sums up.
+
+    Args:
+        out: the folder; new or empty, unless ``resume``.
+        options: methods, seeds, and with what they are compared; None is the defaults, or what it was begun with.
+        settings: of every run; a method takes those that it uses.
+        resume: go on with the comparison in ``out``, with more methods or seeds where ``options`` say so.
+        progress: where work shows itself; silent by default.
+
+    Raises:
+        PoolsearchError: a mistake in what was asked for; the message says how to fix it.
+        Interrupted: stopped on request; everything is saved.
+    """
+    folder, progress = ComparisonDir(Path(out).expanduser()), progress or Silent()
+    given = options is not None or settings is not None
+    asked = Asked(settings or Settings(), options or CompareSettings())
+    if given or not resume:
+        _check(asked)
+    if resume:
+        asked = go_on(folder, asked if given else None)
+    else:
+        begin(folder, asked)
+    cases = _with_truth(folder, asked, progress, lambda run: _cases(asked, run))
+    _run_all(folder, cases, asked.options.seeds, progress)
+    return _sum_up(folder, asked, cases, progress)
+
+
+def _check(asked: Asked) -> None:
+    options = asked.options
+    if not options.methods:
+        raise PoolsearchError("--methods is empty: name the methods to compare, such as --methods mixture spos random.")
+    for name in ("seeds", "total_epochs"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise PoolsearchError(f"--{name.replace('_', '-')} is {value}; allowed is at least 1.")
+    if asked.settings.search.method != SearchSettings().method:
+        raise PoolsearchError(f"--method {asked.settings.search.method}: a comparison takes several, with --methods.")
+    check(with_method(asked.settings, "auto"))
+    # what can be told without images is told at once; epochs are not known yet
+    cases_of(options.methods, asked.settings.changed(epochs=asked.settings.search.epochs or 1), None, lambda _, t: t)
+
+
+def _with_truth(folder: ComparisonDir, asked: Asked, progress: Progress, work: Callable[[Run], T]) -> T:
+    """Do something with the run in which placements are trained alone, as soon as no other process has it open."""
+    recipe, waited = recipe_of(asked.settings, asked.options), False
+    while True:
+        try:
+            with open_truth(folder.truth, recipe, progress) as run:
+                return work(run)
+        except InUse:
+            if not waited:
+                progress.say(f"waiting for another process, which works in {folder.truth}")
+            waited = True
+            time.sleep(_WAIT_SECONDS)
+
+
+def _cases(asked: Asked, run: Run) -> list[Case]:
+    """The cases, with epochs that are known now."""
+
+    def resolved(settings: Settings) -> Settings:
+        return resolve(settings, len(run.split.search_train), len(run.split.search_val), run.image_size)
+
+    def epochs_of(settings: Settings, total: int) -> int:
+        return equal_epochs(run, resolved(settings), total)
+
+    known = resolved(with_method(asked.settings, "spos")).search.epochs
+    base = asked.settings.changed(epochs=known)
+    return cases_of(asked.options.methods, base, asked.options.total_epochs, epochs_of)
+
+
+def _run_all(folder: ComparisonDir, cases: Sequence[Case], seeds: int, progress: Progress) -> None:
+    """Bring every case with every seed to its result; runs that another process has are left to it."""
+    waiting = [(case, seed) for seed in range(seeds) for case in cases]
+    total = len(waiting)
+    with progress.bar("compare", total) as update:
+        while waiting:
+            busy: list[tuple[Case, int]] = []
+            for done, (case, seed) in enumerate(waiting):
+                update(total - len(waiting) + done, f"{case.spec} seed {seed}")
+                if not _one(folder, case, seed, progress):
+                    busy.append((case, seed))
+            if len(busy) == len(waiting):
+                time.sleep(_WAIT_SECONDS)
+            waiting = busy
+        update(total, "")
+
+
+def _one(folder: ComparisonDir, case: Case, seed: int, progress: Progress) -> bool:
+    """Whether a run has its result now; not where another process is at it."""
+    path = folder.result(case, seed)
+    if path.exists():
+        return True
+    root = folder.run(case, seed)
+    try:
+        with ranked(root, case.at(seed), RunDir(root).run.exists(), progress) as run:
+            if not path.exists():
+                write_json(path, {"case": case.spec} | outcome(run))
+    except InUse:
+        return False
+    return True
+
+
+def _sum_up(folder: ComparisonDir, asked: Asked, cases: Sequence[Case], progress: Progress) -> Path:
+    """Train what is wanted of the truth, write comparison.json and the page."""
+
+    def judged(run: Run) -> dict[str, Any]:
+        found = results(folder, cases, asked.options.seeds)
+        dearest = str(run.space[int(run.macs_A.argmax())])
+        wanted = [*(one["pick"] for one in found.values()), str(run.space.default), dearest]
+        truth = complete(known_truth(asked.options, run), run, wanted, asked.options)
+        return summary(asked, cases, found, truth, run)
+
+    write_json(folder.comparison, _with_truth(folder, asked, progress, judged))
+    return write_comparison(folder.root)

@@ -1,0 +1,5 @@
+from pathlib import Path
+
+
+def show_comparison(folder: Path) -> None:
+    """Stub."""
