@@ -141,7 +141,7 @@ def _case(case: Case, found: Sequence[Json], table: GroundTruth, space: GroundTr
         "picks": [_pick(one, table, best) for one in found],
         "truth": _spread(_mean(table, one["pick"]) for one in found),
         "regret1": _spread(_regret(table, one["pick"], best) for one in found),
-        "regret5": _spread(_regret_of_five(one, known_of_space, best) for one in found),
+        "regret5": _spread(_regret_of_five(one, table, best) for one in found),
         "tau": {name: _together([each and each.tau for each in all_]) for name, all_ in agreements.items()},
         "rho": {name: _together([each and each.rho for each in all_]) for name, all_ in agreements.items()},
     }  # fmt: skip

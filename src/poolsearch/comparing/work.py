@@ -60,7 +60,8 @@ def equal_epochs(run: Run, settings: Settings, total: int) -> int:
 
 def relaxed_macs(table: CostTable) -> float:
     """A forward pass of the relaxed supernet on one image: every block but the first at every resolution."""
-    rest = sum(cost.macs for (_, _, site), cost in table.block.items() if site == KEEP)
+    # the table has the second block at lower resolutions by its site alone: nothing before it is at any but the full
+    rest = sum(cost.macs for (index, _, site), cost in table.block.items() if index == 1 or site == KEEP)
     return float(table.stem.macs + rest + max(table.head.values()))
 
 

@@ -113,7 +113,7 @@ def test_who_survives_is_who_optunas_pruner_lets_go_on(tmp_path, monkeypatch, pl
         correct_of = {placement: table[:, i].tolist() for i, placement in enumerate(run.space)}
         curves = Curves(correct_of)
         curves.first = start
-        monkeypatch.setattr(stage, "_train", curves)
+        monkeypatch.setattr(stage, "train_trial", curves)
         plan = stage.rungs(run.settings, run.space.size, 1000)
         standings = stage.climb(run, plan)
         expected = survivors_by_optuna(correct_of, start, rate, full)
@@ -131,7 +131,7 @@ def test_equal_placements_are_decided_by_fewer_macs_then_by_number(tmp_path, mon
     with open_run(tmp_path / "run", given, False, Silent()) as run:
         curves = Curves(dict.fromkeys(run.space, [100] * 10))
         curves.first = 1
-        monkeypatch.setattr(stage, "_train", curves)
+        monkeypatch.setattr(stage, "train_trial", curves)
         standings = stage.climb(run, stage.rungs(run.settings, run.space.size, 1000))
         order = sorted(range(36), key=lambda n: (run.macs_A[n], n))
         assert [s.number for s in standings] == order

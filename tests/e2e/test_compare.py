@@ -1,0 +1,111 @@
+"""Comparing methods, as a user does it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+FIVE = "4,3,3 5,3,2 7,1,2 1,1,8 3,3,4".split()
+FLAGS = [
+    *"--width 2 --precision fp32 --device cpu --batch 64 --subset 400 --sweep-epochs 1 --sweep-seeds 2".split(),
+    *("--workers", "1", "--placements", *FIVE),
+]
+
+
+def compare(command: Command, out: Path, *flags: str, fails: str | None = None) -> str:
+    result = command("compare", "--out", out, *flags)
+    if fails is not None:
+        assert result.returncode == 2 and fails in result.stderr, result.stderr
+        assert "Traceback" not in result.stderr
+    else:
+        assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("compared") / "out"
+
+
+def test_methods_are_compared_by_the_truth_of_what_they_find(begun: Path, command: Command) -> None:
+    methods = "spos mixture:members=2 proxy:proxy-epochs=1 darts".split()
+    compare(
+        command, begun, "--methods", *methods, "--seeds", "2", "--epochs", "1", "--total-epochs", "2", "--truth", "all",
+        *FLAGS,
+    )  # fmt: skip
+    found = json.loads((begun / "comparison.json").read_text())
+    assert [(case["case"], case["budget"]) for case in found["cases"]] == [
+        ("spos:epochs=1", "own"), ("spos:epochs=2", "equal"), ("mixture:members=2:epochs=1", "equal"),
+        ("proxy:proxy-epochs=1", ""), ("darts:epochs=1", "equal"),
+    ]  # fmt: skip
+    truth = {}
+    for path in sorted((begun / "truth" / "sweep").glob("*/*/metrics.json")):
+        truth.setdefault(path.parts[-3], []).append(json.loads(path.read_text())["test_metric"])
+    assert set(FIVE) <= set(truth) and all(len(values) == 2 for values in truth.values())
+    for case in found["cases"]:
+        for seed, pick in enumerate(case["picks"]):
+            folder = begun / "runs" / case["case"].replace(":", ",") / str(seed)
+            with (folder / "ranking.csv").open(newline="") as handle:
+                assert next(csv.DictReader(handle))["placement"] == pick["placement"]
+            assert pick["truth"] == pytest.approx(sum(truth[pick["placement"]]) / 2)
+        assert case["seeds"] == 2 and case["work"] > 0
+    assert found["truth"]["whole"] and found["truth"]["placements"] == 5
+    best = max(sum(truth[name]) / 2 for name in FIVE)
+    assert found["truth"]["best"]["mean"] == pytest.approx(best)
+    spos = found["cases"][0]
+    assert {point["placement"] for point in found["points"] if point["case"] == "spos:epochs=1"} == set(FIVE)
+    assert all(point["test"] is not None for point in found["points"] if point["case"] == "spos:epochs=1")
+    assert spos["tau"]["ranking"]["n"] == 2 and spos["tau"]["test"]["n"] == 2
+    opened = json.loads((begun / "runs" / "spos,epochs=1" / "0" / "test.json").read_text())
+    assert "nothing is chosen by it" in opened["for"], "the opening of the test split is recorded"
+    assert (begun / "report.html").exists()
+
+
+def test_more_methods_are_added_and_nothing_is_done_again(begun: Path, command: Command) -> None:
+    before = {path: path.stat().st_mtime_ns for path in begun.glob("runs/*/*/result.json")}
+    compare(command, begun, "--resume", "--methods", "spos:epochs=1", "spos:epochs=2", "bse:epochs=1")
+    found = json.loads((begun / "comparison.json").read_text())
+    assert [case["case"] for case in found["cases"]] == ["spos:epochs=1", "spos:epochs=2", "bse:epochs=1"]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_finished_sweep_is_the_truth(begun: Path, tmp_path: Path, command: Command) -> None:
+    sweep, out = tmp_path / "sweep", tmp_path / "out"
+    given = ("--method", "sweep", "--sweep-mode", "benchmark")
+    assert command("search", "--out", sweep, *given, *FLAGS).returncode == 0
+    compare(command, out, "--methods", "spos", "--seeds", "1", "--epochs", "1", "--truth", str(sweep), *FLAGS)
+    found = json.loads((out / "comparison.json").read_text())
+    assert found["truth"]["source"] == "the sweep in sweep" and found["truth"]["seeds"] == 2
+    assert not list((out / "truth" / "sweep").glob("*/*")), "nothing is trained that is known"
+    compare(
+        command, tmp_path / "other", "--methods", "spos", "--truth", str(sweep), "--width", "4", fails="--width 2 there"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--methods", "spos", "spos"], "twice"),
+        (["--methods", "nonsense"], "nonsense"),
+        (["--method", "bse"], "a comparison takes several, with --methods"),
+        (["--methods", "spos", "--seeds", "0"], "--seeds is 0"),
+        (["--methods", "spos", "--truth", "nowhere"], "nowhere"),
+        (["--resume"], "holds no comparison"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_before_anything_is_trained(
+    tmp_path: Path, command: Command, flags: list[str], said: str
+) -> None:
+    compare(command, tmp_path / "out", *flags, fails=said)
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_settings_of_a_comparison_stay(begun: Path, command: Command) -> None:
+    compare(command, begun, "--resume", "--width", "4", fails="--width was 2, now 4")
+    compare(command, begun, "--methods", "spos", fails="holds a comparison already")
