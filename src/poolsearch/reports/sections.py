@@ -13,7 +13,7 @@ from poolsearch.reports.doubts import early_stops, warnings
 from poolsearch.reports.filters import filter_table
 from poolsearch.reports.findings import verdict
 from poolsearch.reports.found import described
-from poolsearch.reports.markup import badges, footer, macs_text, or_dash, section, table
+from poolsearch.reports.markup import badges, doubted, footer, macs_text, or_dash, section, table
 from poolsearch.reports.parse import Json
 from poolsearch.reports.read import RunData
 from poolsearch.reports.rerun import rerun_command
@@ -42,7 +42,7 @@ def body(data: RunData, figures: Mapping[str, str]) -> str:
         section("Trained alone", _retrain(data), figures.get("retrain"), controls(data)),
         section("Class by class", _classes(data)),
         _search(data, figures),
-        section("What to doubt", _warnings(data)),
+        section("What to doubt", doubted(warnings(data))),
         section("Skipped files", _skipped(data)),
         section("The run", _command(data), _facts(data)),
         footer(str(data.run.get("poolsearch", ""))),
@@ -162,13 +162,6 @@ def _search(data: RunData, figures: Mapping[str, str]) -> str:
     }
     parts = [f"<h3>{title}</h3>\n{figures[name]}" for name, title in titles.items() if name in figures]
     return section("How the search went", *parts, filter_table(data))
-
-
-def _warnings(data: RunData) -> str:
-    texts = warnings(data)
-    if not texts:
-        return "<p>None of the automatic checks found a reason for doubt.</p>"
-    return '<ul class="warnings">' + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
 
 
 def _skipped(data: RunData) -> str:
