@@ -57,7 +57,7 @@ def _do(command: Command) -> int:
         case Retrain():
             pipeline.retrain(out, _settings(command), progress)
         case Report():
-            pipeline.report(out)
+            pipeline.report(out, command.truth)
         case Export():
             folder = pipeline.export(out, command.placement, command.seed, progress)
             show_export(folder)

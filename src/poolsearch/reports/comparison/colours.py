@@ -19,5 +19,7 @@ def group_colour(data: Comparison, cases: Sequence[Case]) -> alt.Color:
     groups = data.groups
     scale = alt.Scale(domain=groups, range=[MEMBERS[i % len(MEMBERS)] for i in range(len(groups))])
     present = [group for group in groups if any(case.group == group for case in cases)]
-    legend = alt.Legend(title=None, orient="top", columns=6, values=present) if len(present) > 1 else None
+    legend = (
+        alt.Legend(title=None, orient="top", columns=6, symbolOpacity=1, values=present) if len(present) > 1 else None
+    )
     return alt.Color("group:N", scale=scale, legend=legend)

@@ -43,7 +43,7 @@ def costs(data: Comparison) -> Figure | None:
         caption=(
             f"Mean true {data.metric} of what each method found against what its search costs, in whole {whole}. The "
             "green line is the Pareto front: the best to be had for at most this much. Lines across: the default "
-            "(black) and MACs alone (dashed), which cost nothing. The front is of means that scatter: see the intervals."
+            "(black) and MACs alone (dashed), which cost nothing. The front is of means that scatter by chance."
         ),
         alt=f"Scatter plot of true {data.metric} against the cost of the search: {listed}.",
         panels=[_chart(data, points, group_colour(data, cases))],

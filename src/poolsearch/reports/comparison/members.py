@@ -102,7 +102,7 @@ def _panel(
     y = alt.Y("value:Q", title=title, axis=alt.Axis(format=form), scale=alt.Scale(zero=False, padding=16))
     present = [key for key in LINES_OF if any(line["budget"] == key for line in lines)]
     domain = alt.Scale(domain=present, range=[LINES_OF[key] for key in present])
-    key = alt.Legend(title=None, orient="top") if legend else None
+    key = alt.Legend(title=None, orient="top", symbolOpacity=1) if legend else None
     colour = alt.Color("budget:N", scale=domain, legend=key)
     chart = alt.Chart(rows(values)).encode(x=x, color=colour)
     tips = ["case:N", "members:Q", "budget:N", alt.Tooltip("value:Q", title=title, format=form)]

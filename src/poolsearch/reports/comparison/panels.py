@@ -30,8 +30,8 @@ def panels(data: Comparison) -> Figure | None:
         title="What the supernets say of each placement, against the truth",
         caption=(
             f"Across: {data.metric} of each placement on the search-val half, with the weights of its supernet. Up: "
-            f"its ground truth. One colour and shape per seed, rings mark the default. Above: Kendall's tau, the mean over "
-            f"seeds.{_left_out(cases)}"
+            f"its ground truth. One colour and shape per seed, rings mark the default. Above: Kendall's tau, the mean "
+            f"over seeds.{_left_out(cases)}"
         ),
         alt=f"Scatter plots of validation {data.metric} against the ground truth by method. Kendall's tau: {listed}.",
         panels=[_panel(data, case, known[case.case], i) for i, case in enumerate(shown)],

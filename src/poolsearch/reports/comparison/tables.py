@@ -11,6 +11,7 @@ from poolsearch.reports.comparison.words import (
     correlation_text,
     found_texts,
     interval_text,
+    p_text,
     ratio_text,
     regrets_text,
     seconds_text,
@@ -121,7 +122,7 @@ def differences(data: Comparison) -> str:
 
 def _difference(case: Case, rival: str) -> str:
     found = case.against.get(rival)
-    return against_text(found) + ("" if found is None else f"<br><small>p {found.p:.3f}</small>")
+    return against_text(found) + ("" if found is None else f"<br><small>{p_text(found)}</small>")
 
 
 def seeds(data: Comparison) -> str:

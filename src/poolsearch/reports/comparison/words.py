@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from poolsearch.reports.comparison.values import Against, Case, Correlation, Reference, Spread
+from poolsearch.reports.comparison.values import Against, Case, Correlation, Spread
 
 DASH = "–"
 
@@ -44,6 +44,11 @@ def against_text(found: Against | None) -> str:
     return f"{100 * found.mean:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
 
 
+def p_text(found: Against) -> str:
+    """Its p value, escaped for HTML."""
+    return f"p {found.p:.3f}" if found.p >= 0.001 else "p &lt; 0.001"
+
+
 def ratio_text(value: float | None) -> str:
     """MACs, in times the default's."""
     return DASH if value is None else f"{value:.2f} ×"
@@ -66,8 +71,3 @@ def regrets_text(first: float | None, fifth: float | None) -> str:
 def found_texts(case: Case) -> list[str]:
     """Every placement that was found, with the number of seeds where several found it."""
     return [f"{name} ×{count}" if count > 1 else name for name, count in case.found.items()]
-
-
-def reference_name(entry: Reference) -> str:
-    """The name of a reference, in sentences that begin with it."""
-    return entry.name[:1].upper() + entry.name[1:]
