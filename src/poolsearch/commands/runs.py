@@ -75,8 +75,10 @@ class Retrain:
 class Report:
     """Write report.html and the figures of a run, finished or not.
 
-    poolsearch report --out runs/digits
-    poolsearch report --out runs/digits --truth runs/truth
+      poolsearch report --out runs/digits
+      poolsearch report --out runs/digits --truth runs/truth
+
+    With --truth the page also shows how the ranking agrees with what the placements are worth when trained alone.
     """
 
     where: Where = field(default_factory=Where)

@@ -32,13 +32,20 @@ SAME = 1e-3
 TITLE = "How the ranking agrees with the ground truth"
 UNKNOWN = object()
 FACTS = {
-    "data": ("data", "fingerprint"),
-    "number of training images (--subset)": ("settings", "data", "subset"),
-    "metric": ("settings", "data", "metric"),
-    "network": ("space", "net"),
-    "default": ("space", "default"),
+    "the data": ("data", "fingerprint"),
+    "the number of training images (--subset)": ("settings", "data", "subset"),
+    "the metric": ("settings", "data", "metric"),
+    "the network": ("space", "net"),
+    "the default": ("space", "default"),
 }
 """Where a run's record says what the ground truth should share."""
+TABLE6_FACTS: Json = {
+    "the data": "cifar10",
+    "the number of training images (--subset)": None,
+    "the metric": "accuracy",
+    "the network": "cifar-resnet20",
+    "the default": "4,3,3",
+}
 
 
 @dataclass(frozen=True)
@@ -109,8 +116,8 @@ def _too_few(data: RunData, truth: GroundTruth, whole: int, common: int) -> Pool
     return PoolsearchError(
         f"only {whole} of the {len(data.ranking)} ranked placements{early} are among the {len(truth.known)} of "
         f"{truth.source}; an order needs at least {FEWEST}. The run has placements such as "
-        f"{data.ranking[0].placement}, the truth such as {shown(truth.known[0].placement)}: give --truth a sweep of the same "
-        "network and space."
+        f"{data.ranking[0].placement}, the truth such as {shown(truth.known[0].placement)}: give --truth a sweep of "
+        "the same network and space."
     )
 
 
@@ -118,15 +125,14 @@ def _differences(data: RunData, name: str | Path, truth: GroundTruth) -> list[st
     """What is known to be another in the truth than in the run."""
     own = _facts(data.run)
     if str(name) == TABLE6:
-        own["data"] = Path(str((data.run.get("data") or {}).get("name", "cifar10"))).name
-        other = {"data": "cifar10", "number of training images (--subset)": None, "network": "cifar-resnet20"}
-        other["metric"] = "accuracy"
+        own["the data"] = Path(str((data.run.get("data") or {}).get("name", "cifar10"))).name
+        other = TABLE6_FACTS
     else:
         path = RunDir(Path(name).expanduser()).run
         other = _facts(json_object(path) if path.exists() else {})
     return [
         *(
-            f"The ground truth is of another {what} ({_said(other[what])}) than the run ({_said(own[what])})."
+            f"The ground truth differs from the run in {what}: {_said(other[what])} there, {_said(own[what])} here."
             for what in own
             if what in other and own[what] != other[what]
         ),
@@ -148,7 +154,7 @@ def _facts(run: Json) -> Json:
 
 def _said(value: object) -> str:
     """A value of a run's record; a fingerprint needs no more than its beginning."""
-    return "all" if value is None else f"{value!s:.12}"
+    return "all" if value is None else f"{value!s:.16}"
 
 
 def _other_macs(data: RunData, truth: GroundTruth) -> list[str]:
@@ -158,7 +164,7 @@ def _other_macs(data: RunData, truth: GroundTruth) -> list[str]:
     if not ratios or all(abs(ratio - 1) < SAME for ratio in ratios):
         return []
     return [
-        f"The same placements have {statistics.median(ratios):.2g} times the MACs in the ground truth: it is of "
+        f"The same placements have {statistics.median(ratios):,.2f} times the MACs in the ground truth: it is of "
         "another width of the network, or of images of another size."
     ]
 
