@@ -31,8 +31,8 @@ class Judged:
 
 
 def judged(data: Comparison, rival: str) -> Judged:
-    """Judge all cases against ``default``, ``macs`` or ``random``; the adjustment is Holm's."""
-    words = {"default": f"the default {data.default}", "macs": MACS, "random": "a random placement"}[rival]
+    """Judge all cases against ``default`` or ``macs``; the adjustment is Holm's."""
+    words = {"default": f"the default {data.default}", "macs": MACS}[rival]
     known = [(case, case.against[rival]) for case in data.cases if rival in case.against]
     adjusted = holm([entry.p for _, entry in known])
     sure = [pair for pair, p in zip(known, adjusted, strict=True) if p <= ALPHA]

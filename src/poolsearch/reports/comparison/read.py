@@ -49,7 +49,7 @@ def comparison_of(node: Node) -> Comparison:
         version=node.text_or("poolsearch", ""),
         command=node.text_or("command", ""),
         metric=in_words(node.text_or("metric", "accuracy")),
-        data=node.text_or("data", "unnamed data"),
+        data=Path(node.text_or("data", "unnamed data")).name,
         images=node.count("images"),
         net=node.text_or("net", "a network"),
         width=node.count("width"),
@@ -145,7 +145,7 @@ def _against(node: Node | None) -> Against | None:
     mean, low, high, p = (node.number(key) for key in ("mean", "low", "high", "p"))
     if mean is None or low is None or high is None or p is None:
         return None
-    return Against(mean, low, high, p, node.count("n"))
+    return Against(mean, low, high, p)
 
 
 def _reference(node: Node) -> Reference:
@@ -185,7 +185,5 @@ def _point(node: Node) -> Point:
         seed=node.count("seed") or 0,
         placement=shown(node.text("placement")),
         val=node.number("val"),
-        score=node.number("score"),
-        test=node.number("test"),
         truth=node.number("truth"),
     )

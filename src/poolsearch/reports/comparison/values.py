@@ -43,7 +43,6 @@ class Against:
     low: float
     high: float
     p: float
-    n: int | None
 
 
 @dataclass(frozen=True)
@@ -155,14 +154,12 @@ class Known:
 
 @dataclass(frozen=True)
 class Point:
-    """A placement in a supernet of a case and seed."""
+    """A placement in a supernet of a case and seed: its metric on validation there, and its truth."""
 
     case: str
     seed: int
     placement: str
     val: float | None
-    score: float | None
-    test: float | None
     truth: float | None
 
 
