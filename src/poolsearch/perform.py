@@ -59,7 +59,7 @@ def _do(command: Run | Search | Rank | Retrain | Report | Export) -> int:
         case Retrain():
             pipeline.retrain(out, _settings(command), progress)
         case Report():
-            pipeline.report(out)
+            pipeline.report(out, command.truth)
         case Export():
             folder = pipeline.export(out, command.placement, command.seed, progress)
             show_export(folder)
@@ -72,7 +72,7 @@ def _compare(command: Compare) -> int:
     settings = Settings(**{name: getattr(command, name) for name in Settings().groups()})
     from poolsearch import process
     from poolsearch.comparing.compare import compare
-    from poolsearch.reports.comparison.terminal import show_comparison
+    from poolsearch.reports.comparison import show_comparison
 
     out = command.where.out
     assert out is not None

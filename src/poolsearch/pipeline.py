@@ -107,9 +107,17 @@ def export(out: str | Path, placement: str | None = None, seed: int = 0, progres
         return _export(opened, placement, seed)
 
 
-def report(out: str | Path) -> Path:
-    """Write the page and the figures of a run, finished or not. Gives the path of the page."""
-    return _report(RunDir(Path(out).expanduser()))
+def report(out: str | Path, truth: str | Path | None = None) -> Path:
+    """Write the page and the figures of a run, finished or not. Gives the path of the page.
+
+    Args:
+        out: the run directory.
+        truth: what to compare the ranking with: ``table6`` (the paper's), or the folder of a sweep; None: nothing.
+
+    Raises:
+        PoolsearchError: there is no run, or no such truth, or the two have fewer than three placements in common.
+    """
+    return _report(RunDir(Path(out).expanduser()), truth)
 
 
 @contextmanager
@@ -144,6 +152,6 @@ def _search_result(opened: Run) -> Path:
     return {"sampled": files.scores, "relaxed": files.relaxed}.get(_kind(opened), files.ranking)
 
 
-def _report(files: RunDir) -> Path:
+def _report(files: RunDir, truth: str | Path | None = None) -> Path:
     read_json(files.run)  # says what is wrong when this is no run folder
-    return write_report(files.root)
+    return write_report(files.root, truth)

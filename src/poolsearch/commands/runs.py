@@ -73,9 +73,18 @@ class Retrain:
 
 @dataclass(frozen=True)
 class Report:
-    """Write report.html and the figures of a run, finished or not."""
+    """Write report.html and the figures of a run, finished or not.
+
+      poolsearch report --out runs/digits
+      poolsearch report --out runs/digits --truth runs/truth
+
+    With --truth the page also shows how the ranking agrees with what the placements are worth when trained alone.
+    """
 
     where: Where = field(default_factory=Where)
+    truth: Auto[str] = None
+    """Show how the ranking agrees with a ground truth (for research): the folder of a finished sweep over the same
+    network and space, or 'table6', the paper's table of ResNet20 on CIFAR-10. Default: nothing is compared."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from poolsearch.files import RunDir, write_json
 from poolsearch.options import CompareSettings, SearchSettings
 from poolsearch.pipeline import ranked
 from poolsearch.progress import Progress, Silent
-from poolsearch.reports import write_comparison
+from poolsearch.reports.comparison import write_comparison
 from poolsearch.resolve import check, resolve
 from poolsearch.settings import Settings
 from poolsearch.usage import with_method

@@ -6,25 +6,26 @@ from functools import partial
 from pathlib import Path
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: Path, truth: str | Path | None = None) -> Path:
     """Write ``report.html`` and ``figures/`` of the run in ``run``, whatever stages have ended.
+
+    Args:
+        run: its folder.
+        truth: what to compare the ranking with: ``table6``, or the folder of a sweep; None: nothing.
 
     Returns:
         The path of the page.
 
     Raises:
-        PoolsearchError: there is no run in the folder, or a file of it is damaged.
+        PoolsearchError: there is no run in the folder, a file of it is damaged, or the truth does not fit the run.
     """
     # Altair takes a while to import, and whoever imports this package may never write a report
+    from poolsearch.reports.agreeing import agreed
     from poolsearch.reports.plots import figures
     from poolsearch.reports.read import read_run
     from poolsearch.reports.sections import body
     from poolsearch.reports.write import write_page
 
     data = read_run(run)
-    return write_page(run, f"poolsearch: {data.name}", partial(body, data), figures(data))
-
-
-def write_comparison(folder: Path) -> Path:
-    """Stub until the page exists."""
-    return folder / "comparison.json"
+    beside = None if truth is None else agreed(data, truth)
+    return write_page(run, f"poolsearch: {data.name}", partial(body, data, truth=beside), figures(data, beside))

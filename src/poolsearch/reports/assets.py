@@ -21,6 +21,8 @@ figcaption { color: var(--muted); font-size: 0.92rem; margin: 4px 0 12px; max-wi
 .still { max-width: 100%; height: auto; }
 .panel { width: 100%; min-width: 0; }
 @media (min-width: 760px) { .charted .two { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
+.charted .four { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 14px 10px; }
+@media (min-width: 760px) { .charted .four { grid-template-columns: repeat(4, minmax(0, 1fr)); } }
 .scroll { overflow-x: auto; margin: 8px 0; }
 table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; width: 100%; }
 caption { text-align: left; color: var(--muted); padding: 0 0 8px; }

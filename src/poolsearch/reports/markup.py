@@ -55,3 +55,10 @@ def section(title: str, *parts: str | None) -> str:
 def footer(version: str) -> str:
     """What every page ends with."""
     return f"<footer>Written by poolsearch {escape(version)}. This page loads nothing from anywhere.</footer>"
+
+
+def doubted(texts: Sequence[str]) -> str:
+    """Reasons for doubt as a list, or that there are none."""
+    if not texts:
+        return "<p>None of the automatic checks found a reason for doubt.</p>"
+    return '<ul class="warnings">' + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"

@@ -58,12 +58,13 @@ def _scatter(points: Sequence[Json], members: int, metric: str) -> alt.Chart:
     return chart.encode(
         x=alt.X("score:Q", title="score in the search", axis=axis, scale=fit),
         y=alt.Y("accuracy:Q", title=f"validation {metric}", axis=axis, scale=fit),
-        color=_member_colour(members) if members > 1 else alt.value(OTHER),
+        color=member_colour(members) if members > 1 else alt.value(OTHER),
         tooltip=["placement:N", "member:N", *known],
     )
 
 
-def _member_colour(members: int) -> alt.Color:
+def member_colour(members: int) -> alt.Color:
+    """One colour for each member, with a legend."""
     names = [str(m) for m in range(members)]
     scale = alt.Scale(domain=names, range=[MEMBERS[m % len(MEMBERS)] for m in range(members)])
     return alt.Color("member:N", scale=scale, legend=alt.Legend(title="member", orient="top", titleOrient="left"))

@@ -74,9 +74,9 @@ def _inert(text: str) -> str:
 def _figure(figure: Figure, media: str, content: bytes) -> str:
     source = f"data:{media};base64,{base64.b64encode(content).decode()}"
     panels = '<div class="panel"></div>' * len(figure.panels)
-    two = " two" if figure.columns > 1 else ""
+    wide = {1: "", 2: " two"}.get(figure.columns, " four")
     return (
         f'<figure id="{figure.name}">\n<figcaption>{escape(figure.caption)}</figcaption>\n'
         f'<img class="still" src="{source}" alt="{escape(figure.alt)}">\n'
-        f'<div class="live{two}" role="img" aria-label="{escape(figure.alt)}">{panels}</div>\n</figure>'
+        f'<div class="live{wide}" role="img" aria-label="{escape(figure.alt)}">{panels}</div>\n</figure>'
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from poolsearch.reports.accuracy import accuracy_macs
+from poolsearch.reports.agreeing import Agreed, truth_figure
 from poolsearch.reports.answers import alone_macs
 from poolsearch.reports.curves import curves
 from poolsearch.reports.heatmap import assignment
@@ -13,10 +14,15 @@ from poolsearch.reports.relaxed import found, weights
 from poolsearch.reports.theme import Figure
 
 
-def figures(data: RunData) -> list[Figure]:
-    """Every figure that the finished stages allow, in the order of the page."""
+def figures(data: RunData, truth: Agreed | None = None) -> list[Figure]:
+    """Every figure that the finished stages allow, in the order of the page.
+
+    Args:
+        data: the run.
+        truth: the ranking beside a ground truth, where one was given.
+    """
     made = [
         ladder(data), found(data), accuracy_macs(data), alone_macs(data), retrain(data), assignment(data),
-        weights(data), curves(data), scores(data),
+        weights(data), curves(data), scores(data), truth and truth_figure(data, truth),
     ]  # fmt: skip
     return [figure for figure in made if figure is not None]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import cast
 
+from poolsearch.reports.agreeing import TITLE, Agreed, note, sentence
 from poolsearch.reports.alone import trainings
 from poolsearch.reports.answer_tables import answers, controls
 from poolsearch.reports.classes import class_table
@@ -13,7 +14,7 @@ from poolsearch.reports.doubts import early_stops, warnings
 from poolsearch.reports.filters import filter_table
 from poolsearch.reports.findings import verdict
 from poolsearch.reports.found import described
-from poolsearch.reports.markup import badges, footer, macs_text, or_dash, section, table
+from poolsearch.reports.markup import badges, doubted, footer, macs_text, or_dash, section, table
 from poolsearch.reports.parse import Json
 from poolsearch.reports.read import RunData
 from poolsearch.reports.rerun import rerun_command
@@ -25,12 +26,13 @@ MOST_ROWS = 1000
 MOST_SKIPPED = 200
 
 
-def body(data: RunData, figures: Mapping[str, str]) -> str:
+def body(data: RunData, figures: Mapping[str, str], truth: Agreed | None = None) -> str:
     """All sections that have something to say.
 
     Args:
         data: the run.
         figures: HTML of each figure by its name.
+        truth: the ranking beside a ground truth, where one was given.
     """
     parts = [
         _head(data),
@@ -39,10 +41,11 @@ def body(data: RunData, figures: Mapping[str, str]) -> str:
         section("Every placement by itself", _truth(data)),
         section("What the relaxed search found", _found(data), figures.get("relaxed")),
         section("Ranking", _ranking(data)),
+        section(TITLE, _agreement(data, truth), figures.get("truth")),
         section("Trained alone", _retrain(data), figures.get("retrain"), controls(data)),
         section("Class by class", _classes(data)),
         _search(data, figures),
-        section("What to doubt", _warnings(data)),
+        section("What to doubt", doubted([*warnings(data), *(truth.differs if truth else ())])),
         section("Skipped files", _skipped(data)),
         section("The run", _command(data), _facts(data)),
         footer(str(data.run.get("poolsearch", ""))),
@@ -112,6 +115,10 @@ def _ranking_cells(row: Row, of_supernet: Sequence[str]) -> list[str]:
     return [*cells, macs_text(ranked.macs), or_dash(ranked.macs_ratio, ".2f", " ×"), badges(row.flags)]
 
 
+def _agreement(data: RunData, truth: Agreed | None) -> str:
+    return "" if truth is None else f"<p>{escape(sentence(data, truth))} {escape(note(truth))}</p>"
+
+
 def _truth(data: RunData) -> str:
     return truth_table(data.truth, data.default, data.metric) if data.truth else ""
 
@@ -162,13 +169,6 @@ def _search(data: RunData, figures: Mapping[str, str]) -> str:
     }
     parts = [f"<h3>{title}</h3>\n{figures[name]}" for name, title in titles.items() if name in figures]
     return section("How the search went", *parts, filter_table(data))
-
-
-def _warnings(data: RunData) -> str:
-    texts = warnings(data)
-    if not texts:
-        return "<p>None of the automatic checks found a reason for doubt.</p>"
-    return '<ul class="warnings">' + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
 
 
 def _skipped(data: RunData) -> str:

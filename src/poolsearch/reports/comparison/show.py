@@ -1,0 +1,74 @@
+"""A comparison in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from poolsearch.files import RunDir
+from poolsearch.reports.comparison.doubts import warnings
+from poolsearch.reports.comparison.findings import detail, sentence
+from poolsearch.reports.comparison.values import Case, Comparison, Correlation, Reference
+from poolsearch.reports.comparison.words import (
+    DASH,
+    correlation_text,
+    found_texts,
+    interval_text,
+    ratio_text,
+    regrets_text,
+    share,
+    spread_text,
+    work_text,
+)
+
+
+def show(data: Comparison, folder: Path) -> None:
+    """Print the references, every case, and what was found."""
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(_table(data))
+    console.print(
+        "Tau and regret are of the order on validation; regret in points, of the first and of the best of five; cost "
+        "of the search, in whole trainings of the default."
+    )
+    console.print(f"\n{sentence(data)}", style="bold", markup=False)
+    console.print(detail(data), markup=False)
+    for doubt in warnings(data):
+        console.print(f"- {doubt}", markup=False)
+    if (report := RunDir(folder).report).exists():
+        console.print(f"\nReport: {report}", markup=False)
+
+
+def _table(data: Comparison) -> Table:
+    title = escape(f"{data.on}: methods by {data.truth.source} ({data.truth.part} images)")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("method", "found", f"true {data.metric}", "MACs", "Kendall's tau", "regret", "cost"):
+        table.add_column(name, justify="left" if name in ("method", "found") else "right", overflow="fold")
+    for entry in data.references:
+        table.add_row(*map(escape, _reference(entry)), style="bold" if entry.name == "default" else "dim")
+    for case in data.cases:
+        table.add_row(*map(escape, _case(case)))
+    return table
+
+
+def _reference(entry: Reference) -> list[str]:
+    regret = regrets_text(entry.regret1, entry.regret5)
+    return [
+        entry.name, entry.pick or DASH, share(entry.truth), ratio_text(entry.macs_ratio), _tau(entry.tau), regret, "",
+    ]  # fmt: skip
+
+
+def _case(case: Case) -> list[str]:
+    found = "; ".join(found_texts(case)) + (" (outside the restricted space)" if case.outside else "")
+    return [
+        case.label, found, spread_text(case.truth), ratio_text(case.macs_ratio), _tau(case.tau.get("ranking")),
+        regrets_text(case.regret1.mean, case.regret5.mean), work_text(case),
+    ]  # fmt: skip
+
+
+def _tau(found: Correlation | None) -> str:
+    interval = interval_text(found)
+    return correlation_text(found) + (f" ({interval})" if interval else "")

@@ -1,5 +1,0 @@
-from pathlib import Path
-
-
-def show_comparison(folder: Path) -> None:
-    """Stub."""

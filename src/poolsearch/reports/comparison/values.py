@@ -1,0 +1,205 @@
+"""What a comparison of methods holds, in plain values.
+
+Metrics and regrets are fractions, correlations lie in [-1, 1], placements have their text for people; None stands for
+what is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+ORDERS = {"ranking": "validation", "score": "scores", "test": "test"}
+"""What a placement can be ordered by inside a supernet, and how it is called (of the paper's Figure 3 it is not clear
+which it shows: all are reported)."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation of n values."""
+
+    mean: float | None = None
+    std: float | None = None
+    n: int | None = None
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """A rank correlation with the truth; of several seeds the mean, their deviation, and the mean of the intervals."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    std: float | None = None
+    n: int | None = None
+
+
+@dataclass(frozen=True)
+class Against:
+    """A mean difference to a rival with its interval and p value."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What one seed of a case found; ``restricted`` is whether it lies in the restricted space."""
+
+    seed: int
+    placement: str
+    restricted: bool
+    macs_ratio: float | None
+    truth: float | None
+    truth_n: int | None
+    regret: float | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method with its settings, over its seeds.
+
+    Attributes:
+        case: the method and its settings, as they were typed.
+        label: a name that no other case has.
+        budget: ``own`` (each member is trained as one supernet), ``equal`` (all cases together as much), or empty.
+        work: of the search, in whole trainings of the default.
+        tau, rho: by what the placements are ordered by; see ``ORDERS``.
+        against: by rival: default, macs, random.
+    """
+
+    case: str
+    label: str
+    group: str
+    budget: str
+    members: int | None
+    epochs_total: float | None
+    seeds: int | None
+    work: float | None
+    seconds: float | None
+    picks: Sequence[Pick]
+    truth: Spread
+    regret1: Spread
+    regret5: Spread
+    macs_ratio: float | None
+    tau: Mapping[str, Correlation]
+    rho: Mapping[str, Correlation]
+    against: Mapping[str, Against]
+    verdict: str
+
+    @property
+    def found(self) -> dict[str, int]:
+        """Every placement that was found, and by how many seeds."""
+        found: dict[str, int] = {}
+        for pick in self.picks:
+            found[pick.placement] = found.get(pick.placement, 0) + 1
+        return found
+
+    @property
+    def outside(self) -> list[str]:
+        """What was found outside the restricted space."""
+        return list(dict.fromkeys(pick.placement for pick in self.picks if not pick.restricted))
+
+    @cached_property
+    def method(self) -> str:
+        return self.case.partition(":")[0]
+
+    @cached_property
+    def options(self) -> frozenset[str]:
+        """The names of the settings that were typed."""
+        return frozenset(part.partition("=")[0] for part in self.case.split(":")[1:])
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What needs no search: MACs alone, the default, the best that is known, a random placement."""
+
+    name: str
+    pick: str
+    truth: float | None
+    macs_ratio: float | None
+    tau: Correlation
+    rho: Correlation
+    regret1: float | None
+    regret5: float | None
+
+
+@dataclass(frozen=True)
+class Known:
+    """The ground truth that the cases are compared by.
+
+    Attributes:
+        part: the images that it is measured on: test, or search-val.
+        placements: how many are known.
+        seeds: trainings of each.
+        noise: standard deviation of one training about its placement's mean.
+        seed_tau: how well two trainings of the whole table agree: no order can be expected to agree better.
+        whole: whether every placement of the space is known; else only what was picked is.
+    """
+
+    source: str
+    part: str
+    placements: int | None
+    seeds: int | None
+    noise: float | None
+    seed_tau: Correlation | None
+    best: str
+    best_mean: float | None
+    default: Spread
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Point:
+    """A placement in a supernet of a case and seed: its metric on validation there, and its truth."""
+
+    case: str
+    seed: int
+    placement: str
+    val: float | None
+    truth: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that ``comparison.json`` holds.
+
+    Attributes:
+        cases: by group, each group where its first case stands.
+        whole_training: epochs and images of training the default once, the unit of work.
+    """
+
+    version: str
+    command: str
+    metric: str
+    data: str
+    images: int | None
+    net: str
+    width: int | None
+    default: str
+    placements: int | None
+    seeds: int | None
+    total_epochs: float | None
+    whole_training: tuple[int | None, int | None]
+    truth: Known
+    references: Sequence[Reference]
+    cases: Sequence[Case]
+    points: Sequence[Point]
+    unfinished: Sequence[str]
+    notes: Sequence[str]
+
+    @property
+    def on(self) -> str:
+        """The network and the data, in a few words."""
+        return f"{self.net} on {self.data}"
+
+    @property
+    def groups(self) -> list[str]:
+        return list(dict.fromkeys(case.group for case in self.cases))
+
+    def reference(self, name: str) -> Reference | None:
+        """The reference of this name."""
+        return next((entry for entry in self.references if entry.name == name), None)
