@@ -80,12 +80,12 @@ def _weights(found: Found, other: Found) -> dict[str, tuple[float, int]]:
     return weights
 
 
-def judged_in_words(gaps: Mapping[str, Gap | None], adjusted: float | None) -> str:
+def judged_in_words(gaps: Mapping[str, Gap | None], adjusted: Mapping[str, float]) -> str:
     """What may be said of a method: each comparison, in points with its interval.
 
     Args:
         gaps: by what it is compared with.
-        adjusted: the p value against the default, adjusted for there being several methods.
+        adjusted: the p values of the same, adjusted for there being several methods.
     """
     said: list[str] = []
     for name, words in (
@@ -99,9 +99,8 @@ def judged_in_words(gaps: Mapping[str, Gap | None], adjusted: float | None) -> s
         if each is None:
             said.append(f"not known against {words}")
             continue
-        p = adjusted if name == "default" and adjusted is not None else each.p
-        found = (
-            "no evidence of a difference from" if p >= 1 - LEVEL else "better than" if each.mean > 0 else "worse than"
-        )
+        p = adjusted[name]
+        found = "better than" if each.mean > 0 else "worse than"
+        found = found if p < 1 - LEVEL else "no evidence of a difference from"
         said.append(f"{found} {words} ({100 * each.mean:+.2f} points, {100 * each.low:+.2f} to {100 * each.high:+.2f})")
     return "; ".join(said)

@@ -65,7 +65,7 @@ def summary(asked: Asked, cases: Sequence[Case], found: Mapping[tuple[str, int],
             _case(case, of_case[case.spec], table, space, unit)
             | {
                 "against": {name: each and dataclasses.asdict(each) for name, each in gaps[case.spec].items()},
-                "verdict": judged_in_words(gaps[case.spec], adjusted.get(case.spec)),
+                "verdict": judged_in_words(gaps[case.spec], adjusted[case.spec]),
             }
             for case in cases
         ],
@@ -217,10 +217,14 @@ def _found(placements: Sequence[str], table: GroundTruth) -> Found | None:
     return Found(placements, [one.mean for one in known], [one.n for one in known])
 
 
-def _adjusted(gaps: Mapping[str, Mapping[str, Gap | None]]) -> dict[str, float]:
-    """P values against the default, adjusted for there being several methods (Holm)."""
-    known = {spec: each.p for spec, of in gaps.items() if (each := of["default"]) is not None}
-    return dict(zip(known, holm(list(known.values())), strict=True))
+def _adjusted(gaps: Mapping[str, Mapping[str, Gap | None]]) -> dict[str, dict[str, float]]:
+    """P values of each case by what it is compared with, adjusted for there being several cases (Holm)."""
+    found: dict[str, dict[str, float]] = {spec: {} for spec in gaps}
+    for name in {name for of in gaps.values() for name in of}:
+        known = {spec: each.p for spec, of in gaps.items() if (each := of.get(name)) is not None}
+        for spec, p in zip(known, holm(list(known.values())), strict=True):
+            found[spec][name] = p
+    return found
 
 
 def _mean(table: GroundTruth, placement: str) -> float | None:

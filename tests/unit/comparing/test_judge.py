@@ -66,8 +66,10 @@ def test_the_interval_misses_seldom_enough(seeds):
 
 def test_words():
     gaps = {"default": Gap(0.012, 0.004, 0.02, 0.01, 3), "macs": Gap(-0.003, -0.01, 0.004, 0.3, 3), "random": None}
-    assert judged_in_words(gaps, 0.02) == (
+    assert judged_in_words(gaps, {"default": 0.02, "macs": 0.3}) == (
         "better than the default (+1.20 points, +0.40 to +2.00); no evidence of a difference from MACs alone (-0.30 "
         "points, -1.00 to +0.40); not known against random placements at its cost"
     )
-    assert judged_in_words(gaps, 0.2).startswith("no evidence of a difference from the default"), "after adjustment"
+    assert judged_in_words(gaps, {"default": 0.2, "macs": 0.3}).startswith(
+        "no evidence of a difference from the default"
+    ), "after adjustment"
