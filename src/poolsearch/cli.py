@@ -15,7 +15,19 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from poolsearch.commands import COMMANDS, DESCRIPTION, Apart, Command, Export, Rank, Report, Retrain, Run, Search
+from poolsearch.commands import (
+    COMMANDS,
+    DESCRIPTION,
+    Apart,
+    Command,
+    Export,
+    Rank,
+    Recipe,
+    Report,
+    Retrain,
+    Run,
+    Search,
+)
 from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.files import RunDir
 from poolsearch.perform import perform
@@ -51,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stopped(command: Command | Apart | None, saved: bool) -> str:
+    if isinstance(command, Recipe) and RunDir(command.out).recipe.exists():
+        return f"Stopped; go on with: poolsearch recipe {command.name} --resume --out {command.out}"
     out = None if command is None or isinstance(command, Apart) else command.where.out
     if out is None or not RunDir(out).run.exists():
         return "Stopped; nothing was begun."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from poolsearch.commands.apart import Check, Costs, Plan
+from poolsearch.commands.recipe import Recipe
 from poolsearch.commands.runs import Export, Rank, Report, Retrain, Run, Search
 
 DESCRIPTION = """Find where a CNN should downsample, on your data.
@@ -15,15 +16,16 @@ DESCRIPTION = """Find where a CNN should downsample, on your data.
   poolsearch export runs/NAME                             the network that was found, as files that stand alone
   poolsearch check timm:regnety_002                       whether the downsampling of a network can be moved
   poolsearch costs timm:regnety_002                       what its placements cost: MACs, memory, latency
+  poolsearch recipe figure1                               a figure of the paper made again, small, on digits
 
 'run' is search, rank, retrain and report in turn; each is a command too. 'poolsearch run --help' lists all settings."""
 
 
 Command = Run | Search | Rank | Retrain | Report | Export
 """Commands that work in a run's folder."""
-Apart = Check | Costs | Plan
-"""Commands that leave none."""
+Apart = Check | Costs | Plan | Recipe
+"""Commands that leave none, or have folders of their own."""
 COMMANDS: dict[str, type[Command] | type[Apart]] = {
     "run": Run, "search": Search, "rank": Rank, "retrain": Retrain, "report": Report, "export": Export,
-    "check": Check, "costs": Costs, "plan": Plan,
+    "check": Check, "costs": Costs, "plan": Plan, "recipe": Recipe,
 }  # fmt: skip
