@@ -15,7 +15,7 @@ from poolsearch.reports.theme import INK, LEVELS, MUTED
 TILE = 48
 """Pixels of a map's side."""
 _GAP, _CELL_GAP = 2, 8
-_LABEL = 190
+_MARGIN, _LABEL = 10, 180
 _HEADER, _CAPTION, _BAND = 30, 18, TILE + 16
 _FONT = 15
 _SMALL = 12
@@ -51,19 +51,19 @@ class MapGrid:
 def draw_grid(grid: MapGrid) -> bytes:
     """The picture as PNG. Pixels of coarse maps are drawn larger, so that all maps have one size."""
     cell = grid.side * TILE + (grid.side - 1) * _GAP
-    width = _LABEL + grid.blocks * (cell + _CELL_GAP)
+    width = _MARGIN + _LABEL + grid.blocks * (cell + _CELL_GAP)
     band = _BAND + len(grid.rows) * (cell + _CAPTION)
     picture = Image.new("RGB", (width, _HEADER + len(grid.images) * band), "white")
     draw = ImageDraw.Draw(picture)
     for block in range(grid.blocks):
-        x = _LABEL + block * (cell + _CELL_GAP)
+        x = _MARGIN + _LABEL + block * (cell + _CELL_GAP)
         draw.text((x, 6), f"block {block + 1}", fill=INK, font=ImageFont.load_default(_FONT))
     for number, name in enumerate(grid.images):
         top = _HEADER + number * band
         thumbnail = Image.fromarray(grid.pixels_SHWC[number]).resize((TILE, TILE), Image.Resampling.NEAREST)
-        picture.paste(thumbnail, (0, top + 4))
+        picture.paste(thumbnail, (_MARGIN, top + 4))
         text = f"an image of class {name}"
-        draw.text((TILE + 10, top + TILE // 2 - 5), text, fill=MUTED, font=ImageFont.load_default(_FONT))
+        draw.text((_MARGIN + TILE + 10, top + TILE // 2 - 5), text, fill=MUTED, font=ImageFont.load_default(_FONT))
         for place, row in enumerate(grid.rows):
             _draw_row(picture, draw, grid, number, place, row, top + _BAND + place * (cell + _CAPTION))
     written = io.BytesIO()
@@ -76,9 +76,9 @@ def _draw_row(
 ) -> None:
     cell = grid.side * TILE + (grid.side - 1) * _GAP
     label, small = ImageFont.load_default(_FONT), ImageFont.load_default(_SMALL)
-    draw.multiline_text((0, top + cell // 2 - 18), name.replace(", ", ",\n"), fill=INK, font=label)
+    draw.multiline_text((_MARGIN, top + cell // 2 - 18), name.replace(", ", ",\n"), fill=INK, font=label)
     for block, maps in enumerate(grid.maps[place]):
-        x = _LABEL + block * (cell + _CELL_GAP)
+        x = _MARGIN + _LABEL + block * (cell + _CELL_GAP)
         for k, map_HW in enumerate(maps[number]):
             at = x + k % grid.side * (TILE + _GAP), top + k // grid.side * (TILE + _GAP)
             picture.paste(coloured(map_HW).resize((TILE, TILE), Image.Resampling.NEAREST), at)
