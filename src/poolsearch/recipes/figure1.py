@@ -99,7 +99,8 @@ def _summary(options: RecipeOptions, searches: Sequence[Search], placements: dic
         "poolsearch": version("poolsearch"),
         "versions": run["versions"],
         "hardware": run["hardware"],
-        "data": {name: run["data"][name] for name in ("name", "images", "fingerprint")},
+        "data": {name: run["data"][name] for name in ("images", "fingerprint")}
+        | {"name": Path(run["data"]["name"]).name},  # pages are passed on: no whole path of a folder
         "net": run["settings"]["net"]["net"],
         "settings": {name: run["settings"]["search"][name] for name in ("batch", "lr", "weight_decay", "norm")}
         | {"width": run["settings"]["net"]["width"]},

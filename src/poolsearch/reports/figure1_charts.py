@@ -58,8 +58,8 @@ def representations(data: Json) -> Figure:
         title="How alike the representations are",
         caption="Linear CKA after each block, of each channel's mean over its map: 1 where two representations agree "
         "up to a rotation, 0 where nothing of one tells anything of the other. Lines are means over seeds, rings "
-        "single seeds. Networks of a full line began with the same weights. Dashed, to compare with: two trainings of one "
-        "placement that began with different weights, on different halves.",
+        "single seeds. Networks of a full line began with the same weights. Dashed, to compare with: two trainings of "
+        "one placement that began with different weights, on different halves.",
         alt="Lines over the blocks: likeness of early and late pooling, and of each alone and together.",
         panels=[
             _cka_panel(apart, "early against late"),

@@ -9,7 +9,7 @@ from PIL import Image
 from poolsearch.reports.feature_maps import TILE, MapGrid, coloured, draw_grid
 from poolsearch.reports.figure1_charts import representations
 from poolsearch.reports.figure1_words import doubts, sentences, view_name
-from poolsearch.reports.theme import LEVELS
+from poolsearch.reports.theme import LEVELS, page_specs
 
 
 def difference(arm, role, mean, low, high):
@@ -24,7 +24,8 @@ def data():
         "searches": [{"results": [{"role": "early", "macs": 100}]}, {"results": [{"role": "late", "macs": 790}]}],
         "differences": [
             difference("both", "early", -0.0312, -0.05, -0.0124), difference("both", "late", -0.01, -0.03, 0.01),
-            difference("both-twice", "early", 0.004, 0.001, 0.007), difference("both-twice", "late", -0.002, None, None),
+            difference("both-twice", "early", 0.004, 0.001, 0.007),
+            difference("both-twice", "late", -0.002, None, None),
         ],
         "cka": [
             {"seed": 0, "a": "early/early", "b": "late/late", "blocks": [1.0, 0.5]},
@@ -53,9 +54,8 @@ def test_names_of_views():
 
 
 def test_every_comparison_is_a_line_in_its_panel(data):
-    apart, moved = ({value["line"] for value in panel.data.values} if hasattr(panel.data, "values") else {
-        value["line"] for layer in panel.layer for value in layer.data.values
-    } for panel in representations(data).panels)  # fmt: skip
+    specs = page_specs(representations(data))
+    apart, moved = ({row["line"] for rows in spec["datasets"].values() for row in rows} for spec in specs)
     assert apart == {"each alone", "in one supernet: both, twice the steps", "late alone, another seed"}
     assert moved == {"late of both", "late alone, another seed"}
 
