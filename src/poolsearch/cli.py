@@ -23,6 +23,7 @@ from poolsearch.commands import (
     Compare,
     Export,
     Rank,
+    Recipe,
     Report,
     Retrain,
     Run,
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stopped(command: Command | Apart | None, saved: bool) -> str:
+    if isinstance(command, Recipe) and RunDir(command.out).recipe.exists():
+        return f"Stopped; go on with: poolsearch recipe {command.name} --resume --out {command.out}"
     out = None if command is None or isinstance(command, Apart) else command.where.out
     if out is None or not (RunDir(out).run.exists() or ComparisonDir(out).record.exists()):
         return "Stopped; nothing was begun."

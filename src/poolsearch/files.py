@@ -31,6 +31,10 @@ class RunDir:
         return self.root / "run.json"
 
     @property
+    def recipe(self) -> Path:
+        return self.root / "recipe.json"
+
+    @property
     def split(self) -> Path:
         return self.root / "split.json"
 

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 
-from poolsearch.commands import Apart, Check, Command, Compare, Costs, Export, Plan, Rank, Report, Retrain, Run, Search
+from poolsearch.commands import (
+    Apart,
+    Check,
+    Command,
+    Compare,
+    Costs,
+    Export,
+    Plan,
+    Rank,
+    Recipe,
+    Report,
+    Retrain,
+    Run,
+    Search,
+)
 from poolsearch.files import write_json
 from poolsearch.progress import Shown, Silent
 from poolsearch.record import saved_settings
@@ -21,6 +35,8 @@ def perform(command: Command | Apart) -> int:
     """
     if isinstance(command, Plan):
         return _plan(command)
+    if isinstance(command, Recipe):
+        return _recipe(command)
     if isinstance(command, (Check, Costs)):
         return _look(command)
     if isinstance(command, Compare):
@@ -113,4 +129,19 @@ def _plan(command: Plan) -> int:
     if command.told.json is not None:
         write_json(command.told.json, found.to_dict())
     show_plan(found)
+    return 0
+
+
+def _recipe(command: Recipe) -> int:
+    from poolsearch import process
+    from poolsearch.recipes import RECIPES
+    from poolsearch.reports.terminal import show_recipe
+
+    process.limit_threads()
+    process.keep_memory()
+    progress = Silent() if command.folder.quiet else Shown()
+    recipe = RECIPES[command.name]
+    progress.say(f"{recipe.text}. Folder: {command.out}")
+    made = recipe.make(command.out, command.options, command.folder.resume, progress)
+    show_recipe(made.sentences, made.page)
     return 0

@@ -44,6 +44,19 @@ def wilson(correct: float, n: float, level: float = 0.95) -> tuple[float, float]
     return max(0.0, min(p, middle - half)), min(1.0, max(p, middle + half))  # p is inside, rounding or not
 
 
+def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Mean of a few independent values, and Student's interval of it; the ends are NaN where there is only one value.
+
+    For paired differences over seeds, whose spread is not known otherwise.
+    """
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, math.nan, math.nan
+    quantile = float(stats.t.ppf((1 + level) / 2, len(values) - 1))
+    half = quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
 @dataclass(frozen=True)
 class Difference:
     """A difference of two means with its interval, as fractions.

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from poolsearch.stats import holm, kendall_tau, paired_difference, pareto, probability_above, spread_of, wilson
+from poolsearch.stats import (
+    holm,
+    kendall_tau,
+    mean_interval,
+    paired_difference,
+    pareto,
+    probability_above,
+    spread_of,
+    wilson,
+)
 
 pairs = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=25)
 
@@ -285,3 +294,21 @@ def test_pareto_keeps_what_nothing_beats(points):
 def test_pareto_of_nothing_and_of_one():
     assert pareto([], []).tolist() == []
     assert pareto([3], [1]).tolist() == [True]
+
+
+def test_the_interval_of_a_mean_of_three_by_hand():
+    # deviation 1, so 4.3027 / sqrt(3), Student's quantile for two degrees of freedom
+    mean, low, high = mean_interval([1.0, 2.0, 3.0])
+    assert (mean, low, high) == pytest.approx((2, 2 - 2.48414, 2 + 2.48414), abs=1e-5)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=8).filter(lambda values: np.std(values) > 1e-6))
+def test_the_interval_of_a_mean_is_students(values):
+    mean, low, high = mean_interval(values, 0.9)
+    expected = stats.t.interval(0.9, len(values) - 1, np.mean(values), stats.sem(values))
+    assert (mean, low, high) == pytest.approx((np.mean(values), *expected), abs=1e-9)
+
+
+def test_one_value_has_no_interval():
+    mean, low, high = mean_interval([0.25])
+    assert mean == 0.25 and math.isnan(low) and math.isnan(high)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from poolsearch.commands.apart import Check, Costs, Plan
 from poolsearch.commands.compare import Compare
+from poolsearch.commands.recipe import Recipe
 from poolsearch.commands.runs import Export, Rank, Report, Retrain, Run, Search
 
 DESCRIPTION = """Find where a CNN should downsample, on your data.
@@ -17,15 +18,16 @@ DESCRIPTION = """Find where a CNN should downsample, on your data.
   poolsearch compare --methods mixture spos random        methods against each other, by what they find and cost
   poolsearch check timm:regnety_002                       whether the downsampling of a network can be moved
   poolsearch costs timm:regnety_002                       what its placements cost: MACs, memory, latency
+  poolsearch recipe figure1                               a figure of the paper made again, small, on digits
 
 'run' is search, rank, retrain and report in turn; each is a command too. 'poolsearch run --help' lists all settings."""
 
 
 Command = Run | Search | Rank | Retrain | Report | Export | Compare
 """Commands that work in a run's folder."""
-Apart = Check | Costs | Plan
-"""Commands that leave none."""
+Apart = Check | Costs | Plan | Recipe
+"""Commands that leave none, or have folders of their own."""
 COMMANDS: dict[str, type[Command] | type[Apart]] = {
     "run": Run, "search": Search, "rank": Rank, "retrain": Retrain, "report": Report, "export": Export,
-    "compare": Compare, "check": Check, "costs": Costs, "plan": Plan,
+    "compare": Compare, "recipe": Recipe, "check": Check, "costs": Costs, "plan": Plan,
 }  # fmt: skip

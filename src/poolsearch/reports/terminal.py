@@ -64,6 +64,14 @@ def show_export(folder: Path) -> None:
     console.print(f"Exported: {folder}: {', '.join(found['files'])}", markup=False)
 
 
+def show_recipe(sentences: Sequence[str], page: Path) -> None:
+    """Print what came out of a recipe."""
+    console = Console(soft_wrap=True, highlight=False)
+    for sentence in sentences:
+        console.print(sentence, markup=False)
+    console.print(f"\nReport: {page}", markup=False)
+
+
 def _answers(rows: Sequence[AnswerRow], tested: bool) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD, title="Answers: the first of the ranking within each limit on MACs", title_justify="left"

@@ -1,0 +1,37 @@
+"""The maps inside a supernet, block after block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from poolsearch.placement import Placement
+from poolsearch.supernet.single_path import SinglePath
+
+
+def run_maps(supernet: SinglePath, x_BCHW: Tensor, placement: Placement) -> Iterator[Tensor]:
+    """What comes out of each block of ``placement``, one after the other, as the network itself computes it.
+
+    Between the blocks of a restrided network several maps may be alive together; the first is given.
+
+    Args:
+        supernet: in evaluation mode; its mode is left as it is.
+        x_BCHW: normalised images. Where the batch at hand normalises, the maps of an image depend on the others.
+        placement: of the network's number of blocks.
+
+    Raises:
+        PoolsearchError: the placement has another number of blocks.
+    """
+    supernet.net.check(placement)
+    state = supernet.run_stem(x_BCHW)
+    for index in range(len(supernet.net.blocks)):
+        state = supernet.run_block(index, state, placement)
+        yield first_map(state)
+
+
+def first_map(state: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """The first map (B, C, H, W) of what is alive between two blocks."""
+    if isinstance(state, Tensor):
+        return state
+    return next(value for value in state if value.dim() == 4)
