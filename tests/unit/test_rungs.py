@@ -119,10 +119,16 @@ def test_what_is_for_supernets_is_an_error_without_one(method, fields):
     ("fields", "said"),
     [
         ({"proxy_width": 0.5}, "--proxy-width is for --method proxy, not for mixture"),
-        ({"method": "spos", "sweep_epochs": 3}, "--sweep-epochs is for --method sweep and halving, not for spos"),
-        ({"method": "proxy", "sweep_epochs": 3}, "--sweep-epochs is for --method sweep and halving, not for proxy"),
+        (
+            {"method": "spos", "sweep_epochs": 3},
+            "--sweep-epochs is for --method sweep, halving, random and hyperband, not for spos",
+        ),
+        (
+            {"method": "proxy", "sweep_epochs": 3},
+            "--sweep-epochs is for --method sweep, halving, random and hyperband, not for proxy",
+        ),
         ({"method": "halving", "sweep_seeds": 2}, "--sweep-seeds is for --method sweep, not for halving"),
-        ({"method": "sweep", "halving_rate": 2}, "--halving-rate is for --method halving, not for sweep"),
+        ({"method": "sweep", "halving_rate": 2}, "--halving-rate is for --method halving and hyperband, not for sweep"),
         ({"method": "proxy", "proxy_width": 8.0}, "--proxy-width is 8.0; allowed is from 0.01 to 1"),
         ({"method": "halving", "halving_rate": 1}, "--halving-rate is 1; allowed is at least 2"),
     ],

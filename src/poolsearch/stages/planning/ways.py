@@ -107,5 +107,6 @@ def short_of_memory(ways: Sequence[Way], last: Job, prices: Prices) -> tuple[str
 
 def _told(jobs: Sequence[Job]) -> str:
     """What is trained, in a few words."""
-    first, further = jobs[0], "".join(f", {job.placements:,} for {job.epochs:,} more" for job in jobs[1:])
+    first, *rest = jobs
+    further = "".join(f", {job.placements:,} for {job.epochs:,}{'' if job.begins else ' more'}" for job in rest)
     return f"{first.trials:,} networks for {first.epochs:,} epochs{further}"
