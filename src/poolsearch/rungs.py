@@ -138,8 +138,8 @@ def told(method: str, plan: Sequence[Rung]) -> str:
         return f"{method.capitalize()}: {_climbed(plan)}{on}. Together this is as much as {whole:,.1f} whole trainings."
     return (
         f"{method.capitalize()}: {len(several)} brackets{on}: {'; '.join(_climbed(each) for each in several)}. "
-        f"Together this is as much as {whole:,.1f} whole trainings, or less: a placement of several brackets is trained "
-        "once."
+        f"Together this is as much as {whole:,.1f} whole trainings, or less: a placement of several brackets is "
+        "trained once."
     )
 
 

@@ -74,7 +74,7 @@ def ranked_rows(data: RunData) -> list[Row]:
 
     Those stopped early are not marked: their accuracy is that of other images, or of a shorter training.
     """
-    whole = [row for row in data.ranking if not stopped(data, row)]
+    whole = [row for row in data.ranking if row.evaluated and not stopped(data, row)]
     front = _front(np.array([row.macs for row in whole], float), np.array([row.value for row in whole], float))
     on_front = {row.rank for row, on in zip(whole, front, strict=True) if on}
     return [Row(row, row.rank in on_front, stopped(data, row)) for row in data.ranking]

@@ -76,6 +76,11 @@ def alone_way(method: str, jobs: Sequence[Job], prices: Prices) -> Way:
     return Way(method, None, _told(jobs), (StageCost("sweep", takes),), memory)
 
 
+def untrained_way() -> Way:
+    """Ranking by MACs, which is done before a plan could be."""
+    return Way("macs", None, "nothing: ranked by MACs", (StageCost("rank", NOTHING),), 0)
+
+
 def _trials(job: Job, prices: Prices) -> Estimate:
     price = prices.alone[job]
     scoring = price.score.mean * job.scored / price.images
