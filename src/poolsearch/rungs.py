@@ -136,8 +136,9 @@ def told(method: str, plan: Sequence[Rung]) -> str:
     whole = sum(rung.images_seen for rung in plan) / (last.epochs * last.images)
     if len(several) == 1:
         return f"{method.capitalize()}: {_climbed(plan)}{on}. Together this is as much as {whole:,.1f} whole trainings."
+    each = "; ".join(map(_climbed, several))
     return (
-        f"{method.capitalize()}: {len(several)} brackets{on}: {'; '.join(_climbed(each) for each in several)}. "
+        f"{method.capitalize()}: {len(several)} brackets of random placements{on}: {each}. "
         f"Together this is as much as {whole:,.1f} whole trainings, or less: a placement of several brackets is "
         "trained once."
     )

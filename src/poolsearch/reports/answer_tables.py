@@ -31,7 +31,8 @@ def answers(data: RunData) -> str:
     others = [name for name in _TITLES if any(name in row.costs for row in lines)]
     head += [(_TITLES[name], "") for name in others]
     caption = (
-        "The pick is the first of the ranking within the limit, in times the default's MACs: fixed from validation."
+        "The pick is the first of the ranking within the limit, in times the default's MACs: fixed before "
+        "anything is retrained."
     )
     if tested:
         caption += (
