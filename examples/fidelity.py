@@ -1,4 +1,4 @@
-"""Width, images and epochs are the fidelity of ``--method proxy``: how its ranking agrees with full size as each shrinks.
+"""How the ranking of ``--method proxy`` agrees with full size as its width, images and epochs shrink.
 
 python examples/fidelity.py --data cifar10 --truth table6 --out runs/fidelity \
     --width 1 0.5 0.25 --images 10000 5000 2000 --epochs 8 4 2
@@ -99,9 +99,7 @@ def main() -> None:
     parser.add_argument("--truth", default=TABLE6, help="table6, or the folder of a sweep")
     parser.add_argument("--out", type=Path, default=Path("runs/fidelity"))
     parser.add_argument("--width", type=float, nargs="+", default=[1, 0.5, 0.25], help="parts of the channels")
-    parser.add_argument(
-        "--images", type=int, nargs="+", default=[10_000, 5_000, 2_000], help="of the search-train half"
-    )
+    parser.add_argument("--images", type=int, nargs="+", default=[10_000, 5_000, 2_000], help="of an epoch")
     parser.add_argument("--epochs", type=int, nargs="+", default=[8, 4, 2])
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings, such as batch=128")
     given = parser.parse_args()
