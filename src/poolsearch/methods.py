@@ -6,12 +6,13 @@ from typing import Literal, get_args
 
 from poolsearch.errors import PoolsearchError, unknown
 
-Kind = Literal["sampled", "relaxed", "alone", "auto"]
+Kind = Literal["sampled", "relaxed", "alone", "untrained", "auto"]
 """What a method trains.
 
 sampled: supernets, one placement at a time, drawn by a sampler (:data:`poolsearch.samplers.make.SAMPLERS`).
 relaxed: one supernet whose blocks work at all resolutions at once, weighted by numbers that are trained too.
 alone: placements by themselves, without a supernet.
+untrained: nothing, before the retraining.
 auto: what the planner advises.
 """
 
@@ -25,6 +26,9 @@ METHODS: dict[str, Kind] = {
     "sweep": "alone",
     "proxy": "alone",
     "halving": "alone",
+    "random": "alone",
+    "hyperband": "alone",
+    "macs": "untrained",
     "auto": "auto",
 }
 """Every method by its name. ``FILE.py:FACTORY`` is a sampled one of the user's own."""

@@ -105,8 +105,9 @@ class SearchSettings:
     one-shot), by Boltzmann exploration (bse), by Monte-Carlo tree search (mcts), or by a sampler of your own
     (FILE.py:FACTORY). darts, gaea: one supernet that works at all resolutions at once, weighted; what it finds may
     need upsampling. Without a supernet: sweep, every placement trained alone; proxy, the same but short, with fewer
-    channels and images; halving, all for a short time, and the best of them on and on. auto: what 'poolsearch plan'
-    advises."""
+    channels and images; halving, all for a short time, and the best of them on and on; random, a few random ones
+    trained alone; hyperband, several halvings of random ones, from shorter and longer starts; macs, the one with the
+    most MACs, and nothing is trained to find it. auto: what 'poolsearch plan' advises."""
     hours: Auto[float] = None
     """Hours that the whole job may take, for --method auto and 'poolsearch plan'. Default: 1.5 times the mixture's."""
     preset: Literal["paper", "official", "robust"] = "paper"
@@ -179,10 +180,11 @@ class RelaxedSettings:
 
 @dataclass(frozen=True)
 class AloneSettings:
-    """Ranking by trainings of placements, without a supernet: --method sweep, proxy, halving."""
+    """Ranking by trainings of placements, without a supernet: --method sweep, proxy, halving, random,
+    hyperband."""
 
     sweep_epochs: Auto[int] = None
-    """Length of a training of sweep and halving. Default: as --retrain-epochs."""
+    """Length of a whole training in sweep, halving, random and hyperband. Default: as --retrain-epochs."""
     sweep_seeds: int = 1
     """Trainings of each placement in a sweep."""
     sweep_mode: Literal["search", "benchmark"] = "search"
@@ -195,9 +197,12 @@ class AloneSettings:
     proxy_epochs: Auto[int] = None
     """Default: an eighth of --retrain-epochs, at least 2."""
     halving_rate: int = 3
-    """The best 1/rate of a rung go on, rate times as long."""
+    """The best 1/rate of a rung of halving and hyperband go on, rate times as long."""
     halving_start: Auto[int] = None
-    """Epochs of the first rung. Default: as many as leave at least --halving-rate placements in the last."""
+    """Epochs of the first rung; of hyperband the least that it may have. Default: as many as leave at least
+    --halving-rate placements in the last; 1 for hyperband."""
+    random_k: int = 8
+    """How many random placements --method random trains; all of them where the space has fewer."""
 
 
 @dataclass(frozen=True)

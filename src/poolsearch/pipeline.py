@@ -14,6 +14,7 @@ from poolsearch.record import check_free, saved_settings
 from poolsearch.reports import write_report
 from poolsearch.resolve import check as check_settings
 from poolsearch.settings import Settings
+from poolsearch.stages.by_macs import by_macs as _by_macs
 from poolsearch.stages.check import check as check
 from poolsearch.stages.costs import costs as costs
 from poolsearch.stages.derive import derive as _derive
@@ -137,8 +138,9 @@ def _opened(out: Path, settings: Settings | None, resume: bool, progress: Progre
         yield opened
 
 
-_SEARCH: dict[Kind, Callable[[Run], None]] = {"sampled": _search, "relaxed": _relax, "alone": _sweep}
-_RANK: dict[Kind, Callable[[Run], None]] = {"sampled": _rank, "relaxed": _derive, "alone": _sweep}
+_Stages = dict[Kind, Callable[[Run], None]]
+_SEARCH: _Stages = {"sampled": _search, "relaxed": _relax, "alone": _sweep, "untrained": _by_macs}
+_RANK: _Stages = {"sampled": _rank, "relaxed": _derive, "alone": _sweep, "untrained": _by_macs}
 """What a stage does, by what the method trains."""
 
 
@@ -147,7 +149,7 @@ def _kind(opened: Run) -> Kind:
 
 
 def _search_result(opened: Run) -> Path:
-    """What a finished search leaves; where nothing but trainings is ranked by, it is the ranking."""
+    """What a finished search leaves; without supernets it is the ranking."""
     files = opened.dir
     return {"sampled": files.scores, "relaxed": files.relaxed}.get(_kind(opened), files.ranking)
 

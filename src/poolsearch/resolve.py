@@ -73,7 +73,7 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
 def _resolved_alone(settings: Settings, train_images: int) -> AloneSettings:
     """What the method uses of this group becomes a value; the first rung of a halving depends on the space, too."""
     alone, full = settings.alone, settings.retrain.retrain_epochs or 0
-    if settings.search.method in ("sweep", "halving"):
+    if settings.search.method in ("sweep", "halving", "random", "hyperband"):
         return dataclasses.replace(alone, sweep_epochs=_given(alone.sweep_epochs, full))
     if settings.search.method != "proxy":
         return alone
@@ -121,7 +121,7 @@ _AT_LEAST_ONE = (
     "members", "epochs", "batch", "val_batch", "val_every", "rank_all_up_to", "rank_top", "eval_batch", "top_k",
     "retrain_seeds", "retrain_epochs", "retrain_batch", "max_placements", "width", "subset", "image_size", "workers",
     "placements_per_step", "latency_batch", "sweep_epochs", "sweep_seeds", "proxy_images", "proxy_epochs",
-    "halving_start",
+    "halving_start", "random_k",
 )  # fmt: skip
 _RANGES: dict[str, tuple[float, float]] = {
     "score_init": (0, 1), "lr": (0, 100), "retrain_lr": (0, 100), "lr_floor": (0, 100), "momentum": (0, 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from poolsearch.errors import PoolsearchError
@@ -18,15 +19,17 @@ _OF_LIMITED = (
     "placements", "min_blocks", "max_blocks", "max_placements", "max_macs", "max_memory", "max_latency",
     "latency_device", "latency_batch",
 )  # fmt: skip
+_PLACED: tuple[Kind, ...] = ("sampled", "alone", "untrained")
+"""Those that choose among the placements of a space."""
 _USERS: dict[str, tuple[Kind | str, ...]] = {
     **dict.fromkeys(_OF_SUPERNETS, ("sampled", "relaxed")), **dict.fromkeys(_OF_SAMPLED, ("sampled",)),
-    **dict.fromkeys(_OF_LIMITED, ("sampled", "alone")),
-    "paths": ("sampled", "alone"), "axes": ("sampled", "alone"),
+    **dict.fromkeys(_OF_LIMITED, _PLACED),
+    "paths": _PLACED, "axes": _PLACED,
     "arch_order": ("relaxed",), "arch_optimizer": ("darts",), "arch_lr": ("relaxed",),
     "warm_up": ("bse", "mcts"), "ucb_c": ("mcts",), "ucb_pick": ("mcts",),
-    "sweep_epochs": ("sweep", "halving"), "sweep_seeds": ("sweep",), "sweep_mode": ("sweep",),
+    "sweep_epochs": ("sweep", "halving", "random", "hyperband"), "sweep_seeds": ("sweep",), "sweep_mode": ("sweep",),
     "proxy_width": ("proxy",), "proxy_images": ("proxy",), "proxy_epochs": ("proxy",),
-    "halving_rate": ("halving",), "halving_start": ("halving",),
+    "halving_rate": ("halving", "hyperband"), "halving_start": ("halving", "hyperband"), "random_k": ("random",),
     "hours": ("auto",),
 }  # fmt: skip
 """Which methods, or kinds of them, make use of a setting; all of them where it is not named."""
@@ -40,7 +43,7 @@ def check_method(settings: Settings) -> None:
         if value == default[name] or used(name, method):
             continue
         users = _USERS[name]
-        if kind == "alone" and "sampled" in users:
+        if kind in ("alone", "untrained") and "sampled" in users:
             raise PoolsearchError(
                 f"--{flag(name)} is for supernets, and --method {method} trains none. Leave one of the two out."
             )
@@ -51,7 +54,7 @@ def check_method(settings: Settings) -> None:
             )
         named = [each for each in METHODS if each in users or METHODS[each] in users]
         raise PoolsearchError(
-            f"--{flag(name)} is for --method {' and '.join(named)}, not for {method}. Leave it out, or choose "
+            f"--{flag(name)} is for --method {_listed(named)}, not for {method}. Leave it out, or choose "
             f"{'that method' if len(named) == 1 else 'one of these methods'}."
         )
     many = settings.search.placements_per_step
@@ -60,6 +63,11 @@ def check_method(settings: Settings) -> None:
             f"--placements-per-step {many} is for placements that are drawn uniformly (--method mixture and spos); "
             f"{method} learns from each before the next. Leave it out."
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def used(name: str, method: str) -> bool:

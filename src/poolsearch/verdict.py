@@ -139,13 +139,16 @@ def recommended(judged: Sequence[Judged]) -> Judged | None:
     return min((answer for answer in judged if answer.better), key=lambda a: a.pick.macs_ratio, default=None)
 
 
-def verdict(judged: Sequence[Judged], default: Trained, metric: str = "accuracy") -> str:
+def verdict(
+    judged: Sequence[Judged], default: Trained, metric: str = "accuracy", ranked: str = "on the validation images"
+) -> str:
     """The sentence of the run.
 
     Args:
         judged: the answers, as :func:`judge` gives them.
         default: the network's own placement.
         metric: what was measured on the test images, in words.
+        ranked: by what the first was the first, in words.
     """
     picks = {answer.pick.name: answer for answer in judged}  # of answers with one pick the last, which allows most
     lost = [name for name, answer in picks.items() if answer.pick.diverged and name != default.name]
@@ -153,20 +156,17 @@ def verdict(judged: Sequence[Judged], default: Trained, metric: str = "accuracy"
         return f"No verdict: the training of {' and of '.join(lost)} diverged. Use a lower --retrain-lr in a new run."
     others = {name: answer for name, answer in picks.items() if name != default.name}
     if not others:
-        return (
-            f"There is no evidence to change your network: its own placement {default.name} came out first on the "
-            "validation images."
-        )
+        return f"There is no evidence to change your network: its own placement {default.name} came out first {ranked}."
     first = judged[-1] if judged[-1].pick.name in others else next(iter(others.values()))
     if first.default is None:
         return (
-            f"No verdict: {first.pick.name} came out first on the validation images, but one seed cannot tell it from "
-            f"the default {default.name} on test. Use --retrain-seeds 3 or more in a new run."
+            f"No verdict: {first.pick.name} came out first {ranked}, but one seed cannot tell it from the "
+            f"default {default.name} on test. Use --retrain-seeds 3 or more in a new run."
         )
-    return _tested(list(others.values()), first, default, metric)
+    return _tested(list(others.values()), first, default, metric, ranked)
 
 
-def _tested(others: Sequence[Judged], first: Judged, default: Trained, metric: str) -> str:
+def _tested(others: Sequence[Judged], first: Judged, default: Trained, metric: str, ranked: str) -> str:
     """The sentence where something was tested: ``others`` has every pick but the default once."""
 
     def told(answer: Judged, verb: str) -> str:
@@ -175,7 +175,7 @@ def _tested(others: Sequence[Judged], first: Judged, default: Trained, metric: s
         within = "" if answer.limit is None else f" within {answer.limit:g} times the default's MACs"
         adjusted = f", p = {answer.adjusted_p:.2g} adjusted for {len(others)} answers" if len(others) > 1 else ""
         return (
-            f"{answer.pick.name}, first on the validation images{within}{verb} {found.mean * 100:+.2f} points of test "
+            f"{answer.pick.name}, first {ranked}{within}{verb} {found.mean * 100:+.2f} points of test "
             f"{metric} against the default {default.name}, at {answer.pick.macs_ratio:.2f} times its MACs "
             f"(95% interval {found.low * 100:+.2f} to {found.high * 100:+.2f}, {found.seeds} seeds{adjusted})."
         )

@@ -33,6 +33,11 @@ def text_of(page: Path) -> str:
         ("halving", ["--halving-start", "1"],
          "Halving: 6 placements for 1 epoch, the best 2 up to 2 on 719 images. Together this is as much as 4.0 whole "
          "trainings."),
+        ("random", ["--random-k", "3", "--sweep-epochs", "1"], "Random: 3 trainings of 1 epoch on 719 images."),
+        ("hyperband", ["--halving-rate", "2"],
+         "Hyperband: 2 brackets of random placements on 719 images: 2 placements for 1 epoch, the best 1 up to 2; 2 "
+         "placements for 2 epochs. Together this is as much as 3.5 whole trainings, or less: a placement of several "
+         "brackets is trained once."),
     ],
 )  # fmt: skip
 def test_run_ranks_retrains_and_writes_the_page(
@@ -59,9 +64,42 @@ def test_run_ranks_retrains_and_writes_the_page(
     assert said in page
     assert "score member" not in page and "validation accuracy MACs" in page
     assert "supernet" not in page.split("Data, space, settings")[0].lower()
-    assert (page.count("stopped") > 0) == (method == "halving")
+    assert (page.count("stopped") > 0) == (method in ("halving", "hyperband"))
+    if method in ("random", "hyperband"):
+        assert len(ranking) < 6 and f"The search covered {len(ranking)} of the 6 placements of the space" in page
     figures = sorted(p.stem for p in files.figures.glob("*.svg"))
     assert figures == ["accuracy_macs", "alone_macs", "curves", "ladder", "retrain"]
+
+
+def test_macs_alone_rank_what_the_budget_allows_and_nothing_is_trained_before_the_retraining(
+    tmp_path: Path, command: Command
+) -> None:
+    out = tmp_path / "run"
+    result = command("search", "--out", out, "--method", "macs", "--max-macs", "1.6x", *FLAGS)
+    assert result.returncode == 0, result.stderr
+    files = RunDir(out)
+    with open(files.ranking, encoding="utf-8", newline="") as handle:
+        ranking = list(csv.DictReader(handle))
+    # 7,1,2 is dearer than allowed; the later a network downsamples, the more it costs
+    assert [row["placement"] for row in ranking] == ["5,3,2", "4,3,3", "3,3,4", "2,4,4", "1,1,8"]
+    assert {row[name] for row in ranking for name in ("val_accuracy", "val_metric", "low", "high", "score")} == {""}
+    assert not files.sweep.exists() and not files.retrain.exists()
+    assert command("report", "--out", out).returncode == 0
+    assert "5,3,2 has the most MACs; nothing has been trained yet" in text_of(files.report)
+    done = command("run", "--resume", "--out", out, *RETRAIN)
+    assert done.returncode == 0, done.stderr
+    assert "Ranking by MACs alone (5 placements)" in done.stdout
+    assert "nan" not in done.stdout
+    test = json.loads(files.test.read_text())
+    assert test["winner"] == "5,3,2"
+    assert "5,3,2, first by MACs" in test["verdict"]
+    page = text_of(files.report)
+    assert test["verdict"] in page and "The winner was fixed by its MACs" in page
+    assert not re.search(r"\bnan\b", page) and "supernet" not in page.split("Data, space, settings")[0].lower()
+    assert [stage["stage"] for stage in json.loads(files.run.read_text())["stages"]] == ["rank", "retrain"]
+    exported = command("export", "--out", out)
+    assert exported.returncode == 0, exported.stderr
+    assert json.loads((out / "export" / "export.json").read_text())["placement"] == "5,3,2"
 
 
 def test_the_stages_one_by_one(tmp_path: Path, command: Command) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from poolsearch.files import RunDir
 from poolsearch.placement import Placement
@@ -62,6 +65,33 @@ def test_every_method_has_a_row_and_is_not_run_twice(tmp_path: Path) -> None:
         assert len(row.split("|")) == 10
         assert row in again
     assert len([*(tmp_path / "methods").glob("*/report.html")]) == 2
+
+
+def test_the_agreement_of_a_proxy_is_told_for_each_fidelity_and_nothing_is_trained_twice(
+    tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    names = ["4,3,3", "7,1,2", "1,1,8", "2,4,4"]
+    small = ["--width", "4", "--batch", "64", "--retrain-epochs", "2", "--device", "cpu", "--precision", "fp32"]
+    truth = command("search", "--out", tmp_path / "truth", "--method", "sweep", "--placements", *names, *small)
+    assert truth.returncode == 0, truth.stderr
+    options = ["--data", "digits", "--truth", tmp_path / "truth", "--out", tmp_path / "runs"]
+    options += ["--width", "1", "0.5", "--images", "719", "200", "--epochs", "2", "1", "--set"]
+    options += ["width=4", "batch=64", "retrain_epochs=2", 'device="cpu"', 'precision="fp32"']
+    options += [f"placements={json.dumps(names)}"]
+    script = [sys.executable, EXAMPLES / "fidelity.py", *options]
+    first, again = (subprocess.run(script, capture_output=True, text=True, check=True).stdout for _ in range(2))
+    assert first == again == (tmp_path / "runs" / "fidelity.csv").read_text()
+    rows = list(csv.DictReader(first.splitlines()))
+    assert [(row["width"], row["images"], row["epochs"]) for row in rows] == [
+        ("1", "719", "2"), ("0.5", "719", "2"), ("1", "200", "2"), ("1", "719", "1"),
+    ]  # fmt: skip
+    # the base is the sweep itself: the same networks under the same schedule, four whole trainings
+    assert (rows[0]["tau"], rows[0]["regret1"], rows[0]["whole_trainings"]) == ("1", "0", "4")
+    assert float(rows[2]["whole_trainings"]) == pytest.approx(4 * 200 / 719, rel=1e-3)
+    assert float(rows[3]["whole_trainings"]) == 2
+    assert 1 < float(rows[1]["whole_trainings"]) < 2  # about a quarter, as MACs go with the square of the width
+    assert {row["placements"] for row in rows} == {"4"}
+    assert all(-1 <= float(row["tau"]) <= 1 and float(row["regret5"]) == 0 for row in rows)
 
 
 def test_a_family_is_proved_in_a_row() -> None:

@@ -17,7 +17,19 @@ def test_a_plan_is_printed_and_written_and_nothing_is_left(
     done = command("plan", *tiny_flags, *flags, "--json", "plan.json", "--quiet", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    for part in ("sweep", "proxy", "halving", "spos", "mixture", "retrain", "Advised: --method", "rule of thumb"):
+    for part in (
+        "sweep",
+        "proxy",
+        "halving",
+        "random",
+        "hyperband",
+        "macs",
+        "spos",
+        "mixture",
+        "retrain",
+        "Advised: --method",
+        "rule of thumb",
+    ):
         assert part in done.stdout, part
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
     assert json.loads((tmp_path / "plan.json").read_text())["placements"] == 2

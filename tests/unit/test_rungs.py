@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from poolsearch.errors import PoolsearchError
 from poolsearch.methods import named
 from poolsearch.resolve import check, resolve
-from poolsearch.rungs import Rung, rungs, told
+from poolsearch.rungs import Rung, brackets, drawn, rungs, together, told
 from poolsearch.settings import Settings
 
 
@@ -86,6 +86,81 @@ def test_halving_goes_on_from_where_it_was_and_ends_at_the_full_length(placement
         assert sum(r.images_seen for r in made) <= placements * full * 25_000  # never more than the sweep
 
 
+def test_random_search_trains_some_or_all_to_the_end():
+    assert rungs_of(36, method="random") == [Rung(8, 0, 200, 25_000)]
+    assert rungs_of(36, method="random", random_k=3, sweep_epochs=7) == [Rung(3, 0, 7, 25_000)]
+    assert rungs_of(5, method="random") == [Rung(5, 0, 200, 25_000)]
+
+
+def shape(plan):
+    """Of each bracket, (placements, epochs at the end) of its rungs."""
+    return [[(rung.placements, rung.epochs) for rung in own] for own in brackets(plan)]
+
+
+def test_hyperband_by_hand():
+    # Li et al. 2018, R = 81 and rate 3. Their Table 1 has 27, 9, 6 and 5 for the later brackets, with 3 resources left
+    # over; algorithm 1 of the same paper, n = ceil((s_max + 1) / (s + 1) * 3^s), gives 135 / 4, 45 / 3, 15 / 2 and 5
+    assert shape(rungs_of(1000, method="hyperband", sweep_epochs=81)) == [
+        [(81, 1), (27, 3), (9, 9), (3, 27), (1, 81)], [(34, 3), (11, 9), (3, 27), (1, 81)], [(15, 9), (5, 27), (1, 81)],
+        [(8, 27), (2, 81)], [(5, 81)],
+    ]  # fmt: skip
+    # 36 placements are all that there are; 12 / 9 and 12 / 3 epochs, whole ones; 9, ceil(9 / 2) and 3
+    assert shape(rungs_of(36, method="hyperband", data="digits")) == [
+        [(9, 2), (3, 4), (1, 12)], [(5, 4), (1, 12)], [(3, 12)],
+    ]  # fmt: skip
+    assert shape(rungs_of(4, method="hyperband", data="digits"))[0] == [(4, 2), (1, 4), (1, 12)]
+    # from 2 epochs on there is no third bracket: 2 x 9 is more than 12
+    assert shape(rungs_of(36, method="hyperband", data="digits", halving_start=2)) == [[(3, 4), (1, 12)], [(2, 12)]]
+    with pytest.raises(PoolsearchError, match="--halving-start 10 is more than the 9 epochs"):
+        rungs_of(5, method="hyperband", halving_start=10, sweep_epochs=9)
+
+
+@given(
+    placements=st.integers(1, 20_000), full=st.integers(1, 400), rate=st.integers(2, 6), start=st.integers(1, 400),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_brackets_of_hyperband_share_their_lengths_and_end_at_the_full_one(placements, full, rate, start, seed):
+    start = min(start, full)
+    made = rungs_of(placements, method="hyperband", sweep_epochs=full, halving_rate=rate, halving_start=start)
+    several = brackets(made)
+    longest = several[0]
+    assert start * rate ** (len(several) - 1) <= full < start * rate ** len(several)
+    assert longest[0].epochs >= start
+    for skipped, own in enumerate(several):
+        assert [rung.epochs for rung in own] == [rung.epochs for rung in longest[skipped:]]
+        assert (own[0].begun, own[-1].epochs) == (0, full)
+        for before, after in pairwise(own):
+            assert after.begun == before.epochs < after.epochs <= rate * before.epochs
+            assert after.placements == max(1, before.placements // rate)
+    for own, numbers in zip(several, drawn(made, placements, seed), strict=True):
+        assert numbers == sorted(set(numbers)) and len(numbers) == own[0].placements
+        assert set(numbers) <= set(range(placements))
+    at_once = together(made, placements)
+    assert sum(rung.images_seen for rung in at_once) <= sum(rung.images_seen for rung in made)
+    assert max(rung.placements for rung in at_once) <= placements
+
+
+def test_what_brackets_train_at_the_same_time_is_one_rung():
+    made = rungs_of(36, 100, method="hyperband", data="digits")
+    assert together(made, 36) == [
+        Rung(9, 0, 2, 100), Rung(3, 2, 4, 100), Rung(5, 0, 4, 100), Rung(2, 4, 12, 100), Rung(3, 0, 12, 100),
+    ]  # fmt: skip
+    halving = rungs_of(36, method="halving")
+    assert together(halving, 36) == halving
+
+
+def test_draws_are_uniform_differ_between_brackets_and_follow_from_the_seed():
+    plan = rungs_of(1000, method="hyperband", sweep_epochs=81)
+    first = drawn(plan, 1000, 0)
+    assert first == drawn(plan, 1000, 0) != drawn(plan, 1000, 1)
+    assert not set(first[1]) <= set(first[0])
+    assert drawn(rungs_of(36, method="halving"), 36, 5) == [list(range(36))]
+    # each of 10 placements is in 3 of 10 draws; 2,000 draws have a standard deviation of 0.0102
+    plan = rungs_of(10, method="random", random_k=3)
+    often = [sum(number in drawn(plan, 10, seed)[0] for seed in range(2000)) / 2000 for number in range(10)]
+    assert often == pytest.approx([0.3] * 10, abs=0.045)
+
+
 def test_what_will_be_trained_is_told_in_a_sentence_however_much_it_is():
     assert told("sweep", rungs_of(20_000, method="sweep")) == "Sweep: 20,000 trainings of 200 epochs on 25,000 images."
     assert told("sweep", rungs_of(36, method="sweep", sweep_seeds=3)).startswith("Sweep: 108 trainings of 200 epochs")
@@ -99,12 +174,21 @@ def test_what_will_be_trained_is_told_in_a_sentence_however_much_it_is():
     )
 
 
+def test_brackets_are_told_one_by_one():
+    # 9 x 2 + 3 x 2 + 8 epochs, 5 x 4 + 8, 3 x 12: 96 epochs of 12
+    assert told("hyperband", rungs_of(36, 718, method="hyperband", data="digits")) == (
+        "Hyperband: 3 brackets of random placements on 718 images: 9 placements for 2 epochs, the best 3 up to 4, the "
+        "best 1 up to 12; 5 placements for 4 epochs, the best 1 up to 12; 3 placements for 12 epochs. Together this is "
+        "as much as 8.0 whole trainings, or less: a placement of several brackets is trained once."
+    )
+
+
 def test_work_is_trainings_times_added_epochs_times_images():
     assert Rung(10, 2, 6, 100, seeds=3).images_seen == 10 * 3 * 4 * 100
     assert Rung(10, 2, 6, 100, seeds=3).trainings == 30
 
 
-@pytest.mark.parametrize("method", named("alone"))
+@pytest.mark.parametrize("method", named("alone", "untrained"))
 @pytest.mark.parametrize(
     "fields", [{"members": 2}, {"epochs": 3}, {"norm": "calibrate"}, {"preset": "robust"}, {"rank_top": 3}]
 )
@@ -119,10 +203,19 @@ def test_what_is_for_supernets_is_an_error_without_one(method, fields):
     ("fields", "said"),
     [
         ({"proxy_width": 0.5}, "--proxy-width is for --method proxy, not for mixture"),
-        ({"method": "spos", "sweep_epochs": 3}, "--sweep-epochs is for --method sweep and halving, not for spos"),
-        ({"method": "proxy", "sweep_epochs": 3}, "--sweep-epochs is for --method sweep and halving, not for proxy"),
+        (
+            {"method": "spos", "sweep_epochs": 3},
+            "--sweep-epochs is for .* sweep, halving, random and hyperband, not for spos",
+        ),
+        (
+            {"method": "proxy", "sweep_epochs": 3},
+            "--sweep-epochs is for .* sweep, halving, random and hyperband, not for proxy",
+        ),
         ({"method": "halving", "sweep_seeds": 2}, "--sweep-seeds is for --method sweep, not for halving"),
-        ({"method": "sweep", "halving_rate": 2}, "--halving-rate is for --method halving, not for sweep"),
+        ({"method": "sweep", "halving_rate": 2}, "--halving-rate is for --method halving and hyperband, not for sweep"),
+        ({"method": "sweep", "random_k": 3}, "--random-k is for --method random, not for sweep"),
+        ({"method": "random", "random_k": 0}, "--random-k is 0; allowed is at least 1"),
+        ({"method": "macs", "sweep_epochs": 3}, "--sweep-epochs is for .* not for macs"),
         ({"method": "proxy", "proxy_width": 8.0}, "--proxy-width is 8.0; allowed is from 0.01 to 1"),
         ({"method": "halving", "halving_rate": 1}, "--halving-rate is 1; allowed is at least 2"),
     ],

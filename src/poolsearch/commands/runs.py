@@ -50,7 +50,7 @@ class Run(_NewRun):
 
 
 class Search(_NewRun):
-    """Train the supernets only; with --method sweep, proxy or halving all that the ranking rests on, and rank."""
+    """Train the supernets only; with a method without any all that the ranking rests on, and rank."""
 
 
 @dataclass(frozen=True)

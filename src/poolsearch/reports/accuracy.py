@@ -40,7 +40,7 @@ SHAPES = {
 
 def accuracy_macs(data: RunData) -> Figure | None:
     """Validation accuracy against cost, with the front of placements that nothing beats on both."""
-    if not data.ranking:
+    if not data.ranking or not data.ranking[0].evaluated:
         return None
     table = ranked_rows(data)
     size, unit = macs_unit(max(row.ranked.macs for row in table))

@@ -8,6 +8,8 @@ from poolsearch.reports.parse import Json
 from poolsearch.reports.read import RunData
 from poolsearch.rungs import told
 
+BY_MACS = "Ranked by MACs alone, the most first: nothing was trained or evaluated for it."
+
 
 def so_far(data: RunData) -> str:
     """How far the trainings are, while there is no ranking yet."""

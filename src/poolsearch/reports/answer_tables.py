@@ -31,7 +31,8 @@ def answers(data: RunData) -> str:
     others = [name for name in _TITLES if any(name in row.costs for row in lines)]
     head += [(_TITLES[name], "") for name in others]
     caption = (
-        "The pick is the first of the ranking within the limit, in times the default's MACs: fixed from validation."
+        "The pick is the first of the ranking within the limit, in times the default's MACs: fixed before "
+        "anything is retrained."
     )
     if tested:
         caption += (
@@ -50,7 +51,7 @@ def _answer_cells(row: AnswerRow, tested: bool, others: Sequence[str]) -> list[s
         return [*cells, "none was ranked", *["–"] * (3 + 4 * tested + len(others))]
     flag = badges(["default"]) if pick.is_default else ""
     cells += [f"{escape(pick.placement)} {flag}", str(pick.rank)]
-    cells += [or_dash(pick.macs_ratio, ".2f", " ×"), f"{pick.value:.2%}"]
+    cells += [or_dash(pick.macs_ratio, ".2f", " ×"), pick.told(".2%")]
     if tested:
         adjusted = "" if row.adjusted_p is None else f"<br><small>p {row.adjusted_p:.2g}</small>"
         probability = (row.default or {}).get("probability")

@@ -101,7 +101,7 @@ def alone_macs(data: RunData) -> Figure | None:
         caption=(
             f"Test {data.metric} of the networks trained alone against what one forward pass on one image costs: means "
             "over seeds, bars from the worst to the best seed. The green line is the Pareto front of these means. It "
-            "is shown, never chosen from: the picks were fixed from validation."
+            "is shown, never chosen from: the picks were fixed before the test split was opened."
         ),
         alt=f"Scatter plot of test {data.metric} against MACs: {listed}.",
         panels=[_chart(points, f"test {data.metric}", f"{unit}multiply-adds (MACs) per image")],

@@ -69,7 +69,7 @@ def _trial_panel(data: RunData) -> alt.Chart | None:
         role = (
             "default"
             if trial.placement == data.default
-            else "best by validation"
+            else "first of the ranking"
             if trial.placement == winner
             else "others"
         )
@@ -87,7 +87,7 @@ def _trial_panel(data: RunData) -> alt.Chart | None:
         points += _thinned(loss) if len(loss) > 1 else []  # one value is no line
     if not points:
         return None
-    domain = ["best by validation", "default", "others"]
+    domain = ["first of the ranking", "default", "others"]
     colour = alt.Color(
         "role:N",
         scale=alt.Scale(domain=domain, range=[WINNER, DEFAULT, FAINT]),

@@ -59,6 +59,8 @@ def _unfinished(data: RunData) -> list[str]:
 def _covered(data: RunData) -> list[str]:
     space = cast(Json, data.run.get("space", {}))
     size, covered = space.get("size"), space.get("covered")
+    if data.kind == "alone" and data.ranking and covered is not None:
+        covered = min(covered, len(data.ranking))
     if data.kind == "relaxed" or size is None or covered is None or covered >= size:
         return []
     return [f"The search covered {covered:,} of the {size:,} placements of the space: better ones may exist outside."]
@@ -115,8 +117,10 @@ def _ranking_doubts(data: RunData) -> list[str]:
         return []
     winner, default = data.ranking[0], data.default_row
     doubts: list[str] = []
-    if default is None:
+    if default is None and data.test is None:
         doubts.append(f"The default {data.default} was not ranked, so nothing says whether the network should change.")
+    elif default is None:
+        doubts.append(f"The default {data.default} was not ranked: only the retraining says how it compares.")
     elif not winner.is_default and not stopped(data, default) and _overlap(winner, default):
         both = f"{winner.placement} ({_interval(winner)}) and of the default ({_interval(default)})"
         doubts.append(f"The validation intervals of {both} overlap: the difference may be chance.")

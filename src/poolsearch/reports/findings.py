@@ -27,7 +27,7 @@ class Verdict:
 def verdict(data: RunData) -> Verdict:
     """The verdict of the furthest stage that has ended."""
     if data.test is not None:
-        return Verdict(str(data.test["verdict"]), _opened(data.test), None)
+        return Verdict(str(data.test["verdict"]), _opened(data, data.test), None)
     if data.truth:
         return Verdict(
             truth_sentence(data.truth, data.default, data.metric), "There is no winner and no verdict.", None
@@ -42,9 +42,10 @@ def verdict(data: RunData) -> Verdict:
     return Verdict("The search has not logged an epoch yet.", "There is no answer yet.", command)
 
 
-def _opened(test: Json) -> str:
+def _opened(data: RunData, test: Json) -> str:
+    fixed = "by its MACs" if data.kind == "untrained" else "from validation"
     return (
-        f"The winner was fixed from validation; only then, at {moment(test['opened'])}, was the test split of "
+        f"The winner was fixed {fixed}; only then, at {moment(test['opened'])}, was the test split of "
         f"{test['images']:,} images opened."
     )
 
@@ -63,6 +64,8 @@ def _ranked_sentence(data: RunData) -> str:
     winner, default = data.ranking[0], data.default_row
     if data.kind == "relaxed":
         return found.sentence(data)
+    if data.kind == "untrained":
+        return f"{winner.placement} has the most MACs; nothing has been trained yet, so there is no answer yet."
     if winner.is_default:
         return f"So far, no placement beats the default {winner.placement} on validation ({winner.value:.1%})."
     best = f"Best on validation so far: {winner.placement} with {winner.value:.1%}"
@@ -83,6 +86,8 @@ def _ranked_detail(data: RunData) -> str:
             "These figures are of networks trained on the search-train half alone. Training the first ones and the "
             f"default on all training images, then opening the test split, decides.{trained}"
         )
+    if data.kind == "untrained":
+        return f"Training the first ones and the default, then opening the test split, decides.{trained}"
     if data.kind == "relaxed":
         return (
             "These figures are of single paths with the weights of the relaxed supernet; they are not what a network "

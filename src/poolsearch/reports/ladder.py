@@ -97,7 +97,7 @@ def _ranked_entry(data: RunData, row: Ranked, role: str) -> Entry:
     role = f"default, rank {row.rank}" if row.is_default else role
     role += ", stopped" if stopped(data, row) else ""
     cost = "" if row.macs_ratio is None else f"{row.macs_ratio:.2f} × MACs"
-    return Entry(row.placement, role, f"{row.value:.1%}", cost, best=row.rank == 1)
+    return Entry(row.placement, role, row.told(".1%"), cost, best=row.rank == 1)
 
 
 def _levels(placement: Placement) -> list[tuple[int, int]]:

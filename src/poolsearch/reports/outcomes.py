@@ -86,8 +86,8 @@ def retrain(data: RunData) -> Figure | None:
         name="retrain",
         title=f"Test {data.metric} after training alone",
         caption=(
-            "By validation rank. One dot per seed; the bar is their mean, the dashed line the default's mean. The "
-            "winner was fixed from validation before the test split was opened: the other finalists are shown, never "
+            "By rank. One dot per seed; the bar is their mean, the dashed line the default's mean. The "
+            "winner was fixed before the test split was opened: the other finalists are shown, never "
             "chosen from."
         ),
         alt=f"Dot plot of test {data.metric} by placement: {listed}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from poolsearch.placement import shown
@@ -11,7 +12,8 @@ from poolsearch.placement import shown
 class Ranked:
     """One line of ``ranking.csv``; accuracies are fractions, ``None`` stands for a column of later versions.
 
-    ``number`` is None for a placement outside the space, as a relaxed search may find.
+    Accuracies and their interval are NaN where nothing was evaluated. ``number`` is None for a placement
+    outside the space, as a relaxed search may find.
     """
 
     rank: int
@@ -35,6 +37,15 @@ class Ranked:
         """The metric on the validation images."""
         return self.val_accuracy if self.val_metric is None else self.val_metric
 
+    @property
+    def evaluated(self) -> bool:
+        """Whether anything is known of the placement but its cost."""
+        return not math.isnan(self.val_accuracy)
+
+    def told(self, form: str) -> str:
+        """The metric for people, in this format; a dash where nothing was evaluated."""
+        return format(self.value, form) if self.evaluated else "–"
+
 
 def ranked(row: dict[str, str]) -> Ranked:
     """A line of the file, by the names of its columns.
@@ -46,9 +57,9 @@ def ranked(row: dict[str, str]) -> Ranked:
         rank=int(row["rank"]),
         placement=shown(row["placement"]),
         number=_integer(row["number"]),
-        val_accuracy=float(row["val_accuracy"]),
-        low=float(row["low"]),
-        high=float(row["high"]),
+        val_accuracy=float(row["val_accuracy"] or "nan"),
+        low=float(row["low"] or "nan"),
+        high=float(row["high"] or "nan"),
         score=_number(row["score"]),
         member=_integer(row["member"]),
         assignment=_number(row["assignment"]),

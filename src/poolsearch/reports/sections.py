@@ -7,7 +7,7 @@ from html import escape
 from typing import cast
 
 from poolsearch.reports.agreeing import TITLE, Agreed, note, sentence
-from poolsearch.reports.alone import trainings
+from poolsearch.reports.alone import BY_MACS, trainings
 from poolsearch.reports.answer_tables import answers, controls
 from poolsearch.reports.classes import class_table
 from poolsearch.reports.doubts import early_stops, warnings
@@ -77,6 +77,7 @@ def _ranking(data: RunData) -> str:
     images = (data.ranking_summary or {}).get("images")
     on = f" on {images:,} images" if images else ""
     caption = f"Validation {data.metric}{on} with its 95% interval. Pareto: nothing ranked is both cheaper and better."
+    caption = BY_MACS if data.kind == "untrained" else caption
     caption = " ".join(filter(None, [caption, data.notation, trainings(data), early_stops(data)]))
     first = _ranking_table(data, caption, lines[:SHOWN_ROWS])
     rest = lines[SHOWN_ROWS:MOST_ROWS]
@@ -110,7 +111,8 @@ def _supernet_cells(data: RunData, row: Row) -> list[str]:
 
 def _ranking_cells(row: Row, of_supernet: Sequence[str]) -> list[str]:
     ranked = row.ranked
-    value = f"{ranked.value:.2%} <small>{100 * ranked.low:.2f} to {100 * ranked.high:.2f}</small>"
+    value = ranked.told(".2%")
+    value += f" <small>{100 * ranked.low:.2f} to {100 * ranked.high:.2f}</small>" if ranked.evaluated else ""
     cells = [str(ranked.rank), escape(ranked.placement), value, *of_supernet]
     return [*cells, macs_text(ranked.macs), or_dash(ranked.macs_ratio, ".2f", " ×"), badges(row.flags)]
 

@@ -74,7 +74,7 @@ def ranked_rows(data: RunData) -> list[Row]:
 
     Those stopped early are not marked: their accuracy is that of other images, or of a shorter training.
     """
-    whole = [row for row in data.ranking if not stopped(data, row)]
+    whole = [row for row in data.ranking if row.evaluated and not stopped(data, row)]
     front = _front(np.array([row.macs for row in whole], float), np.array([row.value for row in whole], float))
     on_front = {row.rank for row, on in zip(whole, front, strict=True) if on}
     return [Row(row, row.rank in on_front, stopped(data, row)) for row in data.ranking]
@@ -82,8 +82,9 @@ def ranked_rows(data: RunData) -> list[Row]:
 
 def stopped(data: RunData, row: Ranked) -> bool:
     """Whether a placement left early: the ranking, before it saw all images, or its training, before the last rung."""
-    early = bool(data.rungs) and row.rank > data.rungs[-1].placements
-    return early or row.images != data.ranking[0].images
+    # older runs have one bracket, and do not say how many were trained to the end
+    finished = (data.ranking_summary or {}).get("finished", data.rungs[-1].placements if data.rungs else math.inf)
+    return row.rank > finished or row.images != data.ranking[0].images
 
 
 def _front(cost: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[np.bool_]:

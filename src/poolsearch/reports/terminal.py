@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from poolsearch.checked import Checked
 from poolsearch.files import RunDir, read_json
 from poolsearch.placement import shown
 from poolsearch.priced import Priced
+from poolsearch.reports.alone import BY_MACS
 from poolsearch.reports.answers import AnswerRow, answer_rows
-from poolsearch.reports.read import read_run
+from poolsearch.reports.read import RunData, read_run
 from poolsearch.reports.truth import truth_sentence
 from poolsearch.rungs import told
 
@@ -36,11 +36,13 @@ def show(out: Path) -> None:
     if not files.ranking.exists():
         return
     data = read_run(out)
-    console.print(_ranking(files, data.metric))
+    console.print(_ranking(data))
     if data.rungs:
         console.print(
             f"By trainings alone. {told(str((data.ranking_summary or {})['method']), data.rungs)}", markup=False
         )
+    if data.kind == "untrained":
+        console.print(BY_MACS, markup=False)
     console.print(_answers(answer_rows(data), data.test is not None))
     if data.test is not None:
         console.print(_retrained(data.test, data.metric))
@@ -86,7 +88,7 @@ def _answers(rows: Sequence[AnswerRow], tested: bool) -> Table:
         cells = [pick.placement + (" (default)" if pick.is_default else "")]
         cells.append("" if pick.macs_ratio is None else f"{pick.macs_ratio:.2f}x")
         if not tested:
-            cells.append(f"{pick.value:.2%}")
+            cells.append(pick.told(".2%"))
         else:
             probability = (row.default or {}).get("probability")
             cells += ["" if row.tested is None else f"{row.tested['mean']:.2%}", _points(row.default)]
@@ -102,23 +104,20 @@ def _points(found: dict[str, Any] | None) -> str:
     return f"{100 * difference['mean']:+.2f} ({100 * difference['low']:+.2f} to {100 * difference['high']:+.2f})"
 
 
-def _ranking(files: RunDir, metric: str) -> Table:
-    with open(files.ranking, encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    stopped = sum(row.get("images") != rows[0].get("images") for row in rows)
+def _ranking(data: RunData) -> Table:
+    rows = data.ranking
+    stopped = sum(row.images != rows[0].images for row in rows)
     early = f", {stopped:,} of them stopped early" if stopped else ""
-    table = Table(title=f"Ranking on the search-val half ({len(rows):,} placements{early})", title_justify="left")
-    for name in ("rank", "placement", f"val {metric}", "95% interval", "MACs"):
+    where = "by MACs alone" if data.kind == "untrained" else "on the search-val half"
+    table = Table(title=f"Ranking {where} ({len(rows):,} placements{early})", title_justify="left")
+    for name in ("rank", "placement", f"val {data.metric}", "95% interval", "MACs"):
         table.add_column(name, justify="left" if name == "placement" else "right")
-    listed = rows[:_ROWS] + [row for row in rows[_ROWS:] if row["is_default"] == "True"]
-    for row in listed:
-        default = row["is_default"] == "True"
-        outside = " (outside the restricted space)" if row["number"] == "" else ""
+    for row in rows[:_ROWS] + [row for row in rows[_ROWS:] if row.is_default]:
+        outside = " (outside the restricted space)" if row.number is None else ""
         table.add_row(
-            row["rank"], shown(row["placement"]) + (" (default)" if default else outside),
-            f"{float(row.get('val_metric', row['val_accuracy'])):.2%}",
-            f"{float(row['low']):.1%} to {float(row['high']):.1%}",
-            f"{float(row['macs_ratio']):.2f}x", style="bold" if default else None,
+            str(row.rank), row.placement + (" (default)" if row.is_default else outside), row.told(".2%"),
+            f"{row.low:.1%} to {row.high:.1%}" if row.evaluated else "–",
+            "" if row.macs_ratio is None else f"{row.macs_ratio:.2f}x", style="bold" if row.is_default else None,
         )  # fmt: skip
     return table
 

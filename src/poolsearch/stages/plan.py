@@ -19,7 +19,15 @@ from poolsearch.stages.planning.alone_prices import alone_prices
 from poolsearch.stages.planning.jobs import alone_ways, retraining
 from poolsearch.stages.planning.measure import alone_passes, search_prices
 from poolsearch.stages.planning.memory import try_largest
-from poolsearch.stages.planning.ways import Prices, after_ranking, alone_way, mixture_sizes, short_of_memory, supernets
+from poolsearch.stages.planning.ways import (
+    Prices,
+    after_ranking,
+    alone_way,
+    mixture_sizes,
+    short_of_memory,
+    supernets,
+    untrained_way,
+)
 from poolsearch.stages.planning.work import work_of
 from poolsearch.usage import with_method
 
@@ -63,7 +71,8 @@ def _planned(run: Run, given: Settings, update: Update) -> Plan:
     jobs, last = alone_ways(run, given), retraining(run)
     alone = alone_prices(run, work, [last, *(job for each in jobs.values() for job in each)])
     prices = Prices(work, memory, search, passes, alone)
-    ways = (*(alone_way(method, each, prices) for method, each in jobs.items()), *supernets(run, sizes, prices))
+    alone_ones = (alone_way(method, each, prices) for method, each in jobs.items())
+    ways = (*alone_ones, untrained_way(), *supernets(run, sizes, prices))
     after = after_ranking(run, last, prices)
     members = run.settings.search.members
     method, reason = advise(ways, sum(stage.takes.seconds for stage in after), members, given.search.hours)

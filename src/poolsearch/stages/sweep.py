@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ from poolsearch.nets.build import blank, default_width
 from poolsearch.nets.poolable import parameters_of
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress
-from poolsearch.rungs import Rung, rungs, told
+from poolsearch.rungs import Rung, brackets, drawn, rungs, told
 from poolsearch.settings import Settings
 from poolsearch.stages.alone import AloneTask, Recipe, Trial, crew, diverged, train_alone, unfinished
 from poolsearch.stages.ranking.standing import Scored, Standing, order, standing_rows, standing_summary
@@ -55,12 +56,12 @@ def sweep(run: Run) -> None:
         if benchmark(run.settings):
             _open_test(run)
         standings = climb(run, plan)
-        _warn_of_diverged(run, plan[0].seeds)
-        write_text(run.dir.sweep_table, _as_table(run, plan))
+        _warn_of_diverged(run, standings)
+        write_text(run.dir.sweep_table, _as_table(run, standings))
         if benchmark(run.settings):
             return
         rows = standing_rows(run, standings, plan[0].seeds)
-        write_json(run.dir.ranking_summary, standing_summary(run, rows, plan))
+        write_json(run.dir.ranking_summary, standing_summary(run, rows, standings, plan))
         write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
 
 
@@ -75,15 +76,28 @@ def images_to_learn(run: Run) -> NDArray[np.int64]:
 
 
 def climb(run: Run, plan: Sequence[Rung]) -> list[Standing]:
-    """Train rung by rung; every placement where it ended, best first: those that came further are better."""
-    rising, fallen = list(range(run.space.size)), list[Standing]()
-    for step, rung in enumerate(plan):
-        go_on = plan[step + 1].placements if step + 1 < len(plan) else 0
-        label = run.settings.search.method if len(plan) == 1 else f"rung {step + 1} of {len(plan)}"
-        found = order(run, _train_rung(run, rung, plan[-1].epochs, rising, go_on, label))
-        fallen = found[go_on:] + fallen
-        rising = [standing.number for standing in found[:go_on]]
-    return fallen
+    """Train rung by rung; every trained placement where it ended, best first: those that came further are better.
+
+    Rungs of several brackets that end at the same epoch are trained at once, and their placements by themselves
+    compared.
+    """
+    rising, reached = drawn(plan, run.space.size, run.seed), dict[int, Standing]()
+    go_on = {rung: after.placements for own in brackets(plan) for rung, after in pairwise(own)}
+    lengths = sorted({rung.epochs for rung in plan})
+    for step, epochs in enumerate(lengths, 1):
+        now = [rung for rung in plan if rung.epochs == epochs]
+        numbers = sorted({number for rung in now for number in rising[rung.bracket]})
+        # who is out of one bracket may be of use to another: only where there is one, weights can go at once
+        kept = go_on.get(now[0], 0) if len(rising) == 1 else len(numbers)
+        label = run.settings.search.method if len(lengths) == 1 else f"rung {step} of {len(lengths)}"
+        found = {s.number: s for s in _train_rung(run, now[0], plan[-1].epochs, numbers, kept, label)}
+        reached |= found
+        for rung in now:
+            ordered = order(run, [found[number] for number in rising[rung.bracket]])
+            rising[rung.bracket] = [standing.number for standing in ordered[: go_on.get(rung, 0)]]
+        for number in {*numbers}.difference(*rising):
+            unfinished(Trial(run.space[number], 0).folder(run.dir.sweep)).unlink(missing_ok=True)
+    return [s for epochs in reversed(lengths) for s in order(run, (s for s in reached.values() if s.epochs == epochs))]
 
 
 def at_fidelity(run: Run, rung: Rung) -> Run:
@@ -185,27 +199,33 @@ def _open_test(run: Run) -> None:
     run.warn("the test split is the ground truth of this sweep: it says nothing about what to choose.")
 
 
-def _as_table(run: Run, plan: Sequence[Rung]) -> str:
-    """sweep.csv: a line for each training."""
+def _as_table(run: Run, standings: Iterable[Standing]) -> str:
+    """sweep.csv: a line for each training, in the order of the placements' numbers."""
     part, rows = "test" if benchmark(run.settings) else "val", list[dict[str, Any]]()
-    for number, placement in enumerate(run.space):
-        for seed in range(plan[0].seeds):
-            found = read_json(Trial(placement, seed).folder(run.dir.sweep) / "metrics.json")
+    for standing in sorted(standings, key=lambda s: s.number):
+        for trial in _trials(run, standing):
+            found = read_json(trial.folder(run.dir.sweep) / "metrics.json")
             rows.append({name: found.get(name, found.get(f"{part}_{name}")) for name in TABLE_COLUMNS})
-            rows[-1] |= {"number": number, "part": part, "macs": int(run.macs_A[number])}
+            rows[-1] |= {"number": standing.number, "part": part, "macs": int(run.macs_A[standing.number])}
     return as_csv(rows, TABLE_COLUMNS)
+
+
+def _trials(run: Run, standing: Standing) -> list[Trial]:
+    return [Trial(run.space[standing.number], seed) for seed in range(len(standing.scored))]
 
 
 def _announced(run: Run, plan: Sequence[Rung]) -> str:
     text = told(run.settings.search.method, plan)
     if len(plan) == 1:
         return text
-    megabytes = 8e-6 * parameters_of(blank(run.net_spec)) * plan[1].placements  # fp32 weights, and their momentum
+    begun = drawn(plan, run.space.size, run.seed)
+    kept = plan[1].placements if len(begun) == 1 else len({*chain(*begun)})
+    megabytes = 8e-6 * parameters_of(blank(run.net_spec)) * kept  # fp32 weights, and their momentum
     return f"{text} Their checkpoints take up to {megabytes:,.0f} MB."
 
 
-def _warn_of_diverged(run: Run, seeds: int) -> None:
-    trials = [Trial(placement, seed) for placement in run.space for seed in range(seeds)]
+def _warn_of_diverged(run: Run, standings: Iterable[Standing]) -> None:
+    trials = [trial for standing in standings for trial in _trials(run, standing)]
     if lost := [trial for trial in trials if diverged(trial.folder(run.dir.sweep))]:
         run.warn(f"{len(lost):,} of {len(trials):,} trainings diverged, as {lost[0]}: lower --lr in a new run.")
 

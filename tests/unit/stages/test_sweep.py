@@ -15,7 +15,7 @@ from poolsearch.context import open_run
 from poolsearch.errors import Interrupted
 from poolsearch.files import RunDir
 from poolsearch.progress import Silent
-from poolsearch.rungs import Rung
+from poolsearch.rungs import Rung, brackets, drawn
 from poolsearch.settings import Settings
 from poolsearch.stages import sweep as stage
 from poolsearch.stages.alone import AloneTask, Trial
@@ -60,7 +60,8 @@ class Curves:
         folder.mkdir(parents=True, exist_ok=True)
         saved, until = folder / "checkpoint.safetensors", recipe.until
         before = json.loads((folder / "metrics.json").read_text())["rungs"] if saved.exists() else []
-        assert (until == self.first) != bool(before), "who goes on has a checkpoint, who begins has none"
+        begun = (folder / "metrics.json").exists()
+        assert begun == bool(before), "who was trained before goes on from its checkpoint, and is not trained anew"
         saved.touch()
         scored = scored_as(self.correct_of[trial.placement][until])
         record = {"rungs": [*before, {"epochs": until} | dataclasses.asdict(scored)], "train_loss": 1.0}
@@ -75,9 +76,12 @@ def scored_as(correct, images=1000):
     return stage.Scored(correct, correct / images, 0, 1)
 
 
-def survivors_by_optuna(correct_of, start, rate, full):
-    """Numbers of epochs that each placement is trained: at each rung, everyone is asked after all others reported."""
-    alive, reached, level = list(correct_of), {}, 0
+def survivors_by_optuna(correct_of, start, rate, full, level=0):
+    """Numbers of epochs that each placement is trained: at each rung, everyone is asked after all others reported.
+
+    The first rung is at ``start`` x ``rate``^``level`` epochs.
+    """
+    alive, reached = list(correct_of), {}
     while (step := start * rate**level) < full:
         pruner = optuna.pruners.SuccessiveHalvingPruner(start, rate, level)
         reached |= dict.fromkeys(alive, step)
@@ -112,7 +116,6 @@ def test_who_survives_is_who_optunas_pruner_lets_go_on(tmp_path, monkeypatch, pl
         table = np.array([draw.permutation(1000)[:placements] for _ in range(full + 1)])
         correct_of = {placement: table[:, i].tolist() for i, placement in enumerate(run.space)}
         curves = Curves(correct_of)
-        curves.first = start
         monkeypatch.setattr(stage, "train_trial", curves)
         plan = stage.rungs(run.settings, run.space.size, 1000)
         standings = stage.climb(run, plan)
@@ -126,11 +129,53 @@ def test_who_survives_is_who_optunas_pruner_lets_go_on(tmp_path, monkeypatch, pl
         assert not list(run.dir.sweep.glob("*/*/checkpoint.safetensors"))
 
 
+def levels_of(epochs, begin, rate):
+    """The lengths at which a placement of a bracket was compared."""
+    return {begin * rate**i for i in range(20) if begin * rate**i <= epochs}
+
+
+@pytest.mark.parametrize(
+    ("placements", "rate", "start", "full", "seed"), [(36, 3, 1, 27, 0), (36, 2, 1, 8, 1), (7, 3, 2, 18, 2)]
+)
+def test_brackets_of_hyperband_are_those_of_optunas_and_so_is_who_survives(
+    tmp_path, monkeypatch, placements, rate, start, full, seed
+):
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    draw = np.random.default_rng(seed)
+    theirs = optuna.pruners.HyperbandPruner(start, full, rate)
+    theirs._try_initialization(optuna.create_study())
+    given = settings(
+        "hyperband", placements=(), max_placements=placements, sweep_epochs=full, halving_rate=rate, halving_start=start
+    )
+    with open_run(tmp_path / "run", given, False, Silent()) as run:
+        table = np.array([draw.permutation(1000)[:placements] for _ in range(full + 1)])
+        correct_of = {placement: table[:, i].tolist() for i, placement in enumerate(run.space)}
+        curves = Curves(correct_of)
+        monkeypatch.setattr(stage, "train_trial", curves)
+        plan = stage.rungs(run.settings, run.space.size, 1000)
+        several = brackets(plan)
+        assert [own[0].placements for own in several] == [min(n, placements) for n in theirs._trial_allocation_budgets]
+        standings = stage.climb(run, plan)
+        expected, compared = {}, {}
+        for bracket, numbers in enumerate(drawn(plan, run.space.size, run.seed)):
+            part = {run.space[n]: correct_of[run.space[n]] for n in numbers}
+            for placement, epochs in survivors_by_optuna(part, start, rate, full, bracket).items():
+                expected[placement] = max(epochs, expected.get(placement, 0))
+                seen = levels_of(epochs, start * rate**bracket, rate)
+                compared[placement] = compared.get(placement, set()) | seen
+        assert {run.space[s.number]: s.epochs for s in standings} == expected
+        by_hand = sorted(expected, key=lambda p: (-expected[p], -correct_of[p][expected[p]]))
+        assert [run.space[s.number] for s in standings] == by_hand
+        # a placement of several brackets is trained once
+        assert curves.trained == Counter(epochs for levels in compared.values() for epochs in levels)
+        assert sum(curves.trained.values()) < sum(rung.placements for rung in plan)
+        assert not list(run.dir.sweep.glob("*/*/checkpoint.safetensors"))
+
+
 def test_equal_placements_are_decided_by_fewer_macs_then_by_number(tmp_path, monkeypatch):
     given = settings("halving", placements=(), sweep_epochs=9, halving_start=1)
     with open_run(tmp_path / "run", given, False, Silent()) as run:
         curves = Curves(dict.fromkeys(run.space, [100] * 10))
-        curves.first = 1
         monkeypatch.setattr(stage, "train_trial", curves)
         standings = stage.climb(run, stage.rungs(run.settings, run.space.size, 1000))
         order = sorted(range(36), key=lambda n: (run.macs_A[n], n))
@@ -161,7 +206,7 @@ def trainings(out):
     return found
 
 
-@pytest.mark.parametrize("method", ["sweep", "proxy", "halving"])
+@pytest.mark.parametrize("method", ["sweep", "proxy", "halving", "random", "hyperband"])
 def test_search_val_is_not_trained_on_and_test_is_not_seen(tmp_path, method):
     for name, noise in {"clean": (), "val": ("val",), "test": ("test",)}.items():
         data = str(data_set(tmp_path, f"data_{name}", noise))
@@ -170,7 +215,7 @@ def test_search_val_is_not_trained_on_and_test_is_not_seen(tmp_path, method):
     clean, val, test = (RunDir(tmp_path / name).ranking.read_text() for name in ("clean", "val", "test"))
     assert clean == test
     assert clean != val
-    assert len(trainings(tmp_path / "clean")) == 3
+    assert len(trainings(tmp_path / "clean")) == (1 if method == "hyperband" else 3)  # two epochs are one bracket
     assert not RunDir(tmp_path / "clean").test.exists()
 
 
@@ -204,6 +249,24 @@ def test_survivors_of_a_halving_end_as_if_they_had_never_been_stopped(tmp_path):
 
 def test_a_halving_that_begins_at_its_end_is_a_sweep(tmp_path):
     assert rank(tmp_path / "a", "sweep") == rank(tmp_path / "b", "halving", halving_start=4)
+
+
+def test_hyperband_ends_as_the_sweep_does_and_random_search_is_a_part_of_it(tmp_path):
+    """Whoever is trained to the end is the sweep's network, to the bit; the cost counts a placement once."""
+    whole = {row["placement"]: row for row in rank(tmp_path / "sweep", "sweep")}
+    ranking, found = rank(tmp_path / "band", "hyperband", halving_rate=2), metrics(tmp_path / "band")
+    summary = json.loads(RunDir(tmp_path / "band").ranking_summary.read_text())
+    finished = [row for row in ranking if found[row["placement"]]["epochs"] == 4]
+    assert finished == ranking[: summary["finished"]]
+    assert len(finished) >= 3  # those of the last bracket
+    for row in finished:
+        assert row == whole[row["placement"]] | {"rank": row["rank"]}
+    assert sum(metric["epochs"] for metric in found.values()) / 4 == summary["whole_trainings"]
+    drawn_ones = rank(tmp_path / "random", "random", random_k=3)
+    assert len(drawn_ones) == len(metrics(tmp_path / "random")) == 3
+    for row in drawn_ones:
+        assert row == whole[row["placement"]] | {"rank": row["rank"]}
+    assert [row["rank"] for row in drawn_ones] == ["1", "2", "3"]
 
 
 def test_several_seeds_count_as_their_mean(tmp_path):
@@ -262,9 +325,10 @@ def test_a_width_that_is_not_given_is_halved_too(tmp_path):
 # Stopped and gone on with
 
 
-def test_stopped_anywhere_it_ends_the_same(tmp_path, monkeypatch):
+@pytest.mark.parametrize("method", ["halving", "hyperband"])
+def test_stopped_anywhere_it_ends_the_same(tmp_path, monkeypatch, method):
     changes = {"halving_rate": 2, "halving_start": 1, "placements": SIX[:4]}
-    expected = rank(tmp_path / "whole", "halving", **changes)
+    expected = rank(tmp_path / "whole", method, **changes)
     known, train, calls = metrics(tmp_path / "whole"), stage.train_alone, 0
 
     def stopping(*arguments):
@@ -279,11 +343,12 @@ def test_stopped_anywhere_it_ends_the_same(tmp_path, monkeypatch):
     out, stops, resume = tmp_path / "run", 0, False
     while True:
         try:
-            poolsearch.search(out, None if resume else settings("halving", **changes), resume=resume)
+            poolsearch.search(out, None if resume else settings(method, **changes), resume=resume)
             break
         except Interrupted:
             stops, resume = stops + 1, True
-    assert stops == 7  # 4 + 2 + 1 trainings, each stopped once
+    assert stops == sum(len(metric["rungs"]) for metric in known.values())  # trainings, each stopped once
+    assert method == "hyperband" or stops == 4 + 2 + 1
     assert rows(out) == expected
 
     def timeless(found):

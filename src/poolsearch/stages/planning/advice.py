@@ -12,7 +12,8 @@ with the mixture."""
 
 PREFERRED = ("sweep", "halving", "proxy", "mixture", "spos")
 """From what is known best to what is known least: a sweep trains every placement as it will be used; halving most of
-them for less; a proxy all of them, but another network; supernets share weights among all."""
+them for less; a proxy all of them, but another network; supernets share weights among all. Ways that look at random
+placements only, or at MACs, are there to compare with and are not advised."""
 
 _WHY = {
     "sweep": "it trains every placement by itself, so that nothing stands between them and the comparison",
@@ -27,7 +28,7 @@ def advise(ways: Sequence[Way], after: float, members: int, hours: float | None 
     """The method, and why, in a sentence.
 
     The first of :data:`PREFERRED` whose whole job fits: into ``hours`` where these are given, else into 1.5 times the
-    time of the job with the mixture. Where nothing fits into the hours, the cheapest.
+    time of the job with the mixture. Where nothing fits into the hours, the cheapest of them.
 
     Args:
         ways: with the mixture of ``members`` among them.
@@ -35,7 +36,11 @@ def advise(ways: Sequence[Way], after: float, members: int, hours: float | None 
         members: M, as set; other mixtures are not advised.
         hours: that the job may take.
     """
-    job = {w.method: w.takes.seconds + after for w in ways if w.method != "mixture" or w.members == members}
+    job = {
+        w.method: w.takes.seconds + after
+        for w in ways
+        if w.method in PREFERRED and (w.method != "mixture" or w.members == members)
+    }
     room = 3600 * hours if hours is not None else WORTH * job["mixture"]
     fitting = [method for method in PREFERRED if job.get(method, float("inf")) <= room]
     limit = f"the {hours:g} h allowed" if hours is not None else f"{WORTH:g} times the job with the mixture"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from poolsearch.context import Run
 from poolsearch.methods import named
 from poolsearch.resolve import resolve
-from poolsearch.rungs import Rung, rungs
+from poolsearch.rungs import Rung, rungs, together
 from poolsearch.settings import Settings
 from poolsearch.stages.alone import Recipe
 from poolsearch.stages.retrain import retrain_recipe
@@ -50,6 +50,11 @@ class Job:
         return Network(self.width, self.recipe.batch)
 
     @property
+    def begins(self) -> bool:
+        """Whether the trainings have not been begun before."""
+        return self.recipe.until in (None, self.epochs)
+
+    @property
     def trials(self) -> int:
         """How many trainings."""
         return self.placements * self.seeds
@@ -73,13 +78,14 @@ def retraining(run: Run) -> Job:
 
 
 def alone_ways(run: Run, given: Settings) -> dict[str, list[Job]]:
-    """The rungs of each method that trains stand-alone."""
+    """The rungs of each method that trains stand-alone; those of several brackets that are trained at once are one."""
     images, val = len(run.split.search_train), len(run.split.search_val)
     found: dict[str, list[Job]] = {}
     for method in named("alone"):
         settings = resolve(with_method(given, method), images, val, run.image_size)
         all_rungs = rungs(settings, run.space.size, images)
-        found[method] = [_job(run, settings, rung, all_rungs[-1].epochs) for rung in all_rungs]
+        at_once = together(all_rungs, run.space.size)
+        found[method] = [_job(run, settings, rung, all_rungs[-1].epochs) for rung in at_once]
     return found
 
 

@@ -76,6 +76,11 @@ def alone_way(method: str, jobs: Sequence[Job], prices: Prices) -> Way:
     return Way(method, None, _told(jobs), (StageCost("sweep", takes),), memory)
 
 
+def untrained_way() -> Way:
+    """Ranking by MACs, which is done before a plan could be."""
+    return Way("macs", None, "nothing: ranked by MACs", (StageCost("rank", NOTHING),), 0)
+
+
 def _trials(job: Job, prices: Prices) -> Estimate:
     price = prices.alone[job]
     scoring = price.score.mean * job.scored / price.images
@@ -107,5 +112,6 @@ def short_of_memory(ways: Sequence[Way], last: Job, prices: Prices) -> tuple[str
 
 def _told(jobs: Sequence[Job]) -> str:
     """What is trained, in a few words."""
-    first, further = jobs[0], "".join(f", {job.placements:,} for {job.epochs:,} more" for job in jobs[1:])
+    first, *rest = jobs
+    further = "".join(f", {job.placements:,} for {job.epochs:,}{'' if job.begins else ' more'}" for job in rest)
     return f"{first.trials:,} networks for {first.epochs:,} epochs{further}"

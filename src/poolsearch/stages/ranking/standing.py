@@ -73,15 +73,20 @@ def standing_rows(run: Run, standings: Sequence[Standing], seeds: int) -> list[d
     return rows
 
 
-def standing_summary(run: Run, rows: Sequence[dict[str, Any]], plan: Sequence[Rung]) -> dict[str, Any]:
+def standing_summary(
+    run: Run, rows: Sequence[dict[str, Any]], standings: Sequence[Standing], plan: Sequence[Rung]
+) -> dict[str, Any]:
     """The contents of ranking.json. Accuracies of different rungs are not compared with MACs."""
+    full = plan[-1].epochs
     return {
         "images": len(run.split.search_val),
-        "mode": "all",
+        "mode": "all" if len(rows) == run.space.size else "drawn",
         "metric": run.settings.data.metric,
         "method": run.settings.search.method,
         "placements": len(rows),
         "answers": answers(rows, run.settings.retrain.answer_at),
         "rungs": [dataclasses.asdict(rung) for rung in plan],
+        "finished": sum(standing.epochs == full for standing in standings),
+        "whole_trainings": sum(standing.epochs * len(standing.scored) for standing in standings) / full,
         "tau_macs_accuracy": tau(rows, "macs") if len(plan) == 1 else None,
     }

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch.context import Run
+from poolsearch.methods import kind_of
 from poolsearch.metrics import contributions, in_words
 from poolsearch.stages.alone import Trial, diverged
 from poolsearch.stages.retraining.classes import class_results
@@ -66,8 +67,12 @@ def outcome(run: Run, chosen: Chosen, rivals: Sequence[Rival], predicted: Predic
         "notes": [
             told(r.control, winner, of_rivals.get(r.control), compared.get(r.control), r.why_not) for r in rivals
         ],
-        "verdict": verdict(judged, default, in_words(run.settings.data.metric)),
+        "verdict": verdict(judged, default, in_words(run.settings.data.metric), _ranked(run)),
     }  # fmt: skip
+
+
+def _ranked(run: Run) -> str:
+    return "by MACs" if kind_of(run.settings.search.method) == "untrained" else "on the validation images"
 
 
 def _trained(run: Run, name: str, trials: Sequence[Trial], predicted: Predicted) -> Trained:

@@ -27,6 +27,12 @@ def test_the_mixture_where_everything_alone_costs_more() -> None:
     assert "rule of thumb" in reason
 
 
+def test_what_is_there_to_compare_with_is_never_advised() -> None:
+    cheap = {"random": 1.0, "hyperband": 2.0, "macs": 0.0}
+    assert advise(ways(**DEAR | cheap), 10, 4)[0] == "mixture"
+    assert advise(ways(**DEAR | cheap), 10, 4, 1e-9)[0] == "spos"  # the cheapest of the others
+
+
 @pytest.mark.parametrize("method", ["sweep", "halving", "proxy"])
 def test_alone_where_the_job_costs_no_more_than_the_part_that_it_is_worth(method: str) -> None:
     # the job with the mixture: 100 + 50; so the way may cost 1.5 x 150 - 50

@@ -96,6 +96,15 @@ def test_halving_goes_on_with_the_best(run: Run, given: Settings) -> None:
     assert way.takes.seconds == pytest.approx(first + second)
 
 
+def test_brackets_are_trained_side_by_side(run: Run, given: Settings) -> None:
+    jobs = alone_ways(run, given)["hyperband"]
+    # 6 epochs and a rate of 3, from 2 epochs on: of 3 placements one goes on, and 2 are trained to the end
+    assert [(job.placements, job.epochs, job.begins) for job in jobs] == [(3, 2, True), (1, 4, False), (2, 6, True)]
+    assert alone_way("hyperband", jobs, prices(run, given)).what == "3 networks for 2 epochs, 1 for 4 more, 2 for 6"
+    (job,) = alone_ways(run, given)["random"]
+    assert (job.placements, job.epochs) == (3, 6)  # all that there are
+
+
 def test_finalists_are_trained_on_all_images_and_tested(run: Run, given: Settings) -> None:
     retrain, test = after_ranking(run, retraining(run), prices(run, given))
     # the first and the default, 2 seeds; 1438 images are 44 batches; 359 test images are one pass
