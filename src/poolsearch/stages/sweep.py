@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from bisect import insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
@@ -24,15 +24,17 @@ from poolsearch import metrics
 from poolsearch.context import Run
 from poolsearch.data import thin
 from poolsearch.execute import run_trials
-from poolsearch.files import read_json, write_json, write_text
+from poolsearch.files import held, is_held, read_json, remove_leftovers, remove_lock, write_json, write_text
 from poolsearch.nets.build import blank, default_width
 from poolsearch.nets.poolable import parameters_of
 from poolsearch.progress import Progress
 from poolsearch.rungs import Rung, rungs, told
 from poolsearch.settings import Settings
 from poolsearch.stages.alone import AloneTask, Recipe, Trial, crew, diverged, train_alone, unfinished
+from poolsearch.stages.live import Live
 from poolsearch.stages.ranking.standing import Scored, Standing, order, standing_rows, standing_summary
 from poolsearch.stages.ranking.table import as_csv
+from poolsearch.waiting import Busy
 
 TABLE_COLUMNS = (
     "placement", "number", "seed", "macs", "part", "accuracy", "metric", "epochs", "images", "seconds", "train_loss",
@@ -53,14 +55,33 @@ def sweep(run: Run) -> None:
         run.progress.say(_announced(run, plan))
         if benchmark(run.settings):
             _open_test(run)
+            run.warn("the test split is the ground truth of this sweep: it says nothing about what to choose.")
         standings = climb(run, plan)
-        _warn_of_diverged(run, plan[0].seeds)
+        for trial in _trials(run, plan):
+            remove_lock(trial.folder(run.dir.sweep))
+        _warn_of_diverged(run, plan)
         write_text(run.dir.sweep_table, _as_table(run, plan))
         if benchmark(run.settings):
             return
         rows = standing_rows(run, standings, plan[0].seeds)
         write_json(run.dir.ranking_summary, standing_summary(run, rows, plan))
         write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
+
+
+def assist(run: Run) -> None:
+    """Train what is left of a sweep, beside other processes that do; the one that holds the run folder ranks.
+
+    Nothing is left but the files of trainings: each is held, while it is trained, by the process that trains it. Who
+    goes on to the next rung follows from these files, so that all processes agree.
+
+    Raises:
+        Interrupted: stopped on request; the state is saved.
+    """
+    plan = rungs(run.settings, run.space.size, len(images_to_learn(run)))
+    run.progress.say(f"Joined. {_announced(run, plan)}")
+    if benchmark(run.settings):
+        _open_test(run)
+    climb(run, plan)
 
 
 def benchmark(settings: Settings) -> bool:
@@ -130,14 +151,44 @@ def _train_rung(run: Run, rung: Rung, epochs: int, numbers: Iterable[int], go_on
     left = [trial for trial in trials if trial not in scored_of]
     recipe = sweep_recipe(run.settings, epochs, rung.epochs)
     work = partial(_train, run, recipe, workers)
-    run_trials(work, left, [macs_of[t.placement] for t in left], run.progress, label, workers, threads, cards, scored)
+    live = _live(run, rung, label, {trial: macs_of[trial.placement] for trial in trials}, scored_of)
+
+    def ended(trial: Trial, found: Scored) -> None:
+        scored(trial, found)
+        live.ended(trial, found.value)
+
+    run_trials(work, left, [macs_of[t.placement] for t in left], live, label, workers, threads, cards, ended)
     return [
         Standing(number, rung.epochs, [scored_of[Trial(placement, seed)] for seed in range(rung.seeds)])
         for placement, number in number_of.items()
     ]
 
 
-def _train(run: Run, recipe: Recipe, workers: int, trial: Trial, progress: Progress) -> Scored:
+def _live(run: Run, rung: Rung, label: str, macs_of: Mapping[Trial, int], scored_of: Mapping[Trial, Scored]) -> Live:
+    """What is shown of the rung's trainings while they are under way."""
+
+    def value(trial: Trial) -> float | None:
+        found = _scored(trial.folder(run.dir.sweep), rung.epochs)
+        return None if found is None else found.value
+
+    measure = f"{'test' if benchmark(run.settings) else 'validation'} {metrics.in_words(run.settings.data.metric)}"
+    known = {trial: found.value for trial, found in scored_of.items()}
+    return Live(run.progress, label, measure, macs_of, known, value, lambda trial: is_held(trial.folder(run.dir.sweep)))
+
+
+def _train(run: Run, recipe: Recipe, workers: int, trial: Trial, progress: Progress) -> Scored | Busy:
+    """Train one and score it, unless another process does, or has done so."""
+    folder = trial.folder(run.dir.sweep)
+    with held(folder) as ours:
+        if not ours:
+            return Busy()
+        if (found := _scored(folder, recipe.until or recipe.epochs)) is not None:
+            return found
+        remove_leftovers(folder)
+        return _train_and_score(run, recipe, workers, trial, progress)
+
+
+def _train_and_score(run: Run, recipe: Recipe, workers: int, trial: Trial, progress: Progress) -> Scored:
     """Train one as far as the recipe goes, and score it on the search-val images, or those of test.
 
     The checkpoint stays, as it may be gone on with; how good it was at earlier rungs stays in the metrics.
@@ -181,7 +232,11 @@ def _open_test(run: Run) -> None:
     if not run.dir.test.exists():
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         write_json(run.dir.test, {"opened": now, "for": "a sweep in benchmark mode", "images": len(run.split.test)})
-    run.warn("the test split is the ground truth of this sweep: it says nothing about what to choose.")
+
+
+def _trials(run: Run, plan: Sequence[Rung]) -> list[Trial]:
+    """All of the sweep: those of its first rung."""
+    return [Trial(placement, seed) for placement in run.space for seed in range(plan[0].seeds)]
 
 
 def _as_table(run: Run, plan: Sequence[Rung]) -> str:
@@ -203,7 +258,7 @@ def _announced(run: Run, plan: Sequence[Rung]) -> str:
     return f"{text} Their checkpoints take up to {megabytes:,.0f} MB."
 
 
-def _warn_of_diverged(run: Run, seeds: int) -> None:
-    trials = [Trial(placement, seed) for placement in run.space for seed in range(seeds)]
+def _warn_of_diverged(run: Run, plan: Sequence[Rung]) -> None:
+    trials = _trials(run, plan)
     if lost := [trial for trial in trials if diverged(trial.folder(run.dir.sweep))]:
         run.warn(f"{len(lost):,} of {len(trials):,} trainings diverged, as {lost[0]}: lower --lr in a new run.")
