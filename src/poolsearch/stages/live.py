@@ -61,15 +61,18 @@ class Live:
 
     @contextmanager
     def bar(self, label: str, total: int) -> Generator[Update]:
-        trial = self._named.get(label)
+        trial, first = self._named.get(label), True
         with self._progress.bar(label, total) as inner:
             if trial is not None:
                 self._share[trial] = 0.0
 
             def update(done: float, note: str) -> None:
+                nonlocal first
                 inner(done, note)
                 if trial is not None:
-                    self._moved(trial, done / total)
+                    if first:  # a training that is gone on with: what it brings was not done since this began
+                        self._before += done / total * self._macs_of[trial]
+                    self._share[trial], first = done / total, False
                 if time.monotonic() >= self._next_look:
                     self._look()
 
@@ -85,11 +88,6 @@ class Live:
         count = f"{self._label}: {len(self._value_of):,} of {len(self._macs_of):,}"
         line = f"{trial}{by}: {self._measure} {100 * value:.2f} % ({count}; {self._finish(short=True)})"
         self._progress.table(self._standing(), line)
-
-    def _moved(self, trial: Trial, share: float) -> None:
-        if self._share[trial] == 0.0:  # a training that is gone on with: what it brought was not done since this began
-            self._before += share * self._macs_of[trial]
-        self._share[trial] = share
 
     def _look(self) -> None:
         """See what others have ended and begun."""
@@ -116,6 +114,8 @@ class Live:
         return Table(title, ("best so far", self._measure, "seeds", "MACs"), rows)
 
     def _finish(self, short: bool = False) -> str:
+        if len(self._value_of) == len(self._macs_of):
+            return "all have ended"
         done = float(sum(self._macs_of[trial] for trial in self._value_of))
         done += sum(share * self._macs_of[trial] for trial, share in self._share.items())
         left = max(0.0, sum(self._macs_of.values()) - done)
