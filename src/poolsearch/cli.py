@@ -73,6 +73,8 @@ def _stopped(command: Command | Apart | None, saved: bool) -> str:
     kept = "everything done so far is saved" if saved else "finished stages, trainings and checkpoints are kept"
     name = next(name for name, kind in COMMANDS.items() if isinstance(command, kind))
     flag = " --resume" if isinstance(command, (Run, Search, Compare)) else ""
+    if isinstance(command, Search) and command.where.join:
+        flag = " --join"
     return f"Stopped; {kept}. Go on with: poolsearch {name}{flag} --out {out}"
 
 
@@ -84,6 +86,7 @@ def _parse(arguments: list[str]) -> Command | Apart:
     kind = COMMANDS.get(arguments[0]) if arguments else None
     asked_for_help = any(a in ("-h", "--help") for a in arguments)
     resumes = kind in (Rank, Retrain, Report) or (kind in (Run, Search, Compare) and "--resume" in arguments)
+    resumes = resumes or (kind is Search and "--join" in arguments)
     out = _value_of("--out", arguments)
     found = (Path(out).expanduser() if out else _newest(kind)) if resumes and not asked_for_help else None
     union: Any = Union[tuple(  # noqa: UP007

@@ -46,7 +46,19 @@ from poolsearch.prepare import (
     split_of,
 )
 from poolsearch.progress import Progress, Silent
-from poolsearch.record import begin, check_free, check_same, check_weights, installed, merge, read_record, tested
+from poolsearch.record import (
+    add_warning,
+    begin,
+    changed,
+    check_free,
+    check_same,
+    check_weights,
+    installed,
+    merge,
+    read_record,
+    tested,
+    write_stage,
+)
 from poolsearch.resolve import check
 from poolsearch.settings import Settings
 from poolsearch.space import Space
@@ -154,30 +166,16 @@ class Run:
     def warn(self, text: str) -> None:
         """Tell the user, and the report."""
         self.progress.say(f"warning: {text}")
-        record = read_record(self.dir)
-        if text not in record["warnings"]:
-            record["warnings"].append(text)
-            write_json(self.dir.run, record)
+        add_warning(self.dir, text)
 
     @contextmanager
     def stage(self, name: str, resumed_at_step: int | None = None) -> Generator[None]:
         """Record that a stage began, and when it ended."""
         began = datetime.now(timezone.utc)
         place = len(read_record(self.dir)["stages"])
-        self._write_stage(place, name, began, None, resumed_at_step)
+        write_stage(self.dir, place, name, began, None, resumed_at_step)
         yield
-        self._write_stage(place, name, began, datetime.now(timezone.utc), resumed_at_step)
-
-    def _write_stage(
-        self, place: int, name: str, began: datetime, ended: datetime | None, resumed_at_step: int | None
-    ) -> None:
-        record = read_record(self.dir)
-        record["stages"][place:] = [{
-            "stage": name, "started": began.isoformat(timespec="seconds"),
-            "ended": ended and ended.isoformat(timespec="seconds"),
-            "seconds": ended and round((ended - began).total_seconds(), 1), "resumed_at_step": resumed_at_step,
-        }]  # fmt: skip
-        write_json(self.dir.run, record)
+        write_stage(self.dir, place, name, began, datetime.now(timezone.utc), resumed_at_step)
 
 
 @contextmanager
@@ -228,15 +226,29 @@ def open_run(
 
 
 def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
+    record = read_record(run_dir)
+    run, found = assemble(run_dir, given, record, progress)
+    data = _record(run, given, record, found)
+    progress.say(f"machine: {run.machine}")
+    told, doubts = split_notes(run.images, run.split, run.settings.data, data["duplicates"])
+    progress.say(told)
+    for doubt in doubts:
+        run.warn(doubt)
+    return run
+
+
+def assemble(run_dir: RunDir, given: Settings, record: dict[str, Any], progress: Progress) -> tuple[Run, Costed]:
+    """Everything that stages work with, and the costs it rests on; nothing is written into the folder.
+
+    Raises PoolsearchError as :func:`open_run`, where the data, the network and the settings do not fit each other.
+    """
     images = images_of(given, progress)
     split = split_of(given, images)
     image_size = image_size_of(given, images)
-    record = read_record(run_dir)
     settings = resolved(given, split, image_size, record)
     machine = pick_machine(machine_settings(settings.machine, record))
     spec = net_spec(settings, len(images.class_names), image_size)
-    net = blank(spec)
-    space = space_of(net, settings, image_size)
+    space = space_of(blank(spec), settings, image_size)
     found = costed(run_dir, record, spec, space, settings, machine, progress)
     within = found.budget["after"] if found.budget else space.size
     progress.say(space_note(settings, found.space, space.size, within))
@@ -245,31 +257,24 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     )
     run = Run(run_dir, settings, images, split, found.space, found.costs, space.size, image_size, machine, progress)
     check_sizes(settings, split, run.space.size)
-    data = _record(run, given, record, _init(run, net, record), found)
-    progress.say(f"machine: {machine}")
-    told, doubts = split_notes(images, split, settings.data, data["duplicates"])
-    progress.say(told)
-    for doubt in doubts:
-        run.warn(doubt)
-    return run
+    return run, found
 
 
-def _init(run: Run, net: Poolable, record: dict[str, Any]) -> dict[str, Any] | None:
-    """What the networks begin with, for run.json; seen to fit ``net`` as long as something may still be trained."""
+def _init(run: Run, record: dict[str, Any]) -> dict[str, Any] | None:
+    """What the networks begin with, for run.json; seen to fit them as long as something may still be trained."""
     if tested(run.dir):
         return record.get("init")
     if run.weights is None:
         return None
-    replaced = fit(net, run.weights).replaced
+    replaced = fit(blank(run.net_spec), run.weights).replaced
     kept = f"; of another number of classes, so begun anew: {', '.join(replaced)}" if replaced else ""
     run.progress.say(f"networks begin with {run.weights.source}{kept}")
     return {"source": run.weights.source, "sha256": run.weights.sha256, "replaced": replaced}
 
 
-def _record(
-    run: Run, given: Settings, record: dict[str, Any], init: dict[str, Any] | None, found: Costed
-) -> dict[str, Any]:
+def _record(run: Run, given: Settings, record: dict[str, Any], found: Costed) -> dict[str, Any]:
     """Write what the run rests on, or see that it is still the same; gives what there is to say about the images."""
+    init = _init(run, record)
     data = data_record(run.images, run.split, run.image_size)
     check_same(run.dir, record, data, run.split.hash)
     data["duplicates"] = duplicates_of(run.dir, record, run.images, run.split)
@@ -290,10 +295,8 @@ def _record(
         "seed": run.seed, "data": data, "space": space, "budget": found.budget, "init": init,
         "split_hash": run.split.hash,
     })  # fmt: skip
-    for kind, now in (("versions", versions), ("hardware", hardware)):
-        changed = [f"{k} {v} is now {now.get(k)}" for k, v in record.get(kind, now).items() if now.get(k) != v]
-        if changed:
-            run.warn(f"resumed with other {kind}: {', '.join(changed)}. Results may differ in the last bits.")
+    for text in changed(record, versions, hardware):
+        run.warn(f"resumed with {text}")
     write_split(run.dir, run.images, run.split)
     write_json(run.dir.skipped, run.images.skipped)
     return data

@@ -1,4 +1,8 @@
-"""Independent trials, one after the other in this process or by several worker processes; the work is the same."""
+"""Independent trials, one after the other in this process or by several worker processes; the work is the same.
+
+A trial knows nothing of who does it but what :func:`run_trials` says: another executor, as one that gives trials to
+Ray, is another function with the same arguments, results and errors.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections import deque
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection, wait
@@ -17,12 +21,15 @@ from typing import Any, NoReturn, TypeVar
 from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.progress import Part, Progress, Update, Whole
 from poolsearch.train.loop import stop_requests
+from poolsearch.waiting import Busy, Waiting
 from poolsearch.worker import STOP, BarClosed, BarMoved, BarOpened, Failed, Finished, Said
 
 T = TypeVar("T")
 R = TypeVar("R")
-Work = Callable[[T, Progress], R]
-"""``work(trial, progress)``: does a trial, leaves what it found in files of the trial's own, gives a small result."""
+Work = Callable[[T, Progress], R | Busy]
+"""``work(trial, progress)``: does a trial, leaves what it found in files of the trial's own, gives a small result.
+
+Of a trial that others have done it gives the same result; of one that they are doing, :class:`Busy`, at once."""
 
 _POLL_SECONDS = 0.1
 
@@ -45,17 +52,18 @@ def run_trials(
     ``work`` and the trials pickled, once each; both must come from modules that can be imported, and the script that
     calls this needs no ``__main__`` guard.
 
+    A trial for which ``work`` answers :class:`Busy` is asked for again later, after those that nobody does: so several
+    processes that call this with the same trials share them, and each ends when all are done.
+
     When a worker is killed the others do the rest, and an error tells at the end. When a trial raises, the others
     save and stop, and its error is raised. Workers end when this process does, however it ends.
 
     Args:
-        work: what to do with each.
-        trials: what is done; ``str(trial)`` names it in errors.
+        work, trials: what is done with what; ``str(trial)`` names it in errors.
         costs: of each trial, in any unit.
         progress: shows one bar of the whole and one of each worker.
         label: for the bar of the whole.
-        workers: how many trials at once.
-        threads: torch's threads in each worker process.
+        workers, threads: how many trials at once, and torch's threads in each worker process.
         cards: values of CUDA_VISIBLE_DEVICES, dealt to the worker processes in turn; none leaves it as it is.
         done: told each trial and its result as it ends, in this process.
 
@@ -68,13 +76,26 @@ def run_trials(
         whole = Whole(costs, update, progress)
         if workers > 1:
             return _Workers(work, trials, costs, whole, done).run(min(workers, len(trials)), threads, cards)
-        results: list[R] = []
-        for i, trial in enumerate(trials):
-            results.append(work(trial, whole.part(i)))
-            if done:
-                done(trial, results[-1])
-            whole.finished(i)
-        return results
+        return _one_by_one(work, trials, whole, done)
+
+
+def _one_by_one(work: Work[T, R], trials: Sequence[T], whole: Whole, done: Callable[[T, R], None] | None) -> list[R]:
+    results: dict[int, R] = {}
+    waiting = Waiting(range(len(trials)))
+    while waiting:
+        if (i := waiting.next()) is None:
+            time.sleep(_POLL_SECONDS)
+            whole.again()
+            continue
+        result = work(trials[i], whole.part(i))
+        if isinstance(result, Busy):
+            waiting.busy(i)
+            continue
+        results[i] = result
+        if done:
+            done(trials[i], result)
+        whole.finished(i)
+    return [results[i] for i in range(len(trials))]
 
 
 def plan_workers(asked: int | None, trials: int, threads: int, cards: int, small: bool) -> tuple[int, int]:
@@ -169,7 +190,7 @@ class _Workers:
         done: Callable[[T, Any], None] | None,
     ) -> None:
         self._work, self._trials, self._whole, self._done = work, trials, whole, done
-        self._waiting = deque(sorted(range(len(trials)), key=lambda i: -costs[i]))
+        self._waiting = Waiting(sorted(range(len(trials)), key=lambda i: -costs[i]))
         self._alive: dict[Connection, _Worker] = {}
         self._results: dict[int, Any] = {}
         self._lost: list[str] = []
@@ -201,6 +222,10 @@ class _Workers:
             for pipe in wait(list(self._alive), _POLL_SECONDS):
                 assert isinstance(pipe, Connection)
                 self._hear(self._alive[pipe], stopping)
+            if idle := [worker for worker in self._alive.values() if worker.trial is None]:
+                self._whole.again()
+                for worker in idle:
+                    self._begin_next(worker)
 
     def _hear(self, worker: _Worker, stopping: bool) -> None:
         try:
@@ -209,6 +234,10 @@ class _Workers:
             self._ended(worker, stopping)
             return
         match message:
+            case Finished(Busy()):
+                assert worker.trial is not None
+                self._waiting.busy(worker.trial)
+                self._begin_next(worker)
             case Finished(result):
                 assert worker.trial is not None
                 self._results[worker.trial] = result
@@ -227,7 +256,9 @@ class _Workers:
             del self._alive[worker.pipe]
             worker.close()
             return
-        trial = self._waiting.popleft()
+        if (trial := self._waiting.next()) is None:
+            worker.trial = None
+            return
         worker.begin(trial, pickle.dumps(self._trials[trial]), self._whole.part(trial))
 
     def _ended(self, worker: _Worker, stopping: bool) -> None:
@@ -235,14 +266,14 @@ class _Workers:
         how = worker.end()
         if stopping and how == "ended with status 0":
             return
-        assert worker.trial is not None
-        self._lost.append(f"{worker.name} {how} during {self._trials[worker.trial]}")
+        during = "while it waited" if worker.trial is None else f"during {self._trials[worker.trial]}"
+        self._lost.append(f"{worker.name} {how} {during}")
         self._whole.progress.say(f"{self._lost[-1]}.")
 
     def _outcome(self, stopped: bool) -> list[Any]:
         if self._failed:
             _raise(self._failed)
-        if self._lost:
+        if self._lost and len(self._results) < len(self._trials):
             raise PoolsearchError(
                 f"{len(self._trials) - len(self._results)} of {len(self._trials)} trials are not finished: "
                 f"{'; '.join(self._lost)}. What is finished or in a checkpoint is kept: start again to go on, with "

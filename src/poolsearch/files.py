@@ -231,11 +231,50 @@ def locked(folder: Path) -> Generator[None]:
         lock.release()
 
 
+@contextlib.contextmanager
+def held(folder: Path) -> Generator[bool]:
+    """Hold ``folder``, which is made if need be, unless another process does; gives whether it is ours now.
+
+    The system lets go of it when the process ends, however it ends. The lock's file stays: if it were deleted at
+    the end, one who had opened it before and one who comes later could both hold the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether some process holds ``folder``, by :func:`locked` or :func:`held`; this one counts, too."""
+    if not (folder / _LOCK).exists():
+        return False
+    with held(folder) as ours:
+        return not ours
+
+
+def remove_lock(folder: Path) -> None:
+    """Delete the lock's file of a folder in which nothing is left to be done."""
+    (folder / _LOCK).unlink(missing_ok=True)
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files of processes that were killed while writing: ours, and those of safetensors."""
+    """Delete the temporary files of processes that were killed while writing: ours, and those of safetensors.
+
+    Those in folders below that another process holds are its own, and stay.
+    """
     for pattern in (".*.tmp", ".tmp*"):
         for path in filter(Path.is_file, folder.rglob(pattern)):
-            path.unlink(missing_ok=True)
+            ours = path.parent == folder or not (path.parent / _LOCK).exists()
+            with contextlib.nullcontext(True) if ours else held(path.parent) as free:
+                if free:
+                    path.unlink(missing_ok=True)
 
 
 def sha256(*parts: bytes | memoryview) -> str:

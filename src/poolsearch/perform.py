@@ -57,7 +57,7 @@ def _do(command: Run | Search | Rank | Retrain | Report | Export) -> int:
     if not isinstance(command, (Report, Export)):
         check(_settings(command))  # before torch is imported, which takes a while
     from poolsearch import pipeline, process
-    from poolsearch.reports.terminal import show, show_export
+    from poolsearch.reports.terminal import show, show_export, show_joined
 
     out = command.where.out
     assert out is not None
@@ -69,7 +69,10 @@ def _do(command: Run | Search | Rank | Retrain | Report | Export) -> int:
         case Run():
             pipeline.run(out, _settings(command), command.where.resume, progress)
         case Search():
-            pipeline.search(out, _settings(command), command.where.resume, progress)
+            pipeline.search(out, _settings(command), command.where.resume, progress, command.where.join)
+            if command.where.join:
+                show_joined(out)
+                return 0
         case Rank():
             pipeline.rank(out, _settings(command), progress)
         case Retrain():

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from poolsearch.context import Run, open_run
+from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json
+from poolsearch.joining import join_run
 from poolsearch.methods import Kind, kind_of
 from poolsearch.progress import Progress, Silent
 from poolsearch.record import check_free, saved_settings
@@ -24,8 +26,9 @@ from poolsearch.stages.rank import rank as _rank
 from poolsearch.stages.relax import relax as _relax
 from poolsearch.stages.retrain import retrain as _retrain
 from poolsearch.stages.search import search as _search
-from poolsearch.stages.sweep import benchmark
+from poolsearch.stages.sweep import assist
 from poolsearch.stages.sweep import sweep as _sweep
+from poolsearch.stages.trainings import benchmark
 from poolsearch.usage import with_method
 
 
@@ -64,15 +67,33 @@ def ranked(
 
 
 def search(
-    out: str | Path, settings: Settings | None = None, resume: bool = False, progress: Progress | None = None
+    out: str | Path,
+    settings: Settings | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    join: bool = False,
 ) -> Path:
     """Train the supernets, or with a method without any rank the placements; gives the run directory.
 
-    See :func:`run` for the arguments.
+    Args:
+        out, settings, resume, progress: see :func:`run`.
+        join: help with the trainings of a sweep, a proxy or a halving that another process began in ``out``, on this
+            machine or another; ends when all have ended. The process that holds the folder ranks; where there is none,
+            ``resume`` does. ``settings`` may differ in what concerns the machine.
+
+    Raises:
+        PoolsearchError: a mistake in what was asked for; the message says how to fix it.
+        Interrupted: stopped on request; everything is saved.
     """
-    with _opened(Path(out).expanduser(), settings, resume, progress or Silent()) as opened:
+    out = Path(out).expanduser()
+    if join and resume:
+        raise PoolsearchError("--join helps the process that holds the run, --resume becomes it: leave out one.")
+    if join:
+        assist(join_run(out, settings, progress or Silent()))
+        return out
+    with _opened(out, settings, resume, progress or Silent()) as opened:
         _SEARCH[_kind(opened)](opened)
-    return Path(out).expanduser()
+    return out
 
 
 def rank(out: str | Path, settings: Settings | None = None, progress: Progress | None = None) -> Path:

@@ -1,19 +1,32 @@
-"""Progress bars with an ETA on a terminal, a line now and then elsewhere, nothing when asked to be silent."""
+"""Progress bars with an ETA on a terminal, and a table; a line now and then elsewhere; nothing when to be silent."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
-from rich.console import Console
+from rich import box
+from rich.console import Console, RenderableType
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Table as RichTable
 
 Update = Callable[[float, str], None]
 """``update(done, note)``: how many units are done, and a short text to show beside the bar."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """How things stand: a title, and rows with a text for each column."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 class Progress(Protocol):
@@ -30,6 +43,13 @@ class Progress(Protocol):
         """
         ...
 
+    def table(self, table: Table, line: str = "") -> None:
+        """Show a table above the open bars, in place of the one before.
+
+        Where nothing that was shown can be replaced, as in a log, ``line`` is what is new; empty when nothing is.
+        """
+        ...
+
 
 class Silent:
     """Shows nothing."""
@@ -40,6 +60,9 @@ class Silent:
     @contextmanager
     def bar(self, label: str, total: int) -> Generator[Update]:
         yield _ignore
+
+    def table(self, table: Table, line: str = "") -> None:
+        pass
 
 
 def _ignore(done: float, note: str) -> None:
@@ -57,11 +80,17 @@ class Shown:
         # soft_wrap keeps long paths copyable; stderr keeps stdout for results
         self._console = Console(stderr=True, soft_wrap=True, highlight=False)
         self._every = every_seconds
-        self._rows: RichProgress | None = None
+        self._rows: _Display | None = None
         self._open = 0
 
     def say(self, text: str) -> None:
         self._console.print(text, markup=False)
+
+    def table(self, table: Table, line: str = "") -> None:
+        if self._rows is not None:
+            self._rows.above = table
+        elif line:
+            self.say(line)
 
     @contextmanager
     def bar(self, label: str, total: int) -> Generator[Update]:
@@ -89,7 +118,7 @@ class Shown:
         if self._open > 1:  # the whole stays to be read
             rows.remove_task(row)
 
-    def _display(self) -> RichProgress:
+    def _display(self) -> _Display:
         columns = (
             TextColumn("{task.description:<22}"),
             BarColumn(bar_width=24),
@@ -99,7 +128,7 @@ class Shown:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        return RichProgress(*columns, console=self._console)
+        return _Display(*columns, console=self._console)
 
     def _lines(self, label: str, total: int) -> Update:
         started = printed = time.monotonic()
@@ -118,6 +147,26 @@ class Shown:
             print(f"{label}: {done:.0f}/{total}, {now - started:.0f} s, {eta}  {note}", file=sys.stderr, flush=True)
 
         return update
+
+
+class _Display(RichProgress):
+    """Rows of bars, and what stands above them."""
+
+    above: Table | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.above is not None:
+            yield _rich(self.above)
+        yield from super().get_renderables()
+
+
+def _rich(table: Table) -> RichTable:
+    found = RichTable(title=escape(table.title), title_justify="left", box=box.SIMPLE_HEAD)
+    for place, column in enumerate(table.columns):
+        found.add_column(column, justify="right" if place else "left")
+    for row in table.rows:
+        found.add_row(*map(escape, row))
+    return found
 
 
 class Whole:
@@ -146,6 +195,10 @@ class Whole:
     def reached(self, number: int, share: float) -> None:
         """A part is done by this fraction."""
         self._share[number] = share
+        self.again()
+
+    def again(self) -> None:
+        """Nothing is new, but time went on."""
         done = sum(c * s for c, s in zip(self._costs, self._share, strict=True)) / sum(self._costs)
         self._update(100 * done, f"{self._finished} of {len(self._costs)} finished")
 
@@ -158,6 +211,9 @@ class Part:
 
     def say(self, text: str) -> None:
         self._whole.progress.say(text)
+
+    def table(self, table: Table, line: str = "") -> None:
+        self._whole.progress.table(table, line)
 
     @contextmanager
     def bar(self, label: str, total: int) -> Generator[Update]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -38,6 +39,27 @@ def read_record(run_dir: RunDir) -> dict[str, Any]:
     if not isinstance(record, dict) or not {"given", "stages", "warnings"} <= record.keys():
         raise PoolsearchError(f"{run_dir.run} is damaged (it holds no run). Restore it, or start again with --out.")
     return record
+
+
+def add_warning(run_dir: RunDir, text: str) -> None:
+    """Keep a warning for the report, once."""
+    record = read_record(run_dir)
+    if text not in record["warnings"]:
+        record["warnings"].append(text)
+        write_json(run_dir.run, record)
+
+
+def write_stage(
+    run_dir: RunDir, place: int, name: str, began: datetime, ended: datetime | None, resumed_at_step: int | None
+) -> None:
+    """Write the entry of a stage in its place; those after it go."""
+    record = read_record(run_dir)
+    record["stages"][place:] = [{
+        "stage": name, "started": began.isoformat(timespec="seconds"),
+        "ended": ended and ended.isoformat(timespec="seconds"),
+        "seconds": ended and round((ended - began).total_seconds(), 1), "resumed_at_step": resumed_at_step,
+    }]  # fmt: skip
+    write_json(run_dir.run, record)
 
 
 def saved_settings(out: Path) -> Settings:
@@ -116,6 +138,32 @@ def merge(run_dir: RunDir, settings: Settings | None) -> Settings:
 def is_free(name: str) -> bool:
     """Whether a setting may differ when a run is resumed, at any time."""
     return name in _FREE
+
+
+def joined(run_dir: RunDir, settings: Settings | None) -> Settings:
+    """The saved settings for a process that helps, with changes to what only concerns its machine.
+
+    Raises:
+        PoolsearchError: another setting differs; all that do are named.
+    """
+    saved = saved_settings(run_dir.root)
+    changes = differences(saved, settings) if settings is not None else []
+    if refused := [f"--{name.replace('_', '-')}" for _, name, _, _ in changes if name not in _FREE]:
+        allowed = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(_FREE))
+        raise PoolsearchError(
+            f"{', '.join(refused)}: who joins a run has its settings. Leave these flags out; of a process's own are "
+            f"{allowed}."
+        )
+    return saved if settings is None else settings
+
+
+def changed(record: dict[str, Any], versions: dict[str, Any], hardware: dict[str, Any]) -> list[str]:
+    """What is not as it was when the run was begun, or last gone on with: a sentence for each kind."""
+    told: list[str] = []
+    for kind, now in (("versions", versions), ("hardware", hardware)):
+        if others := [f"{k} {v} is now {now.get(k)}" for k, v in record.get(kind, now).items() if now.get(k) != v]:
+            told.append(f"other {kind}: {', '.join(others)}. Results may differ in the last bits.")
+    return told
 
 
 def _in_use(run_dir: RunDir, group: str, name: str) -> bool:

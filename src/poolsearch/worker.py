@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any
 
 from poolsearch.errors import Interrupted, PoolsearchError
-from poolsearch.progress import Update
+from poolsearch.progress import Table, Update
 
 STOP = b""
 """The order to save and end. All else that a worker gets is pickled: the work first, then trials."""
@@ -139,6 +139,10 @@ class _Told:
 
     def say(self, text: str) -> None:
         self._parent.send(Said(text))
+
+    def table(self, table: Table, line: str = "") -> None:
+        if line:  # above the bars is the place of the parent's own
+            self.say(line)
 
     @contextmanager
     def bar(self, label: str, total: int) -> Generator[Update]:

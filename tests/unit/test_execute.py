@@ -50,6 +50,19 @@ def talk(trial, progress):
             time.sleep(0.25)
             update(done, "note")
 
+def shared(trial, progress):
+    from poolsearch.files import held
+    from poolsearch.waiting import Busy
+    folder, name = trial
+    with held(Path(folder, name)) as ours:
+        if not ours: return Busy()
+        found = Path(folder, name, "found")
+        if not found.exists():
+            time.sleep(0.1)
+            found.write_text(str(os.getpid()))
+            with open(f"{folder}/log", "a") as handle: handle.write(f"{name}\\n")
+        return name, int(found.read_text())
+
 class Odd(Exception):
     def __init__(self, a, b):
         super().__init__(f"{a} and {b}")
@@ -193,6 +206,59 @@ def test_a_dead_worker_is_named_and_the_others_do_the_rest(
 def test_when_all_workers_are_dead_it_ends(jobs: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(PoolsearchError, match=r"^3 of 3 trials are not finished: .* during bad; .* during bad\. "):
         run(jobs.Die(str(tmp_path), "kill"), ["bad", "bad", "a"], [2, 2, 1], workers=2)
+
+
+SHARING = """
+import sys, jobs_of_test
+from poolsearch.execute import run_trials
+from poolsearch.progress import Silent
+trials = [(sys.argv[1], name) for name in "abcdefgh"]
+print("begins", flush=True)
+print(run_trials(jobs_of_test.shared, trials, [1] * 8, Silent(), "test"))
+"""
+HOLDING = """
+import sys, time
+from pathlib import Path
+from poolsearch.files import held
+with held(Path(sys.argv[1])):
+    print("begins", flush=True)
+    time.sleep(1000)
+"""
+
+
+def other(code: str, folder: Path) -> subprocess.Popen[str]:
+    """A process that has begun."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, env=environment, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "begins\n"
+    return process
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_two_executors_share_trials_and_have_the_same_results(jobs: ModuleType, tmp_path: Path, workers: int) -> None:
+    process = other(SHARING, tmp_path)
+    found = run(jobs.shared, [(str(tmp_path), name) for name in "abcdefgh"], workers=workers)
+    said, _ = process.communicate(timeout=60)
+    assert said == f"{found}\n" and [name for name, _ in found] == list("abcdefgh")
+    assert sorted((tmp_path / "log").read_text().split()) == list("abcdefgh"), "each was done once"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_busy_trial_is_taken_when_its_holder_was_killed(jobs: ModuleType, tmp_path: Path, workers: int) -> None:
+    holder = other(HOLDING, tmp_path / "b")
+    ended: list[str] = []
+
+    def done(trial: Any, result: tuple[str, int]) -> None:
+        ended.append(result[0])
+        if len(ended) == 2:
+            holder.kill()
+            holder.wait()
+
+    found = run(jobs.shared, [(str(tmp_path), name) for name in "abc"], workers=workers, done=done)
+    assert [name for name, _ in found] == list("abc")
+    assert ended[-1] == "b" and (tmp_path / "log").read_text().split()[-1] == "b"
 
 
 class Recorder:

@@ -206,3 +206,62 @@ def test_only_unfinished_files_are_left_over(tmp_path):
     assert all(path.exists() for path in kept)
     assert (tmp_path / ".tmp_folder").is_dir()
     assert not any(path.exists() for path in gone)
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from poolsearch.files import held
+with held(Path(sys.argv[1])) as ours:
+    print(ours, flush=True)
+    time.sleep(1000)
+"""
+
+
+@pytest.fixture
+def other_holder(tmp_path):
+    """Begins processes that hold a folder until they are killed."""
+    begun = []
+
+    def hold(folder):
+        process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
+        begun.append(process)
+        assert process.stdout.readline() == "True\n"
+        return process
+
+    yield hold
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+def test_a_folder_is_held_by_one_process_until_it_ends(tmp_path, other_holder):
+    folder = tmp_path / "sweep" / "4,3,3"
+    assert not files.is_held(folder) and not folder.exists(), "looking leaves nothing"
+    other = other_holder(folder)
+    with files.held(folder) as ours:
+        assert not ours
+    assert files.is_held(folder)
+    other.kill()
+    other.wait()
+    assert not files.is_held(folder)
+    with files.held(folder) as ours:
+        assert ours and files.is_held(folder)
+        with files.held(folder) as twice:
+            assert not twice
+    assert not files.is_held(folder)
+
+
+def test_what_is_left_over_in_a_folder_that_is_held_may_be_being_written(tmp_path, other_holder):
+    living, dead = tmp_path / "4,3,3" / ".metrics.json.17.tmp", tmp_path / "5,3,2" / ".metrics.json.17.tmp"
+    for path in (living, dead):
+        with files.held(path.parent):
+            path.touch()
+    other_holder(living.parent)
+    files.remove_leftovers(tmp_path)
+    assert living.exists() and not dead.exists()
+    with files.held(dead.parent) as ours:
+        dead.touch()
+        assert ours
+        files.remove_leftovers(dead.parent)
+    assert not dead.exists(), "who holds the folder cleans it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from poolsearch.progress import Shown, Silent, Whole
+from poolsearch.progress import Shown, Silent, Table, Whole
 
 
 def test_in_a_log_only_the_whole_has_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,3 +49,31 @@ def test_a_whole_is_as_far_as_its_parts_by_their_costs() -> None:
         (pytest.approx(50), "1 of 2 finished"),
         (pytest.approx(100), "2 of 2 finished"),
     ]
+
+
+TABLE = Table("sweep: 1 of 2", ("best so far", "MACs"), [("4,3,3", "1,234"), ("[8]", "5")])
+
+
+def test_a_table_in_a_log_is_the_line_of_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Shown()
+    with shown.bar("whole", 100):
+        shown.table(TABLE, "4,3,3 has ended")
+        shown.table(TABLE)
+    assert capsys.readouterr().err == "4,3,3 has ended\n"
+
+
+def test_a_table_on_a_terminal_stands_above_the_bars_and_takes_the_place_of_the_last(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = Shown()
+    shown._console = Console(stderr=True, force_terminal=True, width=120)
+    with shown.bar("whole", 100) as whole:
+        shown.table(Table("an old one", ("x",), []))
+        shown.table(TABLE, "a line for logs")
+        whole(100, "")
+    text = capsys.readouterr().err
+    last = text[text.rindex("sweep: 1 of 2") :]
+    assert last.index("4,3,3") < last.index("1,234") < last.index("[8]") < last.index("whole")
+    assert "an old one" not in text and "a line for logs" not in text
+    with shown.bar("next", 100):
+        assert shown._rows is not None and shown._rows.above is None

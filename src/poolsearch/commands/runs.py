@@ -36,8 +36,22 @@ class Begin(Where):
 
 
 @dataclass(frozen=True)
+class BeginOrJoin(Begin):
+    """The run."""
+
+    join: bool = False
+    """Help with the trainings of the sweep, proxy or halving that another process began in --out, here or on another
+    machine that has the folder. Give each process of a machine its share of the cores: OMP_NUM_THREADS, --workers."""
+
+
+@dataclass(frozen=True)
 class _Somewhere:
     where: Begin = field(default_factory=Begin)
+
+
+@dataclass(frozen=True)
+class _SomewhereToJoin:
+    where: BeginOrJoin = field(default_factory=BeginOrJoin)
 
 
 @dataclass(frozen=True)
@@ -45,12 +59,21 @@ class _NewRun(AllSettings, _Somewhere):
     pass
 
 
+@dataclass(frozen=True)
+class _NewSearch(AllSettings, _SomewhereToJoin):
+    pass
+
+
 class Run(_NewRun):
     """The whole job: search, rank, retrain the best, open the test split once, write the report."""
 
 
-class Search(_NewRun):
-    """Train the supernets only; with a method without any all that the ranking rests on, and rank."""
+class Search(_NewSearch):
+    """Train the supernets only; with a method without any all that the ranking rests on, and rank.
+
+    poolsearch search --data cifar10 --method sweep --out runs/mine
+    poolsearch search --join --out runs/mine          in another terminal, or on a machine that has the same folder
+    """
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from poolsearch.comparing.judge import Found, Gap, gap, judged_in_words
 from poolsearch.comparing.truth import Truth
 from poolsearch.comparing.work import whole_training
 from poolsearch.context import Run
-from poolsearch.stages.sweep import images_to_learn
+from poolsearch.stages.trainings import images_to_learn
 from poolsearch.stats import holm
 
 Json = dict[str, Any]

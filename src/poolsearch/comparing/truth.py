@@ -17,7 +17,7 @@ from poolsearch.placement import Placement
 from poolsearch.progress import Progress
 from poolsearch.record import saved_settings
 from poolsearch.settings import Settings
-from poolsearch.stages.sweep import train_placements
+from poolsearch.stages.trainings import train_placements
 from poolsearch.usage import flag, with_method
 
 PICKS, ALL = "picks", "all"

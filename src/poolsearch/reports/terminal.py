@@ -13,7 +13,7 @@ from rich.table import Table
 
 from poolsearch.answers import limit_text
 from poolsearch.checked import Checked
-from poolsearch.files import RunDir, read_json
+from poolsearch.files import RunDir, is_held, read_json
 from poolsearch.placement import shown
 from poolsearch.priced import Priced
 from poolsearch.reports.alone import BY_MACS
@@ -55,6 +55,18 @@ def show(out: Path) -> None:
         console.print(f"\n{data.test['verdict']}", style="bold", markup=False)
     if files.report.exists():
         console.print(f"\nReport: {files.report}", markup=False)
+
+
+def show_joined(out: Path) -> None:
+    """Print what becomes of the trainings of the run in ``out``, now that all have ended."""
+    files = RunDir(out)
+    if files.sweep_table.exists():
+        text = f"What came of them is in {files.sweep_table}."
+    elif is_held(out):
+        text = "The process that holds the folder writes what came of them."
+    else:
+        text = f"No process holds the folder: write what came of them by poolsearch search --resume --out {out}"
+    Console(soft_wrap=True, highlight=False).print(f"All trainings have ended. {text}", markup=False)
 
 
 def show_export(folder: Path) -> None:

@@ -10,7 +10,7 @@ from poolsearch.stages.alone import Recipe, train_trials
 from poolsearch.stages.retraining.controls import rivals
 from poolsearch.stages.retraining.finalists import finalists
 from poolsearch.stages.retraining.opening import check_choice, open_test, trials_of
-from poolsearch.stages.sweep import benchmark
+from poolsearch.stages.trainings import benchmark
 
 
 def retrain(run: Run) -> None:

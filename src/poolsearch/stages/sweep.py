@@ -6,35 +6,23 @@ on all training images, scores on the test split, and there is no ranking to cho
 
 from __future__ import annotations
 
-import dataclasses
 from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
-from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from poolsearch import metrics
 from poolsearch.context import Run
 from poolsearch.data import thin
-from poolsearch.execute import run_trials
-from poolsearch.files import read_json, write_json, write_text
+from poolsearch.files import read_json, remove_lock, write_json, write_text
 from poolsearch.nets.build import blank, default_width
 from poolsearch.nets.poolable import parameters_of
-from poolsearch.placement import Placement
-from poolsearch.progress import Progress
 from poolsearch.rungs import Rung, brackets, drawn, rungs, told
-from poolsearch.settings import Settings
-from poolsearch.stages.alone import AloneTask, Recipe, Trial, crew, diverged, train_alone, unfinished
+from poolsearch.stages.alone import Trial, diverged, unfinished
 from poolsearch.stages.ranking.standing import Scored, Standing, order, standing_rows, standing_summary
 from poolsearch.stages.ranking.table import as_csv
+from poolsearch.stages.trainings import benchmark, images_to_learn, open_test, train_rung
 
 TABLE_COLUMNS = (
     "placement", "number", "seed", "macs", "part", "accuracy", "metric", "epochs", "images", "seconds", "train_loss",
@@ -54,8 +42,12 @@ def sweep(run: Run) -> None:
         plan = rungs(run.settings, run.space.size, len(images_to_learn(run)))
         run.progress.say(_announced(run, plan))
         if benchmark(run.settings):
-            _open_test(run)
+            open_test(run)
+            run.warn("the test split is the ground truth of this sweep: it says nothing about what to choose.")
         standings = climb(run, plan)
+        for standing in standings:
+            for trial in _trials(run, standing):
+                remove_lock(trial.folder(run.dir.sweep))
         _warn_of_diverged(run, standings)
         write_text(run.dir.sweep_table, _as_table(run, standings))
         if benchmark(run.settings):
@@ -65,14 +57,20 @@ def sweep(run: Run) -> None:
         write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
 
 
-def benchmark(settings: Settings) -> bool:
-    """Whether a sweep is the ground truth of research, which reads the test split."""
-    return settings.search.method == "sweep" and settings.alone.sweep_mode == "benchmark"
+def assist(run: Run) -> None:
+    """Train what is left of a sweep, beside other processes that do; the one that holds the run folder ranks.
 
+    Nothing is left but the files of trainings: each is held, while it is trained, by the process that trains it. Who
+    goes on to the next rung follows from these files, so that all processes agree.
 
-def images_to_learn(run: Run) -> NDArray[np.int64]:
-    """Those that a sweep trains on."""
-    return run.split.train_all if benchmark(run.settings) else run.split.search_train
+    Raises:
+        Interrupted: stopped on request; the state is saved.
+    """
+    plan = rungs(run.settings, run.space.size, len(images_to_learn(run)))
+    run.progress.say(f"Joined. {_announced(run, plan)}")
+    if benchmark(run.settings):
+        open_test(run)
+    climb(run, plan)
 
 
 def climb(run: Run, plan: Sequence[Rung]) -> list[Standing]:
@@ -109,15 +107,6 @@ def at_fidelity(run: Run, rung: Rung) -> Run:
     return replace(run, split=split, settings=run.settings.changed(width=max(1, round(width * rung.width))))
 
 
-def sweep_recipe(settings: Settings, epochs: int, until: int) -> Recipe:
-    """The training of a placement, from resolved settings: as the search, up to ``until`` of ``epochs`` epochs."""
-    search, part = settings.search, "train_all" if benchmark(settings) else "search_train"
-    return Recipe(
-        "sweep", part, epochs, search.batch or 0, search.lr or 0, search.lr_floor or 0, search.momentum,
-        search.weight_decay or 0, until,
-    )  # fmt: skip
-
-
 def _train_rung(run: Run, rung: Rung, epochs: int, numbers: Iterable[int], go_on: int, label: str) -> list[Standing]:
     """Train these placements up to the end of the rung; where each stands then.
 
@@ -127,76 +116,20 @@ def _train_rung(run: Run, rung: Rung, epochs: int, numbers: Iterable[int], go_on
     run, root = at_fidelity(run, rung), run.dir.sweep
     number_of = {run.space[number]: number for number in numbers}
     trials = [Trial(placement, seed) for seed in range(rung.seeds) for placement in number_of]
-    macs_of = {placement: run.costs.macs(placement) for placement in number_of}
     ahead: list[tuple[float, int, int, Path]] = []
-    scored_of: dict[Trial, Scored] = {}
 
     def scored(trial: Trial, found: Scored) -> None:
-        scored_of[trial] = found
-        insort(ahead, (-found.value, macs_of[trial.placement], number_of[trial.placement], trial.folder(root)))
+        macs, number = run.costs.macs(trial.placement), number_of[trial.placement]
+        insort(ahead, (-found.value, macs, number, trial.folder(root)))
         for *_, folder in ahead[go_on:]:
             unfinished(folder).unlink(missing_ok=True)
         del ahead[go_on:]
 
-    for trial in trials:
-        if (found := scored_at(trial.folder(root), rung.epochs)) is not None:
-            scored(trial, found)
-    workers, threads, cards = crew(run, len(trials))
-    left = [trial for trial in trials if trial not in scored_of]
-    recipe = sweep_recipe(run.settings, epochs, rung.epochs)
-    work = partial(train_trial, run, recipe, workers)
-    run_trials(work, left, [macs_of[t.placement] for t in left], run.progress, label, workers, threads, cards, scored)
+    scored_of = train_rung(run, rung, epochs, trials, label, scored)
     return [
         Standing(number, rung.epochs, [scored_of[Trial(placement, seed)] for seed in range(rung.seeds)])
         for placement, number in number_of.items()
     ]
-
-
-def train_trial(run: Run, recipe: Recipe, workers: int, trial: Trial, progress: Progress) -> Scored:
-    """Train one as far as the recipe goes, and score it on the search-val images, or those of test.
-
-    The checkpoint stays, as it may be gone on with; how good it was at earlier rungs stays in the metrics.
-    """
-    path = trial.folder(run.dir.sweep) / "metrics.json"
-    before = read_json(path)["rungs"] if path.exists() else []
-    task, found = train_alone(run, recipe, run.dir.sweep, workers, trial, progress)
-    part: Literal["test", "val"] = "test" if benchmark(run.settings) else "val"
-    indices = run.split.test if part == "test" else run.split.search_val
-    scored, images = _score(run, task, indices), len(indices)
-    rung = {"epochs": task.epochs} | dataclasses.asdict(scored)
-    score = {f"{part}_images": images, f"{part}_accuracy": scored.correct / images, f"{part}_metric": scored.value}
-    write_json(path, found | score | {"rungs": [*before, rung]})
-    return scored
-
-
-@torch.inference_mode()
-def _score(run: Run, task: AloneTask, indices: NDArray[np.int64]) -> Scored:
-    metric = run.settings.data.metric
-    loader = run.loader(indices, 1, "sweep-val", run.seed, augmented=False)
-    model, found = task.net.eval(), list[Tensor]()
-    for x_BCHW, _ in loader.chunks(run.settings.rank.eval_batch or 0):
-        with run.machine.autocast():
-            found.append(model(x_BCHW).argmax(1))
-    true_N, predicted_N = run.images.label_N[indices], torch.cat(found).cpu().numpy()
-    answers = (metric, true_N, predicted_N, len(run.images.class_names))
-    return Scored(int((true_N == predicted_N).sum()), float(metrics.score(*answers)), *metrics.interval(*answers))
-
-
-def scored_at(folder: Path, epochs: int) -> Scored | None:
-    """How good a trial was at the end of that rung; None where it has not come so far."""
-    if not (folder / "metrics.json").exists():
-        return None
-    found: list[dict[str, Any]] = read_json(folder / "metrics.json")["rungs"]
-    rung = next((rung for rung in found if rung["epochs"] == epochs), None)
-    return None if rung is None else Scored(*(rung[field.name] for field in dataclasses.fields(Scored)))
-
-
-def _open_test(run: Run) -> None:
-    """Write down what the test split is read for, before the first image is."""
-    if not run.dir.test.exists():
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        write_json(run.dir.test, {"opened": now, "for": "a sweep in benchmark mode", "images": len(run.split.test)})
-    run.warn("the test split is the ground truth of this sweep: it says nothing about what to choose.")
 
 
 def _as_table(run: Run, standings: Iterable[Standing]) -> str:
@@ -228,28 +161,3 @@ def _warn_of_diverged(run: Run, standings: Iterable[Standing]) -> None:
     trials = [trial for standing in standings for trial in _trials(run, standing)]
     if lost := [trial for trial in trials if diverged(trial.folder(run.dir.sweep))]:
         run.warn(f"{len(lost):,} of {len(trials):,} trainings diverged, as {lost[0]}: lower --lr in a new run.")
-
-
-def train_placements(run: Run, placements: Sequence[Placement]) -> dict[Placement, list[float]]:
-    """Train these placements to the end of a sweep, each with all its seeds; those that have been are read.
-
-    They need not be of the space, as long as the run has their costs.
-
-    Args:
-        run: of a sweep.
-        placements: what to train.
-
-    Returns:
-        The metric of each seed by placement.
-    """
-    rung = rungs(run.settings, run.space.size, len(images_to_learn(run)))[-1]
-    if benchmark(run.settings):
-        _open_test(run)
-    trials, root = [Trial(placement, seed) for seed in range(rung.seeds) for placement in placements], run.dir.sweep
-    left = [trial for trial in trials if scored_at(trial.folder(root), rung.epochs) is None]
-    workers, threads, cards = crew(run, len(trials))
-    work = partial(train_trial, run, sweep_recipe(run.settings, rung.epochs, rung.epochs), workers)
-    costs = [run.costs.macs(trial.placement) for trial in left]
-    run_trials(work, left, costs, run.progress, "truth", workers, threads, cards)
-    found = {trial: scored_at(trial.folder(root), rung.epochs) for trial in trials}
-    return {p: [one.value for seed in range(rung.seeds) if (one := found[Trial(p, seed)])] for p in placements}

@@ -18,6 +18,7 @@ from poolsearch.progress import Silent
 from poolsearch.rungs import Rung, brackets, drawn
 from poolsearch.settings import Settings
 from poolsearch.stages import sweep as stage
+from poolsearch.stages import trainings as training
 from poolsearch.stages.alone import AloneTask, Trial
 from poolsearch.stages.ranking.standing import standing_rows
 
@@ -116,7 +117,7 @@ def test_who_survives_is_who_optunas_pruner_lets_go_on(tmp_path, monkeypatch, pl
         table = np.array([draw.permutation(1000)[:placements] for _ in range(full + 1)])
         correct_of = {placement: table[:, i].tolist() for i, placement in enumerate(run.space)}
         curves = Curves(correct_of)
-        monkeypatch.setattr(stage, "train_trial", curves)
+        monkeypatch.setattr(training, "train_trial", curves)
         plan = stage.rungs(run.settings, run.space.size, 1000)
         standings = stage.climb(run, plan)
         expected = survivors_by_optuna(correct_of, start, rate, full)
@@ -151,7 +152,7 @@ def test_brackets_of_hyperband_are_those_of_optunas_and_so_is_who_survives(
         table = np.array([draw.permutation(1000)[:placements] for _ in range(full + 1)])
         correct_of = {placement: table[:, i].tolist() for i, placement in enumerate(run.space)}
         curves = Curves(correct_of)
-        monkeypatch.setattr(stage, "train_trial", curves)
+        monkeypatch.setattr(training, "train_trial", curves)
         plan = stage.rungs(run.settings, run.space.size, 1000)
         several = brackets(plan)
         assert [own[0].placements for own in several] == [min(n, placements) for n in theirs._trial_allocation_budgets]
@@ -176,7 +177,7 @@ def test_equal_placements_are_decided_by_fewer_macs_then_by_number(tmp_path, mon
     given = settings("halving", placements=(), sweep_epochs=9, halving_start=1)
     with open_run(tmp_path / "run", given, False, Silent()) as run:
         curves = Curves(dict.fromkeys(run.space, [100] * 10))
-        monkeypatch.setattr(stage, "train_trial", curves)
+        monkeypatch.setattr(training, "train_trial", curves)
         standings = stage.climb(run, stage.rungs(run.settings, run.space.size, 1000))
         order = sorted(range(36), key=lambda n: (run.macs_A[n], n))
         assert [s.number for s in standings] == order
@@ -329,7 +330,7 @@ def test_a_width_that_is_not_given_is_halved_too(tmp_path):
 def test_stopped_anywhere_it_ends_the_same(tmp_path, monkeypatch, method):
     changes = {"halving_rate": 2, "halving_start": 1, "placements": SIX[:4]}
     expected = rank(tmp_path / "whole", method, **changes)
-    known, train, calls = metrics(tmp_path / "whole"), stage.train_alone, 0
+    known, train, calls = metrics(tmp_path / "whole"), training.train_alone, 0
 
     def stopping(*arguments):
         nonlocal calls
@@ -339,7 +340,7 @@ def test_stopped_anywhere_it_ends_the_same(tmp_path, monkeypatch, method):
             raise Interrupted  # the training is in its checkpoint, its score is not known
         return found
 
-    monkeypatch.setattr(stage, "train_alone", stopping)
+    monkeypatch.setattr(training, "train_alone", stopping)
     out, stops, resume = tmp_path / "run", 0, False
     while True:
         try:

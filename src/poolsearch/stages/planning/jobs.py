@@ -11,7 +11,8 @@ from poolsearch.rungs import Rung, rungs, together
 from poolsearch.settings import Settings
 from poolsearch.stages.alone import Recipe
 from poolsearch.stages.retrain import retrain_recipe
-from poolsearch.stages.sweep import at_fidelity, sweep_recipe
+from poolsearch.stages.sweep import at_fidelity
+from poolsearch.stages.trainings import sweep_recipe
 from poolsearch.usage import with_method
 
 

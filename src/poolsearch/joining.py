@@ -1,0 +1,73 @@
+"""Joining a run: opening its folder beside the process that holds it, to train with it what can be trained alone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from poolsearch.context import Run, assemble
+from poolsearch.errors import PoolsearchError
+from poolsearch.files import RunDir, is_held
+from poolsearch.methods import kind_of, named
+from poolsearch.prepare import absolute, data_record
+from poolsearch.progress import Progress
+from poolsearch.record import changed, check_same, installed, joined, read_record
+from poolsearch.resolve import check
+from poolsearch.settings import Settings
+
+_WAIT_SECONDS = 0.5
+
+
+def join_run(out: Path, settings: Settings | None, progress: Progress) -> Run:
+    """Open a sweep that is under way, or was begun, on this machine or on another that has the folder, too.
+
+    The run folder is not held, and nothing is written into it. Where a process has just begun the run, this waits until
+    it has written what the run rests on.
+
+    Args:
+        out: the run directory.
+        settings: of this process's machine; all others must be the run's, which None takes.
+        progress: where work shows itself.
+
+    Raises:
+        PoolsearchError: there is no such run, its method trains supernets, or images or settings are not its own.
+    """
+    run_dir = RunDir(out)
+    if not run_dir.run.exists():
+        raise PoolsearchError(
+            f"nothing to join in {out}: it holds no run (no run.json). Begin one: poolsearch search --method sweep "
+            f"--out {out}"
+        )
+    if settings is not None:
+        check(settings)
+        settings = absolute(settings)
+    given = joined(run_dir, settings)
+    if kind_of(given.search.method) != "alone":
+        raise PoolsearchError(
+            f"{out} was begun with --method {given.search.method}, whose supernets one process trains. What can be "
+            f"joined are trainings of placements alone: --method {', '.join(named('alone'))}."
+        )
+    record = _begun(run_dir, progress)
+    run, _ = assemble(run_dir, given, record, progress)
+    check_same(run_dir, record, data_record(run.images, run.split, run.image_size), run.split.hash)
+    progress.say(f"machine: {run.machine}")
+    for text in changed(record, installed(), run.machine.describe()):
+        progress.say(f"warning: this process has {text}")
+    return run
+
+
+def _begun(run_dir: RunDir, progress: Progress) -> dict[str, Any]:
+    """run.json of a run whose sweep was begun, if need be after waiting for that."""
+    told = False
+    while not (record := read_record(run_dir))["stages"]:
+        if not is_held(run_dir.root):
+            raise PoolsearchError(
+                f"{run_dir.root} was stopped before its first training, and no process holds it. Go on with it: "
+                f"poolsearch search --resume --out {run_dir.root}"
+            )
+        if not told:
+            progress.say(f"waiting for the process that begins the run in {run_dir.root}")
+            told = True
+        time.sleep(_WAIT_SECONDS)
+    return record
