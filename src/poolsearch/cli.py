@@ -15,7 +15,19 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from poolsearch.commands import COMMANDS, DESCRIPTION, Apart, Command, Export, Rank, Report, Retrain, Run, Search
+from poolsearch.commands import (
+    COMMANDS,
+    DESCRIPTION,
+    Apart,
+    Command,
+    Export,
+    Rank,
+    Report,
+    Research,
+    Retrain,
+    Run,
+    Search,
+)
 from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.files import RunDir
 from poolsearch.perform import perform
@@ -32,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments == ["--version"]:
         print(version("poolsearch"))
         return 0
-    command: Command | Apart | None = None
+    command: Command | Apart | Research | None = None
     try:
         command = _parse(arguments)
         return perform(command)
@@ -50,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _stopped(command: Command | Apart | None, saved: bool) -> str:
-    out = None if command is None or isinstance(command, Apart) else command.where.out
+def _stopped(command: Command | Apart | Research | None, saved: bool) -> str:
+    out = None if command is None or isinstance(command, Apart | Research) else command.where.out
     if out is None or not RunDir(out).run.exists():
         return "Stopped; nothing was begun."
     kept = "everything done so far is saved" if saved else "finished stages, trainings and checkpoints are kept"
@@ -60,7 +72,7 @@ def _stopped(command: Command | Apart | None, saved: bool) -> str:
     return f"Stopped; {kept}. Go on with: poolsearch {name}{flag} --out {out}"
 
 
-def _parse(arguments: list[str]) -> Command | Apart:
+def _parse(arguments: list[str]) -> Command | Apart | Research:
     """The command, with ``where.out`` filled in where it has one.
 
     When a run is resumed, its own settings are the defaults, so that only what was really typed can differ.
@@ -81,7 +93,7 @@ def _parse(arguments: list[str]) -> Command | Apart:
         args=arguments or ["--help"],
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
-    if isinstance(command, Apart):
+    if isinstance(command, Apart | Research):
         return command
     if isinstance(command, Export):
         found = command.run or command.where.out or _newest()
@@ -90,11 +102,11 @@ def _parse(arguments: list[str]) -> Command | Apart:
     return dataclasses.replace(command, where=dataclasses.replace(command.where, out=_out(command, found)))
 
 
-def _subcommand(name: str, kind: type[Command] | type[Apart], found: Path | None, whole: bool) -> Any:
+def _subcommand(name: str, kind: type[Command] | type[Apart] | type[Research], found: Path | None, whole: bool) -> Any:
     """A command for tyro; in the list of all of them stands the first line of its text only."""
     text = inspect.cleandoc(kind.__doc__ or "")
     told = text if whole else text.partition("\n")[0]
-    if issubclass(kind, Apart):  # they have no defaults of a run, and one needs a network
+    if issubclass(kind, Apart | Research):  # they have no defaults of a run, and one needs a network
         return tyro.conf.subcommand(name, description=told)
     return tyro.conf.subcommand(name, default=_default(kind, found), description=told)
 

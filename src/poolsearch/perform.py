@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
+from pathlib import Path
 
-from poolsearch.commands import Apart, Check, Command, Costs, Export, Plan, Rank, Report, Retrain, Run, Search
+from poolsearch.commands import (
+    Apart,
+    Bench,
+    Check,
+    Command,
+    Costs,
+    Export,
+    Plan,
+    Rank,
+    Report,
+    Research,
+    Retrain,
+    Run,
+    Search,
+)
 from poolsearch.files import write_json
 from poolsearch.progress import Shown, Silent
 from poolsearch.record import saved_settings
@@ -12,7 +28,7 @@ from poolsearch.resolve import check
 from poolsearch.settings import Settings
 
 
-def perform(command: Command | Apart) -> int:
+def perform(command: Command | Apart | Research) -> int:
     """Do it; gives the exit code.
 
     Raises:
@@ -23,6 +39,8 @@ def perform(command: Command | Apart) -> int:
         return _plan(command)
     if isinstance(command, (Check, Costs)):
         return _look(command)
+    if isinstance(command, Bench):
+        return _bench(command)
     return _do(command)
 
 
@@ -94,4 +112,26 @@ def _plan(command: Plan) -> int:
     if command.told.json is not None:
         write_json(command.told.json, found.to_dict())
     show_plan(found)
+    return 0
+
+
+def _bench(command: Bench) -> int:
+    from poolsearch.bench import Bandit, entrant, ground_truth, regrets
+    from poolsearch.reports.bench import check_page, show_bench, write_bench
+    from poolsearch.reports.rerun import option
+
+    out = (command.out or Path("runs") / f"bench-{Path(command.table).resolve().name}").expanduser()
+    check_page(out, len(command.methods))
+    bandit = Bandit.of(ground_truth(command.table), command.noise, command.score_images)
+    entrants = [entrant(name) for name in command.methods]
+    progress = Silent() if command.quiet else Shown()
+    found = regrets(bandit, entrants, command.seeds, command.draws, command.seed, progress)
+    words = ["poolsearch", "bench", command.table]
+    for field in dataclasses.fields(command):
+        value = getattr(command, field.name)
+        if field.name not in ("table", "out", "quiet") and value != field.default:
+            words += option(field.name, value)
+    page = write_bench(out, found, shlex.join(words))
+    show_bench(found)
+    progress.say(f"Page: {page}")
     return 0

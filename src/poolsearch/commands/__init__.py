@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from poolsearch.commands.apart import Check, Costs, Plan
+from poolsearch.commands.research import Bench
 from poolsearch.commands.runs import Export, Rank, Report, Retrain, Run, Search
 
 DESCRIPTION = """Find where a CNN should downsample, on your data.
@@ -15,6 +16,7 @@ DESCRIPTION = """Find where a CNN should downsample, on your data.
   poolsearch export runs/NAME                             the network that was found, as files that stand alone
   poolsearch check timm:regnety_002                       whether the downsampling of a network can be moved
   poolsearch costs timm:regnety_002                       what its placements cost: MACs, memory, latency
+  poolsearch bench                                        samplers compared on the paper's Table 6, in seconds
 
 'run' is search, rank, retrain and report in turn; each is a command too. 'poolsearch run --help' lists all settings."""
 
@@ -23,7 +25,10 @@ Command = Run | Search | Rank | Retrain | Report | Export
 """Commands that work in a run's folder."""
 Apart = Check | Costs | Plan
 """Commands that leave none."""
-COMMANDS: dict[str, type[Command] | type[Apart]] = {
+Research = Bench
+"""Commands that compare methods, and have a folder of their own."""
+COMMANDS: dict[str, type[Command] | type[Apart] | type[Research]] = {
     "run": Run, "search": Search, "rank": Rank, "retrain": Retrain, "report": Report, "export": Export,
     "check": Check, "costs": Costs, "plan": Plan,
+    "bench": Bench,
 }  # fmt: skip

@@ -20,11 +20,12 @@ def rerun_command(run: Json) -> str | None:
     words = ["poolsearch", "run"]
     for _, name, _, value in differences(Settings(), given):
         if name != "cache_dir":
-            words += _option(name, value)
+            words += option(name, value)
     return shlex.join(words)
 
 
-def _option(name: str, value: object) -> list[str]:
+def option(name: str, value: object) -> list[str]:
+    """A setting that is not its default, as words of the command line."""
     flag = f"--{name.replace('_', '-')}"
     if isinstance(value, bool):
         return [flag]  # every switch is off by default, so that one that differs is on
