@@ -25,6 +25,7 @@ from poolsearch.commands import (
     Rank,
     Recipe,
     Report,
+    Research,
     Retrain,
     Run,
     Search,
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments == ["--version"]:
         print(version("poolsearch"))
         return 0
-    command: Command | Apart | None = None
+    command: Command | Apart | Research | None = None
     try:
         command = _parse(arguments)
         return perform(command)
@@ -64,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _stopped(command: Command | Apart | None, saved: bool) -> str:
+def _stopped(command: Command | Apart | Research | None, saved: bool) -> str:
     if isinstance(command, Recipe) and RunDir(command.out).recipe.exists():
         return f"Stopped; go on with: poolsearch recipe {command.name} --resume --out {command.out}"
-    out = None if command is None or isinstance(command, Apart) else command.where.out
+    out = None if command is None or isinstance(command, Apart | Research) else command.where.out
     if out is None or not (RunDir(out).run.exists() or ComparisonDir(out).record.exists()):
         return "Stopped; nothing was begun."
     kept = "everything done so far is saved" if saved else "finished stages, trainings and checkpoints are kept"
@@ -78,7 +79,7 @@ def _stopped(command: Command | Apart | None, saved: bool) -> str:
     return f"Stopped; {kept}. Go on with: poolsearch {name}{flag} --out {out}"
 
 
-def _parse(arguments: list[str]) -> Command | Apart:
+def _parse(arguments: list[str]) -> Command | Apart | Research:
     """The command, with ``where.out`` filled in where it has one.
 
     When a run is resumed, its own settings are the defaults, so that only what was really typed can differ.
@@ -100,7 +101,7 @@ def _parse(arguments: list[str]) -> Command | Apart:
         args=arguments or ["--help"],
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
-    if isinstance(command, Apart):
+    if isinstance(command, Apart | Research):
         return command
     if isinstance(command, Export):
         found = command.run or command.where.out or _newest()
@@ -109,11 +110,11 @@ def _parse(arguments: list[str]) -> Command | Apart:
     return dataclasses.replace(command, where=dataclasses.replace(command.where, out=_out(command, found)))
 
 
-def _subcommand(name: str, kind: type[Command] | type[Apart], found: Path | None, whole: bool) -> Any:
+def _subcommand(name: str, kind: type[Command] | type[Apart] | type[Research], found: Path | None, whole: bool) -> Any:
     """A command for tyro; in the list of all of them stands the first line of its text only."""
     text = inspect.cleandoc(kind.__doc__ or "")
     told = text if whole else text.partition("\n")[0]
-    if issubclass(kind, Apart):  # they have no defaults of a run, and one needs a network
+    if issubclass(kind, Apart | Research):  # they have no defaults of a run, and one needs a network
         return tyro.conf.subcommand(name, description=told)
     return tyro.conf.subcommand(name, default=_default(kind, found), description=told)
 
@@ -138,7 +139,7 @@ def _value_of(flag: str, arguments: list[str]) -> str | None:
     return None
 
 
-def _newest(kind: type[Command] | type[Apart] | None = None) -> Path:
+def _newest(kind: type[Command] | type[Apart] | type[Research] | None = None) -> Path:
     """The run, or the comparison, in runs/ that was worked on last.
 
     Raises:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
+from pathlib import Path
 
 from poolsearch.commands import (
     Apart,
+    Bench,
     Check,
     Command,
     Compare,
@@ -15,18 +18,19 @@ from poolsearch.commands import (
     Rank,
     Recipe,
     Report,
+    Research,
     Retrain,
     Run,
     Search,
 )
 from poolsearch.files import write_json
 from poolsearch.progress import Shown, Silent
-from poolsearch.record import saved_settings
+from poolsearch.record import option_words, saved_settings
 from poolsearch.resolve import check
 from poolsearch.settings import Settings
 
 
-def perform(command: Command | Apart) -> int:
+def perform(command: Command | Apart | Research) -> int:
     """Do it; gives the exit code.
 
     Raises:
@@ -41,6 +45,8 @@ def perform(command: Command | Apart) -> int:
         return _look(command)
     if isinstance(command, Compare):
         return _compare(command)
+    if isinstance(command, Bench):
+        return _bench(command)
     return _do(command)
 
 
@@ -147,4 +153,25 @@ def _recipe(command: Recipe) -> int:
     progress.say(f"{recipe.text}. Folder: {command.out}")
     made = recipe.make(command.out, command.options, command.folder.resume, progress)
     show_recipe(made.sentences, made.page)
+    return 0
+
+
+def _bench(command: Bench) -> int:
+    from poolsearch.bench import Bandit, entrant, ground_truth, regrets
+    from poolsearch.reports.bench import check_page, show_bench, write_bench
+
+    out = (command.out or Path("runs") / f"bench-{Path(command.table).resolve().name}").expanduser()
+    check_page(out, len(command.methods))
+    bandit = Bandit.of(ground_truth(command.table), command.noise, command.score_images)
+    entrants = [entrant(name) for name in command.methods]
+    progress = Silent() if command.quiet else Shown()
+    found = regrets(bandit, entrants, command.seeds, command.draws, command.seed, progress)
+    words = ["poolsearch", "bench", command.table]
+    for field in dataclasses.fields(command):
+        value = getattr(command, field.name)
+        if field.name not in ("table", "out", "quiet") and value != field.default:
+            words += option_words(field.name, value)
+    page = write_bench(out, found, shlex.join(words))
+    show_bench(found)
+    progress.say(f"Page: {page}")
     return 0

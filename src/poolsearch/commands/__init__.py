@@ -5,6 +5,7 @@ from __future__ import annotations
 from poolsearch.commands.apart import Check, Costs, Plan
 from poolsearch.commands.compare import Compare
 from poolsearch.commands.recipe import Recipe
+from poolsearch.commands.research import Bench
 from poolsearch.commands.runs import Export, Rank, Report, Retrain, Run, Search
 
 DESCRIPTION = """Find where a CNN should downsample, on your data.
@@ -19,15 +20,18 @@ DESCRIPTION = """Find where a CNN should downsample, on your data.
   poolsearch check timm:regnety_002                       whether the downsampling of a network can be moved
   poolsearch costs timm:regnety_002                       what its placements cost: MACs, memory, latency
   poolsearch recipe figure1                               a figure of the paper made again, small, on digits
+  poolsearch bench                                        samplers compared on the paper's Table 6, in seconds
 
 'run' is search, rank, retrain and report in turn; each is a command too. 'poolsearch run --help' lists all settings."""
 
 
 Command = Run | Search | Rank | Retrain | Report | Export | Compare
 """Commands that work in a run's folder."""
-Apart = Check | Costs | Plan | Recipe
-"""Commands that leave none, or have folders of their own."""
-COMMANDS: dict[str, type[Command] | type[Apart]] = {
+Apart = Check | Costs | Plan
+"""Commands that leave none."""
+Research = Bench | Recipe
+"""Commands that have folders of their own."""
+COMMANDS: dict[str, type[Command] | type[Apart] | type[Research]] = {
     "run": Run, "search": Search, "rank": Rank, "retrain": Retrain, "report": Report, "export": Export,
-    "compare": Compare, "recipe": Recipe, "check": Check, "costs": Costs, "plan": Plan,
+    "check": Check, "costs": Costs, "plan": Plan, "compare": Compare, "bench": Bench, "recipe": Recipe,
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,18 +140,17 @@ class TreeSearch:
             return new[int(draw.integers(len(new)))]
         bound_K = bounds(self.visits[node], seen_K, self._settings.ucb_c)
         if self._settings.ucb_pick == "softmax":
-            cumulative_K = softmax(bound_K).cumsum()
+            cumulative_K = softmax(np.array(bound_K)).cumsum()
             return int(np.searchsorted(cumulative_K, draw.random() * cumulative_K[-1], side="right"))
-        best = np.flatnonzero(bound_K == bound_K.max())
-        return int(best[draw.integers(len(best))])
+        best = [k for k, bound in enumerate(bound_K) if bound == max(bound_K)]
+        return best[int(draw.integers(len(best)))]
 
 
-def bounds(parent: Visits, child_K: Sequence[Visits], c: float) -> NDArray[np.float64]:
+def bounds(parent: Visits, child_K: Sequence[Visits], c: float) -> list[float]:
     """Upper confidence bounds of children that were all visited: a/n + c sqrt(log(n of the parent) / n) (Eq. 6).
 
     The mean of a child without a reward so far is the parent's.
     """
     mean = parent.reward / max(1, parent.told)
-    mean_K = np.array([child.reward / child.told if child.told else mean for child in child_K])
-    asked_K = np.array([child.asked for child in child_K])
-    return mean_K + c * np.sqrt(np.log(parent.asked) / asked_K)
+    log = float(np.log(parent.asked))
+    return [(child.reward / child.told if child.told else mean) + c * math.sqrt(log / child.asked) for child in child_K]
