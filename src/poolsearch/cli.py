@@ -66,10 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stopped(command: Command | Apart | Research | None, saved: bool) -> str:
-    if isinstance(command, Recipe) and RunDir(command.out).recipe.exists():
+    if isinstance(command, Recipe) and _begun(command.out):
         return f"Stopped; go on with: poolsearch recipe {command.name} --resume --out {command.out}"
     out = None if command is None or isinstance(command, Apart | Research) else command.where.out
-    if out is None or not (RunDir(out).run.exists() or ComparisonDir(out).record.exists()):
+    if out is None or not _begun(out):
         return "Stopped; nothing was begun."
     kept = "everything done so far is saved" if saved else "finished stages, trainings and checkpoints are kept"
     name = next(name for name, kind in COMMANDS.items() if isinstance(command, kind))
@@ -77,6 +77,12 @@ def _stopped(command: Command | Apart | Research | None, saved: bool) -> str:
     if isinstance(command, Search) and command.where.join:
         flag = " --join"
     return f"Stopped; {kept}. Go on with: poolsearch {name}{flag} --out {out}"
+
+
+def _begun(out: Path) -> bool:
+    """Whether there is a run, a comparison or a recipe in a folder."""
+    records = RunDir(out).run, RunDir(out).recipe, ComparisonDir(out).record
+    return any(record.exists() for record in records)
 
 
 def _parse(arguments: list[str]) -> Command | Apart | Research:

@@ -10,7 +10,7 @@ import tyro
 
 from poolsearch.options import Auto
 
-RecipeName = Literal["figure1"]
+RecipeName = Literal["figure1", "figure3", "table1", "table2"]
 """The recipes, as :data:`poolsearch.recipes.RECIPES` has them."""
 
 
@@ -28,18 +28,20 @@ class RecipeOptions:
     net: Auto[str] = None
     """Another network, as in 'poolsearch run'. Default: cifar-resnet20."""
     width: Auto[int] = None
-    """Channels of the first stage. Default: 8 for mini, the network's own for full."""
+    """Channels of the first stage. Default: 8 for mini (4 in comparisons), the network's own for full."""
     epochs: Auto[int] = None
-    """Length of a search. Default: 10 for mini, 75 for full."""
+    """Length of a search, for each of its supernets. Default: 10 for mini (2 in comparisons), 75 for full."""
     batch: Auto[int] = None
     """Images per minibatch. Default: 64 for mini, 256 for full."""
     seeds: Auto[int] = None
-    """How often each search is made, each time with other halves, weights and draws. Default: 3."""
+    """How often each search is made, each time with other halves, weights and draws. Default: 3 (2 for mini
+    comparisons)."""
     early: Auto[str] = None
-    """The placement that pools early, such as 1,1,8. Default: the first of the space, each halving as early as can
-    be."""
+    """Of figure1: the placement that pools early, such as 1,1,8. Default: the first of the space, each halving as
+    early as can be."""
     late: Auto[str] = None
-    """The placement that pools late, such as 8,1,1. Default: the last of the space, each halving as late as can be."""
+    """Of figure1: the placement that pools late, such as 8,1,1. Default: the last of the space, each halving as late
+    as can be."""
     device: Auto[Literal["auto", "cpu", "cuda", "mps"]] = None
     """Where it runs. Default: auto, which is cuda, else mps, else cpu."""
     precision: Auto[Literal["fp32", "bf16", "fp16"]] = None
@@ -70,10 +72,13 @@ class Recipe:
 
     figure1: two placements trained in one supernet against each of them trained alone; their accuracies, their feature
     maps, and how alike their representations are.
+    figure3: how rankings by 1, 2, 4 and 8 supernets agree with the ground truth of all placements.
+    table1, table2: the paper's methods against each other, at their own budget and at the same total training, by the
+    ground truth of what they find. Full, all three train every placement alone three times: days on one GPU.
     """
 
     name: tyro.conf.Positional[Annotated[RecipeName, tyro.conf.arg(metavar="NAME")]]
-    """figure1."""
+    """figure1, figure3, table1 or table2."""
     folder: RecipeFolder = field(default_factory=RecipeFolder)
     options: RecipeOptions = field(default_factory=RecipeOptions)
 

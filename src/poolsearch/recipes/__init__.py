@@ -15,6 +15,7 @@ from poolsearch.commands.recipe import RecipeName, RecipeOptions
 from poolsearch.progress import Progress
 from poolsearch.recipes.figure1 import figure1
 from poolsearch.recipes.folder import Made
+from poolsearch.recipes.tables import FIGURE3, TABLE1, TABLE2, compared
 
 
 @dataclass(frozen=True)
@@ -33,5 +34,8 @@ class Recipe:
 
 RECIPES: dict[RecipeName, Recipe] = {
     "figure1": Recipe(figure1, "Figure 1: two placements in one supernet disturb each other (claim C3)"),
+    "figure3": Recipe(compared("figure3", FIGURE3), "Figure 3: how rankings by 1 to 8 supernets agree with the truth"),
+    "table1": Recipe(compared("table1", TABLE1), "Table 1: weights shared by all resolutions, or not"),
+    "table2": Recipe(compared("table2", TABLE2), "Table 2: the mixture against other searches"),
 }
 """Every recipe by its name."""

@@ -16,6 +16,7 @@ from poolsearch.nets.build import blank
 from poolsearch.placement import Placement
 from poolsearch.prepare import absolute, image_size_of, images_of, net_spec, resolved, space_of, split_of
 from poolsearch.progress import Progress
+from poolsearch.recipes.folder import passed_on
 from poolsearch.resolve import check
 from poolsearch.settings import Settings
 from poolsearch.space import Space
@@ -28,7 +29,6 @@ _SCALES: dict[str, dict[str, Any]] = {
 }
 _SEEDS = 3
 _VAL_EVERY = 10  # nothing rests on the scores of minibatches here: they are only for the curve
-_PASSED_ON = ("data", "subset", "net", "width", "epochs", "batch", "device", "precision")
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,8 @@ def settings_of(options: RecipeOptions) -> Settings:
     Raises:
         PoolsearchError: a value is out of its range.
     """
-    named = {name: getattr(options, name) for name in _PASSED_ON}
     fixed = {"net": "cifar-resnet20", "method": "spos", "val_every": _VAL_EVERY} | _SCALES[options.scale or "mini"]
-    settings = Settings.of(**fixed | {name: value for name, value in named.items() if value is not None})
+    settings = Settings.of(**fixed | passed_on(options))
     check(settings)
     return settings
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from poolsearch.commands.recipe import RecipeName, RecipeOptions
 from poolsearch.errors import PoolsearchError
@@ -44,6 +45,12 @@ def options_of(out: Path, name: RecipeName, given: RecipeOptions, resume: bool) 
     if saved["recipe"] != name:
         raise PoolsearchError(f"{out} holds the recipe {saved['recipe']}, not {name}. Choose another --out.")
     return _same(out, RecipeOptions(**saved["options"]), given)
+
+
+def passed_on(options: RecipeOptions) -> dict[str, Any]:
+    """The options that are settings of every run, where they are given."""
+    names = ("data", "subset", "net", "width", "epochs", "batch", "device", "precision")
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
 def fixed(options: RecipeOptions, settings: Settings) -> RecipeOptions:

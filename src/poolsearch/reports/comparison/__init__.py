@@ -28,6 +28,19 @@ def write_comparison(folder: Path) -> Path:
     return write_page(folder, f"poolsearch: methods on {data.on}", partial(body, data), figures(data))
 
 
+def findings_of(folder: Path) -> list[str]:
+    """What the comparison in ``folder`` says, as sentences.
+
+    Raises:
+        PoolsearchError: as :func:`write_comparison`.
+    """
+    from poolsearch.reports.comparison.findings import detail, sentence
+    from poolsearch.reports.comparison.read import read_comparison
+
+    data = read_comparison(folder)
+    return [sentence(data), detail(data)]
+
+
 def show_comparison(folder: Path) -> None:
     """Print the comparison in ``folder``: the references, every case, and what was found.
 
