@@ -16,9 +16,9 @@ SHAPES = ["circle", "square", "triangle-up", "cross", "diamond", "triangle-down"
 
 
 def panels(data: Comparison) -> Figure | None:
-    """One small scatter per case that ranked at least three placements of which the truth is known; None without."""
+    """One small scatter for each case whose order has a Kendall's tau with the truth; None without."""
     known = _known(data)
-    cases = [case for case in data.cases if len({point.placement for point in known.get(case.case, [])}) > 2]
+    cases = [case for case in data.cases if case.case in known and _tau(case) is not None]
     if not cases:
         return None
     # mixtures and single supernets by their members come first: these are what the paper's figure shows
@@ -52,9 +52,9 @@ def _left_out(cases: Sequence[Case]) -> str:
     return f" Left out: {', '.join(left)}." if left else ""
 
 
-def _tau(case: Case) -> str:
+def _tau(case: Case) -> str | None:
     tau = case.tau.get("ranking")
-    return "not known" if tau is None or tau.value is None else f"{tau.value:.2f}"
+    return None if tau is None or tau.value is None else f"{tau.value:.2f}"
 
 
 def _panel(data: Comparison, case: Case, points: Sequence[Point], place: int) -> alt.LayerChart | alt.FacetChart:
