@@ -2,8 +2,8 @@
 
 ``poolsearch.run("runs/mine", Settings.of(data="cifar10"))`` is the whole job; ``search``, ``rank``, ``retrain`` and
 ``report`` are its stages; ``export`` writes the network that was found as files that stand alone. ``check`` proves that
-a network can be searched, ``costs`` says what its placements cost, ``plan`` what a search will. See
-``poolsearch --help`` for the same on the command line.
+a network can be searched, ``costs`` says what its placements cost, ``plan`` what a search will. ``compare`` holds
+methods against each other. See ``poolsearch --help`` for the same on the command line.
 """
 
 from __future__ import annotations
@@ -11,19 +11,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from poolsearch.comparing.compare import compare
     from poolsearch.errors import Interrupted, PoolsearchError
+    from poolsearch.options import CompareSettings
     from poolsearch.pipeline import check, costs, export, plan, rank, report, retrain, run, search
     from poolsearch.placement import Placement
     from poolsearch.settings import Settings
     from poolsearch.space import Space
 
 __all__ = [
+    "CompareSettings",
     "Interrupted",
     "Placement",
     "PoolsearchError",
     "Settings",
     "Space",
     "check",
+    "compare",
     "costs",
     "export",
     "plan",
@@ -35,6 +39,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CompareSettings": "options",
+    "compare": "comparing.compare",
     "Interrupted": "errors",
     "PoolsearchError": "errors",
     "Placement": "placement",

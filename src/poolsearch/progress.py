@@ -169,6 +169,25 @@ def _rich(table: Table) -> RichTable:
     return found
 
 
+class Once:
+    """A progress that says everything only once: for many runs that all have the same to say."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._said: set[str] = set()
+
+    def say(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._progress.say(text)
+
+    def bar(self, label: str, total: int) -> AbstractContextManager[Update]:
+        return self._progress.bar(label, total)
+
+    def table(self, table: Table, line: str = "") -> None:
+        self._progress.table(table, line)
+
+
 class Whole:
     """How far all parts of something are together, in percent, by their costs (positive, in any unit).
 

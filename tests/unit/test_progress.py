@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from poolsearch.progress import Shown, Silent, Table, Whole
+from poolsearch.progress import Once, Shown, Silent, Table, Whole
 
 
 def test_in_a_log_only_the_whole_has_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,3 +77,20 @@ def test_a_table_on_a_terminal_stands_above_the_bars_and_takes_the_place_of_the_
     assert "an old one" not in text and "a line for logs" not in text
     with shown.bar("next", 100):
         assert shown._rows is not None and shown._rows.above is None
+
+
+def test_what_many_runs_say_is_said_once():
+    class Heard(Silent):
+        def __init__(self):
+            self.texts = []
+
+        def say(self, text):
+            self.texts.append(text)
+
+    heard = Heard()
+    once = Once(heard)
+    for text in ("a", "b", "a"):
+        once.say(text)
+    with once.bar("x", 1) as update:
+        update(1, "")
+    assert heard.texts == ["a", "b"]

@@ -18,7 +18,7 @@ from poolsearch.errors import InUse, PoolsearchError
 from poolsearch.files import RunDir, write_json
 from poolsearch.options import CompareSettings, SearchSettings
 from poolsearch.pipeline import ranked
-from poolsearch.progress import Progress, Silent
+from poolsearch.progress import Once, Progress, Silent
 from poolsearch.reports.comparison import write_comparison
 from poolsearch.resolve import check, resolve
 from poolsearch.settings import Settings
@@ -51,7 +51,7 @@ def compare(
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.
         Interrupted: stopped on request; everything is saved.
     """
-    folder, progress = ComparisonDir(Path(out).expanduser()), progress or Silent()
+    folder, progress = ComparisonDir(Path(out).expanduser()), Once(progress or Silent())
     given = options is not None or settings is not None
     asked = Asked(settings or Settings(), options or CompareSettings())
     if given or not resume:
