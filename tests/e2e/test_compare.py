@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +75,24 @@ def test_more_methods_are_added_and_nothing_is_done_again(begun: Path, command: 
     found = json.loads((begun / "comparison.json").read_text())
     assert [case["case"] for case in found["cases"]] == ["spos:epochs=1", "spos:epochs=2", "bse:epochs=1"]
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_runs(tmp_path: Path, command: Command) -> None:
+    out = tmp_path / "out"
+    given = ["--methods", "spos", "bse", "macs", "--seeds", "2", "--epochs", "1", *FLAGS]
+    words = [sys.executable, "-m", "poolsearch", "compare", "--out", str(out)]
+    first = subprocess.Popen([*words, *given], stderr=subprocess.PIPE, text=True)
+    while not (out / "compare.json").exists():
+        assert first.poll() is None, first.stderr and first.stderr.read()
+        time.sleep(0.05)
+    compare(command, out, "--resume")
+    assert first.wait(200) == 0, first.stderr and first.stderr.read()
+    found = json.loads((out / "comparison.json").read_text())
+    assert found["unfinished"] == [] and [case["seeds"] for case in found["cases"]] == [2, 2, 2]
+    for folder in out.glob("runs/*/*"):
+        stages = [stage["stage"] for stage in json.loads((folder / "run.json").read_text())["stages"]]
+        assert len(stages) == len(set(stages)), f"{folder} was made once"
 
 
 def test_a_finished_sweep_is_the_truth(begun: Path, tmp_path: Path, command: Command) -> None:

@@ -85,10 +85,12 @@ class GroundTruth:
         """
         files = RunDir(folder)
         if not files.sweep_table.exists():
-            unfinished = f"Finish it: poolsearch search --resume --out {folder}" if files.run.exists() else "Make one"
+            unfinished = (
+                f"Finish it with poolsearch search --resume --out {folder}" if files.run.exists() else "Make one"
+            )
             raise PoolsearchError(
-                f"{folder} holds no finished sweep (no sweep.csv). {unfinished}, or begin one with poolsearch search "
-                "--method sweep."
+                f"{folder} holds no finished sweep (no sweep.csv). {unfinished}, or with poolsearch search --method "
+                f"sweep --out FOLDER, or take the paper's: {TABLE6}."
             )
         default = str(read_json(files.run).get("space", {}).get("default", "")) if files.run.exists() else ""
         try:

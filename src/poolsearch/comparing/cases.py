@@ -17,8 +17,6 @@ Budget = Literal["own", "equal", ""]
 """own: epochs in proportion to the members (paper, appendix B.1). equal: the same total training for all. Else: as the
 method's own settings say, which are no epochs of a supernet."""
 
-_COMPARED = ("sampled", "relaxed", "alone")
-
 
 @dataclass(frozen=True)
 class Case:
@@ -105,10 +103,10 @@ def settings_of(method: str, base: Settings, fields: dict[str, object]) -> Setti
 
 def _of_spec(spec: str, base: Settings, total: int | None, epochs_of: Epochs) -> list[Case]:
     method, fields = parse_spec(spec)
-    if method == "auto" or kind_of(method) not in _COMPARED:
+    if kind_of(method) == "auto":
         raise PoolsearchError(f"--methods {spec}: 'auto' takes one of the others; name those to compare.")
     settings = settings_of(method, base, fields)
-    if kind_of(method) == "alone":
+    if kind_of(method) in ("alone", "untrained"):
         return [Case(spec_of(method, fields), "", settings)]
     own, equal = settings.search.epochs, None if total is None else epochs_of(settings, total)
     assert own is not None, "resolve the epochs first"

@@ -75,6 +75,8 @@ def mean_path(table: CostTable) -> float:
 def run_work(run: Run) -> float:
     """All that a run computed up to its ranking, with the ranking."""
     kind = kind_of(run.settings.search.method)
+    if kind == "untrained":
+        return 0.0
     if kind == "alone":
         return _trainings(run)
     summary = read_json(run.dir.ranking_summary)
