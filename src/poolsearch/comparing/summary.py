@@ -192,11 +192,10 @@ def _gaps(
     result: dict[str, dict[str, Gap | None]] = {}
     for case in cases:
         others: dict[str, Found | None] = dict(fixed)
-        random = [
-            other for other in cases if other.method == "random" and other.spec != case.spec and of_case[other.spec]
-        ]
-        if random and of_case[case.spec]:
-            near = min(random, key=lambda other: abs(math.log(_cost(of_case[other.spec]) / _cost(of_case[case.spec]))))
+        random = [other for other in cases if other.method == "random" and of_case[other.spec]]
+        if random and of_case[case.spec] and case.method != "random":
+            cost = _cost(of_case[case.spec])
+            near = min(random, key=lambda other: abs(math.log(_cost(of_case[other.spec]) / cost)))
             others["random"] = found[near.spec]
         own = found[case.spec]
         result[case.spec] = {
