@@ -50,7 +50,7 @@ def recipe_of(settings: Settings, options: CompareSettings) -> Settings:
         PoolsearchError: that sweep is of another network or of other images.
     """
     if options.truth in (PICKS, ALL, TABLE6):
-        return with_method(settings, "sweep").changed(sweep_mode="benchmark", placements=(), paths="restricted")
+        return with_method(settings, "sweep").changed(sweep_mode="benchmark", paths="restricted")
     before = saved_settings(Path(options.truth).expanduser())
     if before.search.method != "sweep" or before.alone.sweep_mode != "benchmark":
         raise PoolsearchError(

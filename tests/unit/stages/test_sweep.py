@@ -299,7 +299,7 @@ def test_a_proxy_trains_the_same_placements_with_fewer_channels_and_images(tmp_p
         narrow = stage.at_fidelity(run, Rung(36, 0, 2, 300, 0.5))
         assert list(narrow.space) == list(run.space) and narrow.space.size == 36
         assert (narrow.net_spec.width, run.net_spec.width) == (2, 4)
-        recipe, trial = stage.sweep_recipe(narrow.settings, 2, 2), Trial(run.space.default, 0)
+        recipe, trial = training.sweep_recipe(narrow.settings, 2, 2), Trial(run.space.default, 0)
         task = AloneTask(narrow, recipe, trial)
         assert {p.shape[0] for p in task.net.parameters() if p.ndim == 4} == {2, 4, 8}  # of the three stages
         assert task.images == 300
