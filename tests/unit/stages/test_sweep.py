@@ -209,14 +209,15 @@ def trainings(out):
 
 @pytest.mark.parametrize("method", ["sweep", "proxy", "halving", "random", "hyperband"])
 def test_search_val_is_not_trained_on_and_test_is_not_seen(tmp_path, method):
+    brackets_of_two = {"halving_rate": 2} if method == "hyperband" else {}
     for name, noise in {"clean": (), "val": ("val",), "test": ("test",)}.items():
         data = str(data_set(tmp_path, f"data_{name}", noise))
-        rank(tmp_path / name, method, data=data, retrain_epochs=2, placements=SIX[:3])
+        rank(tmp_path / name, method, data=data, retrain_epochs=2, placements=SIX[:3], **brackets_of_two)
     assert trainings(tmp_path / "clean") == trainings(tmp_path / "val") == trainings(tmp_path / "test")
     clean, val, test = (RunDir(tmp_path / name).ranking.read_text() for name in ("clean", "val", "test"))
     assert clean == test
     assert clean != val
-    assert len(trainings(tmp_path / "clean")) == (1 if method == "hyperband" else 3)  # two epochs are one bracket
+    assert len(trainings(tmp_path / "clean")) in ((2, 3) if method == "hyperband" else (3,))
     assert not RunDir(tmp_path / "clean").test.exists()
 
 
