@@ -59,7 +59,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[di
     yield results(out), time.monotonic() - began
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_killed_at_random_moments_a_halving_ends_bit_identical(
     tmp_path: Path, uninterrupted: tuple[dict[str, Any], float]
