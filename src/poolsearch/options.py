@@ -209,8 +209,9 @@ class AloneSettings:
 class RankSettings:
     """Evaluation of the placements on the whole search-val half."""
 
-    rank_members: Auto[Literal["assignment", "best"]] = None
-    """assignment (default): each placement by its most probable member. best: by all members, keeping the best."""
+    rank_members: Auto[Literal["assignment", "best", "mean"]] = None
+    """assignment (default): each placement by its most probable member. best: by all members, keeping the best. mean:
+    by the mean of all members, which are trained apart and end at different levels; takes as long as best."""
     rank_all_up_to: int = 100
     """Spaces up to this size are ranked whole; of larger ones the best by score and a control group."""
     rank_top: int = 50

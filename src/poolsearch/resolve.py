@@ -158,6 +158,11 @@ def _check_values(settings: Settings) -> None:
             f"--rank-early-stop rests on a bound for accuracy; there is none for --metric {settings.data.metric}. "
             "Leave one of them out, or rank fewer placements with --rank-all-up-to."
         )
+    if settings.rank.rank_early_stop and settings.rank.rank_members == "mean":
+        raise PoolsearchError(
+            "--rank-early-stop drops single members of a placement, --rank-members mean needs all of them. Leave one "
+            "of the two out."
+        )
     if settings.net.init is not None and settings.search.sharing == "random-init":
         raise PoolsearchError(
             "--sharing random-init draws the weights of every resolution anew, --init begins with given ones: leave "

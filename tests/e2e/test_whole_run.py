@@ -223,6 +223,7 @@ def test_a_finished_run_is_not_done_again(finished: RunDir) -> None:
         {"op": "blur"},
         {"op": "stride"},
         {"rank_members": "best"},
+        {"rank_members": "mean"},
         {"placements": ("4,3,3", "5,3,2", "7,1,2")},
         {"max_blocks": (4, 4, 4)},
         {"max_placements": 12},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -49,7 +50,7 @@ def rank(run: Run) -> None:
     with run.stage("rank"):
         members, mixture = load_search(run)
         candidates = choose(run, mixture)
-        pairs = pairs_of(candidates, mixture, run.settings.rank.rank_members == "best")
+        pairs = pairs_of(candidates, mixture, run.settings.rank.rank_members != "assignment")
         made_of = _made_of(run, pairs)
         true_N, classes = run.images.label_N[order_of(run)], len(run.images.class_names)
         tally = load_tally(run.dir.ranking_progress, made_of, true_N, classes)
@@ -68,13 +69,15 @@ def rank(run: Run) -> None:
 
 
 def value_on(run: Run, images: NDArray[np.int64]) -> dict[str, float]:
-    """The metric of every ranked placement, by the member that it was ranked with, on other images than search-val.
+    """The metric of every ranked placement, by the member (or members) that ranked it, on other images than search-val.
 
     For research, as on the test split: nothing may be chosen by it. ``scratch/`` in the run's folder is used meanwhile.
     """
     members, _ = load_search(run)
     with run.dir.ranking.open(newline="", encoding="utf-8") as handle:
         pairs = [(int(row["number"]), int(row["member"])) for row in csv.DictReader(handle)]
+    if run.settings.rank.rank_members == "mean":
+        pairs = [(number, m) for number, _ in pairs for m in range(len(members))]
     elsewhere = replace(
         run, dir=RunDir(run.dir.root / "scratch"), split=replace(run.split, search_val=images),
         settings=run.settings.changed(rank_early_stop=False),
@@ -87,10 +90,10 @@ def value_on(run: Run, images: NDArray[np.int64]) -> dict[str, float]:
     evaluate(elsewhere, members, pairs, tally, "")
     shutil.rmtree(elsewhere.dir.root)
     metric = run.settings.data.metric
-    return {
-        str(run.space[number]): float(score(metric, *tally.seen(place), classes))
-        for place, (number, _) in enumerate(pairs)
-    }
+    found: dict[str, list[float]] = {}
+    for place, (number, _) in enumerate(pairs):
+        found.setdefault(str(run.space[number]), []).append(float(score(metric, *tally.seen(place), classes)))
+    return {placement: statistics.fmean(values) for placement, values in found.items()}
 
 
 def load_search(run: Run) -> tuple[list[SinglePath], Mixture]:

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import poolsearch
+from poolsearch.context import open_run
 from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.files import RunDir
+from poolsearch.progress import Silent
 from poolsearch.settings import Settings
 from poolsearch.stages import rank as stage
 from poolsearch.stages.ranking import evaluate as evaluation
@@ -189,3 +191,15 @@ def test_the_progress_file_counts_what_it_says(copy, monkeypatch):
     assert (tally.chunk, tally.chunks) == (1, 2)
     assert sorted(tally.images_P.tolist()) == [360] * 31 + [719] * 5
     assert tally.done == 36 * 360 + 5 * 359
+
+
+@pytest.mark.parametrize("rank_members", ["assignment", "mean"])
+def test_on_other_images_placements_are_run_as_in_the_ranking(copy, rank_members):
+    """So that on the same images they are worth the same."""
+    out = copy()
+    poolsearch.rank(out, settings(rank_members=rank_members))
+    with open_run(out, None, True, Silent()) as run:
+        again = stage.value_on(run, run.split.search_val)
+        assert again == {row["placement"]: pytest.approx(float(row["val_metric"])) for row in rows(out)}
+        assert stage.value_on(run, run.split.test) != again
+    assert not (out / "scratch").exists()

@@ -24,7 +24,7 @@ def trees_of(run: Run, members: int) -> Trees:
     rank, size = run.settings.rank, run.space.size
     count = size if size <= rank.rank_all_up_to else min(size, rank.rank_top + rank.rank_control + 1)
     drawn = rng.generator(run.seed, "plan-trees").choice(size, count, replace=False)
-    if rank.rank_members == "best":
+    if rank.rank_members != "assignment":
         return [[run.space[int(n)] for n in drawn]] * members
     return [[run.space[int(n)] for n in part] for part in np.array_split(drawn, members) if len(part)]
 

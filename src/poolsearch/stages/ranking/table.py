@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,38 +27,71 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What a placement is worth on the images that it saw: by one member, or by the mean of all of them."""
+
+    member: int
+    stopped: bool
+    value: float
+    accuracy: float
+    low: float
+    high: float
+    images: int
+
+
 def rows_of(
     run: Run, mixture: Mixture, candidates: Candidates, pairs: Sequence[Pair], tally: Tally
 ) -> list[dict[str, Any]]:
     """One row per placement, best first by the metric; a tie is decided by fewer MACs, then by number.
 
     Placements stopped early come after all others, by their metric on the images that they saw. ``score`` is free
-    of the initial score, and empty for a pair never scored.
+    of the initial score, and empty for a pair never scored. With ``--rank-members mean`` metric, accuracy and interval
+    are the means of those of all members, and the member named is the most probable one.
     """
-    metric, classes = run.settings.data.metric, len(run.images.class_names)
-    correct_P, images_P = tally.correct_P.tolist(), tally.images_P.tolist()
-    value_P = [float(score(metric, *tally.seen(i), classes)) for i in range(len(pairs))]
+    seen = _seen(run, mixture, pairs, tally)
     default_macs = run.costs.macs(run.space.default)
     learnt_AM = mixture.learnt_score_AM()
-    best: dict[int, int] = {}
-    merit = [(bool(tally.stopped_P[i]), -value_P[i]) for i in range(len(pairs))]
-    for place in sorted(range(len(pairs)), key=lambda i: merit[i]):
-        best.setdefault(pairs[place][0], place)
-    order = sorted(candidates.numbers, key=lambda n: (*merit[best[n]], run.macs_A[n], n))
+    order = sorted(candidates.numbers, key=lambda n: (seen[n].stopped, -seen[n].value, run.macs_A[n], n))
     rows = []
     for position, number in enumerate(order, 1):
-        place = best[number]
-        member, correct, images = pairs[place][1], correct_P[place], images_P[place]
-        low, high = interval(metric, *tally.seen(place), classes)
-        placement = run.space[number]
+        found, placement = seen[number], run.space[number]
         values = (
-            position, str(placement), number, correct / images, low, high, _finite(learnt_AM[number, member]), member,
-            float(mixture.assign_AM[number, member]), int(run.macs_A[number]), run.macs_A[number] / default_macs,
-            placement == run.space.default, number in candidates.control, images,
-            value_P[place],
+            position, str(placement), number, found.accuracy, found.low, found.high,
+            _finite(learnt_AM[number, found.member]), found.member, float(mixture.assign_AM[number, found.member]),
+            int(run.macs_A[number]), run.macs_A[number] / default_macs, placement == run.space.default,
+            number in candidates.control, found.images, found.value,
         )  # fmt: skip
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
+
+
+def _seen(run: Run, mixture: Mixture, pairs: Sequence[Pair], tally: Tally) -> dict[int, _Seen]:
+    """What each placement is worth: the best of the members that evaluated it, or their mean."""
+    found: dict[int, list[_Seen]] = {}
+    for place, (number, _) in enumerate(pairs):
+        found.setdefault(number, []).append(_by_one(run, pairs, tally, place))
+    if run.settings.rank.rank_members == "mean":
+        member_A = mixture.final_member_A()
+        return {number: _by_all(int(member_A[number]), several) for number, several in found.items()}
+    return {number: min(several, key=lambda one: (one.stopped, -one.value)) for number, several in found.items()}
+
+
+def _by_one(run: Run, pairs: Sequence[Pair], tally: Tally, place: int) -> _Seen:
+    metric, classes, seen = run.settings.data.metric, len(run.images.class_names), tally.seen(place)
+    low, high = interval(metric, *seen, classes)
+    true_N, predicted_N = seen
+    accuracy, images = float((true_N == predicted_N).mean()), len(true_N)
+    value = float(score(metric, *seen, classes))
+    return _Seen(pairs[place][1], bool(tally.stopped_P[place]), value, accuracy, low, high, images)
+
+
+def _by_all(member: int, several: Sequence[_Seen]) -> _Seen:
+    def mean(name: str) -> float:
+        return statistics.fmean(getattr(one, name) for one in several)
+
+    ends = mean("low"), mean("high")
+    return _Seen(member, False, mean("value"), mean("accuracy"), *ends, several[0].images)
 
 
 def as_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> str:

@@ -57,3 +57,37 @@ def test_the_order_and_every_figure_are_those_of_the_metric(tmp_path, metric, or
         assert row["val_metric"] == pytest.approx(THEIRS[metric](true_N, predicted_N))
         assert row["val_accuracy"] == pytest.approx(accuracy_score(true_N, predicted_N))
         assert row["low"] < row["val_metric"] < row["high"] and row["images"] == 100
+
+
+@pytest.mark.parametrize(
+    ("rank_members", "order", "values"),
+    # of two members each: accuracies 0.92 and 0.71, 0.88 and 0.60; better by the best is better by the mean here, too
+    [("best", [0, 1], [0.92, 0.88]), ("mean", [0, 1], [0.815, 0.74])],
+)
+def test_several_members_count_by_the_best_or_by_their_mean(tmp_path, rank_members, order, values):
+    rows = by_two_members(tmp_path, rank_members, [ANSWERS[0], ANSWERS[1], ANSWERS[2], ANSWERS[3]])
+    assert [row["number"] for row in rows] == order
+    assert [row["val_accuracy"] for row in rows] == pytest.approx(values)
+
+
+def test_a_placement_that_one_member_learnt_well_falls_behind_by_the_mean(tmp_path):
+    one_well_one_badly, both_fairly = [ANSWERS[0], ANSWERS[3]], [ANSWERS[2], ANSWERS[2]]
+    assert [row["number"] for row in by_two_members(tmp_path / "a", "best", one_well_one_badly + both_fairly)] == [0, 1]
+    rows = by_two_members(tmp_path / "b", "mean", one_well_one_badly + both_fairly)
+    assert [row["number"] for row in rows] == [1, 0]
+    assert rows[1]["val_metric"] == pytest.approx((0.92 + 0.60) / 2)
+    assert rows[1]["low"] < rows[1]["val_metric"] < rows[1]["high"]
+
+
+def by_two_members(tmp_path, rank_members, answers):
+    given = Settings.of(
+        width=2, members=2, epochs=1, batch=128, precision="fp32", device="cpu", placements=("4,3,3", "5,3,2"),
+        rank_members=rank_members,
+    )  # fmt: skip
+    true_N = answered(answers[0])[0]
+    tally = Tally.empty(4, true_N, 10, 100)
+    tally.take({i: torch.tensor(answered(counts)[1]) for i, counts in enumerate(answers)})
+    with open_run(tmp_path / "run", given, False, Silent()) as run:
+        mixture = Mixture(2, mixture_rules(run.settings.search))
+        pairs = [(0, 0), (0, 1), (1, 0), (1, 1)]
+        return rows_of(run, mixture, Candidates([0, 1], frozenset()), pairs, tally)
