@@ -279,15 +279,10 @@ def _record(run: Run, given: Settings, record: dict[str, Any], found: Costed) ->
     check_same(run.dir, record, data, run.split.hash)
     data["duplicates"] = duplicates_of(run.dir, record, run.images, run.split)
     space = {
-        "net": run.settings.net.net,
-        "length": run.space.length,
-        "poolings": run.space.poolings,
-        "axes": run.space.axes,
-        "paths": run.settings.net.paths,
-        "default": str(run.space.default),
-        "size": run.full_size,
-        "covered": run.space.size,
-    }
+        "net": run.settings.net.net, "length": run.space.length, "poolings": run.space.poolings,
+        "axes": run.space.axes, "paths": run.settings.net.paths, "default": str(run.space.default),
+        "size": run.full_size, "covered": run.space.size,
+    }  # fmt: skip
     versions, hardware = installed(), run.machine.describe()
     write_costs(run.dir.costs, run.space, run.space_costs, dict(found.about))  # first: a budget rests on it
     write_json(run.dir.run, record | {

@@ -1,7 +1,7 @@
 """Independent trials, one after the other in this process or by several worker processes; the work is the same.
 
-A trial knows nothing of who does it but what :func:`run_trials` says: another executor, as one that gives trials to
-Ray, is another function with the same arguments, results and errors.
+Another executor, as one that gives trials to Ray, is another function with the arguments, results and errors of
+:func:`run_trials`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ from poolsearch.worker import STOP, BarClosed, BarMoved, BarOpened, Failed, Fini
 T = TypeVar("T")
 R = TypeVar("R")
 Work = Callable[[T, Progress], R | Busy]
-"""``work(trial, progress)``: does a trial, leaves what it found in files of the trial's own, gives a small result.
-
-Of a trial that others have done it gives the same result; of one that they are doing, :class:`Busy`, at once."""
+"""``work(trial, progress)``: does a trial, leaves what it found in files of the trial's own, gives a small result:
+the same of a trial that others have done; of one that they are doing, :class:`Busy`, at once."""
 
 _POLL_SECONDS = 0.1
 
@@ -47,10 +46,9 @@ def run_trials(
 ) -> list[R]:
     """Do all trials; gives their results in the trials' order.
 
-    One worker is this process, with the threads it has, and takes the trials in order. More are processes of their
-    own that do one trial after the other, the most costly first, so that no long one is left for the end. They get
-    ``work`` and the trials pickled, once each; both must come from modules that can be imported, and the script that
-    calls this needs no ``__main__`` guard.
+    One worker is this process, with the threads it has, and takes the trials in order. More are processes that do one
+    trial after the other, the most costly first, so that no long one is left for the end. They get ``work`` and the
+    trials pickled, once each; both must come from modules that can be imported; no ``__main__`` guard is needed.
 
     A trial for which ``work`` answers :class:`Busy` is asked for again later, after those that nobody does: so several
     processes that call this with the same trials share them, and each ends when all are done.
