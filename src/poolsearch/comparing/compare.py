@@ -11,9 +11,9 @@ from poolsearch.comparing.cases import Case, cases_of
 from poolsearch.comparing.folder import Asked, ComparisonDir, begin, go_on, results
 from poolsearch.comparing.outcome import outcome
 from poolsearch.comparing.summary import summary
-from poolsearch.comparing.truth import complete, known_truth, open_truth, recipe_of
+from poolsearch.comparing.truth import complete, known_truth, recipe_of
 from poolsearch.comparing.work import equal_epochs
-from poolsearch.context import Run
+from poolsearch.context import Run, open_run
 from poolsearch.errors import InUse, PoolsearchError
 from poolsearch.files import RunDir, write_json
 from poolsearch.options import CompareSettings, SearchSettings
@@ -85,7 +85,7 @@ def _with_truth(folder: ComparisonDir, asked: Asked, progress: Progress, work: C
     recipe, waited = recipe_of(asked.settings, asked.options), False
     while True:
         try:
-            with open_truth(folder.truth, recipe, progress) as run:
+            with open_run(folder.truth, recipe, RunDir(folder.truth).run.exists(), progress) as run:
                 return work(run)
         except InUse:
             if not waited:

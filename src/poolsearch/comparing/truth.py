@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from poolsearch.bench.table import TABLE6, GroundTruth, Known, ground_truth, known_of
-from poolsearch.context import Run, open_run
+from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json
 from poolsearch.free_space import FreeSpace
 from poolsearch.options import CompareSettings
 from poolsearch.placement import Placement
-from poolsearch.progress import Progress
 from poolsearch.record import saved_settings
 from poolsearch.settings import Settings
 from poolsearch.stages.trainings import train_placements
@@ -66,17 +64,6 @@ def recipe_of(settings: Settings, options: CompareSettings) -> Settings:
         )
     machine = replace(settings.machine, seed=before.machine.seed)
     return replace(before, data=settings.data, machine=machine)
-
-
-@contextmanager
-def open_truth(folder: Path, recipe: Settings, progress: Progress) -> Generator[Run]:
-    """The run in which placements are trained alone.
-
-    Raises:
-        InUse: another process trains them.
-    """
-    with open_run(folder, recipe, RunDir(folder).run.exists(), progress) as run:
-        yield run
 
 
 def known_truth(options: CompareSettings, run: Run) -> Truth:
