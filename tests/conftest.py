@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from forked import ForkServer
 from poolsearch.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -40,17 +41,28 @@ def tiny_flags() -> list[str]:
     return [part for name, several in values.items() for part in (f"--{name.replace('_', '-')}", *map(str, several))]
 
 
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """What ``python`` asks."""
+    server = ForkServer()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def command() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run ``poolsearch`` in a process of its own."""
+def python(fork_server: ForkServer) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``python`` with arguments, in a process of its own."""
 
     def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "poolsearch", *map(str, arguments)],
-            capture_output=True, text=True, cwd=cwd, env=os.environ | {"COLUMNS": "200"}, timeout=240,
-        )  # fmt: skip
+        return fork_server.run([*map(str, arguments)], cwd or Path.cwd(), os.environ | {"COLUMNS": "200"})
 
     return run
+
+
+@pytest.fixture
+def command(python: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``poolsearch`` in a process of its own."""
+    return partial(python, "-m", "poolsearch")
 
 
 @pytest.fixture(scope="session")

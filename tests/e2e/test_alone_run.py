@@ -14,7 +14,7 @@ import pytest
 from poolsearch.files import RunDir
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-FLAGS = "--width 2 --precision fp32 --device cpu --placements 4,3,3 5,3,2 7,1,2 1,1,8 2,4,4 3,3,4".split()
+FLAGS = "--subset 600 --width 2 --precision fp32 --device cpu --placements 4,3,3 5,3,2 7,1,2 1,1,8 2,4,4 3,3,4".split()
 RETRAIN = "--retrain-epochs 2 --retrain-seeds 2 --top-k 2".split()
 
 
@@ -27,15 +27,15 @@ def text_of(page: Path) -> str:
 @pytest.mark.parametrize(
     ("method", "flags", "said"),
     [
-        ("sweep", ["--sweep-epochs", "1"], "Sweep: 6 trainings of 1 epoch on 719 images."),
+        ("sweep", ["--sweep-epochs", "1"], "Sweep: 6 trainings of 1 epoch on 300 images."),
         ("proxy", ["--proxy-epochs", "1", "--proxy-images", "200"],
          "Proxy: 6 trainings of 1 epoch on 200 images, with 0.5 of the channels."),
         ("halving", ["--halving-start", "1"],
-         "Halving: 6 placements for 1 epoch, the best 2 up to 2 on 719 images. Together this is as much as 4.0 whole "
+         "Halving: 6 placements for 1 epoch, the best 2 up to 2 on 300 images. Together this is as much as 4.0 whole "
          "trainings."),
-        ("random", ["--random-k", "3", "--sweep-epochs", "1"], "Random: 3 trainings of 1 epoch on 719 images."),
+        ("random", ["--random-k", "3", "--sweep-epochs", "1"], "Random: 3 trainings of 1 epoch on 300 images."),
         ("hyperband", ["--halving-rate", "2"],
-         "Hyperband: 2 brackets of random placements on 719 images: 2 placements for 1 epoch, the best 1 up to 2; 2 "
+         "Hyperband: 2 brackets of random placements on 300 images: 2 placements for 1 epoch, the best 1 up to 2; 2 "
          "placements for 2 epochs. Together this is as much as 3.5 whole trainings, or less: a placement of several "
          "brackets is trained once."),
     ],
@@ -131,13 +131,13 @@ def test_a_sweep_in_benchmark_mode_is_a_table_of_the_test_split_and_chooses_noth
     flags = ["--method", "sweep", "--sweep-mode", "benchmark", "--sweep-epochs", "1", "--sweep-seeds", "2", *FLAGS]
     result = command("run", "--out", out, *flags)
     assert result.returncode == 0, result.stderr
-    assert "Sweep: 12 trainings of 1 epoch on 1,438 images." in result.stderr, "all training images, not the half"
+    assert "Sweep: 12 trainings of 1 epoch on 600 images." in result.stderr, "all training images, not the half"
     files = RunDir(out)
     assert not files.ranking.exists() and not files.retrain.exists()
     with open(files.sweep_table, encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert len({(row["placement"], row["seed"]) for row in rows}) == 12
-    assert {row["part"] for row in rows} == {"test"} and {row["images"] for row in rows} == {"1438"}
+    assert {row["part"] for row in rows} == {"test"} and {row["images"] for row in rows} == {"600"}
     assert all((float(row["accuracy"]) * 359) == pytest.approx(round(float(row["accuracy"]) * 359)) for row in rows)
     test = json.loads(files.test.read_text())
     assert test["opened"] and test["for"] == "a sweep in benchmark mode" and "verdict" not in test

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+EXAMPLES = Path(__file__).parents[2] / "examples"
 FIVE = "4,3,3 5,3,2 7,1,2 1,1,8 3,3,4".split()
 FLAGS = [
     *"--width 2 --precision fp32 --device cpu --batch 64 --subset 400 --sweep-epochs 1 --sweep-seeds 2".split(),
@@ -95,17 +97,35 @@ def test_two_processes_share_the_runs(tmp_path: Path, command: Command) -> None:
         assert len(stages) == len(set(stages)), f"{folder} was made once"
 
 
-def test_a_finished_sweep_is_the_truth(begun: Path, tmp_path: Path, command: Command) -> None:
+def test_a_finished_sweep_is_the_truth_and_tells_which_members_rank_best(
+    tmp_path: Path, command: Command, python: Command
+) -> None:
     sweep, out = tmp_path / "sweep", tmp_path / "out"
     given = ("--method", "sweep", "--sweep-mode", "benchmark")
     assert command("search", "--out", sweep, *given, *FLAGS).returncode == 0
-    compare(command, out, "--methods", "spos", "--seeds", "1", "--epochs", "1", "--truth", str(sweep), *FLAGS)
+    mixture = ("--methods", "mixture:members=2", "--seeds", "1", "--epochs", "1")
+    compare(command, out, *mixture, "--truth", str(sweep), *FLAGS)
     found = json.loads((out / "comparison.json").read_text())
     assert found["truth"]["source"] == "the sweep in sweep" and found["truth"]["seeds"] == 2
     assert not list((out / "truth" / "sweep").glob("*/*")), "nothing is trained that is known"
     compare(
         command, tmp_path / "other", "--methods", "spos", "--truth", str(sweep), "--width", "4", fails="--width 2 there"
     )
+
+    told = python(EXAMPLES / "members_of_a_mixture.py", out, sweep)
+    assert told.returncode == 0, told.stderr
+    (folder,) = out.glob("runs/*/0")
+    evaluated = json.loads((folder / "members.json").read_text())
+    assert [len(row) for row in evaluated["accuracy_AM"]] == [2] * 5
+    with (folder / "ranking.csv").open(newline="") as handle:
+        for row in csv.DictReader(handle):
+            a = evaluated["placements"].index(row["placement"])
+            assert evaluated["member"][a] == int(row["member"])
+            assert evaluated["accuracy_AM"][a][int(row["member"])] == pytest.approx(float(row["val_metric"]))
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.stdout.splitlines()[2:]]
+    assert [row[:2] for row in rows] == [["mixture:members=2:epochs=1", "1"]] * 5
+    points = [(point["val"], point["truth"]) for point in found["points"]]
+    assert float(rows[0][3]) == pytest.approx(stats.kendalltau(*zip(*points, strict=True))[0], abs=0.005)
 
 
 @pytest.mark.parametrize(

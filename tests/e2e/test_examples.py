@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,14 @@ from poolsearch.files import RunDir
 from poolsearch.placement import Placement
 from poolsearch.space import Space
 
+Python = Callable[..., subprocess.CompletedProcess[str]]
 EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def told(done: subprocess.CompletedProcess[str]) -> str:
+    """What a process printed that ended well."""
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> None:
@@ -25,7 +31,7 @@ def write(path: Path, rows: list[dict[str, object]]) -> None:
         writer.writerows(rows)
 
 
-def test_agreement_with_table6_on_a_ranking_that_agrees_but_for_the_scores(tmp_path: Path) -> None:
+def test_agreement_with_table6_on_a_ranking_that_agrees_but_for_the_scores(tmp_path: Path, python: Python) -> None:
     space = Space(10, 2, Placement.parse("4,3,3"))
     truth = [
         {"blocks_at_32": a, "blocks_at_16": b, "blocks_at_8": c, "accuracy_percent": i}
@@ -38,28 +44,26 @@ def test_agreement_with_table6_on_a_ranking_that_agrees_but_for_the_scores(tmp_p
     (tmp_path / "run").mkdir()
     write(tmp_path / "run" / "ranking.csv", ranking)
     script = EXAMPLES / "agreement_with_table6.py"
-    found = subprocess.run(
-        [sys.executable, script, tmp_path / "run", tmp_path / "table6.csv"], capture_output=True, text=True, check=True
-    ).stdout
+    found = told(python(script, tmp_path / "run", tmp_path / "table6.csv"))
     assert "scores against Table 6: -1.000 (36 placements)" in found
     assert "ranking against Table 6: 1.000" in found
     assert "MACs alone against Table 6: nan" in found
     assert "8,1,1, 35.00 in Table 6, 0.00 below its best" in found
 
 
-def test_the_effect_of_late_scores_is_told_for_each_lag() -> None:
-    command = [sys.executable, EXAMPLES / "score_lag.py", "--lags", "0", "2", "--seeds", "1", "--epochs", "1"]
-    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def test_the_effect_of_late_scores_is_told_for_each_lag(python: Python) -> None:
+    words = [EXAMPLES / "score_lag.py", "--lags", "0", "2", "--seeds", "1", "--epochs", "1"]
+    found = told(python(*words))
     assert "lag 0, n = 1" in found
     assert "lag 2, n = 1" in found
     assert found.count("kendall_tau of scores and ranking: ") == 2
 
 
-def test_every_method_has_a_row_and_is_not_run_twice(tmp_path: Path) -> None:
+def test_every_method_has_a_row_and_is_not_run_twice(tmp_path: Path, python: Python) -> None:
     small = ["width=2", "epochs=1", "subset=200", "retrain_epochs=1", "retrain_seeds=1", "top_k=1", "control=[]"]
-    command = [sys.executable, EXAMPLES / "every_method.py", "--out", tmp_path / "methods", "--only", "mcts", "gaea"]
-    command += ["--set", "answer_at=[]", *small]
-    first, again = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2))
+    words = [EXAMPLES / "every_method.py", "--out", tmp_path / "methods", "--only", "mcts", "gaea"]
+    words += ["--set", "answer_at=[]", *small]
+    first, again = (told(python(*words)) for _ in range(2))
     for name in ("mcts", "gaea"):
         row = next(line for line in reversed(first.splitlines()) if line.startswith(f"| {name} |"))
         assert len(row.split("|")) == 10
@@ -68,7 +72,7 @@ def test_every_method_has_a_row_and_is_not_run_twice(tmp_path: Path) -> None:
 
 
 def test_the_agreement_of_a_proxy_is_told_for_each_fidelity_and_nothing_is_trained_twice(
-    tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+    tmp_path: Path, command: Python, python: Python
 ) -> None:
     names = ["4,3,3", "7,1,2", "1,1,8", "2,4,4"]
     small = ["--width", "4", "--batch", "64", "--retrain-epochs", "2", "--device", "cpu", "--precision", "fp32"]
@@ -78,8 +82,8 @@ def test_the_agreement_of_a_proxy_is_told_for_each_fidelity_and_nothing_is_train
     options += ["--width", "1", "0.5", "--images", "719", "200", "--epochs", "2", "1", "--set"]
     options += ["width=4", "batch=64", "retrain_epochs=2", 'device="cpu"', 'precision="fp32"']
     options += [f"placements={json.dumps(names)}"]
-    script = [sys.executable, EXAMPLES / "fidelity.py", *options]
-    first, again = (subprocess.run(script, capture_output=True, text=True, check=True).stdout for _ in range(2))
+    words = [EXAMPLES / "fidelity.py", *options]
+    first, again = (told(python(*words)) for _ in range(2))
     assert first == again == (tmp_path / "runs" / "fidelity.csv").read_text()
     rows = list(csv.DictReader(first.splitlines()))
     assert [(row["width"], row["images"], row["epochs"]) for row in rows] == [
@@ -94,17 +98,17 @@ def test_the_agreement_of_a_proxy_is_told_for_each_fidelity_and_nothing_is_train
     assert all(-1 <= float(row["tau"]) <= 1 and float(row["regret5"]) == 0 for row in rows)
 
 
-def test_a_family_is_proved_in_a_row() -> None:
-    command = [sys.executable, EXAMPLES / "prove_families.py", "torchvision:resnet18", "--side", "32"]
-    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def test_a_family_is_proved_in_a_row(python: Python) -> None:
+    words = [EXAMPLES / "prove_families.py", "torchvision:resnet18", "--side", "32"]
+    found = told(python(*words))
     assert "| torchvision:resnet18 | 8 | 2,2,2,2 | 35 | 35 | all | 0.0 | 0.0 |" in found
 
 
-def test_a_plan_is_set_against_what_happened(tmp_path: Path) -> None:
+def test_a_plan_is_set_against_what_happened(tmp_path: Path, python: Python) -> None:
     page = tmp_path / "plan.md"
     small = ["width=2", "epochs=1", "members=2", "retrain_epochs=1", "retrain_seeds=1", "top_k=1", "batch=256"]
-    command = [sys.executable, EXAMPLES / "plan_against_reality.py", "--set", *small, "--write", page]
-    subprocess.run(command, capture_output=True, text=True, check=True)
+    words = [EXAMPLES / "plan_against_reality.py", "--set", *small, "--write", page]
+    told(python(*words))
     rows = [
         [cell.strip() for cell in line.split("|")[1:3]] for line in page.read_text().splitlines() if line[:1] == "|"
     ]
@@ -114,15 +118,15 @@ def test_a_plan_is_set_against_what_happened(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_the_verdict_is_simulated_on_a_table(tmp_path: Path) -> None:
+def test_the_verdict_is_simulated_on_a_table(tmp_path: Path, python: Python) -> None:
     table = [
         {"blocks_at_32": a, "blocks_at_16": b, "blocks_at_8": c, "accuracy_percent": 80 + a, "std_percent": 0.1}
         for a, b, c in (p.blocks or () for p in Space(10, 2, Placement.parse("4,3,3")))
     ]
     write(tmp_path / "table6.csv", table)
     options = ["--studies", "10", "--seeds", "2", "--images", "2000", "--only", "null", "power", "interval"]
-    command = [sys.executable, EXAMPLES / "verdict_simulation.py", tmp_path / "table6.csv", *options]
-    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    words = [EXAMPLES / "verdict_simulation.py", tmp_path / "table6.csv", *options]
+    found = told(python(*words))
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in found.splitlines() if line.startswith("| ")]
     null = [cells for cells in lines if len(cells) == 5 and cells[1] == "2,000"]
     assert len(null) == 4
@@ -134,10 +138,9 @@ def test_the_verdict_is_simulated_on_a_table(tmp_path: Path) -> None:
 
 
 def test_a_sampler_of_ones_own_keeps_the_contract_and_searches(
-    tmp_path: Path, tiny_flags: list[str], command: Callable[..., subprocess.CompletedProcess[str]]
+    tmp_path: Path, tiny_flags: list[str], command: Python, python: Python
 ) -> None:
-    found = subprocess.run([sys.executable, EXAMPLES / "my_sampler.py"], capture_output=True, text=True, check=True)
-    assert found.stdout == "It keeps what every sampler owes.\n"
+    assert told(python(EXAMPLES / "my_sampler.py")) == "It keeps what every sampler owes.\n"
     where = ["--method", "examples/my_sampler.py:make", "--out", str(tmp_path / "run"), "--quiet"]
     done = command("search", *tiny_flags, *where, cwd=EXAMPLES.parent)
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from scipy import stats
 from poolsearch.files import RunDir
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-FLAGS = "--width 2 --precision fp32 --device cpu --placements 4,3,3 5,3,2 7,1,2 1,1,8".split()
+FLAGS = "--subset 600 --width 2 --precision fp32 --device cpu --placements 4,3,3 5,3,2 7,1,2 1,1,8".split()
 
 
 def text_of(page: Path) -> str:

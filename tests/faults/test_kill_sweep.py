@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,13 +117,19 @@ console()
     ],
 )
 def test_killed_at_a_write_a_halving_ends_bit_identical(
-    tmp_path: Path, uninterrupted: tuple[dict[str, Any], float], name: str, moment: str, count: int
+    tmp_path: Path,
+    uninterrupted: tuple[dict[str, Any], float],
+    python: Callable[..., subprocess.CompletedProcess[str]],
+    name: str,
+    moment: str,
+    count: int,
 ) -> None:
     expected, _ = uninterrupted
     out = tmp_path / "run"
-    killed = [sys.executable, "-c", KILL_AT, name, moment, str(count), "search", "--out", str(out), *FLAGS]
-    assert subprocess.run(killed, capture_output=True, check=False).returncode == -signal.SIGKILL
-    finish(start(out, "--resume", "--quiet"))
+    killed = python("-c", KILL_AT, name, moment, str(count), "search", "--out", out, *FLAGS)
+    assert killed.returncode == -signal.SIGKILL
+    done = python("-m", "poolsearch", "search", "--out", out, "--resume", "--quiet")
+    assert done.returncode == 0, done.stderr
     assert results(out) == expected
 
 

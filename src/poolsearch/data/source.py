@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from poolsearch.data.cachedir import default_cache_dir
 from poolsearch.data.folder import LAYOUT, folder_source
 from poolsearch.data.items import ArrayItems, Piece, Source, make_source
 from poolsearch.data.npz import npz_source
 from poolsearch.data.parquet import parquet_source
-from poolsearch.data.torchvision_sets import SETS, torchvision_source
 from poolsearch.errors import PoolsearchError, unknown
 
 DIGITS = "digits"
@@ -25,8 +23,8 @@ def find_source(data: str, data_root: Path | None = None) -> Source:
     """The data set that ``data`` stands for.
 
     Args:
-        data: ``digits``, a name in :data:`SETS`, or the path of an image folder, of a folder of parquet files or of
-            an ``.npz``. It is a path when it exists, contains a path separator or ends in ``.npz``.
+        data: ``digits``, a name in ``torchvision_sets.SETS``, or the path of an image folder, of a folder of parquet
+            files or of an ``.npz``. It is a path when it exists, contains a path separator or ends in ``.npz``.
         data_root: where torchvision's sets lie; ``~/.cache/poolsearch/torchvision`` when not given.
 
     Raises:
@@ -37,6 +35,8 @@ def find_source(data: str, data_root: Path | None = None) -> Source:
         return _from_path(path)
     if data == DIGITS:
         return _digits()
+    from poolsearch.data.torchvision_sets import SETS, torchvision_source  # a second to import, for those who need it
+
     if data in SETS:
         return torchvision_source(data, data_root or default_cache_dir() / "torchvision")
     error = unknown("data set", data, [DIGITS, *SETS])
@@ -45,6 +45,8 @@ def find_source(data: str, data_root: Path | None = None) -> Source:
 
 def _digits() -> Source:
     """scikit-learn's 1797 digits of 8x8: small, and always there."""
+    from sklearn.datasets import load_digits  # as above
+
     bunch: Any = load_digits()
     grey_NHW = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # the values are 0 to 16
     items = ArrayItems(np.repeat(grey_NHW[..., None], 3, axis=3), DIGITS)

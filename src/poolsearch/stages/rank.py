@@ -73,11 +73,19 @@ def value_on(run: Run, images: NDArray[np.int64]) -> dict[str, float]:
 
     For research, as on the test split: nothing may be chosen by it. ``scratch/`` in the run's folder is used meanwhile.
     """
-    members, _ = load_search(run)
     with run.dir.ranking.open(newline="", encoding="utf-8") as handle:
         pairs = [(int(row["number"]), int(row["member"])) for row in csv.DictReader(handle)]
     if run.settings.rank.rank_members == "mean":
-        pairs = [(number, m) for number, _ in pairs for m in range(len(members))]
+        pairs = [(number, m) for number, _ in pairs for m in range(run.settings.search.members)]
+    found: dict[str, list[float]] = {}
+    for (number, _), value in zip(pairs, values_of(run, pairs, images), strict=True):
+        found.setdefault(str(run.space[number]), []).append(value)
+    return {placement: statistics.fmean(values) for placement, values in found.items()}
+
+
+def values_of(run: Run, pairs: Sequence[Pair], images: NDArray[np.int64]) -> list[float]:
+    """The metric of pairs of placement and member on any images of a run that has its ranking; as :func:`value_on`."""
+    members, _ = load_search(run)
     elsewhere = replace(
         run, dir=RunDir(run.dir.root / "scratch"), split=replace(run.split, search_val=images),
         settings=run.settings.changed(rank_early_stop=False),
@@ -89,11 +97,7 @@ def value_on(run: Run, images: NDArray[np.int64]) -> dict[str, float]:
     tally = Tally.empty(len(pairs), true_N, classes, batch)
     evaluate(elsewhere, members, pairs, tally, "")
     shutil.rmtree(elsewhere.dir.root)
-    metric = run.settings.data.metric
-    found: dict[str, list[float]] = {}
-    for place, (number, _) in enumerate(pairs):
-        found.setdefault(str(run.space[number]), []).append(float(score(metric, *tally.seen(place), classes)))
-    return {placement: statistics.fmean(values) for placement, values in found.items()}
+    return [float(score(run.settings.data.metric, *tally.seen(place), classes)) for place in range(len(pairs))]
 
 
 def load_search(run: Run) -> tuple[list[SinglePath], Mixture]:

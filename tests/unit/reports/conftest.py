@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # so that the tests find fake_run.py beside them
 from fake_run import HOSTILE, write_fake_run
 
 from poolsearch.reports import write_report
