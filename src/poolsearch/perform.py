@@ -105,7 +105,7 @@ def _compare(command: Compare) -> int:
     process.keep_memory()
     progress = Silent() if command.where.quiet else Shown()
     progress.say(f"Folder: {out}")
-    compare(out, command.compare, settings, command.where.resume, progress)
+    compare(out, command.compare, settings, command.where.resume, progress, command.where.so_far)
     show_comparison(out)
     return 0
 

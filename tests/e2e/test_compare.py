@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -77,6 +78,26 @@ def test_more_methods_are_added_and_nothing_is_done_again(begun: Path, command: 
     found = json.loads((begun / "comparison.json").read_text())
     assert [case["case"] for case in found["cases"]] == ["spos:epochs=1", "spos:epochs=2", "bse:epochs=1"]
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_what_there_is_so_far_is_shown_and_nothing_is_run(begun: Path, tmp_path: Path, command: Command) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(begun, out)
+    methods = "spos:epochs=1 bse:epochs=1 macs".split()
+    (out / "runs" / "spos,epochs=1" / "0" / "result.json").unlink()
+    for path in (out / "truth" / "sweep").glob("1,1,8/*/metrics.json"):
+        path.unlink()
+    left = sorted(out.glob("runs/*/*/result.json")) + sorted(out.glob("truth/sweep/*/*/metrics.json"))
+    compare(command, out, "--resume", "--so-far", "--methods", *methods)
+    assert sorted(out.glob("runs/*/*/result.json")) + sorted(out.glob("truth/sweep/*/*/metrics.json")) == left
+    found = json.loads((out / "comparison.json").read_text())
+    assert found["unfinished"] == ["spos:epochs=1 seed 0", "macs seed 0", "macs seed 1"]
+    assert [case["seeds"] for case in found["cases"]] == [1, 2, 0]
+    assert {point["seed"] for point in found["points"] if point["case"] == "spos:epochs=1"} == {1}
+    assert not found["truth"]["whole"]
+    page = (out / "report.html").read_text()
+    assert "Not finished, and left out of all that is said: spos" in page
+    compare(command, tmp_path / "none", "--so-far", fails="give --resume, too")
 
 
 @pytest.mark.slow

@@ -35,6 +35,7 @@ def compare(
     settings: Settings | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    so_far: bool = False,
 ) -> Path:
     """Compare methods on the same space, images and budget. Gives the path of the page.
 
@@ -46,12 +47,15 @@ def compare(
         settings: of every run; a method takes those that it uses.
         resume: go on with the comparison in ``out``, with more methods or seeds where ``options`` say so.
         progress: where work shows itself; silent by default.
+        so_far: with ``resume``, run and train nothing: sum up what has ended.
 
     Raises:
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.
         Interrupted: stopped on request; everything is saved.
     """
     folder, progress = ComparisonDir(Path(out).expanduser()), Once(progress or Silent())
+    if so_far and not resume:
+        raise PoolsearchError("--so-far sums up a comparison that has been begun: give --resume, too.")
     given = options is not None or settings is not None
     asked = Asked(settings or Settings(), options or CompareSettings())
     if given or not resume:
@@ -61,8 +65,9 @@ def compare(
     else:
         begin(folder, asked)
     cases = _with_truth(folder, asked, progress, lambda run: _cases(asked, run))
-    _run_all(folder, cases, asked.options.seeds, progress)
-    return _sum_up(folder, asked, cases, progress)
+    if not so_far:
+        _run_all(folder, cases, asked.options.seeds, progress)
+    return _sum_up(folder, asked, cases, progress, train=not so_far)
 
 
 def _check(asked: Asked) -> None:
@@ -140,14 +145,14 @@ def _one(folder: ComparisonDir, case: Case, seed: int, progress: Progress) -> bo
     return True
 
 
-def _sum_up(folder: ComparisonDir, asked: Asked, cases: Sequence[Case], progress: Progress) -> Path:
-    """Train what is wanted of the truth, write comparison.json and the page."""
+def _sum_up(folder: ComparisonDir, asked: Asked, cases: Sequence[Case], progress: Progress, train: bool) -> Path:
+    """Train what is wanted of the truth, if asked to; write comparison.json and the page."""
 
     def judged(run: Run) -> dict[str, Any]:
         found = results(folder, cases, asked.options.seeds)
         dearest = str(run.space[int(run.macs_A.argmax())])
         wanted = [*(one["pick"] for one in found.values()), str(run.space.default), dearest]
-        truth = complete(known_truth(asked.options, run), run, wanted, asked.options)
+        truth = complete(known_truth(asked.options, run), run, wanted, asked.options, train)
         return summary(asked, cases, found, truth, run)
 
     write_json(folder.comparison, _with_truth(folder, asked, progress, judged))

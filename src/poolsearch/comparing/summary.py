@@ -70,9 +70,9 @@ def summary(asked: Asked, cases: Sequence[Case], found: Mapping[tuple[str, int],
             for case in cases
         ],
         "points": [
-            {"case": case.spec, "seed": seed, "truth": _mean(table, point["placement"])} | point
+            {"case": case.spec, "seed": one["seed"], "truth": _mean(table, point["placement"])} | point
             for case in cases
-            for seed, one in enumerate(of_case[case.spec])
+            for one in of_case[case.spec]
             for point in one["points"]
         ],
         "unfinished": [

@@ -15,7 +15,7 @@ from poolsearch.options import CompareSettings
 from poolsearch.placement import Placement
 from poolsearch.record import saved_settings
 from poolsearch.settings import Settings
-from poolsearch.stages.trainings import train_placements
+from poolsearch.stages.trainings import train_placements, trained_before
 from poolsearch.usage import flag, with_method
 
 PICKS, ALL = "picks", "all"
@@ -82,8 +82,15 @@ def known_truth(options: CompareSettings, run: Run) -> Truth:
     )
 
 
-def complete(truth: Truth, run: Run, wanted: Iterable[str], options: CompareSettings) -> Truth:
+def complete(truth: Truth, run: Run, wanted: Iterable[str], options: CompareSettings, train: bool = True) -> Truth:
     """The truth with what is wanted and was not known: that is trained now, unless the table is the paper's.
+
+    Args:
+        truth: what is known.
+        run: in which placements are trained alone.
+        wanted: placements, as files write them.
+        options: of the comparison.
+        train: else only what has been trained so far is added.
 
     Raises:
         Interrupted: stopped on request; the state is saved.
@@ -94,9 +101,10 @@ def complete(truth: Truth, run: Run, wanted: Iterable[str], options: CompareSett
     missing = [Placement.parse(name) for name in dict.fromkeys(wanted) if name not in truth.of]
     outside = any(placement not in run.space for placement in missing)
     wide = replace(run, space=FreeSpace.of(run.space)) if outside else run
-    values = train_placements(wide, missing)
+    values = train_placements(wide, missing) if train else trained_before(wide, missing)
     new = {str(p): known_of(str(p), wide.costs.macs(p), found) for p, found in values.items()}
-    return Truth(truth.source, {**truth.of, **new}, truth.whole or options.truth == ALL)
+    known = {**truth.of, **new}
+    return Truth(truth.source, known, all(str(placement) in known for placement in run.space))
 
 
 def _named(table: GroundTruth) -> str:

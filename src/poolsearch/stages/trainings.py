@@ -68,12 +68,27 @@ def train_placements(run: Run, placements: Sequence[Placement]) -> dict[Placemen
     Returns:
         The metric of each seed by placement.
     """
-    rung = rungs(run.settings, run.space.size, len(images_to_learn(run)))[-1]
+    rung = _last_rung(run)
     if benchmark(run.settings):
         open_test(run)
     trials = [Trial(placement, seed) for seed in range(rung.seeds) for placement in placements]
     found = train_rung(run, rung, rung.epochs, trials, "truth")
     return {p: [found[Trial(p, seed)].value for seed in range(rung.seeds)] for p in placements}
+
+
+def trained_before(run: Run, placements: Sequence[Placement]) -> dict[Placement, list[float]]:
+    """As :func:`train_placements`, of what has been trained so far: seeds may be missing, or whole placements."""
+    rung = _last_rung(run)
+    found = {
+        p: [scored_at(Trial(p, seed).folder(run.dir.sweep), rung.epochs) for seed in range(rung.seeds)]
+        for p in placements
+    }
+    known = {p: [one.value for one in values if one is not None] for p, values in found.items()}
+    return {p: values for p, values in known.items() if values}
+
+
+def _last_rung(run: Run) -> Rung:
+    return rungs(run.settings, run.space.size, len(images_to_learn(run)))[-1]
 
 
 def train_rung(
