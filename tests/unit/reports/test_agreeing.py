@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_run import compositions, write_fake_run
+from fake_run import HOSTILE, compositions, write_fake_run
 from scipy import stats
 
-from conftest import HOSTILE
 from poolsearch.bench.table import GroundTruth
 from poolsearch.errors import PoolsearchError
 from poolsearch.reports.agreeing import agreed, note, sentence, truth_figure

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from fake_comparison import OUTSIDE, comparison, write_fake_comparison
+from fake_run import HOSTILE
 
-from conftest import HOSTILE
 from poolsearch.errors import PoolsearchError
 from poolsearch.reports.comparison import show_comparison, write_comparison
 from poolsearch.reports.comparison.doubts import warnings

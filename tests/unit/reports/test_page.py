@@ -12,9 +12,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from fake_run import compositions, write_fake_run
+from fake_run import HOSTILE, compositions, write_fake_run
 
-from conftest import HOSTILE
 from poolsearch.reports import write_report
 from poolsearch.reports.assets import STYLE
 
