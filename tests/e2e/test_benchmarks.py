@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,8 +37,8 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
         ("allocator", "rounds=1, cases=(('rank', 'cifar-resnet20', 16, 8, 2),)", "page faults"),
     ],
 )
-def test_it_runs(name: str, small: str, holds: str) -> None:
+def test_it_runs(python: Callable[..., subprocess.CompletedProcess[str]], name: str, small: str, holds: str) -> None:
     code = f"import {name}; print('\\n'.join({name}.main({small})))"
-    result = subprocess.run([sys.executable, "-c", code], cwd=BENCHMARKS, capture_output=True, text=True, check=False)
+    result = python("-c", code, cwd=BENCHMARKS)
     assert result.returncode == 0, result.stderr
     assert holds in result.stdout

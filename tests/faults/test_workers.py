@@ -143,7 +143,7 @@ def test_two_workers_leave_what_one_leaves(begun: Path, expected: dict[str, Any]
     assert {(m["workers"], m["threads"]) for m in metrics} == {(2, 1)}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_parents_killed_at_random_moments_leave_no_workers_and_lose_nothing(
     begun: Path, expected: dict[str, Any]
 ) -> None:
@@ -161,7 +161,7 @@ def test_parents_killed_at_random_moments_leave_no_workers_and_lose_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)])
 def test_stopped_with_its_whole_group_every_worker_saves(
     begun: Path, expected: dict[str, Any], number: signal.Signals
 ) -> None:
