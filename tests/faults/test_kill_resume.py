@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from poolsearch.files import RunDir
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
-KILLS = 12
+KILLS = 6
 TIMED = ("seconds_tree", "seconds_one_by_one", "measured_saving")
 FLAGS = (
     "--subset 700 --width 2 --members 2 --epochs 4 --retrain-epochs 2 --retrain-seeds 2 --top-k 2 --precision fp32 "

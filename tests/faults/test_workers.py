@@ -20,7 +20,7 @@ import pytest
 from poolsearch.files import RunDir
 
 FLAGS = (
-    "--width 2 --members 2 --epochs 1 --retrain-epochs 12 --retrain-seeds 2 --top-k 2 --precision fp32 --device cpu "
+    "--width 2 --members 2 --epochs 1 --retrain-epochs 8 --retrain-seeds 2 --top-k 2 --precision fp32 --device cpu "
     "--batch 32 --answer-at --control --placements 4,3,3 8,1,1"
 ).split()
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # the bits depend on it

@@ -73,8 +73,17 @@ POOLED = (
 )
 
 
+# torchvision has the same families, which take no less time
+AT_NIGHT = ("timm regnet_x", "timm regnet_y", "timm efficientnet", "timm mobilenetv2", "timm mobilenetv3")
+
+
 @pytest.mark.parametrize(
-    ("name", "op"), [*((name, "native") for name in SMALL), *((name, op) for name in POOLED for op in ("max", "blur"))]
+    ("name", "op"),
+    [
+        *((name, "native") for name in SMALL if name not in AT_NIGHT),
+        *(pytest.param(name, "native", marks=pytest.mark.nightly) for name in AT_NIGHT),
+        *((name, op) for name in POOLED for op in ("max", "blur")),
+    ],
 )
 def test_every_family_is_equal_to_the_bit(name, op, facts, run_code, images, randomise_norms, same_maps):
     model, x = randomise_norms(seeded(SMALL[name])), images(64, count=2)

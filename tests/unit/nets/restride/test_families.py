@@ -57,7 +57,7 @@ def test_every_family_holds_the_proof(name, family, images, randomise_norms):
 
 
 @pytest.mark.parametrize(
-    "most", [pytest.param(200, marks=pytest.mark.slow), pytest.param(None, marks=pytest.mark.nightly)]
+    "most", [pytest.param(30, marks=pytest.mark.slow), pytest.param(None, marks=pytest.mark.nightly)]
 )
 @pytest.mark.parametrize("name", FULL)
 def test_full_members_hold_the_proof(name, most, images):
