@@ -88,7 +88,9 @@ def test_what_there_is_so_far_is_shown_and_nothing_is_run(begun: Path, tmp_path:
     for path in (out / "truth" / "sweep").glob("1,1,8/*/metrics.json"):
         path.unlink()
     left = sorted(out.glob("runs/*/*/result.json")) + sorted(out.glob("truth/sweep/*/*/metrics.json"))
+    record = (out / "compare.json").read_text()
     compare(command, out, "--resume", "--so-far", "--methods", *methods)
+    assert (out / "compare.json").read_text() == record, "a look changes nothing of what is gone on with"
     assert sorted(out.glob("runs/*/*/result.json")) + sorted(out.glob("truth/sweep/*/*/metrics.json")) == left
     found = json.loads((out / "comparison.json").read_text())
     assert found["unfinished"] == ["spos:epochs=1 seed 0", "macs seed 0", "macs seed 1"]

@@ -61,7 +61,7 @@ def compare(
     if given or not resume:
         _check(asked)
     if resume:
-        asked = go_on(folder, asked if given else None)
+        asked = go_on(folder, asked if given else None, keep=not so_far)
     else:
         begin(folder, asked)
     cases = _with_truth(folder, asked, progress, lambda run: _cases(asked, run))

@@ -100,8 +100,13 @@ def begin(folder: ComparisonDir, asked: Asked) -> None:
     _write(folder, asked)
 
 
-def go_on(folder: ComparisonDir, asked: Asked | None) -> Asked:
+def go_on(folder: ComparisonDir, asked: Asked | None, keep: bool = True) -> Asked:
     """What a comparison goes on with: methods, seeds and truth may be others than before, its settings may not.
+
+    Args:
+        folder: of the comparison.
+        asked: what was asked for now; None is what it was begun with.
+        keep: write it down, as what the comparison goes on with the next time.
 
     Raises:
         PoolsearchError: a setting differs; all that do are named.
@@ -116,7 +121,8 @@ def go_on(folder: ComparisonDir, asked: Asked | None) -> Asked:
             f"{folder.root} compares with other settings: {named}. Resume without these flags, give them to single "
             "methods (--methods spos:lr=0.05), or begin a new comparison with --out."
         )
-    _write(folder, asked)
+    if keep:
+        _write(folder, asked)
     return asked
 
 

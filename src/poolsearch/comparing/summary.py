@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from poolsearch.bench.agreement import Agreement, Correlation, Floats, agreement, regret
+from poolsearch.bench.agreement import Agreement, Correlation, Floats, agreement
 from poolsearch.bench.table import GroundTruth, Known
 from poolsearch.comparing.cases import Case
 from poolsearch.comparing.folder import Asked
@@ -163,11 +163,10 @@ def _agree(one: Json, by: str, table: GroundTruth) -> Agreement | None:
 
 
 def _regret_of_five(one: Json, table: GroundTruth, best: float) -> float | None:
-    """How far the best of the first five that a run ranked is below the best of all."""
-    value_A, mean_A = _known_points(one, "rank", table)
-    if math.isnan(best) or not len(value_A):
-        return None
-    return best - float(mean_A.max()) + regret(value_A, mean_A, 5)
+    """How far the best of the first five that a run ranked is below the best of all; None where one is not known."""
+    first = [_mean(table, point["placement"]) for point in sorted(one["points"], key=lambda point: point["rank"])[:5]]
+    known = [mean for mean in first if mean is not None]
+    return None if math.isnan(best) or not first or len(known) < len(first) else best - max(known)
 
 
 def _known_points(one: Json, by: str, table: GroundTruth) -> tuple[Floats, Floats]:

@@ -77,9 +77,7 @@ def known_truth(options: CompareSettings, run: Run) -> Truth:
     table = ground_truth(options.truth)
     if options.truth != TABLE6:
         _check_images(Path(options.truth).expanduser(), run)
-    return Truth(
-        _named(table), table.by_placement, all(str(placement) in table.by_placement for placement in run.space)
-    )
+    return _truth(_named(table), table.by_placement, run)
 
 
 def complete(truth: Truth, run: Run, wanted: Iterable[str], options: CompareSettings, train: bool = True) -> Truth:
@@ -103,8 +101,11 @@ def complete(truth: Truth, run: Run, wanted: Iterable[str], options: CompareSett
     wide = replace(run, space=FreeSpace.of(run.space)) if outside else run
     values = train_placements(wide, missing) if train else trained_before(wide, missing)
     new = {str(p): known_of(str(p), wide.costs.macs(p), found) for p, found in values.items()}
-    known = {**truth.of, **new}
-    return Truth(truth.source, known, all(str(placement) in known for placement in run.space))
+    return _truth(truth.source, {**truth.of, **new}, run)
+
+
+def _truth(source: str, known: Mapping[str, Known], run: Run) -> Truth:
+    return Truth(source, known, all(str(placement) in known for placement in run.space))
 
 
 def _named(table: GroundTruth) -> str:
