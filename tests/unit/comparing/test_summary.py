@@ -101,6 +101,9 @@ def test_what_is_found_outside_the_space_is_no_best_of_it(run):
     assert spos["picks"][0]["truth"] == pytest.approx(0.9) and not spos["picks"][0]["restricted"]
     assert spos["regret1"]["mean"] == pytest.approx(-0.11)
     assert spos["tau"]["ranking"] is None, "one placement of the space is no order"
+    assert spos["regret5"]["mean"] == pytest.approx(-0.11), "both that it ranked are known"
+    unknown = summed(run, {(0, 0): outside})["cases"][0]
+    assert unknown["regret1"] is None and unknown["regret5"] is None, "the first is not trained yet"
 
 
 def test_each_is_compared_with_random_placements_at_the_nearest_cost(run):
