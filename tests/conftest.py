@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from forked import ForkServer
+from forked import Forked, ForkServer, run
 from poolsearch.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +43,7 @@ def tiny_flags() -> list[str]:
 
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[ForkServer]:
-    """What ``python`` asks."""
+    """What ``python`` and ``start`` ask."""
     server = ForkServer()
     yield server
     server.close()
@@ -53,10 +53,20 @@ def fork_server() -> Iterator[ForkServer]:
 def python(fork_server: ForkServer) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ``python`` with arguments, in a process of its own."""
 
-    def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        return fork_server.run([*map(str, arguments)], cwd or Path.cwd(), os.environ | {"COLUMNS": "200"})
+    def of(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return run(fork_server, [*map(str, arguments)], cwd or Path.cwd(), os.environ | {"COLUMNS": "200"})
 
-    return run
+    return of
+
+
+@pytest.fixture(scope="session")
+def start(fork_server: ForkServer) -> Callable[..., Forked]:
+    """Start ``poolsearch`` with arguments, to be disturbed while it runs."""
+
+    def of(*arguments: str | Path) -> Forked:
+        return Forked(fork_server, ["-m", "poolsearch", *map(str, arguments)], Path.cwd(), os.environ)
+
+    return of
 
 
 @pytest.fixture

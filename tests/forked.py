@@ -3,70 +3,163 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-SECONDS = 240  # then the process is ended by SIGALRM
-_SERVER = """
-import json, os, runpy, signal, sys
+SECONDS = 240  # then a copy is ended by SIGALRM
+_ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # the bits depend on it, and OpenMP reads it once, in the server
+_LONGEST = 1 << 17  # bytes of a message, with all of the environment
+_SERVER = f"""
+import json, os, runpy, signal, socket, sys
 
 import altair, sklearn.datasets, torch._dynamo  # what is imported late
 import poolsearch.perform, poolsearch.pipeline, poolsearch.reports
 
-for line in sys.stdin:
-    (what, *arguments), folder, environment, output, errors, seconds = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        signal.alarm(seconds)
-        os.chdir(folder)
-        os.environ.clear()
-        os.environ.update(environment)
-        for path, stream in ((os.devnull, 0), (output, 1), (errors, 2)):
-            os.dup2(os.open(path, os.O_RDWR), stream)
-        sys.stdin = os.fdopen(0)
-        if what == "-m":
-            sys.argv = ["", *arguments[1:]]
-            runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
-        elif what == "-c":
-            sys.argv = [what, *arguments[1:]]
-            exec(arguments[0])
-        else:
-            sys.argv, sys.path[0] = [what, *arguments], os.path.dirname(what)
-            runpy.run_path(what, run_name="__main__")
+channel = socket.socket(fileno=int(sys.argv[1]))
+while True:
+    message, streams, *_ = socket.recv_fds(channel, {_LONGEST}, 2)
+    if not message:
         sys.exit()
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    asked = json.loads(message)
+    if isinstance(asked, int):
+        pid, status = os.waitpid(asked, os.WNOHANG)
+        answer = os.waitstatus_to_exitcode(status) if pid else None
+    else:
+        answer = os.fork()
+        if answer == 0:
+            break
+        for stream in streams:
+            os.close(stream)
+    channel.send(json.dumps(answer).encode())
+
+(what, *arguments), folder, environment = asked
+channel.close()
+os.setsid()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests are in the background
+signal.alarm({SECONDS})
+os.chdir(folder)
+os.environ.clear()
+os.environ.update(environment)
+for number, stream in enumerate((os.open(os.devnull, os.O_RDONLY), *streams)):
+    os.dup2(stream, number)
+    os.close(stream)
+sys.stdin = os.fdopen(0)
+if what == "-m":
+    sys.argv = ["", *arguments[1:]]
+    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+elif what == "-c":
+    sys.argv = [what, *arguments[1:]]
+    exec(arguments[0])
+else:
+    sys.argv, sys.path[0] = [what, *arguments], os.path.dirname(what)
+    runpy.run_path(what, run_name="__main__")
 """
 
 
 class ForkServer:
-    """Runs ``python`` some seconds faster, in a copy of a process that has imported torch and all of poolsearch.
+    """Starts ``python`` some seconds faster: in a copy of a process that has imported torch and all of poolsearch.
 
-    The server itself computes nothing, so that it has no threads that a copy would lack.
+    The server itself computes nothing, so that it has no threads that a copy would lack; a copy has one of
+    torch's. Each copy is in a process group of its own, as a terminal starts a command.
     """
 
     def __init__(self) -> None:
-        self._server: subprocess.Popen[str] | None = None
+        self._channel: socket.socket | None = None
+        self._server: subprocess.Popen[bytes] | None = None
 
-    def run(
-        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
-    ) -> subprocess.CompletedProcess[str]:
-        """As ``subprocess.run([sys.executable, *arguments])``: ``-m MODULE``, ``-c CODE`` or a script, and its own."""
-        if self._server is None:
-            self._server = subprocess.Popen(
-                [sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-        server = self._server
-        assert server.stdin is not None and server.stdout is not None
-        with tempfile.NamedTemporaryFile("r") as output, tempfile.NamedTemporaryFile("r") as errors:
-            asked = (arguments, str(folder), dict(environment), output.name, errors.name, SECONDS)
-            print(json.dumps(asked), file=server.stdin, flush=True)
-            status = int(server.stdout.readline())
-            return subprocess.CompletedProcess(list(arguments), status, output.read(), errors.read())
+    def start(
+        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], output: int, errors: int
+    ) -> int:
+        """Begin ``python`` with arguments ``-m MODULE``, ``-c CODE`` or a script, and its own; its process id."""
+        message = json.dumps((arguments, str(folder), dict(environment) | _ONE_THREAD)).encode()
+        assert len(message) < _LONGEST
+        socket.send_fds(self._connected(), [message], [output, errors])
+        return self._answer()
+
+    def status(self, pid: int) -> int | None:
+        """The exit status of a process, negative for a signal; None while it runs. To be asked for until it is told."""
+        self._connected().send(json.dumps(pid).encode())
+        return self._answer()
 
     def close(self) -> None:
         """End the server."""
-        if self._server is not None:
-            self._server.communicate()
+        if self._channel is not None and self._server is not None:
+            self._channel.close()
+            self._server.wait()
+
+    def _connected(self) -> socket.socket:
+        if self._channel is None:
+            self._channel, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+            self._server = subprocess.Popen(
+                [sys.executable, "-c", _SERVER, str(theirs.fileno())], pass_fds=[theirs.fileno()],
+                env=os.environ | _ONE_THREAD, start_new_session=True
+            )  # fmt: skip
+            theirs.close()
+        return self._channel
+
+    def _answer(self) -> Any:
+        assert self._channel is not None
+        return json.loads(self._channel.recv(_LONGEST))
+
+
+class Forked:
+    """A process that such a server has started, with its output and errors in one pipe: as ``subprocess.Popen``."""
+
+    def __init__(
+        self, server: ForkServer, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
+    ) -> None:
+        self._server = server
+        self._output, writer = os.pipe()
+        self.pid = server.start(arguments, folder, environment, writer, writer)
+        self.returncode: int | None = None
+        os.close(writer)
+
+    def poll(self) -> int | None:
+        """The exit status; None while it runs."""
+        if self.returncode is None:
+            self.returncode = self._server.status(self.pid)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Where it runs still."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """By SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float = SECONDS) -> str:
+        """Wait for its end and for that of all who have its output, such as its workers; what they wrote."""
+        end = time.monotonic() + timeout
+        parts: list[bytes] = []
+        with open(self._output, "rb", buffering=0) as output:
+            while not parts or parts[-1]:
+                assert select.select([output], [], [], max(0, end - time.monotonic()))[0], b"".join(parts).decode()
+                parts.append(output.read(1 << 16))
+        while self.poll() is None:
+            assert time.monotonic() < end, "it has closed its output and runs still"
+            time.sleep(0.01)
+        return b"".join(parts).decode()
+
+
+def run(
+    server: ForkServer, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """As ``subprocess.run([sys.executable, *arguments])``, with output and errors apart."""
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        pid = server.start(arguments, folder, environment, output.fileno(), errors.fileno())
+        while (status := server.status(pid)) is None:
+            time.sleep(0.01)
+        for stream in (output, errors):
+            stream.seek(0)
+        return subprocess.CompletedProcess(list(arguments), status, output.read(), errors.read())

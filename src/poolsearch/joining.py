@@ -48,7 +48,32 @@ def join_run(out: Path, settings: Settings | None, progress: Progress) -> Run:
             f"{out} was begun with --method {given.search.method}, whose supernets one process trains. What can be "
             f"joined are trainings of placements alone: --method {', '.join(named('alone'))}."
         )
-    record = _begun(run_dir, progress)
+    return _beside(run_dir, given, _begun(run_dir, progress), progress)
+
+
+def open_beside(out: Path, settings: Settings, progress: Progress) -> Run | None:
+    """Open a run folder of placements trained alone beside the process that holds it, to train them with it.
+
+    The folder is not held, and nothing is written into it.
+
+    Args:
+        out: the run directory.
+        settings: of the run.
+        progress: where work shows itself.
+
+    Returns:
+        None: the other process has not written yet what the run rests on.
+
+    Raises:
+        PoolsearchError: images or settings are not its own.
+    """
+    run_dir = RunDir(out)
+    if not run_dir.run.exists() or "split_hash" not in (record := read_record(run_dir)):
+        return None
+    return _beside(run_dir, joined(run_dir, absolute(settings)), record, progress)
+
+
+def _beside(run_dir: RunDir, given: Settings, record: dict[str, Any], progress: Progress) -> Run:
     run, _ = assemble(run_dir, given, record, progress)
     check_same(run_dir, record, data_record(run.images, run.split, run.image_size), run.split.hash)
     progress.say(f"machine: {run.machine}")

@@ -6,13 +6,15 @@ import csv
 import json
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from scipy import stats
+
+from forked import Forked
+from poolsearch.files import locked
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -103,21 +105,39 @@ def test_what_there_is_so_far_is_shown_and_nothing_is_run(begun: Path, tmp_path:
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_runs(tmp_path: Path, command: Command) -> None:
+def test_two_processes_share_the_runs_and_the_trainings_of_the_truth(
+    tmp_path: Path, command: Command, start: Callable[..., Forked]
+) -> None:
     out = tmp_path / "out"
-    given = ["--methods", "spos", "bse", "macs", "--seeds", "2", "--epochs", "1", *FLAGS]
-    words = [sys.executable, "-m", "poolsearch", "compare", "--out", str(out)]
-    first = subprocess.Popen([*words, *given], stderr=subprocess.PIPE, text=True)
-    while not (out / "compare.json").exists():
-        assert first.poll() is None, first.stderr and first.stderr.read()
-        time.sleep(0.05)
+    first = start("compare", "--out", out, "--methods", "spos", "bse", "macs", "--seeds", "2", "--epochs", "1", *FLAGS)
+    wait_for(out / "compare.json", first)
     compare(command, out, "--resume")
-    assert first.wait(200) == 0, first.stderr and first.stderr.read()
+    said = first.communicate()
+    assert first.returncode == 0, said
     found = json.loads((out / "comparison.json").read_text())
     assert found["unfinished"] == [] and [case["seeds"] for case in found["cases"]] == [2, 2, 2]
     for folder in out.glob("runs/*/*"):
         stages = [stage["stage"] for stage in json.loads((folder / "run.json").read_text())["stages"]]
         assert len(stages) == len(set(stages)), f"{folder} was made once"
+
+    trained = out / "truth" / "sweep" / "4,3,3" / "1"
+    before = json.loads((trained / "metrics.json").read_text())
+    shutil.rmtree(trained)
+    with locked(out / "truth"):  # as by a process that trains
+        compare(command, out, "--resume", "--so-far")
+        assert not trained.exists()
+        helps = start("compare", "--out", out, "--resume")
+        wait_for(trained / "metrics.json", helps)
+    said = helps.communicate()
+    assert helps.returncode == 0, said
+    after = json.loads((trained / "metrics.json").read_text())
+    assert after | {"seconds": 0} == before | {"seconds": 0}
+
+
+def wait_for(path: Path, process: Forked) -> None:
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
 
 
 def test_a_finished_sweep_is_the_truth_and_tells_which_members_rank_best(

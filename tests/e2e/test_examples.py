@@ -104,6 +104,7 @@ def test_a_family_is_proved_in_a_row(python: Python) -> None:
     assert "| torchvision:resnet18 | 8 | 2,2,2,2 | 35 | 35 | all | 0.0 | 0.0 |" in found
 
 
+@pytest.mark.nightly
 def test_a_plan_is_set_against_what_happened(tmp_path: Path, python: Python) -> None:
     page = tmp_path / "plan.md"
     small = ["width=2", "epochs=1", "members=2", "retrain_epochs=1", "retrain_seeds=1", "top_k=1", "batch=256"]

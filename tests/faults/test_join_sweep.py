@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,22 +11,17 @@ from typing import Any
 
 import pytest
 
+from forked import Forked
 from poolsearch.files import RunDir, is_held
+
+Start = Callable[..., Forked]
 
 SPACE = "--method halving --halving-rate 2 --halving-start 1 --sweep-epochs 3 --placements 4,3,3 5,3,2 7,1,2 1,1,8"
 FLAGS = f"{SPACE} --width 2 --precision fp32 --device cpu --batch 32 --checkpoint-seconds 0.1 --workers 1".split()
 
 
-def start(out: Path, *flags: str) -> subprocess.Popen[str]:
-    arguments = [sys.executable, "-m", "poolsearch", "search", "--out", str(out), *flags]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}  # the bits depend on it
-    return subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, text=True
-    )  # fmt: skip
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=200)
+def finish(process: Forked) -> str:
+    output = process.communicate(timeout=200)
     assert process.returncode == 0, output
     return output
 
@@ -46,7 +38,7 @@ def results(out: Path) -> dict[str, Any]:
     return found
 
 
-def wait_for(condition: Callable[[], Any], *processes: subprocess.Popen[str], seconds: float = 100) -> None:
+def wait_for(condition: Callable[[], Any], *processes: Forked, seconds: float = 100) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end and all(process.poll() is None for process in processes), "it did not come"
@@ -54,10 +46,10 @@ def wait_for(condition: Callable[[], Any], *processes: subprocess.Popen[str], se
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def alone(tmp_path_factory: pytest.TempPathFactory, start: Start) -> dict[str, Any]:
     """What one process leaves, never stopped."""
     out = tmp_path_factory.mktemp("alone") / "run"
-    finish(start(out, *FLAGS))
+    finish(start("search", "--out", out, *FLAGS))
     found = results(out)
     assert len(found["sweep/5,3,2/0/events.jsonl"]) in (1, 2, 3)
     return found
@@ -69,33 +61,33 @@ def in_training(out: Path) -> int:
     return sum(map(is_held, folders))
 
 
-def both_train(out: Path, *flags: str) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+def both_train(start: Start, out: Path, *flags: str) -> tuple[Forked, Forked]:
     """One that began the run and stands still in a training, and one that joined and is in another."""
-    first = start(out, *FLAGS)
+    first = start("search", "--out", out, *FLAGS)
     wait_for(lambda: in_training(out) == 1, first)
     first.send_signal(signal.SIGSTOP)
-    second = start(out, "--join", *flags)
+    second = start("search", "--out", out, "--join", *flags)
     wait_for(lambda: in_training(out) == 2, second)
     return first, second
 
 
 @pytest.mark.slow
-def test_the_one_that_holds_the_folder_is_killed(tmp_path: Path, alone: dict[str, Any]) -> None:
+def test_the_one_that_holds_the_folder_is_killed(tmp_path: Path, alone: dict[str, Any], start: Start) -> None:
     out = tmp_path / "run"
-    first, second = both_train(out)
+    first, second = both_train(start, out)
     first.send_signal(signal.SIGKILL)
     first.communicate()
     said = finish(second)
     assert f"No process holds the folder: write what came of them by poolsearch search --resume --out {out}" in said
     assert not RunDir(out).ranking.exists() and not RunDir(out).sweep_table.exists()
-    finish(start(out, "--resume", "--quiet"))
+    finish(start("search", "--out", out, "--resume", "--quiet"))
     assert results(out) == alone
 
 
 @pytest.mark.slow
-def test_the_one_that_joined_is_killed(tmp_path: Path, alone: dict[str, Any]) -> None:
+def test_the_one_that_joined_is_killed(tmp_path: Path, alone: dict[str, Any], start: Start) -> None:
     out = tmp_path / "run"
-    first, second = both_train(out, "--quiet")
+    first, second = both_train(start, out, "--quiet")
     second.send_signal(signal.SIGKILL)
     second.communicate()
     first.send_signal(signal.SIGCONT)

@@ -6,7 +6,6 @@ import json
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from forked import Forked
 from poolsearch.files import RunDir
 
+Start = Callable[..., Forked]
 KILLS = 8
 FLAGS = (
     "--method halving --halving-rate 2 --halving-start 1 --sweep-epochs 5 --width 2 --precision fp32 --device cpu "
@@ -23,13 +24,8 @@ FLAGS = (
 ).split()
 
 
-def start(out: Path, *flags: str) -> subprocess.Popen[str]:
-    arguments = [sys.executable, "-m", "poolsearch", "search", "--out", str(out), *flags]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=200)
+def finish(process: Forked) -> str:
+    output = process.communicate(timeout=200)
     assert process.returncode == 0, output
     return output
 
@@ -52,17 +48,17 @@ def timeless(values: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, Any], float]]:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Iterator[tuple[dict[str, Any], float]]:
     out = tmp_path_factory.mktemp("reference") / "run"
     began = time.monotonic()
-    finish(start(out, *FLAGS))
+    finish(start("search", "--out", out, *FLAGS))
     yield results(out), time.monotonic() - began
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_killed_at_random_moments_a_halving_ends_bit_identical(
-    tmp_path: Path, uninterrupted: tuple[dict[str, Any], float]
+    tmp_path: Path, uninterrupted: tuple[dict[str, Any], float], start: Start
 ) -> None:
     expected, seconds = uninterrupted
     assert sorted(expected["4,3,3/0 files"]) == ["events.jsonl", "metrics.json"]
@@ -70,7 +66,7 @@ def test_killed_at_random_moments_a_halving_ends_bit_identical(
     while kills < KILLS or runs == 0:
         out = tmp_path / f"run{runs}"
         while True:
-            process = start(out, *(["--resume", "--quiet"] if RunDir(out).run.exists() else FLAGS))
+            process = start("search", "--out", out, *(["--resume", "--quiet"] if RunDir(out).run.exists() else FLAGS))
             if kills < KILLS:
                 time.sleep(draw.uniform(0.4, 0.9) * seconds)
             if kills < KILLS and process.poll() is None:
@@ -134,17 +130,17 @@ def test_killed_at_a_write_a_halving_ends_bit_identical(
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_named_and_what_the_others_did_is_kept(tmp_path: Path) -> None:
+def test_a_killed_worker_is_named_and_what_the_others_did_is_kept(tmp_path: Path, start: Start) -> None:
     out = tmp_path / "run"
     flags = [*FLAGS, "--workers", "2", "--sweep-epochs", "400", "--halving-start", "200"]
-    process = start(out, *[flag for flag in flags if flag != "--quiet"])
+    process = start("search", "--out", out, *[flag for flag in flags if flag != "--quiet"])
     wait_for(out, "*/0/checkpoint.safetensors")
     workers = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
     first = int(workers.stdout.split()[0])
     subprocess.run(["kill", "-9", str(first)], check=True)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=100)
+    output = process.communicate(timeout=100)
     assert f"(process {first}) was killed by SIGKILL during" in output, output
     assert process.returncode in (2, 130)
     assert not RunDir(out).ranking.exists()
@@ -153,18 +149,18 @@ def test_a_killed_worker_is_named_and_what_the_others_did_is_kept(tmp_path: Path
 
 @pytest.mark.slow
 def test_ctrl_c_in_a_sweep_saves_and_says_how_to_go_on(
-    tmp_path: Path, uninterrupted: tuple[dict[str, Any], float]
+    tmp_path: Path, uninterrupted: tuple[dict[str, Any], float], start: Start
 ) -> None:
     expected, _ = uninterrupted
     out = tmp_path / "run"
-    process = start(out, *FLAGS, "--checkpoint-seconds", "10000")
+    process = start("search", "--out", out, *FLAGS, "--checkpoint-seconds", "10000")
     wait_for(out, "*/0/events.jsonl")
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert f"Go on with: poolsearch search --resume --out {out}" in output
     assert not RunDir(out).ranking.exists()
-    finish(start(out, "--resume", "--quiet"))
+    finish(start("search", "--out", out, "--resume", "--quiet"))
     assert results(out) == expected
 
 

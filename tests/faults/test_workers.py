@@ -17,36 +17,35 @@ from typing import Any
 
 import pytest
 
+from forked import Forked
 from poolsearch.files import RunDir
 
 FLAGS = (
-    "--width 2 --members 2 --epochs 1 --retrain-epochs 8 --retrain-seeds 2 --top-k 2 --precision fp32 --device cpu "
-    "--batch 32 --answer-at --control --placements 4,3,3 8,1,1"
+    "--width 2 --members 2 --epochs 1 --retrain-epochs 6 --retrain-seeds 2 --top-k 2 --precision fp32 --device cpu "
+    "--batch 32 --answer-at --control --placements 4,3,3 5,2,3"
 ).split()
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # the bits depend on it
+Start = Callable[..., Forked]
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    """In a process group of its own, as a terminal starts a command."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "poolsearch", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | ONE_THREAD, text=True, start_new_session=True
-    )  # fmt: skip
-
-
-def finish(process: subprocess.Popen[str], status: int = 0) -> str:
+def finish(process: Forked, status: int = 0) -> str:
     """Its output, which ends when the process and all its workers have ended: they have the pipe too."""
-    output, _ = process.communicate(timeout=100)
+    output = process.communicate(timeout=100)
     assert process.returncode == status, output
     return output
 
 
-def retrain(out: Path, workers: int, *flags: str) -> subprocess.Popen[str]:
-    return start("retrain", "--out", out, "--workers", str(workers), *flags)
+@pytest.fixture(scope="session")
+def retrain(start: Start) -> Start:
+    """Begin the retraining of a run, by a number of workers."""
+
+    def of(out: Path, workers: int, *flags: str) -> Forked:
+        return start("retrain", "--out", out, "--workers", workers, *flags)
+
+    return of
 
 
 @pytest.fixture(scope="module")
-def ranked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ranked(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Path:
     """A run that was searched and ranked."""
     out = tmp_path_factory.mktemp("ranked") / "run"
     finish(start("search", "--out", out, *FLAGS))
@@ -61,7 +60,7 @@ def begun(ranked: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def expected(ranked: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def expected(ranked: Path, retrain: Start, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What one worker, never stopped, leaves."""
     out = Path(shutil.copytree(ranked, tmp_path_factory.mktemp("reference") / "run"))
     finish(retrain(out, 1))
@@ -95,16 +94,16 @@ def check(out: Path, expected: dict[str, Any]) -> None:
         assert found[name] == value, f"{name} differs"
 
 
-def workers_of(process: subprocess.Popen[str]) -> list[int]:
+def workers_of(process: Forked) -> list[int]:
     text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
     return [int(child) for child in text.split()]
 
 
-def wait_until(true: Callable[[], object], process: subprocess.Popen[str]) -> None:
+def wait_until(true: Callable[[], object], process: Forked) -> None:
     end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, process.communicate()
         time.sleep(0.01)
 
 
@@ -135,7 +134,7 @@ def test_two_workers_leave_what_one_leaves(begun: Path, expected: dict[str, Any]
         "poolsearch.retrain(out, saved_settings(out).changed(workers=2))\n"
     )
     done = subprocess.run(
-        [sys.executable, script], env=os.environ | ONE_THREAD, capture_output=True, text=True, check=False
+        [sys.executable, script], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "script runs\n", "")
     check(begun, expected)
@@ -145,7 +144,7 @@ def test_two_workers_leave_what_one_leaves(begun: Path, expected: dict[str, Any]
 
 @pytest.mark.nightly
 def test_parents_killed_at_random_moments_leave_no_workers_and_lose_nothing(
-    begun: Path, expected: dict[str, Any]
+    begun: Path, expected: dict[str, Any], retrain: Start
 ) -> None:
     draw = random.Random()
     for workers in (2, 3, 1, 2):
@@ -163,7 +162,7 @@ def test_parents_killed_at_random_moments_leave_no_workers_and_lose_nothing(
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)])
 def test_stopped_with_its_whole_group_every_worker_saves(
-    begun: Path, expected: dict[str, Any], number: signal.Signals
+    begun: Path, expected: dict[str, Any], retrain: Start, number: signal.Signals
 ) -> None:
     """A terminal and a batch system send their signals to the parent and to the workers."""
     process = retrain(begun, 2)
@@ -178,8 +177,8 @@ def test_stopped_with_its_whole_group_every_worker_saves(
     check(begun, expected)
 
 
-@pytest.mark.slow
-def test_a_second_ctrl_c_ends_at_once(begun: Path, expected: dict[str, Any]) -> None:
+@pytest.mark.nightly
+def test_a_second_ctrl_c_ends_at_once(begun: Path, expected: dict[str, Any], retrain: Start) -> None:
     process = retrain(begun, 2)
     wait_until(lambda: len(workers_of(process)) == 2, process)
     os.killpg(process.pid, signal.SIGINT)
@@ -192,7 +191,7 @@ def test_a_second_ctrl_c_ends_at_once(begun: Path, expected: dict[str, Any]) -> 
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_named_and_the_rest_is_done(begun: Path, expected: dict[str, Any]) -> None:
+def test_a_killed_worker_is_named_and_the_rest_is_done(begun: Path, expected: dict[str, Any], retrain: Start) -> None:
     process = retrain(begun, 2)
     wait_until(both_train(begun), process)
     victim = workers_of(process)[0]
@@ -207,7 +206,7 @@ def test_a_killed_worker_is_named_and_the_rest_is_done(begun: Path, expected: di
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_is_named_by_the_worker(begun: Path) -> None:
+def test_a_damaged_checkpoint_is_named_by_the_worker(begun: Path, retrain: Start) -> None:
     damaged = RunDir(begun).retrain / "4,3,3" / "1" / "checkpoint.safetensors"
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"not a checkpoint")

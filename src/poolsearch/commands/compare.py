@@ -35,6 +35,6 @@ class Compare(AllSettings, _Begun):
 
     Every method with every seed is a run of its own in OUT/runs/; OUT/report.html compares them by the ground truth of
     what they found. Start the same command with --resume in several terminals, or on several machines that share the
-    folder, and each takes runs that no other has. With --resume, methods and seeds may be added. For research: the test
-    split is read, and nothing is chosen by it.
+    folder, and each takes runs and trainings that no other has. With --resume, methods and seeds may be added. For
+    research: the test split is read, and nothing is chosen by it.
     """

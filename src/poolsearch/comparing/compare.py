@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,11 +12,12 @@ from poolsearch.comparing.cases import Case, cases_of
 from poolsearch.comparing.folder import Asked, ComparisonDir, begin, go_on, results
 from poolsearch.comparing.outcome import outcome
 from poolsearch.comparing.summary import summary
-from poolsearch.comparing.truth import complete, known_truth, recipe_of
+from poolsearch.comparing.truth import Truth, complete, known_truth, recipe_of
 from poolsearch.comparing.work import equal_epochs
 from poolsearch.context import Run, open_run
 from poolsearch.errors import InUse, PoolsearchError
 from poolsearch.files import RunDir, write_json
+from poolsearch.joining import open_beside
 from poolsearch.options import CompareSettings, SearchSettings
 from poolsearch.pipeline import ranked
 from poolsearch.progress import Once, Progress, Silent
@@ -39,7 +41,8 @@ def compare(
 ) -> Path:
     """Compare methods on the same space, images and budget. Gives the path of the page.
 
-    Several processes may work on one comparison: each takes runs that no other has, and the last one sums up.
+    Several processes may work on one comparison: each takes runs, and then trainings of the truth, that no other has,
+    and the last one sums up.
 
     Args:
         out: the folder; new or empty, unless ``resume``.
@@ -64,7 +67,7 @@ def compare(
         asked = go_on(folder, asked if given else None, keep=not so_far)
     else:
         begin(folder, asked)
-    cases = _with_truth(folder, asked, progress, lambda run: _cases(asked, run))
+    cases = _with_truth(folder, asked, progress, partial(_cases, asked), partial(_cases, asked))
     if not so_far:
         _run_all(folder, cases, asked.options.seeds, progress)
     return _sum_up(folder, asked, cases, progress, train=not so_far)
@@ -85,17 +88,33 @@ def _check(asked: Asked) -> None:
     cases_of(options.methods, asked.settings.changed(epochs=asked.settings.search.epochs or 1), None, lambda _, t: t)
 
 
-def _with_truth(folder: ComparisonDir, asked: Asked, progress: Progress, work: Callable[[Run], T]) -> T:
-    """Do something with the run in which placements are trained alone, as soon as no other process has it open."""
-    recipe, waited = recipe_of(asked.settings, asked.options), False
+def _with_truth(
+    folder: ComparisonDir,
+    asked: Asked,
+    progress: Progress,
+    work: Callable[[Run], T],
+    beside: Callable[[Run], T | None],
+) -> T:
+    """Do something with the run in which placements are trained alone, as soon as no other process has it open.
+
+    Args:
+        folder: of the comparison.
+        asked: what is compared.
+        progress: where work shows itself.
+        work: what is done, by one process at a time.
+        beside: what is done, once, beside the process that has the run open; where that is enough, the work's result.
+    """
+    recipe, tried = recipe_of(asked.settings, asked.options), False
     while True:
         try:
             with open_run(folder.truth, recipe, RunDir(folder.truth).run.exists(), progress) as run:
                 return work(run)
         except InUse:
-            if not waited:
+            if not tried and (run := open_beside(folder.truth, recipe, progress)) is not None:
+                if (found := beside(run)) is not None:
+                    return found
+                tried = True
                 progress.say(f"waiting for another process, which works in {folder.truth}")
-            waited = True
             time.sleep(_WAIT_SECONDS)
 
 
@@ -147,13 +166,18 @@ def _one(folder: ComparisonDir, case: Case, seed: int, progress: Progress) -> bo
 
 def _sum_up(folder: ComparisonDir, asked: Asked, cases: Sequence[Case], progress: Progress, train: bool) -> Path:
     """Train what is wanted of the truth, if asked to; write comparison.json and the page."""
+    found = results(folder, cases, asked.options.seeds)
 
-    def judged(run: Run) -> dict[str, Any]:
-        found = results(folder, cases, asked.options.seeds)
+    def known(run: Run) -> Truth:
         dearest = str(run.space[int(run.macs_A.argmax())])
         wanted = [*(one["pick"] for one in found.values()), str(run.space.default), dearest]
-        truth = complete(known_truth(asked.options, run), run, wanted, asked.options, train)
-        return summary(asked, cases, found, truth, run)
+        return complete(known_truth(asked.options, run), run, wanted, asked.options, train)
 
-    write_json(folder.comparison, _with_truth(folder, asked, progress, judged))
+    def judged(run: Run) -> dict[str, Any]:
+        return summary(asked, cases, found, known(run), run)
+
+    def helped(run: Run) -> None:
+        known(run)
+
+    write_json(folder.comparison, _with_truth(folder, asked, progress, judged, helped if train else judged))
     return write_comparison(folder.root)
