@@ -5,7 +5,7 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; color: var(--ink); background: white; line-height: 1.5;
   font: 16px/1.5 Helvetica, Arial, "Liberation Sans", "DejaVu Sans", sans-serif; overflow-wrap: anywhere; }
-main { max-width: 980px; margin: 0 auto; padding: 28px 20px 64px; }
+main { max-width: 1060px; margin: 0 auto; padding: 28px 20px 64px; }
 h1 { font-size: 1rem; font-weight: normal; color: var(--muted); margin: 0; }
 h1 strong { color: var(--ink); }
 .verdict { font-size: clamp(1.35rem, 3.4vw, 2rem); line-height: 1.28; font-weight: bold; margin: 14px 0 10px;

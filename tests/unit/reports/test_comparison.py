@@ -55,8 +55,8 @@ class Rows(HTMLParser):
             self.rows[-1][-1] += data
 
     def row(self, first: str, cells: int) -> list[str]:
-        """The one row that begins with this cell and has so many of them."""
-        found = [row for row in self.rows if len(row) == cells and row[0] == first]
+        """The one row that begins with this cell and has so many of them, and is not of a single seed."""
+        found = [row for row in self.rows if len(row) == cells and row[0] == first and not row[1].isdigit()]
         assert len(found) == 1, found
         return found[0]
 
@@ -89,7 +89,7 @@ def test_every_number_of_a_case_stands_in_its_row(value: Json) -> None:
     page = Rows(body(data_of(value), {}))
     labels = {case.case: case.label for case in data_of(value).cases}
     for case in value["cases"]:
-        _, found, truth, macs, tau, rho, regret, cost, verdict = page.row(labels[case["case"]] + case["case"], 9)
+        _, found, truth, macs, tau, rho, regret, cost = page.row(labels[case["case"]] + case["case"], 8)
         assert all(pick["placement"] in found for pick in case["picks"])
         mean, n = case["truth"]["mean"], case["truth"]["n"]
         assert truth == f"{100 * mean:.2f}% ± {100 * case['truth']['std']:.2f} ({n})"
@@ -101,7 +101,6 @@ def test_every_number_of_a_case_stands_in_its_row(value: Json) -> None:
         fifth = "–" if case["regret5"] is None else f"{100 * case['regret5']['mean']:.2f}"
         assert regret == f"{100 * case['regret1']['mean']:.2f} / {fifth}"
         assert cost.startswith(f"{case['work']:.2f}")
-        assert verdict == case["verdict"]
         against = page.row(labels[case["case"]], 4)
         for shown, rival in zip(against[1:], ("default", "macs", "random"), strict=True):
             gap = case["against"][rival]
@@ -111,18 +110,18 @@ def test_every_number_of_a_case_stands_in_its_row(value: Json) -> None:
 def test_references_have_rows_of_their_own(value: Json) -> None:
     page = Rows(body(data_of(value), {}))
     for entry in value["references"]:
-        row = page.row(entry["name"], 9)
+        row = page.row(entry["name"], 8)
         assert row[1] == (entry["pick"] or "–")
         assert row[2].startswith(f"{100 * entry['truth']:.2f}%")
-    assert page.row("default", 9)[2].endswith("± 0.30 (2)")
+    assert page.row("default", 8)[2].endswith("± 0.30 (2)")
 
 
 def test_every_seed_stands_in_the_details_and_what_is_outside_is_marked(value: Json) -> None:
     page = Rows(body(data_of(value), {}))
-    seeds = [row for row in page.rows if len(row) == 8]
-    assert len(seeds) == 1 + sum(len(case["picks"]) for case in value["cases"])  # and the head
-    marked = [row for row in seeds if "outside" in row[-1]]
-    assert [(row[0], row[2], row[3], row[4]) for row in marked] == [("DARTS", OUTSIDE, "70.10%", "1")]
+    seeds = [row for row in page.rows if len(row) == 7 and row[1].isdigit()]
+    assert len(seeds) == sum(len(case["picks"]) for case in value["cases"])
+    marked = [row for row in seeds if "outside" in row[2]]
+    assert [row[:1] + row[2:5] for row in marked] == [["DARTS", f"{OUTSIDE}outside the space", "70.10%", "1"]]
 
 
 def test_the_agreements_are_of_validation_scores_and_test(value: Json) -> None:

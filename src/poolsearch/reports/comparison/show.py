@@ -62,11 +62,16 @@ def _reference(entry: Reference) -> list[str]:
 
 
 def _case(case: Case) -> list[str]:
-    found = "; ".join(found_texts(case)) + (" (outside the restricted space)" if case.outside else "")
     return [
-        case.label, found, spread_text(case.truth), ratio_text(case.macs_ratio), _tau(case.tau.get("ranking")),
+        case.label, _found(case), spread_text(case.truth), ratio_text(case.macs_ratio), _tau(case.tau.get("ranking")),
         regrets_text(case.regret1.mean, case.regret5.mean), work_text(case),
     ]  # fmt: skip
+
+
+def _found(case: Case) -> str:
+    """Those outside the space, whose names are long, are named below the table."""
+    inside = [text for name, text in zip(case.found, found_texts(case), strict=True) if name not in case.outside]
+    return "; ".join([*inside, *([f"{len(case.outside)} outside the space"] if case.outside else [])])
 
 
 def _tau(found: Correlation | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from html import escape
 
 from poolsearch.reports.comparison.values import ORDERS, Case, Comparison, Correlation, Reference
@@ -21,12 +20,14 @@ from poolsearch.reports.comparison.words import (
 )
 from poolsearch.reports.markup import badges, or_dash, table
 
+_OUTSIDE = "<br>" + badges(["outside the space"])
+
 
 def methods(data: Comparison) -> str:
     """The paper's Table 2: what each method found, how good that is, and what it cost; references above."""
     head = [
-        ("method", "text"), ("found", "text"), (f"true {data.metric}", ""), ("MACs vs. default", ""),
-        ("Kendall's tau", ""), ("Spearman's rho", ""), ("regret, top 1 / 5", ""), ("cost", ""), ("verdict", "wrap"),
+        ("method", "wrap"), ("found", "text"), (f"true {data.metric}", ""), ("MACs", ""), ("Kendall's tau", ""),
+        ("Spearman's rho", ""), ("regret, 1 / 5", ""), ("cost", ""),
     ]  # fmt: skip
     lines = [(_role(entry), _reference_cells(data, entry)) for entry in data.references]
     lines += [("", _case_cells(case)) for case in data.cases]
@@ -38,10 +39,10 @@ def _methods_caption(data: Comparison) -> str:
     whole = "" if epochs is None or images is None else f" of {epochs} epochs on {images:,} images"
     where = escape(data.truth.source)
     return (
-        f"Mean ± standard deviation of the ground truth of what the seeds found (how many), by {where}. Tau and rho: "
-        "agreement of the order on validation with the truth, with the 95% interval over placements. Regret, in "
-        "points: how far the first, and the best of the first five, are below the best that is known. Cost: the "
-        f"search, in whole trainings of the default{whole}, and in seconds. References need no search."
+        f"Mean ± standard deviation of the ground truth of what the seeds found (how many), by {where}. MACs: against "
+        "the default's. Tau and rho: agreement of the order on validation with the truth, with the 95% interval over "
+        "placements. Regret, in points: how far the first, and the best of the first five, are below the best that is "
+        f"known. Cost: the search, in whole trainings of the default{whole}, and in seconds. References need no search."
     )
 
 
@@ -55,7 +56,7 @@ def _reference_cells(data: Comparison, entry: Reference) -> list[str]:
     truth = spread if entry.truth is None or entry.truth == data.truth.default.mean else share(entry.truth)
     return [
         f"<em>{escape(entry.name)}</em>", escape(entry.pick) or "–", truth, ratio_text(entry.macs_ratio),
-        _correlation(entry.tau), _correlation(entry.rho), regrets_text(entry.regret1, entry.regret5), "–", "",
+        _correlation(entry.tau), _correlation(entry.rho), regrets_text(entry.regret1, entry.regret5), "–",
     ]  # fmt: skip
 
 
@@ -63,15 +64,11 @@ def _case_cells(case: Case) -> list[str]:
     by = "ranking"
     return [
         f"{escape(case.label)}<br><small>{escape(case.case)}</small>" if case.label != case.case else escape(case.case),
-        "<br>".join(map(escape, found_texts(case))) + _outside(case.outside), spread_text(case.truth),
+        "<br>".join(map(escape, found_texts(case))) + (_OUTSIDE if case.outside else ""), spread_text(case.truth),
         ratio_text(case.macs_ratio), _correlation(case.tau.get(by)), _correlation(case.rho.get(by)),
         regrets_text(case.regret1.mean, case.regret5.mean),
-        f"{work_text(case)}<br><small>{seconds_text(case)}</small>", escape(case.verdict),
+        f"{work_text(case)}<br><small>{seconds_text(case)}</small>",
     ]  # fmt: skip
-
-
-def _outside(placements: Iterable[str]) -> str:
-    return "<br>" + badges(["outside the restricted space"]) if any(placements) else ""
 
 
 def _correlation(found: Correlation | None) -> str:
@@ -129,13 +126,13 @@ def seeds(data: Comparison) -> str:
     """What every seed of every case found."""
     head = [
         ("method", "text"), ("seed", ""), ("found", "text"), (f"true {data.metric}", ""), ("trainings", ""),
-        ("regret", ""), ("MACs vs. default", ""), ("", "text"),
+        ("regret", ""), ("MACs vs. default", ""),
     ]  # fmt: skip
     lines = [
         ("", [
-            escape(case.label), str(pick.seed), escape(pick.placement), share(pick.truth), or_dash(pick.truth_n, "d"),
+            escape(case.label), str(pick.seed), escape(pick.placement) + ("" if pick.restricted else _OUTSIDE),
+            share(pick.truth), or_dash(pick.truth_n, "d"),
             or_dash(None if pick.regret is None else 100 * pick.regret, ".2f"), ratio_text(pick.macs_ratio),
-            badges([] if pick.restricted else ["outside the restricted space"]),
         ])
         for case in data.cases
         for pick in case.picks
