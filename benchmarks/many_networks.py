@@ -49,7 +49,6 @@ def count(
 ) -> list[float]:
     """Steps per second of this process in each turn; 0 in those that it waits through."""
     task = AloneTask(run, retrain_recipe(run.settings), Trial(run.space.default, process))
-    task.epoch_starts(0)
     step, found = 0, []
     for turn, stretch in enumerate(turns):
         meet(folder / f"{turn}", process, max(s.processes for s in turns))

@@ -38,7 +38,6 @@ def stepper(run: Run) -> tuple[Callable[[], None], int]:
     """A call that does the next step of a method's own task; and the bytes of its weights and their momentum."""
     relaxed = kind_of(run.settings.search.method) == "relaxed"
     task = RelaxTask(run) if relaxed else SearchTask(run)
-    task.epoch_starts(0)
     count: Iterator[int] = iter(range(10**9))
     supernets = [task.supernet] if isinstance(task, RelaxTask) else task.members
     return lambda: task.step(next(count)), sum(8 * parameters_of(supernet) for supernet in supernets)

@@ -57,7 +57,6 @@ def ours(run: Run) -> tuple[SearchTask, Iterator[int]]:
     """The search's own task; the steps are counted on."""
     task = SearchTask(run)
     task._sampler = InOrder(list(run.space))  # type: ignore[assignment]
-    task.epoch_starts(0)
     return task, iter(range(10**9))
 
 

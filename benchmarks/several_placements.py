@@ -33,7 +33,6 @@ def task_of(run: Run, given: list[Draw]) -> tuple[SearchTask, Iterator[int]]:
     """A search that trains what it is given, again and again."""
     task, again = SearchTask(run), cycle(given)
     task._draw = lambda _: next(again)  # type: ignore[method-assign]
-    task.epoch_starts(0)
     return task, iter(range(10**9))
 
 

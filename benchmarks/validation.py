@@ -58,8 +58,6 @@ def noise(trained_steps: int) -> dict[int, tuple[float, float]]:
         with open_run(Path(folder) / "run", settings, False, Silent()) as run:
             task = SearchTask(run)
             for step in range(trained_steps):
-                if step % task.steps_per_epoch == 0:
-                    task.epoch_starts(0)
                 task.step(step)
             return {n: _deviation(run, task, n) for n in sorted({n for n, _ in CHOICES})}
 

@@ -123,6 +123,9 @@ class SearchSettings:
     """Learning rate at the start. Default: 0.1, with --init 0.01, for 128 images and more, else in proportion."""
     lr_floor: Auto[float] = None
     """Learning rate at the end of the cosine. Default: 0.001, with --init a hundredth of --lr."""
+    lr_every: Auto[Literal["step", "epoch"]] = None
+    """When the learning rate falls, in the search and in every other training. Default: at every step, with preset
+    official at every epoch, so that the last epoch of a short training still runs at a high one."""
     momentum: float = 0.9
     """Of SGD."""
     weight_decay: Auto[float] = None

@@ -68,7 +68,7 @@ def saved_settings(out: Path) -> Settings:
     Raises:
         PoolsearchError: there is no run, or its run.json is damaged.
     """
-    return Settings.from_dict(read_record(RunDir(out))["given"])
+    return Settings.from_record(read_record(RunDir(out))["given"])
 
 
 def check_free(run_dir: RunDir) -> None:

@@ -51,6 +51,7 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
         val_batch=_given(search.val_batch, min(batch, val_images)),
         lr=lr,
         lr_floor=min(_given(search.lr_floor, lr / 100 if warm else 1e-3), lr),
+        lr_every=_given(search.lr_every, "epoch" if official else "step"),
         weight_decay=decay,
         inv_temp_end=_given(search.inv_temp_end, 100.0 if official else 100.0 * members),
         score_lag=_given(search.score_lag, 8 if search.preset == "robust" else 0),

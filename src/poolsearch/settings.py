@@ -57,6 +57,17 @@ class Settings:
         return cls(**made)
 
     @classmethod
+    def from_record(cls, values: Mapping[str, Mapping[str, Any]]) -> Settings:
+        """As :meth:`from_dict`, for what an earlier version may have written: a run keeps doing what that version did.
+
+        Raises:
+            PoolsearchError: as :meth:`from_dict`.
+        """
+        return cls.from_dict(
+            {**values, **{group: {**fields, **values.get(group, {})} for group, fields in _EARLIER.items()}}
+        )
+
+    @classmethod
     def of(cls, **fields: Any) -> Settings:
         """From flat field names, as on the command line: ``Settings.of(data="cifar10", members=2)``.
 
@@ -95,6 +106,8 @@ class Settings:
 
 
 _DEFAULTS = Settings()
+_EARLIER: dict[str, dict[str, Any]] = {"search": {"lr_every": "epoch"}}
+"""What versions did that had no such setting, where it is not the default."""
 
 
 def _plain(value: Any) -> Any:

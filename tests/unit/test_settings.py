@@ -77,6 +77,15 @@ def test_settings_go_round_through_json():
     assert Settings.from_dict({"search": {"members": 2}}) == Settings.of(members=2)
 
 
+def test_a_run_of_a_version_without_a_setting_goes_on_as_it_was_begun():
+    """Learning rates were held for an epoch before there was --lr-every."""
+    written = Settings.of(**MANY).to_dict()
+    del written["search"]["lr_every"]
+    assert Settings.from_record(written) == Settings.of(**MANY).changed(lr_every="epoch")
+    for now in (Settings.of(members=2), Settings.of(lr_every="step"), Settings.of(preset="official")):
+        assert Settings.from_record(now.to_dict()) == now
+
+
 @pytest.mark.parametrize(
     ("given_", "nearest"),
     [("member", "members"), ("epoch", "epochs"), ("inv_temp", "inv_temp_end"), ("retrain_epoch", "retrain_epochs")],
@@ -181,6 +190,7 @@ def test_spos_is_a_mixture_of_one():
 
 def test_official_differs_where_the_authors_release_does():
     made = resolved(data="cifar10", preset="official")
+    assert (made.search.lr_every, resolved(data="cifar10").search.lr_every) == ("epoch", "step")
     search = made.search
     assert (search.batch, search.weight_decay) == (128, 0.0)  # NOTES D19, D20
     assert (search.inv_temp_end, search.balance_every) == (100.0, "epoch")  # D2, D5

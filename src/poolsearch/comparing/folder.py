@@ -79,7 +79,7 @@ def asked_before(folder: ComparisonDir) -> Asked:
     record = read_json(folder.record)
     try:
         options = record["compare"] | {"methods": tuple(record["compare"]["methods"])}
-        return Asked(Settings.from_dict(record["given"]), CompareSettings(**options))
+        return Asked(Settings.from_record(record["given"]), CompareSettings(**options))
     except (KeyError, TypeError, AttributeError) as error:
         raise PoolsearchError(
             f"{folder.record} is damaged ({error!r}). Restore it, or begin anew with --out."

@@ -13,7 +13,7 @@ from poolsearch.settings import Settings
 def rerun_command(run: Json) -> str | None:
     """The command that makes the run again: what was given and is not the default; None when that cannot be told."""
     try:
-        given = Settings.from_dict(run.get("given") or run.get("settings") or {})
+        given = Settings.from_record(run.get("given") or run.get("settings") or {})
     except (PoolsearchError, AttributeError, TypeError):
         return None  # settings of another version of this package
     return shlex.join(["poolsearch", "run", *typed(given)])

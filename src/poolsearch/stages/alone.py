@@ -24,7 +24,7 @@ from poolsearch.progress import Progress
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.machine import cuda_cards
-from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
+from poolsearch.train.optim import Cosine, load_momentum, momentum_tensors, set_lr, sgd
 from poolsearch.train.seeded import seeded
 from poolsearch.train.step import backward, predicted, train_step
 
@@ -53,12 +53,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How placements are trained stand-alone: SGD and cosine, as the search.
+    """How placements are trained stand-alone: SGD and half a cosine, as the search.
 
     Attributes:
         purpose: keys the random draws, and names the stage in events.
         part: the images to learn from: both halves, or search-train.
-        epochs, batch, lr, lr_floor, momentum, weight_decay: as in the settings.
+        epochs, batch, lr, lr_floor, lr_every, momentum, weight_decay: as in the settings.
         until: epochs to stop after, on the way to all ``epochs``; None: all.
     """
 
@@ -68,6 +68,7 @@ class Recipe:
     batch: int
     lr: float
     lr_floor: float
+    lr_every: Literal["step", "epoch"]
     momentum: float
     weight_decay: float
     until: int | None = None
@@ -96,14 +97,13 @@ class AloneTask:
         self._train = run.loader(images, recipe.batch, recipe.purpose, self.seed, augmented=True)
         self.images = len(images)
         self.steps_per_epoch = self._train.steps_per_epoch
+        hold = self.steps_per_epoch if recipe.lr_every == "epoch" else 1
+        self._rates = Cosine(recipe.lr, recipe.lr_floor, recipe.epochs * self.steps_per_epoch, hold)
         self._loss = torch.zeros((), device=self.device)
         self.last_loss = float("nan")
 
-    def epoch_starts(self, epoch: int) -> None:
-        self._lr = cosine(epoch, self._recipe.epochs, self._recipe.lr, self._recipe.lr_floor)
-        set_lr(self._optimizer, self._lr)
-
     def step(self, step: int) -> None:
+        set_lr(self._optimizer, self._rates.at(step))
         self.net.train()
         x_BCHW, y_B = self._train.batch(step)
         self._loss += train_step(
@@ -113,7 +113,7 @@ class AloneTask:
     def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
         self.last_loss = float(self._loss) / self.steps_per_epoch
         self._loss = torch.zeros((), device=self.device)
-        return {"learning_rate": self._lr, "train_loss": self.last_loss}
+        return {"learning_rate": self._rates.at(step - 1), "train_loss": self.last_loss}
 
     def note(self) -> str:
         return f"loss {self.last_loss:.3f}" if self.last_loss == self.last_loss else ""

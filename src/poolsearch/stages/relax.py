@@ -15,13 +15,13 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, write_json
 from poolsearch.mixture.balance import entropy
 from poolsearch.placement import Placement
-from poolsearch.stages.search import make_members, search_epochs
+from poolsearch.stages.search import make_members, search_epochs, search_rates
 from poolsearch.supernet.relaxed import Relaxed, path_of, resolutions
 from poolsearch.train import checkpoint
 from poolsearch.train.architecture import Forward, first_order, make_architecture, second_order
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.machine import Machine
-from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
+from poolsearch.train.optim import load_momentum, momentum_tensors, set_lr, sgd
 from poolsearch.train.step import backward, batch_score, train_step
 
 _SNAPSHOTS = 100
@@ -97,19 +97,18 @@ class RelaxTask:
         self._val = run.loader(run.split.search_val, settings.val_batch or 0, "search-val", run.seed, augmented=False)
         self.steps_per_epoch = self._train.steps_per_epoch
         self.epochs = search_epochs(settings)
+        self._rates = search_rates(settings, self.epochs, self.steps_per_epoch)
         self.history = History(self.epochs)
         self.last_loss, self._last_val = math.nan, math.nan
         self._start_epoch()
 
-    def epoch_starts(self, epoch: int) -> None:
-        self._lr = cosine(epoch, self.epochs, self._settings.lr or 0, self._settings.lr_floor or 0)
-        set_lr(self._optimizer, self._lr)
-
     def step(self, step: int) -> None:
+        rate = self._rates.at(step)
+        set_lr(self._optimizer, rate)
         self.supernet.train()
         train, val = self._train.batch(step), self._val.batch(step)
         if self._order == 2:
-            self._step_architecture(train, val)
+            self._step_architecture(train, val, rate)
         weight_LR = self.architecture.weight_LR().detach()
         self._loss += train_step(
             lambda: backward(lambda x_BCHW: self._relaxed(x_BCHW, weight_LR), *train, self._scaler, self._run.machine),
@@ -117,10 +116,13 @@ class RelaxTask:
             self._scaler,
         )
         if self._order == 1:
-            self._step_architecture(train, val)
+            self._step_architecture(train, val, rate)
 
-    def _step_architecture(self, train: tuple[Tensor, Tensor], val: tuple[Tensor, Tensor]) -> None:
-        """A step of the architecture; the metric of the validation minibatch is kept by the way."""
+    def _step_architecture(self, train: tuple[Tensor, Tensor], val: tuple[Tensor, Tensor], rate: float) -> None:
+        """A step of the architecture; the metric of the validation minibatch is kept by the way.
+
+        ``rate`` is the supernet's learning rate in this step.
+        """
 
         def train_loss(forward: Forward) -> Tensor:
             return F.cross_entropy(self._logits(forward, train[0]), train[1])
@@ -135,7 +137,7 @@ class RelaxTask:
             gradient_LR = first_order(self._relaxed, parameter, val_loss, self._scaler)
         else:
             decay = self._settings.weight_decay or 0
-            gradient_LR = second_order(self._relaxed, parameter, train_loss, val_loss, self._lr, decay)
+            gradient_LR = second_order(self._relaxed, parameter, train_loss, val_loss, rate, decay)
         self.architecture.step(gradient_LR)
 
     def _logits(self, forward: Forward, x_BCHW: Tensor) -> Tensor:
@@ -149,7 +151,7 @@ class RelaxTask:
         self.history.take(epoch, step, weight_LR.tolist())
         self._start_epoch()
         return {
-            "learning_rate": self._lr,
+            "learning_rate": self._rates.at(step - 1),
             "train_loss": self.last_loss,
             "val_accuracy": self._last_val,
             "weight_entropy": entropy(weight_LR),

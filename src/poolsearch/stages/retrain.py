@@ -54,6 +54,7 @@ def retrain_recipe(settings: Settings) -> Recipe:
         batch=retrain.retrain_batch or 0,
         lr=lr,
         lr_floor=min(search.lr_floor or 0, lr),
+        lr_every=search.lr_every or "step",
         momentum=search.momentum,
         weight_decay=retrain.retrain_weight_decay or 0,
     )

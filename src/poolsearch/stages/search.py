@@ -29,7 +29,7 @@ from poolsearch.supernet.per_resolution import PerResolution, name_of
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
-from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
+from poolsearch.train.optim import Cosine, load_momentum, momentum_tensors, set_lr, sgd
 from poolsearch.train.seeded import seeded
 from poolsearch.train.step import train_step, tree_backward, tree_scores
 
@@ -96,6 +96,7 @@ class SearchTask:
         self._val = run.loader(run.split.search_val, settings.val_batch or 0, "search-val", run.seed, augmented=False)
         self.steps_per_epoch = self._train.steps_per_epoch
         self.epochs = search_epochs(settings)
+        self._rates = search_rates(settings, self.epochs, self.steps_per_epoch)
         draws = self.epochs * self.steps_per_epoch * settings.placements_per_step
         self._sampler = sampler or make_sampler(settings.method, run.space, settings, run.seed, draws)
         self.history = History(run.space.size, settings.members, self.epochs)
@@ -103,15 +104,11 @@ class SearchTask:
         self.last_loss = 0.0
         self._start_epoch()
 
-    def epoch_starts(self, epoch: int) -> None:
-        self._lr = cosine(epoch, self.epochs, self._settings.lr or 0, self._settings.lr_floor or 0)
-        for optimizer in self._optimizers:
-            set_lr(optimizer, self._lr)
-
     def step(self, step: int) -> None:
         mixture, settings = self.mixture, self._settings
         mixture.prepare(step, self._progress(step), step % self.steps_per_epoch == 0)
         member, numbers = self._draw(step)
+        set_lr(self._optimizers[member], self._rates.at(step))
         x_BCHW, y_B = self._train.batch(step)
         supernet, placements = self.members[member].train(), [self._run.space[number] for number in numbers]
         self._loss += train_step(
@@ -165,7 +162,7 @@ class SearchTask:
         uncertainty = entropy(mixture.assign_AM)
         trained_M = mixture.trained_AM.sum(0)
         event = {
-            "learning_rate": self._lr,
+            "learning_rate": self._rates.at(step - 1),
             "inv_temp": mixture.inv_temp(self._progress(step - 1)),
             "train_loss": self.last_loss,
             "val_accuracy": self._val_sum / self._val_count if self._val_count else None,
@@ -231,6 +228,12 @@ def search_epochs(settings: SearchSettings) -> int:
     """Epochs in all: in proportion to the members (paper, appendix B.1); the authors' loop has one more (NOTES D17)."""
     epochs = (settings.epochs or 0) * settings.members
     return epochs + 1 if settings.preset == "official" else epochs
+
+
+def search_rates(settings: SearchSettings, epochs: int, steps_per_epoch: int) -> Cosine:
+    """Learning rates of a search, from resolved settings."""
+    hold = steps_per_epoch if settings.lr_every == "epoch" else 1
+    return Cosine(settings.lr or 0, settings.lr_floor or 0, epochs * steps_per_epoch, hold)
 
 
 def mixture_rules(settings: SearchSettings) -> MixtureRules:

@@ -51,8 +51,8 @@ def sweep_recipe(settings: Settings, epochs: int, until: int) -> Recipe:
     """The training of a placement, from resolved settings: as the search, up to ``until`` of ``epochs`` epochs."""
     search, part = settings.search, "train_all" if benchmark(settings) else "search_train"
     return Recipe(
-        "sweep", part, epochs, search.batch or 0, search.lr or 0, search.lr_floor or 0, search.momentum,
-        search.weight_decay or 0, until,
+        "sweep", part, epochs, search.batch or 0, search.lr or 0, search.lr_floor or 0, search.lr_every or "step",
+        search.momentum, search.weight_decay or 0, until,
     )  # fmt: skip
 
 

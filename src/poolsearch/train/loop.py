@@ -35,10 +35,6 @@ class Task(Protocol):
     steps_per_epoch: int
     device: torch.device
 
-    def epoch_starts(self, epoch: int) -> None:
-        """Set what holds for the epoch, as the learning rate. Also called when resuming inside the epoch."""
-        ...
-
     def step(self, step: int) -> None:
         """Do global step ``step`` (0-based)."""
         ...
@@ -122,8 +118,6 @@ def _steps(
     saved, first = time.monotonic(), True
     for step in range(start, total):
         epoch, done = step // task.steps_per_epoch, step + 1
-        if step == start or step % task.steps_per_epoch == 0:
-            task.epoch_starts(epoch)
         task.step(step)
         if done % task.steps_per_epoch == 0:
             event = {**identity, "epoch": epoch, "step": done, "seconds": round(time.monotonic() - began, 3)}

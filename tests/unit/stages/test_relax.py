@@ -51,8 +51,6 @@ def test_a_step_of_order_1_is_that_of_the_weights_and_then_that_of_the_architect
     """Both written out in plain torch: SGD with weight decay, then Adam on the gradient at the new weights."""
     task = RelaxTask(opened(tmp_path, settings(lr=0.1, weight_decay=0.01)))
     twin = RelaxTask(opened(tmp_path / "twin", settings(lr=0.1, weight_decay=0.01)))
-    for each in (task, twin):
-        each.epoch_starts(0)
     (x, y), (x_val, y_val) = twin._train.batch(0), twin._val.batch(0)
     theta = torch.ones(9, 3, requires_grad=True)
     parameters = list(twin.supernet.parameters())
@@ -73,8 +71,6 @@ def test_a_step_of_order_1_is_that_of_the_weights_and_then_that_of_the_architect
 def test_a_step_of_order_2_looks_through_the_step_that_follows(tmp_path: Path, settings) -> None:
     run = opened(tmp_path, settings(arch_order=2, arch_optimizer="sgd", arch_lr=1.0, lr=0.1))
     task, twin = RelaxTask(run), RelaxTask(run)
-    for each in (task, twin):
-        each.epoch_starts(0)
     (x, y), (x_val, y_val) = twin._train.batch(0), twin._val.batch(0)
     theta, parameters = torch.ones(9, 3, requires_grad=True), dict(twin._relaxed.named_parameters())
     loss = F.cross_entropy(forward(twin.supernet, x, theta.softmax(1)), y)
@@ -173,7 +169,6 @@ def test_order_2_is_refused_where_it_cannot_be(tmp_path: Path) -> None:
 def test_bfloat16_trains(tmp_path: Path, settings) -> None:
     for order in (1, 2):
         task = RelaxTask(opened(tmp_path / str(order), settings(precision="bf16", arch_order=order)))
-        task.epoch_starts(0)
         task.step(0)
         assert torch.isfinite(task.architecture.parameter).all() and torch.isfinite(task._loss)
         assert not torch.equal(task.architecture.parameter, torch.ones(9, 3))

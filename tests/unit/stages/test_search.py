@@ -20,8 +20,6 @@ Tiny = Callable[..., Settings]
 
 def steps(task: SearchTask, first: int, last: int) -> None:
     for step in range(first, last):
-        if step == first or step % task.steps_per_epoch == 0:
-            task.epoch_starts(step // task.steps_per_epoch)
         task.step(step)
 
 

@@ -18,24 +18,34 @@ from poolsearch.progress import Silent
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.machine import Machine, pick_machine
-from poolsearch.train.optim import cosine, load_momentum, momentum_tensors, set_lr, sgd
+from poolsearch.train.optim import Cosine, load_momentum, momentum_tensors, set_lr, sgd
 from poolsearch.train.step import backward, predicted, train_step
 
 CPU = Machine(torch.device("cpu"), "fp32")
 
 
-@pytest.mark.parametrize(("epoch", "expected"), [(0, 0.1), (5, 0.0505), (10, 0.001)])
-def test_cosine_starts_halves_and_ends_where_it_should(epoch: int, expected: float) -> None:
-    assert cosine(epoch, 10, 0.1, 0.001) == pytest.approx(expected)
+@pytest.mark.parametrize(("step", "expected"), [(0, 0.1), (5, 0.0505), (10, 0.001)])
+def test_cosine_starts_halves_and_ends_where_it_should(step: int, expected: float) -> None:
+    assert Cosine(0.1, 0.001, 10).at(step) == pytest.approx(expected)
 
 
-def test_cosine_is_torchs_own_schedule() -> None:
+@pytest.mark.parametrize("hold", [1, 4])
+def test_cosine_is_torchs_own_schedule_stepped_as_often(hold: int) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=7, eta_min=1e-3)
-    for epoch in range(7):
-        assert cosine(epoch, 7, 0.1, 1e-3) == pytest.approx(optimizer.param_groups[0]["lr"])
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=28 // hold, eta_min=1e-3)
+    for step in range(28):
+        assert Cosine(0.1, 1e-3, 28, hold).at(step) == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
-        schedule.step()
+        if (step + 1) % hold == 0:
+            schedule.step()
+
+
+@pytest.mark.parametrize(("epochs", "last"), [(1, 0.1), (2, 0.0505), (3, 0.02575), (4, 0.0155)])
+def test_held_for_an_epoch_a_short_training_is_never_annealed(epochs: int, last: float) -> None:
+    """Its last rate by hand, the cosine of 0, 90, 120, 135 degrees; falling at every step it gets to the floor."""
+    steps = 80 * epochs
+    assert Cosine(0.1, 0.001, steps, hold=80).at(steps - 1) == pytest.approx(last, abs=1e-4)
+    assert Cosine(0.1, 0.001, steps).at(steps - 1) == pytest.approx(0.001, abs=1e-4)
 
 
 def test_a_step_is_momentum_sgd_by_hand() -> None:
@@ -119,14 +129,10 @@ class Walk:
         self.epochs, self.steps_per_epoch, self.device = 3, 5, torch.device("cpu")
         self.x = torch.zeros(1, dtype=torch.float64)
         self.log: list[Any] = []
-        self.rate = 0.0
         self._stop_after = stop_after
 
-    def epoch_starts(self, epoch: int) -> None:
-        self.rate = 1 / (1 + epoch)
-
     def step(self, step: int) -> None:
-        self.x = self.x * 0.9 + step * self.rate + torch.rand(1, dtype=torch.float64)
+        self.x = self.x * 0.9 + step / (1 + step // self.steps_per_epoch) + torch.rand(1, dtype=torch.float64)
         if step == self._stop_after:
             os.kill(os.getpid(), signal.SIGINT)
 

@@ -121,7 +121,6 @@ def _time(run: Run, placements: Sequence[Placement], job: Job, process: int) -> 
     task = AloneTask(run, job.recipe, trial)
     checkpoint.save(run.dir.root / f"timed{process}.safetensors", task.tensors(), task.meta())
     begin = time.perf_counter() - begun
-    task.epoch_starts(0)
     step_RN = rounds_of([partial(_step, task, p) for p in placements], _STEP_SECONDS, run.machine)
     model = task.net.eval()
     score_RN = time_passes(run, [partial(_at, model, p) for p in placements], [_images(run)], _SCORE_SECONDS)

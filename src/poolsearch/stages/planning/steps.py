@@ -77,7 +77,6 @@ class SearchSteps:
         settings = self._run.settings.search
         self._told = _Told(run.space.default)
         self._task = SearchTask(self._run, self._told if settings.placements_per_step == 1 else None)
-        self._task.epoch_starts(0)
         self._val = run.loader(run.split.search_val, settings.val_batch or 0, "search-val", run.seed, augmented=False)
         self._step = 0  # the step of this number would score
 

@@ -65,7 +65,6 @@ def test_a_larger_image_is_seen_whole_and_its_trial_has_a_folder_of_its_own(
         x_BCHW, _ = run.at(12).loader(run.split.train_all, 16, "retrain", 0, augmented=True).batch(0)
         own_BCHW, _ = run.loader(run.split.train_all, 16, "retrain", 0, augmented=True).batch(0)
         task = AloneTask(run, retrain_recipe(run.settings), trial)
-        task.epoch_starts(0)
         task.step(0)
     assert x_BCHW.shape == (16, 3, 12, 12) and own_BCHW.shape == (16, 3, 8, 8)
     # the same images, enlarged: their means stay, up to what interpolation does at the border
