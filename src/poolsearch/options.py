@@ -133,7 +133,8 @@ class SearchSettings:
     beta: float = 0.9
     """Weight of the past in a score."""
     score_init: float | Literal["first"] = 1.0
-    """Score of a pair never scored; 'first' takes its first observation whole."""
+    """Score of a placement and member never scored; 1 is optimistic, and weighs --beta to the power of the scores
+    since. 'first': it counts as the mean of all that were scored, and takes its first score whole."""
     schedule: Literal["inverse-linear", "tau-linear", "cosine", "exp"] = "inverse-linear"
     """How 1/temperature grows from 1; tau-linear is the paper's literal text (members specialise only at the end)."""
     inv_temp_end: Auto[float] = None
@@ -143,7 +144,8 @@ class SearchSettings:
     score: Literal["accuracy", "advantage"] = "accuracy"
     """advantage: accuracy minus its running mean, so that an old score is not low only for being old."""
     explore: float = 0.0
-    """Probability of drawing the member uniformly instead of by the assignment."""
+    """Probability of drawing the member uniformly instead of by the assignment; with 1 every member trains every
+    placement, and scores only say which one stands for it in the ranking."""
     refresh: int = 0
     """Every so many steps, score (without training) the pair that was not scored for the longest time; 0 is never."""
     val_batch: Auto[int] = None
@@ -164,6 +166,16 @@ class SearchSettings:
     ucb_pick: Literal["max", "softmax"] = "max"
     """How mcts goes down its tree: to the child of the highest upper confidence bound, or in proportion to its
     exponential."""
+    ucb_reward: Literal["raw", "advantage"] = "raw"
+    """What mcts averages. raw: the scores themselves, as the paper. advantage: each score less the running mean of all
+    (--beta): while the whole supernet learns, a branch is otherwise better for being visited late."""
+    ucb_prior: Literal["none", "leaves"] = "none"
+    """Exploration in mcts. none: c sqrt(log N / n), alike for all branches, as the paper. leaves: c P sqrt(N) / (1 + n)
+    with P, the branch's part of the placements (PUCT), so that it is even over placements; with --ucb-reward advantage
+    try --ucb-c 0.2 to 0.5."""
+    ucb_warm_up: Literal["keep", "forget"] = "keep"
+    """What mcts does with the visits and rewards of its warm-up when that ends; with raw rewards, which rise, forget is
+    better."""
     norm: Literal["batch", "calibrate", "per_placement"] = "batch"
     """BatchNorm of the supernets: by the batch at hand; calibrate collects statistics before ranking; per_placement
     keeps running statistics for each prefix of a placement."""

@@ -27,6 +27,7 @@ _USERS: dict[str, tuple[Kind | str, ...]] = {
     "paths": _PLACED, "axes": _PLACED,
     "arch_order": ("relaxed",), "arch_optimizer": ("darts",), "arch_lr": ("relaxed",),
     "warm_up": ("bse", "mcts"), "ucb_c": ("mcts",), "ucb_pick": ("mcts",),
+    "ucb_reward": ("mcts",), "ucb_prior": ("mcts",), "ucb_warm_up": ("mcts",),
     "sweep_epochs": ("sweep", "halving", "random", "hyperband"), "sweep_seeds": ("sweep",), "sweep_mode": ("sweep",),
     "proxy_width": ("proxy",), "proxy_images": ("proxy",), "proxy_epochs": ("proxy",),
     "halving_rate": ("halving", "hyperband"), "halving_start": ("halving", "hyperband"), "random_k": ("random",),

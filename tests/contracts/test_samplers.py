@@ -33,6 +33,9 @@ LEARNING = {
     "bse, warm-up": of_method("bse", warm_up=0.25),
     "mcts": of_method("mcts"),
     "mcts, warm-up": of_method("mcts", warm_up=0.25),
+    "mcts, advantage": of_method("mcts", ucb_reward="advantage", ucb_c=0.1),
+    "mcts, leaves": of_method("mcts", ucb_prior="leaves", ucb_reward="advantage"),
+    "mcts, forget": of_method("mcts", ucb_prior="leaves", ucb_reward="advantage", warm_up=0.25, ucb_warm_up="forget"),
     "example": factory_of(EXAMPLE, "make", "sampler"),
 }
 HARDLY_LEARNING = {

@@ -28,9 +28,10 @@ def events(files: RunDir) -> list[dict[str, object]]:
         {"method": "bse", "warm_up": 0.3},
         {"method": "mcts", "score_lag": 2},
         {"method": "mcts", "ucb_pick": "softmax", "warm_up": 0.3},
+        {"method": "mcts", "ucb_reward": "advantage", "ucb_prior": "leaves", "warm_up": 0.3, "ucb_warm_up": "forget"},
         {"method": "my_sampler.py:make"},
     ],
-    ids=["bse", "mcts, late", "mcts, softmax", "own"],
+    ids=["bse", "mcts, late", "mcts, softmax", "mcts, advantage", "own"],
 )
 def test_stopped_and_resumed_it_ends_the_same(
     tmp_path: Path, tiny: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]

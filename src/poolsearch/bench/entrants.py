@@ -20,7 +20,7 @@ READS: dict[str, tuple[str, ...]] = {
     "random": (),
     "each-once": (),
     "bse": ("beta", "score_init", "schedule", "inv_temp_end", "warm_up"),
-    "mcts": ("ucb_c", "ucb_pick", "warm_up"),
+    "mcts": ("ucb_c", "ucb_pick", "ucb_reward", "ucb_prior", "ucb_warm_up", "beta", "warm_up"),
 }
 """The samplers beside ``FILE.py:FACTORY``, and the settings that each makes use of.
 

@@ -28,8 +28,8 @@ class Bench:
     """table6: the paper's, 36 placements of ResNet20 on CIFAR-10. Or the folder of a finished sweep."""
     methods: tuple[str, ...] = ("random", "each-once", "bse", "bse:warm-up=0.5", "mcts", "mcts:warm-up=0.5")
     """Samplers, as NAME[:setting=value]... with settings of 'poolsearch run'. random: every draw uniform. each-once: in
-    a random order. bse (beta, score-init, schedule, inv-temp-end, warm-up), mcts (ucb-c, ucb-pick, warm-up), or
-    FILE.py:FACTORY for one of yours."""
+    a random order. bse (beta, score-init, schedule, inv-temp-end, warm-up), mcts (ucb-c, ucb-pick, ucb-reward,
+    ucb-prior, ucb-warm-up, beta, warm-up), or FILE.py:FACTORY for one of yours."""
     seeds: int = 1000
     """How often each sampler plays."""
     draws: int = 100

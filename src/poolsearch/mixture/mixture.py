@@ -46,7 +46,8 @@ class Mixture:
 
     Attributes:
         score_AM: moving average of validation-minibatch accuracy as a fraction (Eq. 2).
-        assign_AM: p(member given placement) of the latest ``prepare``.
+        balanced_AM: p(member given placement) by the scores, of the latest ``prepare``.
+        assign_AM: the same with exploration: by it members are drawn.
         trained_AM: training steps of each pair.
         scored_AM: how often each pair was scored.
         scored_at_AM: the step at which it was last scored, -1 for never.
@@ -59,7 +60,8 @@ class Mixture:
         shape = (placements, rules.members)
         initial = 0.0 if rules.score_init == "first" else rules.score_init
         self.score_AM = np.full(shape, initial)
-        self.assign_AM = np.full(shape, 1 / rules.members)
+        self.balanced_AM = np.full(shape, 1 / rules.members)
+        self.assign_AM = self.balanced_AM.copy()
         self.trained_AM = np.zeros(shape, np.int64)
         self.scored_AM = np.zeros(shape, np.int64)
         self.scored_at_AM = np.full(shape, -1, np.int64)
@@ -86,6 +88,7 @@ class Mixture:
             self.iterations += balanced.iterations
         else:
             assign_AM = assign(logit_AM, self.scale_M)
+        self.balanced_AM = assign_AM
         self.assign_AM = (1 - self.rules.explore) * assign_AM + self.rules.explore / self.rules.members
         favourite_A = assign_AM.argmax(1)
         if (favourite_A != self.favourite_A).any():
@@ -148,14 +151,15 @@ class Mixture:
         return np.where(seen_AM, learnt_AM, -np.inf)
 
     def final_member_A(self) -> NDArray[np.int64]:
-        """The member that stands for each placement: the most probable one (paper, section 2.3).
+        """The member that stands for each placement: the most probable one by the scores (paper, section 2.3), after a
+        ``prepare``.
 
         Differs: only among members that were scored with the placement, where there is one. After a short search the
         most probable member may be one that was never tried, probable for its initial score alone.
         """
         seen_AM = self.scored_AM > 0
         allowed_AM = seen_AM | ~seen_AM.any(1, keepdims=True)
-        return np.where(allowed_AM, self.assign_AM, -1.0).argmax(1)
+        return np.where(allowed_AM, self.balanced_AM, -1.0).argmax(1)
 
     def stalest(self) -> tuple[int, int]:
         """The pair that has not been scored for the longest time."""
@@ -176,6 +180,7 @@ class Mixture:
         """Undo of :meth:`state`."""
         for name in _TABLES:
             getattr(self, name)[...] = state[name]
+        self.balanced_AM = self.assign_AM.copy()  # until the next prepare
         for name in _SCALARS:
             setattr(self, name, state[name].item())
 

@@ -81,12 +81,16 @@ class TreeSearch:
     Differs: Eq. 6 is said to give "sampling probabilities", and it is the index of an argmax: so it is used, unless
     ``ucb_pick`` is "softmax" (NOTES P17). The text leaves c open: the default, sqrt 2, is that of UCB1. A placement
     whose reward is still under way (``score_lag``) or never comes (``val_every``) counts as a visit, and not in the
-    mean.
+    mean. As settings, beside the paper's form: ``ucb_reward`` "advantage" takes a reward less the running mean of all
+    rewards, m, which is the first reward, and then beta m + (1 - beta) reward, the present one included (as the score
+    of a mixture); ``ucb_prior`` "leaves" takes the child of the highest bound of :func:`bounds_by_leaves`, visited or
+    not; ``ucb_warm_up`` "forget" begins with an empty tree, but the running mean, after the warm-up.
 
     Args:
         space: to draw from.
-        settings: ``ucb_c``, ``ucb_pick``; ``warm_up``, the part of the draws, from the first, that are uniform over
-            placements (not over branches); their rewards are added to the nodes, too.
+        settings: ``ucb_c``, ``ucb_pick``, ``ucb_reward`` and its ``beta``, ``ucb_prior``; ``warm_up``, the part of the
+            draws, from the first, that are uniform over placements (not over branches); ``ucb_warm_up``, whether their
+            visits and rewards stay in the nodes.
         seed: of the draws.
         draws: in the whole search.
 
@@ -99,10 +103,13 @@ class TreeSearch:
         self._space, self._settings, self._seed = space, settings, seed
         self._warm_up = warm_up_draws(settings.warm_up, draws)
         self._asked = 0
+        self._mean: float | None = None  # of the rewards; None before the first
         self.tree = PlacementTree(space)
         self.visits: defaultdict[Node, Visits] = defaultdict(Visits)
 
     def ask(self) -> Placement:
+        if self._asked == self._warm_up and self._settings.ucb_warm_up == "forget":
+            self.visits.clear()
         if self._asked < self._warm_up:
             path = self.tree.path(uniform_number(self._space, self._seed, self._asked))
         else:
@@ -113,17 +120,22 @@ class TreeSearch:
         return self._space[int(self.tree.number_A[path[-1][0]])]
 
     def tell(self, placement: Placement, reward: float) -> None:
+        if self._settings.ucb_reward == "advantage":
+            beta = self._settings.beta
+            self._mean = reward if self._mean is None else beta * self._mean + (1 - beta) * reward
+            reward -= self._mean
         for node in self.tree.path(self._space.index(placement)):
             self.visits[node].told += 1
             self.visits[node].reward += reward
 
     def state(self) -> Any:
-        """The visited nodes, and the number of draws."""
+        """The visited nodes, the number of draws, and the running mean of the rewards."""
         nodes = [[*node, seen.asked, seen.told, seen.reward] for node, seen in self.visits.items()]
-        return {"asked": self._asked, "nodes": nodes}
+        return {"asked": self._asked, "nodes": nodes, "mean": self._mean}
 
     def load_state(self, state: Any) -> None:
         self._asked = state["asked"]
+        self._mean = state.get("mean")  # searches of older versions have none, and need none
         for low, high, *seen in state["nodes"]:
             self.visits[low, high] = Visits(*seen)
 
@@ -135,10 +147,15 @@ class TreeSearch:
 
     def _pick(self, node: Node, children: Sequence[Node], draw: np.random.Generator) -> int:
         seen_K = [self.visits.get(child, Visits()) for child in children]
-        new = [k for k, seen in enumerate(seen_K) if seen.asked == 0]
-        if new:
-            return new[int(draw.integers(len(new)))]
-        bound_K = bounds(self.visits[node], seen_K, self._settings.ucb_c)
+        c = self._settings.ucb_c
+        if self._settings.ucb_prior == "leaves":
+            share_K = [leaves(child) / leaves(node) for child in children]
+            bound_K = bounds_by_leaves(self.visits[node], seen_K, share_K, c)
+        else:
+            new = [k for k, seen in enumerate(seen_K) if seen.asked == 0]
+            if new:
+                return new[int(draw.integers(len(new)))]
+            bound_K = bounds(self.visits[node], seen_K, c)
         if self._settings.ucb_pick == "softmax":
             cumulative_K = softmax(np.array(bound_K)).cumsum()
             return int(np.searchsorted(cumulative_K, draw.random() * cumulative_K[-1], side="right"))
@@ -146,11 +163,46 @@ class TreeSearch:
         return best[int(draw.integers(len(best)))]
 
 
+def leaves(node: Node) -> int:
+    """How many placements begin with this prefix."""
+    low, high = node
+    return high - low
+
+
 def bounds(parent: Visits, child_K: Sequence[Visits], c: float) -> list[float]:
     """Upper confidence bounds of children that were all visited: a/n + c sqrt(log(n of the parent) / n) (Eq. 6).
 
     The mean of a child without a reward so far is the parent's.
     """
-    mean = parent.reward / max(1, parent.told)
     log = float(np.log(parent.asked))
-    return [(child.reward / child.told if child.told else mean) + c * math.sqrt(log / child.asked) for child in child_K]
+    return [
+        mean + c * math.sqrt(log / child.asked) for mean, child in zip(means(parent, child_K), child_K, strict=True)
+    ]
+
+
+def bounds_by_leaves(parent: Visits, child_K: Sequence[Visits], share_K: Sequence[float], c: float) -> list[float]:
+    """Bounds of children, visited or not: a/n + c P sqrt(n of the parent) / (1 + n), P the child's share of the leaves.
+
+    The rule is PUCT, as AlphaGo Zero has it (Silver et al. 2017), with leaves in the place of a network's priors. Where
+    the means are equal, the highest is that of the highest P / (1 + n): visits are then in proportion to P, where those
+    by Eq. 6 are alike for every child.
+
+    The mean of a child without a reward so far is the parent's.
+
+    Args:
+        parent: its visits.
+        child_K: those of its children.
+        share_K: P; they sum to 1.
+        c: weight of exploration.
+    """
+    root = math.sqrt(parent.asked)
+    return [
+        mean + c * share * root / (1 + child.asked)
+        for mean, share, child in zip(means(parent, child_K), share_K, child_K, strict=True)
+    ]
+
+
+def means(parent: Visits, child_K: Sequence[Visits]) -> list[float]:
+    """The mean reward of each child; that of the parent where a child had none so far."""
+    mean = parent.reward / max(1, parent.told)
+    return [child.reward / child.told if child.told else mean for child in child_K]

@@ -129,7 +129,7 @@ def test_what_needs_no_training_stands_beside() -> None:
         ("mixture", "unknown method .* 'mixture'.*Allowed: FILE.py:FACTORY, bse, each-once, mcts, random"),
         ("random:warm-up=0.5", "'random:warm-up=0.5': random makes no use of warm-up on a table. .*: none"),
         ("bse:epochs=3", "bse makes no use of epochs on a table.*: beta, score-init, schedule, inv-temp-end, warm-up"),
-        ("mcts:beta=0.5", "mcts makes no use of beta"),
+        ("mcts:score-init=0.5", "mcts makes no use of score-init"),
         ("bse:warm-up=2", "--warm-up is 2.0; allowed is from 0 to 1"),
         ("bse:warm-up=half", "warm-up=half: give a number"),
         ("mine.py", "unknown method"),

@@ -95,10 +95,27 @@ def test_a_learnt_score_is_a_weighted_mean_of_what_was_seen_alone(score_init):
 
 def test_the_final_member_is_the_most_probable_of_those_scored():
     mix = mixture(3, members=3)
-    mix.assign_AM[...] = [[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]
+    mix.balanced_AM[...] = [[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]
     for pair in ((0, 1), (0, 2), (2, 0), (2, 1), (2, 2)):
         mix.scored(*pair, 0.5, 0)
     assert mix.final_member_A().tolist() == [1, 0, 2]  # placement 1 was never scored: the most probable of all
+
+
+@pytest.mark.parametrize("explore", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("score_init", [1.0, "first"])
+def test_the_final_member_is_that_of_the_scores_however_members_were_drawn(explore, score_init):
+    """Drawn uniformly, all members are equally probable: the assignment by the scores still says who stands for what.
+    Scores favour members 1, 2, 0, 1, 2, 0, each for two of six placements: so they are balanced as they are."""
+    mix = mixture(6, members=3, explore=explore, score_init=score_init)
+    best_A = [1, 2, 0, 1, 2, 0]
+    for number, member in np.ndindex(6, 3):
+        mix.scored(number, member, 0.6 if member == best_A[number] else 0.5, 0)
+    mix.prepare(0, 1.0, True)
+    assert mix.final_member_A().tolist() == best_A
+    again = mixture(6, members=3, explore=explore, score_init=score_init)
+    again.load_state(mix.state())
+    again.prepare(0, 1.0, True)
+    assert again.final_member_A().tolist() == best_A
 
 
 @pytest.mark.parametrize("bad", [50.0, 1.0001, -0.01, math.nan])
@@ -294,7 +311,7 @@ def test_learnt_scores_are_free_of_the_initial_score():
 
 def test_a_member_never_tried_does_not_stand_for_a_placement():
     mixture = Mixture(3, MixtureRules(members=2))
-    mixture.assign_AM = np.array([[0.1, 0.9], [0.1, 0.9], [0.1, 0.9]])
+    mixture.balanced_AM = np.array([[0.1, 0.9], [0.1, 0.9], [0.1, 0.9]])
     mixture.scored_AM[:] = [[1, 0], [1, 1], [0, 0]]
     assert mixture.final_member_A().tolist() == [0, 1, 1]
 
