@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import math
-import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from filelock import FileLock, Timeout
 
+from poolsearch.disk import check_place, owner, remove_workspaces, replacing
 from poolsearch.errors import InUse, PoolsearchError
 
 _LOCK = ".lock"
@@ -122,42 +121,13 @@ class RunDir:
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Generator[Path]:
-    """Give a temporary path beside ``path``; when the block ends well it takes its place, durably.
+    """Give a temporary path; when the block ends well it takes the place of ``path``, durably.
 
     Raises:
-        PoolsearchError: no space is left; ``path`` is then as it was before.
+        PoolsearchError: see :func:`~poolsearch.disk.replacing`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode
+    with replacing(path) as temporary:
         yield temporary
-        temporary.chmod(mode)  # some writers make a file of their own that others may not read
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise PoolsearchError(
-                f"no space left while writing {path}. What was saved before is intact: free some space, then go on "
-                "with --resume."
-            ) from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where the system has folders that can be opened for it."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -217,9 +187,7 @@ def locked(folder: Path) -> Generator[None]:
             f"another process is working in {folder}. Wait for it, or choose another folder with --out."
         ) from None
     except OSError as error:
-        raise PoolsearchError(
-            f"the folder {folder} cannot be made or written ({error.strerror}). Choose another with --out."
-        ) from None
+        raise _not_locked(folder, error) from None
     try:
         yield
     finally:
@@ -237,18 +205,32 @@ def held(folder: Path) -> Generator[bool]:
 
     The system lets go of it when the process ends, however it ends. The lock's file stays: if it were deleted at
     the end, one who had opened it before and one who comes later could both hold the folder.
+
+    Raises:
+        PoolsearchError: it cannot be made or written, or is a link inside of a run.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_place(folder)
     lock = FileLock(folder / _LOCK)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         yield False
         return
+    except OSError as error:
+        raise _not_locked(folder, error) from None
     try:
         yield True
     finally:
         lock.release()
+
+
+def _not_locked(folder: Path, error: OSError) -> PoolsearchError:
+    if (folder / _LOCK).is_symlink():  # filelock follows none
+        return PoolsearchError(f"{folder / _LOCK} is a link, and nothing is written through it. Delete it.")
+    return PoolsearchError(
+        f"the folder {folder} cannot be made or written ({error.strerror}). Choose another with --out."
+    )
 
 
 def is_held(folder: Path) -> bool:
@@ -265,16 +247,28 @@ def remove_lock(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files of processes that were killed while writing: ours, and those of safetensors.
+    """Delete what processes that were killed while writing left in a run folder, or in that of one of its trainings.
 
-    Those in folders below that another process holds are its own, and stay.
+    Only what :func:`~poolsearch.disk.workspace` makes, only in folders that a run has, and never through links. That
+    of a training which another process holds is its own, and stays.
     """
-    for pattern in (".*.tmp", ".tmp*"):
-        for path in filter(Path.is_file, folder.rglob(pattern)):
-            ours = path.parent == folder or not (path.parent / _LOCK).exists()
-            with contextlib.nullcontext(True) if ours else held(path.parent) as free:
-                if free:
-                    path.unlink(missing_ok=True)
+    if owner(folder, ("run.json",)) is None:
+        return
+    run = RunDir(folder)
+    remove_workspaces(folder)
+    for below in (run.checkpoint.parent, run.figures, *_trials(run.sweep), *_trials(run.retrain)):
+        if below.is_symlink() or not below.is_dir():
+            continue
+        with held(below) if (below / _LOCK).exists() else contextlib.nullcontext(True) as free:
+            if free:
+                remove_workspaces(below)
+
+
+def _trials(folder: Path) -> Iterator[Path]:
+    """The folders of trainings below ``sweep`` or ``retrain``."""
+    for placement in folder.glob("*") if not folder.is_symlink() else ():
+        if not placement.is_symlink():
+            yield from placement.glob("*")
 
 
 def sha256(*parts: bytes | memoryview) -> str:

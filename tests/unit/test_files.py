@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from poolsearch import files
+from poolsearch import disk, files
 from poolsearch.errors import PoolsearchError
 from poolsearch.train import checkpoint
 
@@ -33,7 +33,7 @@ def test_the_new_file_takes_the_place_of_the_old(target):
     with files.atomic(target) as temporary:
         temporary.write_text("new")
         assert target.read_text() == "old"  # until the end
-        assert temporary.parent == target.parent  # the same file system: the move is atomic
+        assert temporary.parent.parent == target.parent  # the same file system: the move is atomic
     assert target.read_text() == "new"
     assert only(target.parent) == ["run.json"]
 
@@ -195,17 +195,47 @@ def test_numbers_that_json_does_not_have_become_null(tmp_path):
     assert found == {"a": [1.5, None, [None, 2]], "b": {"c": None}, "d": "NaN", "e": True}
 
 
-def test_only_unfinished_files_are_left_over(tmp_path):
-    kept = [tmp_path / "run.json", tmp_path / "retrain" / "4,3,3" / "0" / "model.safetensors"]
-    gone = [tmp_path / ".run.json.17.tmp", kept[1].parent / ".tmpv0dHZC"]
-    for path in (*kept, *gone):
-        path.parent.mkdir(parents=True, exist_ok=True)
+def left_by_a_killed_process(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    work = disk.workspace(folder)
+    path = work.__enter__()
+    (path / "run.json").write_text("half of")
+    return path, work  # as long as it is referred to, nothing tidies up
+
+
+def test_only_our_own_unfinished_files_are_deleted(tmp_path):
+    files.write_text(tmp_path / "run.json", "{}")
+    trial = tmp_path / "retrain" / "4,3,3" / "0"
+    places = (tmp_path, tmp_path / "checkpoint", tmp_path / "figures", trial)
+    gone = [left_by_a_killed_process(place) for place in places]
+    kept = [
+        tmp_path / ".tmpv0dHZC", tmp_path / ".notes.tmp", tmp_path / ".poolsearch-x.tmp", trial / ".tmp123456",
+        tmp_path / ".git" / ".tmpabc", tmp_path / ".git" / ".poolsearch-abcd1234.tmp", trial / "model.safetensors",
+    ]  # fmt: skip
+    for path in kept:
+        path.parent.mkdir(exist_ok=True)
         path.touch()
-    (tmp_path / ".tmp_folder").mkdir()
     files.remove_leftovers(tmp_path)
     assert all(path.exists() for path in kept)
-    assert (tmp_path / ".tmp_folder").is_dir()
-    assert not any(path.exists() for path in gone)
+    assert not any(path.exists() for path, _ in gone)
+
+
+def test_nothing_is_deleted_in_a_folder_that_holds_no_run(tmp_path):
+    path, _work = left_by_a_killed_process(tmp_path)
+    files.remove_leftovers(tmp_path)
+    assert path.exists()
+
+
+def test_nothing_is_deleted_through_links(tmp_path):
+    files.write_text(tmp_path / "run" / "run.json", "{}")
+    kept = [left_by_a_killed_process(tmp_path / "other" / name) for name in ("", "p", "p/0")]
+    for name in ("checkpoint", "sweep"):
+        (tmp_path / "run" / name).symlink_to(tmp_path / "other")
+    (tmp_path / "run" / "retrain").mkdir()
+    (tmp_path / "run" / "retrain" / "4,3,3").symlink_to(tmp_path / "other" / "p")
+    (tmp_path / "run" / ".poolsearch-abcd1234.tmp").symlink_to(tmp_path / "other")
+    files.remove_leftovers(tmp_path / "run")
+    assert all(path.exists() for path, _ in kept)
 
 
 HOLD = """
@@ -253,15 +283,27 @@ def test_a_folder_is_held_by_one_process_until_it_ends(tmp_path, other_holder):
 
 
 def test_what_is_left_over_in_a_folder_that_is_held_may_be_being_written(tmp_path, other_holder):
-    living, dead = tmp_path / "4,3,3" / ".metrics.json.17.tmp", tmp_path / "5,3,2" / ".metrics.json.17.tmp"
-    for path in (living, dead):
-        with files.held(path.parent):
-            path.touch()
-    other_holder(living.parent)
+    files.write_text(tmp_path / "run.json", "{}")
+    places = [tmp_path / "sweep" / name / "0" for name in ("4,3,3", "5,3,2")]
+    (living, _one), (dead, _two) = (left_by_a_killed_process(place) for place in places)
+    for place in places:
+        with files.held(place):
+            pass
+    other_holder(places[0])
     files.remove_leftovers(tmp_path)
     assert living.exists() and not dead.exists()
-    with files.held(dead.parent) as ours:
-        dead.touch()
+    with files.held(places[1]) as ours:
+        dead, _two = left_by_a_killed_process(places[1])
         assert ours
-        files.remove_leftovers(dead.parent)
+        files.remove_leftovers(places[1])
     assert not dead.exists(), "who holds the folder cleans it"
+
+
+def test_a_lock_that_is_a_link_is_refused_by_both_ways_of_holding(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / ".lock").symlink_to(precious)
+    for hold in (files.locked, files.held):
+        with pytest.raises(PoolsearchError, match=r"\.lock is a link"), hold(tmp_path):
+            pass
+    assert precious.read_text() == "precious"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from poolsearch.context import Run
 from poolsearch.data.augment import CENTRAL
+from poolsearch.disk import check_place, workspace
 from poolsearch.errors import PoolsearchError
 from poolsearch.exporting.check import ONNX_PACKAGES, Found, missing_packages, run_fresh
 from poolsearch.exporting.facts import Facts, Feature, features_of, reductions, states_of
@@ -52,17 +53,15 @@ def export(run: Run, placement: str | None = None, seed: int = 0) -> Path:
     facts = _facts(run, chosen, seed)
     features = features_of(facts.spec, chosen)
     missing = missing_packages()
-    folder = run.dir.root / ".export-unfinished"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
+    check_place(run.dir.export)
+    with workspace(run.dir.root) as unfinished:
+        folder = unfinished / "export"
+        folder.mkdir()
         shutil.copy(_weights(run.dir, chosen, seed), folder / "model.safetensors")
         found = _write_checked(run, folder, facts, net, features, onnx=not missing)
         _describe(run.dir, folder, facts, features, found, missing)
         shutil.rmtree(run.dir.export, ignore_errors=True)
         folder.rename(run.dir.export)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     run.progress.say(f"exported {chosen.shown}, seed {seed}: {_told(found)}")
     if missing:
         run.progress.say(f"no model.onnx: {', '.join(missing)} not installed. Get it with: {_GET_ONNX}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from poolsearch.disk import append, check_place, cut
 from poolsearch.errors import Interrupted
 from poolsearch.files import finite
 from poolsearch.progress import Progress
@@ -121,7 +121,8 @@ def _steps(
         task.step(step)
         if done % task.steps_per_epoch == 0:
             event = {**identity, "epoch": epoch, "step": done, "seconds": round(time.monotonic() - began, 3)}
-            _append(files.events, event | task.epoch_ends(epoch, done))
+            # durably: a checkpoint must not outlive the events it counts
+            append(files.events, json.dumps(finite(event | task.epoch_ends(epoch, done))) + "\n")
         yield done
         stop = stopped()
         if done == total or stop or time.monotonic() - saved >= files.every_seconds:
@@ -143,6 +144,7 @@ def _save(task: Task, files: LoopFiles, done: int, seconds: float) -> None:
 def _resume(task: Task, files: LoopFiles) -> tuple[int, float]:
     """(first step to do, seconds spent so far)."""
     if not files.checkpoint.exists():
+        check_place(files.events.parent)
         files.events.parent.mkdir(parents=True, exist_ok=True)
         files.events.unlink(missing_ok=True)
         return 0, 0.0
@@ -150,15 +152,8 @@ def _resume(task: Task, files: LoopFiles) -> tuple[int, float]:
     task.load(tensors, meta["task"])
     checkpoint.load_random_state(tensors, task.device)
     if _size(files.events) > meta["events_bytes"]:
-        os.truncate(files.events, meta["events_bytes"])
+        cut(files.events, meta["events_bytes"])
     return meta["step"], meta["seconds"]
-
-
-def _append(path: Path, event: dict[str, Any]) -> None:
-    with open(path, "a", encoding="utf-8") as handle:
-        handle.write(json.dumps(finite(event)) + "\n")
-        handle.flush()
-        os.fsync(handle.fileno())  # a checkpoint must not outlive the events it counts
 
 
 def _size(path: Path) -> int:
