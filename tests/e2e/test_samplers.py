@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,12 @@ import pytest
 import torch
 
 import poolsearch
-from poolsearch.files import RunDir
+from poolsearch.context import open_run
+from poolsearch.files import RunDir, read_json
+from poolsearch.progress import Silent
+from poolsearch.reports import findings
+from poolsearch.reports.read import read_run
+from poolsearch.samplers.tree import TreeSearch
 from poolsearch.settings import Settings
 from poolsearch.stages.search import SearchTask
 from poolsearch.train import checkpoint
@@ -59,6 +65,47 @@ def test_stopped_and_resumed_it_ends_the_same(
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
     assert events(whole) == events(stopped)
     assert whole.scores.read_bytes() == stopped.scores.read_bytes()
+
+
+def rows_of(files: RunDir) -> list[dict[str, str]]:
+    with files.ranking.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"rank_all_up_to": 5, "rank_top": 2, "rank_control": 2}, {"rank_early_stop": True, "eval_batch": 64}],
+    ids=["all", "some", "early stop"],
+)
+@pytest.mark.parametrize("method", ["mcts", "spos"])
+def test_what_a_tree_search_settled_on_stands_first(
+    tmp_path: Path, tiny: Callable[..., Settings], changes: dict[str, object], method: str
+) -> None:
+    """As in appendix C, where it alone is evaluated; the others follow by what they have on validation."""
+    settings = tiny(method=method, epochs=2, **changes, **{"ucb_reward": "advantage"} if method == "mcts" else {})
+    out = RunDir(tmp_path / "run")
+    poolsearch.search(out.root, settings)
+    with open_run(out.root, None, True, Silent()) as run:
+        worst = run.space.size - 1  # as if the tree had gone there: nothing else would put it first
+        if method == "mcts":
+            tensors, meta = checkpoint.load(out.checkpoint)
+            tree = TreeSearch(run.space, run.settings.search, run.seed, meta["total"])
+            for node in tree.tree.path(worst):
+                tree.visits[node].asked = 10**6
+            meta["task"]["sampler"] = tree.state()
+            checkpoint.save(out.checkpoint, tensors, meta)
+    poolsearch.rank(out.root, settings)
+    first, *rest = rows_of(out)
+    values = [(row["images"] != first["images"], -float(row["val_metric"])) for row in rest]  # stopped ones last
+    assert values == sorted(values)
+    assert read_json(out.ranking_summary)["found"] == (first["placement"] if method == "mcts" else None)
+    told = findings.verdict(read_run(out.root)).sentence
+    if method == "mcts":
+        assert int(first["number"]) == worst
+        assert told.startswith(f"MCTS found {first['placement']} with ")
+    else:
+        assert values[0] >= (False, -float(first["val_metric"]))
+        assert "found" not in told
 
 
 def test_a_sampler_that_is_not_there_is_said_before_anything_is_left(

@@ -62,7 +62,7 @@ def moment(iso: object) -> str:
 
 def _ranked_sentence(data: RunData) -> str:
     winner, default = data.ranking[0], data.default_row
-    if data.kind == "relaxed":
+    if found.settled(data):
         return found.sentence(data)
     if data.kind == "untrained":
         return f"{winner.placement} has the most MACs; nothing has been trained yet, so there is no answer yet."

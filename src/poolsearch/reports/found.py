@@ -1,4 +1,4 @@
-"""What a page says about the placement that a relaxed search found."""
+"""What a page says about the placement that a search itself settled on: a relaxed one, or a tree search."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ from poolsearch.placement import Placement
 from poolsearch.reports.parse import Json
 from poolsearch.reports.ranked import Ranked
 from poolsearch.reports.read import RunData
+from poolsearch.reports.tables import stopped
+
+FIRST = "What the search settled on stands first, whatever the others have on validation."
+
+
+def settled(data: RunData) -> bool:
+    """Whether the search itself settled on a placement, which stands first."""
+    return data.kind == "relaxed" or (data.ranking_summary or {}).get("found") is not None
 
 
 def sentence(data: RunData) -> str:
-    """The verdict before the test split is opened: it is found by weights, whatever its accuracy."""
+    """The verdict before the test split is opened, of what a search settled on, whatever its accuracy."""
     winner, default = data.ranking[0], data.default_row
     if winner.is_default:
         return f"{data.method.upper()} found the default {winner.placement} itself ({winner.value:.1%} on validation)."
@@ -35,8 +43,8 @@ def described(data: RunData) -> str:
 
 
 def doubts(data: RunData) -> list[str]:
-    """What the ranking of a relaxed method gives reason to doubt."""
-    if data.kind != "relaxed":
+    """What the ranking gives reason to doubt, where the search itself settled on a placement."""
+    if not settled(data):
         return []
     winner, default = data.ranking[0], data.default_row
     texts = [_outside(data, row) for row in data.ranking if row.number is None]
@@ -45,6 +53,8 @@ def doubts(data: RunData) -> list[str]:
             f"With the same weights the default is better on validation ({default.value:.1%}) than what was found "
             f"({winner.value:.1%})."
         )
+    if better := sum(row.value > winner.value for row in data.ranking if not stopped(data, row) and row != default):
+        texts.append(f"{better:,} other placements are better on validation than what was found.")
     return texts
 
 

@@ -13,7 +13,7 @@ from poolsearch.reports.classes import class_table
 from poolsearch.reports.doubts import early_stops, warnings
 from poolsearch.reports.filters import filter_table
 from poolsearch.reports.findings import verdict
-from poolsearch.reports.found import described
+from poolsearch.reports.found import FIRST, described, settled
 from poolsearch.reports.markup import badges, doubted, footer, macs_text, or_dash, section, table
 from poolsearch.reports.parse import Json
 from poolsearch.reports.read import RunData
@@ -78,7 +78,8 @@ def _ranking(data: RunData) -> str:
     on = f" on {images:,} images" if images else ""
     caption = f"Validation {data.metric}{on} with its 95% interval. Pareto: nothing ranked is both cheaper and better."
     caption = BY_MACS if data.kind == "untrained" else caption
-    caption = " ".join(filter(None, [caption, data.notation, trainings(data), early_stops(data)]))
+    order = FIRST if settled(data) else ""
+    caption = " ".join(filter(None, [caption, order, data.notation, trainings(data), early_stops(data)]))
     first = _ranking_table(data, caption, lines[:SHOWN_ROWS])
     rest = lines[SHOWN_ROWS:MOST_ROWS]
     if not rest:

@@ -18,6 +18,7 @@ from poolsearch.placement import shown
 from poolsearch.priced import Priced
 from poolsearch.reports.alone import BY_MACS
 from poolsearch.reports.answers import AnswerRow, answer_rows
+from poolsearch.reports.found import FIRST, settled
 from poolsearch.reports.read import RunData, read_run
 from poolsearch.reports.truth import truth_sentence
 from poolsearch.rungs import told
@@ -43,6 +44,8 @@ def show(out: Path) -> None:
         )
     if data.kind == "untrained":
         console.print(BY_MACS, markup=False)
+    if settled(data):
+        console.print(FIRST, markup=False)
     console.print(_answers(answer_rows(data), data.test is not None))
     if data.test is not None:
         console.print(_retrained(data.test, data.metric))

@@ -139,6 +139,18 @@ class TreeSearch:
         for low, high, *seen in state["nodes"]:
             self.visits[low, high] = Visits(*seen)
 
+    def found(self) -> Placement:
+        """What the search settles on: from the root down, the child visited most; of equals that of the higher mean.
+
+        Differs: the paper evaluates "the found architecture" and does not say which one that is.
+        """
+        node = self.tree.root
+        while children := self.tree.children(node):
+            seen_K = [self.visits.get(child, Visits()) for child in children]
+            mean_K = means(self.visits[node], seen_K)
+            node = children[max(range(len(children)), key=lambda k: (seen_K[k].asked, mean_K[k]))]
+        return self._space[int(self.tree.number_A[node[0]])]
+
     def _descend(self, draw: np.random.Generator) -> list[Node]:
         path = [self.tree.root]
         while children := self.tree.children(path[-1]):

@@ -35,7 +35,7 @@ class History:
         if epoch not in self._epochs:
             return
         self._steps.append(step)
-        values = (mixture.score_AM, mixture.assign_AM, mixture.trained_AM, mixture.age_AM(step))
+        values = (mixture.score_AM, mixture.balanced_AM, mixture.trained_AM, mixture.age_AM(step))
         for name, table_AM in zip(self._COLUMNS, values, strict=True):
             kind = np.float32 if table_AM.dtype.kind == "f" else np.int32
             self._tables[name].append(table_AM.astype(kind))

@@ -21,6 +21,7 @@ from poolsearch.files import RunDir, read_json, sha256, write_json, write_text
 from poolsearch.metrics import score
 from poolsearch.mixture.mixture import Mixture
 from poolsearch.record import saved_settings
+from poolsearch.samplers.tree import TreeSearch
 from poolsearch.stages.ranking.batch import eval_batch
 from poolsearch.stages.ranking.choice import Pair, by_member, choose, pairs_of
 from poolsearch.stages.ranking.evaluate import evaluate, load, order_of, parts
@@ -49,7 +50,7 @@ def rank(run: Run) -> None:
     """
     with run.stage("rank"):
         members, mixture = load_search(run)
-        candidates = choose(run, mixture)
+        candidates = choose(run, mixture, settled_on(run))
         pairs = pairs_of(candidates, mixture, run.settings.rank.rank_members != "assignment")
         made_of = _made_of(run, pairs)
         true_N, classes = run.images.label_N[order_of(run)], len(run.images.class_names)
@@ -61,9 +62,9 @@ def rank(run: Run) -> None:
         if run.settings.search.norm == "calibrate":
             _calibrate(run, members, pairs, tally.batch)
         measured = _measure_saving(run, members, pairs)
-        evaluate(run, members, pairs, tally, made_of)
+        evaluate(run, members, pairs, tally, made_of, candidates.kept)
         rows = rows_of(run, mixture, candidates, pairs, tally)
-        write_json(run.dir.ranking_summary, summary_of(run, rows, measured, pairs, tally))
+        write_json(run.dir.ranking_summary, summary_of(run, rows, measured, candidates, pairs, tally))
         write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
         run.dir.ranking_progress.unlink(missing_ok=True)
 
@@ -95,7 +96,7 @@ def values_of(run: Run, pairs: Sequence[Pair], images: NDArray[np.int64]) -> lis
     if run.settings.search.norm == "calibrate":
         _calibrate(run, members, pairs, batch)
     tally = Tally.empty(len(pairs), true_N, classes, batch)
-    evaluate(elsewhere, members, pairs, tally, "")
+    evaluate(elsewhere, members, pairs, tally, "", frozenset())
     shutil.rmtree(elsewhere.dir.root)
     return [float(score(run.settings.data.metric, *tally.seen(place), classes)) for place in range(len(pairs))]
 
@@ -122,6 +123,16 @@ def load_search(run: Run) -> tuple[list[SinglePath], Mixture]:
         member.load_weights(checkpoint.of(f"member{i}", tensors))
         member.eval()
     return members, mixture
+
+
+def settled_on(run: Run) -> int | None:
+    """The number of the placement that a tree search settled on; None of the other methods, which settle on none."""
+    if run.settings.search.method != "mcts":
+        return None
+    _, meta = checkpoint.load(run.dir.checkpoint)
+    tree = TreeSearch(run.space, run.settings.search, run.seed, meta["total"])
+    tree.load_state(meta["task"]["sampler"])
+    return run.space.index(tree.found())
 
 
 def _made_of(run: Run, pairs: Sequence[Pair]) -> str:

@@ -159,7 +159,7 @@ class SearchTask:
     def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
         mixture = self.mixture
         self.last_loss = float(self._loss) / self.steps_per_epoch
-        uncertainty = entropy(mixture.assign_AM)
+        uncertainty = entropy(mixture.balanced_AM)
         trained_M = mixture.trained_AM.sum(0)
         event = {
             "learning_rate": self._rates.at(step - 1),

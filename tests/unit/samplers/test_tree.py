@@ -243,6 +243,19 @@ def test_raw_rewards_that_rise_lock_the_tree_in_after_a_warm_up_whatever_its_con
     assert tau < 0.3
 
 
+def test_what_was_found_is_by_the_most_visits_from_the_root_down():
+    """Not the placement visited most: 1,1,4 is behind two decisions only. Of equals, that of the higher mean reward."""
+    mcts = sampler(SPACE)
+    assert mcts.found() in SPACE  # nothing is known
+    visits = {"1,1,4": 10, "2,1,3": 4, "3,1,2": 5, "3,2,1": 5, "4,1,1": 3}
+    for name, count in visits.items():
+        placement = Placement.parse(name)
+        for node in mcts.tree.path(SPACE.index(placement)):
+            mcts.visits[node].asked += count
+        mcts.tell(placement, 0.9 if name == "3,2,1" else 0.5)
+    assert str(mcts.found()) == "3,2,1"
+
+
 def test_the_state_of_an_older_version_goes_on():
     """It had no running mean, and raw rewards do not need one."""
     old, new = sampler(SPACE), sampler(SPACE)

@@ -17,17 +17,34 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Candidates:
-    """Numbers of the placements to evaluate, and which of them are only the control group."""
+    """Which placements to evaluate, by their numbers.
+
+    Attributes:
+        numbers: all of them.
+        control: those that are only the control group.
+        found: the one that the search itself settled on, if it does; it stands first, whatever the accuracies.
+        kept: those that are not stopped early.
+    """
 
     numbers: list[int]
     control: frozenset[int]
+    found: int | None
+    kept: frozenset[int]
 
 
-def choose(run: Run, mixture: Mixture) -> Candidates:
-    """All of a small space; of a larger one the best by score, a random control group and the default."""
+def choose(run: Run, mixture: Mixture, found: int | None = None) -> Candidates:
+    """All of a small space; of a larger one the best by score, a random control group, the default and what was found.
+
+    Args:
+        run: the run.
+        mixture: its scores.
+        found: the placement that the search itself settled on, if it does.
+    """
     settings, size = run.settings.rank, run.space.size
+    default = {run.space.index(run.space.default)} if run.space.default in run.space else set[int]()
+    kept = frozenset(default if found is None else default | {found})
     if size <= settings.rank_all_up_to:
-        return Candidates(list(range(size)), frozenset())
+        return Candidates(list(range(size)), frozenset(), found, kept)
     score_A = mixture.learnt_score_AM()[np.arange(size), mixture.final_member_A()]
     scored = int(np.isfinite(score_A).sum())
     if scored < size:
@@ -37,8 +54,7 @@ def choose(run: Run, mixture: Mixture) -> Candidates:
     draw = rng.generator(run.seed, "control")
     places = settings.rank_control + settings.rank_top - len(top)  # what the scores cannot fill is drawn
     control = draw.choice(rest, min(places, len(rest)), replace=False).tolist()
-    default = [run.space.index(run.space.default)] if run.space.default in run.space else []
-    return Candidates(sorted({*top, *control, *default}), frozenset(control))
+    return Candidates(sorted({*top, *control, *kept}), frozenset(control), found, kept)
 
 
 def pairs_of(candidates: Candidates, mixture: Mixture, all_members: bool) -> list[Pair]:

@@ -41,8 +41,18 @@ def load(run: Run, indices: Ints) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def evaluate(run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair], tally: Tally, made_of: str) -> None:
+def evaluate(
+    run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair], tally: Tally, made_of: str, kept: frozenset[int]
+) -> None:
     """Bring ``tally`` from where it is to its end; killed at any moment it goes on from its file.
+
+    Args:
+        run: the run.
+        members: the trained supernets.
+        pairs: what is evaluated.
+        tally: what is known of them.
+        made_of: tells rankings apart.
+        kept: numbers of the placements that are not stopped early.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; every answer so far is saved.
@@ -55,7 +65,7 @@ def evaluate(run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair], tal
         saved = time.monotonic()
         while tally.chunk < len(chunks):
             if run.settings.rank.rank_early_stop:
-                tally.stop(_losers(run, pairs, tally))
+                tally.stop(_losers(run, pairs, tally, kept))
             left, done = int((~tally.stopped_P).sum()), tally.done
             x_BCHW, _ = load(run, chunks[tally.chunk])
             new: dict[int, Tensor] = {}
@@ -84,12 +94,11 @@ def _answers(
             yield own[position], logits.argmax(1)
 
 
-def _losers(run: Run, pairs: Sequence[Pair], tally: Tally) -> Bools:
-    """Pairs that are out of the first k, but never the default's."""
+def _losers(run: Run, pairs: Sequence[Pair], tally: Tally, kept: frozenset[int]) -> Bools:
+    """Pairs that are out of the first k, but never of placements that are kept."""
     number_P = np.array([number for number, _ in pairs])
     top = run.settings.retrain.top_k
     bar = needed(top, len(pairs), tally.chunks - 1)
     lost_P = behind(tally.before, number_P, ~tally.stopped_P, top, bar)
-    if run.space.default in run.space:
-        lost_P[number_P == run.space.index(run.space.default)] = False
+    lost_P[np.isin(number_P, list(kept))] = False
     return lost_P

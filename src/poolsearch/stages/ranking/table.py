@@ -45,20 +45,26 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """One row per placement, best first by the metric; a tie is decided by fewer MACs, then by number.
 
-    Placements stopped early come after all others, by their metric on the images that they saw. ``score`` is free
+    What a tree search settled on stands before all others (paper, appendix C: it alone is evaluated). Placements
+    stopped early come after all others, by their metric on the images that they saw. ``score`` is free
     of the initial score, and empty for a pair never scored. With ``--rank-members mean`` metric, accuracy and interval
     are the means of those of all members, and the member named is the most probable one.
     """
     seen = _seen(run, mixture, pairs, tally)
     default_macs = run.costs.macs(run.space.default)
     learnt_AM = mixture.learnt_score_AM()
-    order = sorted(candidates.numbers, key=lambda n: (seen[n].stopped, -seen[n].value, run.macs_A[n], n))
+
+    def place(number: int) -> tuple[float, ...]:
+        one = seen[number]
+        return number != candidates.found, one.stopped, -one.value, run.macs_A[number], number
+
+    order = sorted(candidates.numbers, key=place)
     rows = []
     for position, number in enumerate(order, 1):
         found, placement = seen[number], run.space[number]
         values = (
             position, str(placement), number, found.accuracy, found.low, found.high,
-            _finite(learnt_AM[number, found.member]), found.member, float(mixture.assign_AM[number, found.member]),
+            _finite(learnt_AM[number, found.member]), found.member, float(mixture.balanced_AM[number, found.member]),
             int(run.macs_A[number]), run.macs_A[number] / default_macs, placement == run.space.default,
             number in candidates.control, found.images, found.value,
         )  # fmt: skip
@@ -104,7 +110,12 @@ def as_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> 
 
 
 def summary_of(
-    run: Run, rows: Sequence[dict[str, Any]], measured: dict[str, float], pairs: Sequence[Pair], tally: Tally
+    run: Run,
+    rows: Sequence[dict[str, Any]],
+    measured: dict[str, float],
+    candidates: Candidates,
+    pairs: Sequence[Pair],
+    tally: Tally,
 ) -> dict[str, Any]:
     """The contents of ranking.json."""
     placements = [[run.space[number] for number in own] for own in by_member(pairs).values()]
@@ -116,6 +127,7 @@ def summary_of(
         "images": len(run.split.search_val),
         "metric": settings.data.metric,
         "mode": "all" if len(rows) == run.space.size else "top",
+        "found": None if candidates.found is None else str(run.space[candidates.found]),
         "members": settings.rank.rank_members,
         "norm": settings.search.norm,
         "placements": len(rows),
