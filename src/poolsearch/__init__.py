@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from poolsearch.placement import Placement
     from poolsearch.settings import Settings
     from poolsearch.space import Space
+    from poolsearch.trusted import Trust
 
 __all__ = [
     "CompareSettings",
@@ -26,6 +27,7 @@ __all__ = [
     "PoolsearchError",
     "Settings",
     "Space",
+    "Trust",
     "check",
     "compare",
     "costs",
@@ -46,6 +48,7 @@ _HOMES = {
     "Placement": "placement",
     "Settings": "settings",
     "Space": "space",
+    "Trust": "trusted",
 }
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+from poolsearch import texts
 from poolsearch.commands import (
     COMMANDS,
     DESCRIPTION,
@@ -50,33 +51,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Command | Apart | Research | None = None
     try:
         command = _parse(arguments)
-        return perform(command)
+        return perform(command, _typed(arguments))
     except PoolsearchError as error:
-        print(f"poolsearch: {error}", file=sys.stderr)
+        _say(f"poolsearch: {error}")
         return 2
     except (Interrupted, KeyboardInterrupt) as stop:
-        print(f"\n{_stopped(command, saved=isinstance(stop, Interrupted))}", file=sys.stderr)
+        _say(f"\n{_stopped(command, saved=isinstance(stop, Interrupted))}")
         return 130
     except OSError as error:
         if error.errno not in _NOT_OURS:
             raise
         advice = " Free some space, then go on with --resume." if error.errno in _DISK_FULL else ""
-        print(f"poolsearch: {error.strerror}: {error.filename or 'while writing'}.{advice}", file=sys.stderr)
+        _say(f"poolsearch: {error.strerror}: {error.filename or 'while writing'}.{advice}")
         return 2
+
+
+def _say(text: str) -> None:
+    print(texts.printable(text), file=sys.stderr)
+
+
+def _typed(arguments: Sequence[str]) -> frozenset[str]:
+    """What was typed, of ``--flag=value`` also the value."""
+    return frozenset(word for argument in arguments for word in (argument, argument.partition("=")[2]))
 
 
 def _stopped(command: Command | Apart | Research | None, saved: bool) -> str:
     if isinstance(command, Recipe) and _begun(command.out):
-        return f"Stopped; go on with: poolsearch recipe {command.name} --resume --out {command.out}"
+        again = texts.command("recipe", command.name, "--resume", "--out", command.out)
+        return f"Stopped; go on with: {again}"
     out = None if command is None or isinstance(command, Apart | Research) else command.where.out
     if out is None or not _begun(out):
         return "Stopped; nothing was begun."
     kept = "everything done so far is saved" if saved else "finished stages, trainings and checkpoints are kept"
     name = next(name for name, kind in COMMANDS.items() if isinstance(command, kind))
-    flag = " --resume" if isinstance(command, (Run, Search, Compare)) else ""
+    flags = ["--resume"] if isinstance(command, (Run, Search, Compare)) else []
     if isinstance(command, Search) and command.where.join:
-        flag = " --join"
-    return f"Stopped; {kept}. Go on with: poolsearch {name}{flag} --out {out}"
+        flags = ["--join"]
+    return f"Stopped; {kept}. Go on with: {texts.command(name, *flags, '--out', out)}"
 
 
 def _begun(out: Path) -> bool:
@@ -155,6 +166,7 @@ def _newest(kind: type[Command] | type[Apart] | type[Research] | None = None) ->
     runs = sorted(Path("runs").glob(f"*/{record}"), key=lambda p: p.stat().st_mtime)
     if not runs:
         raise PoolsearchError(f"there is no {what} in runs/ to go on with. Name its folder with --out.")
+    _say(f"Taking the newest {what} in runs/: {runs[-1].parent}. Another is named with --out.")
     return runs[-1].parent
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -62,14 +62,19 @@ from poolsearch.record import (
 from poolsearch.resolve import check
 from poolsearch.settings import Settings
 from poolsearch.space import Space
+from poolsearch.texts import command
 from poolsearch.train.machine import Machine, pick_machine
+from poolsearch.trusted import NAMED, Gate, Trust, code_of
 
 _STATISTICS_BYTES = 2 << 30  # so much of the images is read for their mean and deviation
 
 
 @dataclass(frozen=True)
 class Run:
-    """An open run: everything that a stage works with. Made by :func:`open_run`."""
+    """An open run: everything that a stage works with. Made by :func:`open_run`.
+
+    ``code`` has the SHA-256 of the Python files that may run, by their paths.
+    """
 
     dir: RunDir
     settings: Settings
@@ -81,6 +86,7 @@ class Run:
     image_size: int
     machine: Machine
     progress: Progress
+    code: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __getstate__(self) -> dict[str, Any]:
         """For a worker process: all but images and weights, which it reads itself, and what belongs to this process."""
@@ -103,7 +109,7 @@ class Run:
     @property
     def net_spec(self) -> NetSpec:
         """What the network is."""
-        return net_spec(self.settings, len(self.images.class_names), self.image_size)
+        return net_spec(self.settings, len(self.images.class_names), self.image_size, self.code)
 
     def build(self, norm: Norm | None = None) -> Poolable:
         """The network with fresh weights from torch's generator, on the CPU."""
@@ -180,7 +186,12 @@ class Run:
 
 @contextmanager
 def open_run(
-    out: Path, settings: Settings | None, resume: bool, progress: Progress, plan: Plan | None = None
+    out: Path,
+    settings: Settings | None,
+    resume: bool,
+    progress: Progress,
+    plan: Plan | None = None,
+    trust: Trust = NAMED,
 ) -> Generator[Run]:
     """Open ``out`` for this process alone: a new run with ``settings``, or with ``resume`` the one that is there.
 
@@ -190,23 +201,27 @@ def open_run(
         resume: go on with the run in ``out``.
         progress: where work shows itself.
         plan: by which the method of a new run was chosen; it is kept.
+        trust: whether Python files that the folder names may run.
 
     Raises:
         PoolsearchError: the folder is in use, not empty, or belongs to other settings; the data, the network and the
-            settings do not fit each other, or the data changed since.
+            settings do not fit each other, or the data changed since; or it names a Python file that may not run.
     """
     run_dir = RunDir(out)
+    named = trust.named(settings)
     if settings is not None:
         check(settings)
         settings = absolute(settings)
     if resume and not run_dir.run.exists():
         raise PoolsearchError(
-            f"nothing to resume in {out}: it holds no run (no run.json). Begin one: poolsearch run --out {out}"
+            f"nothing to resume in {out}: it holds no run (no run.json). Begin one: {command('run', '--out', out)}"
         )
+    code: dict[str, str] = {}
     if not resume:
         check_free(run_dir)
         check_outside(out, settings or Settings())
-        check_sampler_file(settings or Settings())
+        code = Gate(out, trust, named).code(settings or Settings(), progress)
+        check_sampler_file(settings or Settings(), code)
         if settings is not None and settings.net.init is not None:
             check_init(settings.net.init, settings.net.net or "poolsearch's own network")
     with locked(out):
@@ -215,9 +230,9 @@ def open_run(
             given = merge(run_dir, settings)
         else:
             given = settings or Settings()
-            begin(run_dir, given, plan)
+            begin(run_dir, given, plan, code)
         try:
-            opened = _open(run_dir, given, progress)
+            opened = _open(run_dir, given, trust, named, progress)
         except (PoolsearchError, OSError):
             if not resume:  # a run that could not begin must not stand in the way of the next
                 run_dir.remove_record()
@@ -225,9 +240,10 @@ def open_run(
         yield opened
 
 
-def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
+def _open(run_dir: RunDir, given: Settings, trust: Trust, named: frozenset[Path], progress: Progress) -> Run:
     record = read_record(run_dir)
-    run, found = assemble(run_dir, given, record, progress)
+    gate = Gate.of(run_dir.root, trust, named, record)
+    run, found = assemble(run_dir, given, record, gate, progress)
     data = _record(run, given, record, found)
     progress.say(f"machine: {run.machine}")
     told, doubts = split_notes(run.images, run.split, run.settings.data, data["duplicates"])
@@ -237,17 +253,22 @@ def _open(run_dir: RunDir, given: Settings, progress: Progress) -> Run:
     return run
 
 
-def assemble(run_dir: RunDir, given: Settings, record: dict[str, Any], progress: Progress) -> tuple[Run, Costed]:
+def assemble(
+    run_dir: RunDir, given: Settings, record: dict[str, Any], gate: Gate, progress: Progress
+) -> tuple[Run, Costed]:
     """Everything that stages work with, and the costs it rests on; nothing is written into the folder.
 
-    Raises PoolsearchError as :func:`open_run`, where the data, the network and the settings do not fit each other.
+    Raises PoolsearchError as :func:`open_run`, where the data, the network and the settings do not fit each other, or
+    the gate lets a Python file not run.
     """
+    code = gate.code(given, progress, searched=run_dir.scores.exists())
+    given = gate.with_cache(given, progress)
     images = images_of(given, progress)
     split = split_of(given, images)
     image_size = image_size_of(given, images)
     settings = resolved(given, split, image_size, record)
     machine = pick_machine(machine_settings(settings.machine, record))
-    spec = net_spec(settings, len(images.class_names), image_size)
+    spec = net_spec(settings, len(images.class_names), image_size, code)
     space = space_of(blank(spec), settings, image_size)
     found = costed(run_dir, record, spec, space, settings, machine, progress)
     within = found.budget["after"] if found.budget else space.size
@@ -255,7 +276,9 @@ def assemble(run_dir: RunDir, given: Settings, record: dict[str, Any], progress:
     settings = replace(
         settings, machine=replace(settings.machine, device=machine.device.type, precision=machine.precision)
     )
-    run = Run(run_dir, settings, images, split, found.space, found.costs, space.size, image_size, machine, progress)
+    run = Run(
+        run_dir, settings, images, split, found.space, found.costs, space.size, image_size, machine, progress, code
+    )
     check_sizes(settings, split, run.space.size)
     return run, found
 
@@ -283,13 +306,15 @@ def _record(run: Run, given: Settings, record: dict[str, Any], found: Costed) ->
         "axes": run.space.axes, "paths": run.settings.net.paths, "default": str(run.space.default),
         "size": run.full_size, "covered": run.space.size,
     }  # fmt: skip
-    versions, hardware = installed(), run.machine.describe()
+    versions, hardware, recorded = installed(), run.machine.describe(), code_of(record)
     write_costs(run.dir.costs, run.space, run.space_costs, dict(found.about))  # first: a budget rests on it
     write_json(run.dir.run, record | {
         "given": given.to_dict(), "settings": run.settings.to_dict(), "versions": versions, "hardware": hardware,
         "seed": run.seed, "data": data, "space": space, "budget": found.budget, "init": init,
-        "split_hash": run.split.hash,
+        "split_hash": run.split.hash, "code": {**recorded, **run.code},
     })  # fmt: skip
+    for file in (file for file, digest in run.code.items() if recorded.get(file, digest) != digest):
+        run.warn(f"resumed with another {file} than the run was begun with: results may be of both.")
     for text in changed(record, versions, hardware):
         run.warn(f"resumed with {text}")
     write_split(run.dir, run.images, run.split)

@@ -15,11 +15,13 @@ from poolsearch.progress import Progress
 from poolsearch.record import changed, check_same, installed, joined, read_record
 from poolsearch.resolve import check
 from poolsearch.settings import Settings
+from poolsearch.texts import command
+from poolsearch.trusted import NAMED, Gate, Trust
 
 _WAIT_SECONDS = 0.5
 
 
-def join_run(out: Path, settings: Settings | None, progress: Progress) -> Run:
+def join_run(out: Path, settings: Settings | None, progress: Progress, trust: Trust = NAMED) -> Run:
     """Open a sweep that is under way, or was begun, on this machine or on another that has the folder, too.
 
     The run folder is not held, and nothing is written into it. Where a process has just begun the run, this waits until
@@ -29,15 +31,17 @@ def join_run(out: Path, settings: Settings | None, progress: Progress) -> Run:
         out: the run directory.
         settings: of this process's machine; all others must be the run's, which None takes.
         progress: where work shows itself.
+        trust: whether Python files that the folder names may run.
 
     Raises:
-        PoolsearchError: there is no such run, its method trains supernets, or images or settings are not its own.
+        PoolsearchError: there is no such run, its method trains supernets, images or settings are not its own, or it
+            names a Python file that may not run.
     """
-    run_dir = RunDir(out)
+    run_dir, said = RunDir(out), trust.named(settings)
     if not run_dir.run.exists():
         raise PoolsearchError(
-            f"nothing to join in {out}: it holds no run (no run.json). Begin one: poolsearch search --method sweep "
-            f"--out {out}"
+            f"nothing to join in {out}: it holds no run (no run.json). Begin one: "
+            + command("search", "--method", "sweep", "--out", out)
         )
     if settings is not None:
         check(settings)
@@ -48,10 +52,11 @@ def join_run(out: Path, settings: Settings | None, progress: Progress) -> Run:
             f"{out} was begun with --method {given.search.method}, whose supernets one process trains. What can be "
             f"joined are trainings of placements alone: --method {', '.join(named('alone'))}."
         )
-    return _beside(run_dir, given, _begun(run_dir, progress), progress)
+    record = _begun(run_dir, progress)
+    return _beside(run_dir, given, record, Gate.of(out, trust, said, record), progress)
 
 
-def open_beside(out: Path, settings: Settings, progress: Progress) -> Run | None:
+def open_beside(out: Path, settings: Settings, progress: Progress, trust: Trust = NAMED) -> Run | None:
     """Open a run folder of placements trained alone beside the process that holds it, to train them with it.
 
     The folder is not held, and nothing is written into it.
@@ -60,6 +65,7 @@ def open_beside(out: Path, settings: Settings, progress: Progress) -> Run | None
         out: the run directory.
         settings: of the run.
         progress: where work shows itself.
+        trust: whether Python files that the folder names may run.
 
     Returns:
         None: the other process has not written yet what the run rests on.
@@ -70,11 +76,12 @@ def open_beside(out: Path, settings: Settings, progress: Progress) -> Run | None
     run_dir = RunDir(out)
     if not run_dir.run.exists() or "split_hash" not in (record := read_record(run_dir)):
         return None
-    return _beside(run_dir, joined(run_dir, absolute(settings)), record, progress)
+    gate = Gate.of(out, trust, trust.named(settings), record)
+    return _beside(run_dir, joined(run_dir, absolute(settings)), record, gate, progress)
 
 
-def _beside(run_dir: RunDir, given: Settings, record: dict[str, Any], progress: Progress) -> Run:
-    run, _ = assemble(run_dir, given, record, progress)
+def _beside(run_dir: RunDir, given: Settings, record: dict[str, Any], gate: Gate, progress: Progress) -> Run:
+    run, _ = assemble(run_dir, given, record, gate, progress)
     check_same(run_dir, record, data_record(run.images, run.split, run.image_size), run.split.hash)
     progress.say(f"machine: {run.machine}")
     for text in changed(record, installed(), run.machine.describe()):
@@ -89,7 +96,7 @@ def _begun(run_dir: RunDir, progress: Progress) -> dict[str, Any]:
         if not is_held(run_dir.root):
             raise PoolsearchError(
                 f"{run_dir.root} was stopped before its first training, and no process holds it. Go on with it: "
-                f"poolsearch search --resume --out {run_dir.root}"
+                + command("search", "--resume", "--out", run_dir.root)
             )
         if not told:
             progress.say(f"waiting for the process that begins the run in {run_dir.root}")

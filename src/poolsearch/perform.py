@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
+from collections.abc import Collection
 from pathlib import Path
 
 from poolsearch.commands import (
@@ -23,15 +23,23 @@ from poolsearch.commands import (
     Run,
     Search,
 )
+from poolsearch.commands.recipe import RecipeFolder
+from poolsearch.commands.runs import GoOn
 from poolsearch.files import write_json
 from poolsearch.progress import Shown, Silent
 from poolsearch.record import option_words, saved_settings
 from poolsearch.resolve import check
 from poolsearch.settings import Settings
+from poolsearch.texts import shell
+from poolsearch.trusted import Trust
 
 
-def perform(command: Command | Apart | Research) -> int:
+def perform(command: Command | Apart | Research, typed: Collection[str] = ()) -> int:
     """Do it; gives the exit code.
+
+    Args:
+        command: what to do; where it goes on with a folder, with that folder's settings.
+        typed: the words that the user typed: only Python files that they name themselves are theirs.
 
     Raises:
         PoolsearchError: a mistake in what was asked for.
@@ -40,14 +48,14 @@ def perform(command: Command | Apart | Research) -> int:
     if isinstance(command, Plan):
         return _plan(command)
     if isinstance(command, Recipe):
-        return _recipe(command)
+        return _recipe(command, typed)
     if isinstance(command, (Check, Costs)):
         return _look(command)
     if isinstance(command, Compare):
-        return _compare(command)
+        return _compare(command, typed)
     if isinstance(command, Bench):
         return _bench(command)
-    return _do(command)
+    return _do(command, typed)
 
 
 def _settings(command: Run | Search | Rank | Retrain) -> Settings:
@@ -59,7 +67,7 @@ def _settings(command: Run | Search | Rank | Retrain) -> Settings:
     return dataclasses.replace(saved_settings(command.where.out), **groups)
 
 
-def _do(command: Run | Search | Rank | Retrain | Report | Export) -> int:
+def _do(command: Run | Search | Rank | Retrain | Report | Export, typed: Collection[str]) -> int:
     if not isinstance(command, (Report, Export)):
         check(_settings(command))  # before torch is imported, which takes a while
     from poolsearch import pipeline, process
@@ -73,27 +81,34 @@ def _do(command: Run | Search | Rank | Retrain | Report | Export) -> int:
     progress.say(f"Run folder: {out}")
     match command:
         case Run():
-            pipeline.run(out, _settings(command), command.where.resume, progress)
+            pipeline.run(out, _settings(command), command.where.resume, progress, _trust(command.where, typed))
         case Search():
-            pipeline.search(out, _settings(command), command.where.resume, progress, command.where.join)
+            trust = _trust(command.where, typed)
+            pipeline.search(out, _settings(command), command.where.resume, progress, command.where.join, trust)
             if command.where.join:
                 show_joined(out)
                 return 0
         case Rank():
-            pipeline.rank(out, _settings(command), progress)
+            pipeline.rank(out, _settings(command), progress, _trust(command.where, typed))
         case Retrain():
-            pipeline.retrain(out, _settings(command), progress)
+            pipeline.retrain(out, _settings(command), progress, _trust(command.where, typed))
         case Report():
             pipeline.report(out, command.truth)
         case Export():
-            folder = pipeline.export(out, command.placement, command.seed, progress)
+            trust = _trust(command.where, typed)
+            folder = pipeline.export(out, command.placement, command.seed, progress, trust)
             show_export(folder)
             return 0
     show(out)
     return 0
 
 
-def _compare(command: Compare) -> int:
+def _trust(where: GoOn | RecipeFolder, typed: Collection[str]) -> Trust:
+    """What the user named: all settings of a command may have been filled up from a folder."""
+    return Trust(where.trust, frozenset(typed))
+
+
+def _compare(command: Compare, typed: Collection[str]) -> int:
     settings = Settings(**{name: getattr(command, name) for name in Settings().groups()})
     from poolsearch import process
     from poolsearch.comparing.compare import compare
@@ -105,7 +120,8 @@ def _compare(command: Compare) -> int:
     process.keep_memory()
     progress = Silent() if command.where.quiet else Shown()
     progress.say(f"Folder: {out}")
-    compare(out, command.compare, settings, command.where.resume, progress, command.where.so_far)
+    trust = _trust(command.where, typed)
+    compare(out, command.compare, settings, command.where.resume, progress, command.where.so_far, trust)
     show_comparison(out)
     return 0
 
@@ -141,7 +157,7 @@ def _plan(command: Plan) -> int:
     return 0
 
 
-def _recipe(command: Recipe) -> int:
+def _recipe(command: Recipe, typed: Collection[str]) -> int:
     from poolsearch import process
     from poolsearch.recipes import RECIPES
     from poolsearch.reports.terminal import show_recipe
@@ -151,7 +167,8 @@ def _recipe(command: Recipe) -> int:
     progress = Silent() if command.folder.quiet else Shown()
     recipe = RECIPES[command.name]
     progress.say(f"{recipe.text}. Folder: {command.out}")
-    made = recipe.make(command.out, command.options, command.folder.resume, progress)
+    trust = _trust(command.folder, typed)
+    made = recipe.make(command.out, command.options, command.folder.resume, progress, trust)
     show_recipe(made.sentences, made.page)
     return 0
 
@@ -171,7 +188,7 @@ def _bench(command: Bench) -> int:
         value = getattr(command, field.name)
         if field.name not in ("table", "out", "quiet") and value != field.default:
             words += option_words(field.name, value)
-    page = write_bench(out, found, shlex.join(words))
+    page = write_bench(out, found, shell(words))
     show_bench(found)
     progress.say(f"Page: {page}")
     return 0

@@ -29,11 +29,16 @@ from poolsearch.stages.search import search as _search
 from poolsearch.stages.sweep import assist
 from poolsearch.stages.sweep import sweep as _sweep
 from poolsearch.stages.trainings import benchmark
+from poolsearch.trusted import NAMED, Trust
 from poolsearch.usage import with_method
 
 
 def run(
-    out: str | Path, settings: Settings | None = None, resume: bool = False, progress: Progress | None = None
+    out: str | Path,
+    settings: Settings | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    trust: Trust = NAMED,
 ) -> Path:
     """The whole job: search, rank, retrain, report. Gives the path of the page.
 
@@ -42,12 +47,14 @@ def run(
         settings: of every stage; None is the defaults, or with ``resume`` those that the run was given.
         resume: go on with the run in ``out``; finished stages are not done again.
         progress: where work shows itself; silent by default.
+        trust: whether Python files that ``run.json`` names may run. Those that ``settings`` name may, and those named
+            in a run before; others only with ``Trust(everything=True)``.
 
     Raises:
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.
         Interrupted: stopped on request; everything is saved.
     """
-    with ranked(out, settings, resume, progress) as opened:
+    with ranked(out, settings, resume, progress, trust) as opened:
         if not benchmark(opened.settings):
             _retrain(opened)
         return _report(opened.dir)
@@ -55,10 +62,14 @@ def run(
 
 @contextmanager
 def ranked(
-    out: str | Path, settings: Settings | None = None, resume: bool = False, progress: Progress | None = None
+    out: str | Path,
+    settings: Settings | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    trust: Trust = NAMED,
 ) -> Generator[Run]:
     """Open a run, bring it to its ranking, and give it while it is open. See :func:`run` for the arguments."""
-    with _opened(Path(out).expanduser(), settings, resume, progress or Silent()) as opened:
+    with _opened(Path(out).expanduser(), settings, resume, progress or Silent(), trust) as opened:
         if not _search_result(opened).exists():
             _SEARCH[_kind(opened)](opened)
         if not opened.dir.ranking.exists():
@@ -72,11 +83,12 @@ def search(
     resume: bool = False,
     progress: Progress | None = None,
     join: bool = False,
+    trust: Trust = NAMED,
 ) -> Path:
     """Train the supernets, or with a method without any rank the placements; gives the run directory.
 
     Args:
-        out, settings, resume, progress: see :func:`run`.
+        out, settings, resume, progress, trust: see :func:`run`.
         join: help with the trainings of a sweep, a proxy or a halving that another process began in ``out``, on this
             machine or another; ends when all have ended. The process that holds the folder ranks; where there is none,
             ``resume`` does. ``settings`` may differ in what concerns the machine.
@@ -89,31 +101,48 @@ def search(
     if join and resume:
         raise PoolsearchError("--join helps the process that holds the run, --resume becomes it: leave out one.")
     if join:
-        assist(join_run(out, settings, progress or Silent()))
+        assist(join_run(out, settings, progress or Silent(), trust))
         return out
-    with _opened(out, settings, resume, progress or Silent()) as opened:
+    with _opened(out, settings, resume, progress or Silent(), trust) as opened:
         _SEARCH[_kind(opened)](opened)
     return out
 
 
-def rank(out: str | Path, settings: Settings | None = None, progress: Progress | None = None) -> Path:
-    """Evaluate the placements of a finished search; gives the path of ``ranking.csv``.
+def rank(
+    out: str | Path,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    trust: Trust = NAMED,
+) -> Path:
+    """Evaluate the placements of a finished search; gives the path of ``ranking.csv``. See :func:`run` for ``trust``.
 
     With a method without supernets there is nothing to evaluate but its trainings: those left are done.
     """
-    with open_run(Path(out).expanduser(), settings, True, progress or Silent()) as opened:
+    with open_run(Path(out).expanduser(), settings, True, progress or Silent(), trust=trust) as opened:
         _RANK[_kind(opened)](opened)
         return opened.dir.ranking
 
 
-def retrain(out: str | Path, settings: Settings | None = None, progress: Progress | None = None) -> Path:
-    """Train the best of a ranking and the default, then open the test split. Gives the path of ``test.json``."""
-    with open_run(Path(out).expanduser(), settings, True, progress or Silent()) as opened:
+def retrain(
+    out: str | Path,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    trust: Trust = NAMED,
+) -> Path:
+    """Train the best of a ranking and the default, then open the test split. Gives the path of ``test.json``. See
+    :func:`run` for ``trust``."""
+    with open_run(Path(out).expanduser(), settings, True, progress or Silent(), trust=trust) as opened:
         _retrain(opened)
         return opened.dir.test
 
 
-def export(out: str | Path, placement: str | None = None, seed: int = 0, progress: Progress | None = None) -> Path:
+def export(
+    out: str | Path,
+    placement: str | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    trust: Trust = NAMED,
+) -> Path:
     """Write a retrained network as files that run without this package. Gives the path of the folder.
 
     Args:
@@ -121,11 +150,12 @@ def export(out: str | Path, placement: str | None = None, seed: int = 0, progres
         placement: one that was retrained, or "default"; None is the winner, the first of the ranking.
         seed: which of its trainings.
         progress: where work shows itself; silent by default.
+        trust: see :func:`run`.
 
     Raises:
         PoolsearchError: there is no such training, or what was written does not compute the same.
     """
-    with open_run(Path(out).expanduser(), None, True, progress or Silent()) as opened:
+    with open_run(Path(out).expanduser(), None, True, progress or Silent(), trust=trust) as opened:
         return _export(opened, placement, seed)
 
 
@@ -143,7 +173,7 @@ def report(out: str | Path, truth: str | Path | None = None) -> Path:
 
 
 @contextmanager
-def _opened(out: Path, settings: Settings | None, resume: bool, progress: Progress) -> Generator[Run]:
+def _opened(out: Path, settings: Settings | None, resume: bool, progress: Progress, trust: Trust) -> Generator[Run]:
     """Open a run; with method ``auto`` a new one is planned before, and one that is there keeps its method."""
     found = None
     if settings is not None and settings.search.method == "auto":
@@ -152,10 +182,10 @@ def _opened(out: Path, settings: Settings | None, resume: bool, progress: Progre
         else:
             check_settings(settings)
             check_free(RunDir(out))
-            found = plan(settings, progress)
+            found = plan(settings, progress, trust)
             progress.say(f"method {found.method}: {found.reason}")
             settings = with_method(settings, found.method)
-    with open_run(out, settings, resume, progress, found) as opened:
+    with open_run(out, settings, resume, progress, found, trust) as opened:
         yield opened
 
 

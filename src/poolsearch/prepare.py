@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from poolsearch.data import (
     write_duplicates,
 )
 from poolsearch.errors import PoolsearchError
+from poolsearch.factory import file_of
 from poolsearch.files import RunDir
 from poolsearch.free_space import FreeSpace
 from poolsearch.limits import limits_of
@@ -37,6 +39,7 @@ from poolsearch.resolve import resolve
 from poolsearch.samplers.own import own_factory
 from poolsearch.settings import Settings
 from poolsearch.space import Space
+from poolsearch.trusted import digest_of
 
 UNEQUAL = 3
 """Where the largest class has more than so many times the images of the smallest, accuracy is doubted."""
@@ -49,9 +52,9 @@ def absolute(settings: Settings) -> Settings:
     if path.exists():
         settings = settings.changed(data=str(path.resolve()))
     for name, value in (("net", settings.net.net), ("method", settings.search.method)):
-        file, _, factory = (value or "").rpartition(":")
-        if file.endswith(".py"):
-            settings = settings.changed(**{name: f"{Path(file).expanduser().resolve()}:{factory}"})
+        if value is not None and (file := file_of(value)) is not None:
+            whole = Path(file).expanduser().resolve()
+            settings = settings.changed(**{name: f"{whole}:{value.removeprefix(f'{file}:')}"})
     if settings.data.groups is not None:
         settings = settings.changed(groups=str(Path(settings.data.groups).expanduser().resolve()))
     if (init := settings.net.init) not in (None, PRETRAINED):
@@ -70,14 +73,17 @@ def check_outside(out: Path, settings: Settings) -> None:
         raise PoolsearchError(f"the run folder {out} lies inside the data folder {data}. Choose another with --out.")
 
 
-def check_sampler_file(settings: Settings) -> None:
+def check_sampler_file(settings: Settings, code: Mapping[str, str]) -> None:
     """See that a sampler of the user's own is where ``--method`` says, before anything is done.
+
+    Args:
+        code: SHA-256 of the files that may run, by their paths.
 
     Raises:
         PoolsearchError: it is not, or its file cannot be imported.
     """
     if is_own(settings.search.method):
-        own_factory(settings.search.method)
+        own_factory(settings.search.method, digest_of(settings.search.method, code))
 
 
 def images_of(given: Settings, progress: Progress) -> Images:
@@ -117,11 +123,12 @@ def augment_of(settings: Settings, image_size: int, flippable: bool) -> Augment:
     return "crop-flip" if flippable else "crop"
 
 
-def net_spec(settings: Settings, classes: int, image_size: int) -> NetSpec:
-    """The network that the settings describe."""
+def net_spec(settings: Settings, classes: int, image_size: int, code: Mapping[str, str]) -> NetSpec:
+    """The network that the settings describe; ``code``: SHA-256 of the files that may run, by their paths."""
     net = settings.net
     assert net.net is not None, "resolve the settings first"
-    return NetSpec(net.net, classes, net.width, net.op, net.zero_init, image_size, net.search_stem)
+    digest = digest_of(net.net, code)
+    return NetSpec(net.net, classes, net.width, net.op, net.zero_init, image_size, net.search_stem, digest)
 
 
 def space_of(net: Poolable, settings: Settings, image_size: int) -> Space:

@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich import box
 from rich.console import Console, RenderableType
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table as RichTable
+from rich.text import Text
+
+from poolsearch.texts import printable
 
 Update = Callable[[float, str], None]
 """``update(done, note)``: how many units are done, and a short text to show beside the bar."""
@@ -69,6 +71,25 @@ def _ignore(done: float, note: str) -> None:
     pass
 
 
+class PlainConsole(Console):
+    """Where texts are printed as they are, styled by us alone: in names ``[bold]`` and ``:smile:`` mean themselves, and
+    what a terminal would obey is escaped.
+
+    Args:
+        stderr: for all that is no result.
+        soft_wrap: leave long lines whole, so that paths can be copied.
+    """
+
+    def __init__(self, stderr: bool = False, soft_wrap: bool = False, **options: Any) -> None:
+        super().__init__(
+            stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False, **options
+        )  # fmt: skip
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """What every text goes through, of cells and titles of tables, too."""
+        return super().render_str(printable(text), **options)
+
+
 class Shown:
     """Rich bars on a terminal, parts below their whole; elsewhere (a log file, CI) a line of the whole now and then.
 
@@ -78,13 +99,13 @@ class Shown:
 
     def __init__(self, every_seconds: float = 30.0) -> None:
         # soft_wrap keeps long paths copyable; stderr keeps stdout for results
-        self._console = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._console = PlainConsole(stderr=True, soft_wrap=True)
         self._every = every_seconds
         self._rows: _Display | None = None
         self._open = 0
 
     def say(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(text)
 
     def table(self, table: Table, line: str = "") -> None:
         if self._rows is not None:
@@ -113,20 +134,20 @@ class Shown:
             with self._display() as self._rows, self._row(label, total) as update:
                 yield update
             return
-        row = rows.add_task(label, total=total, note="")
-        yield lambda done, note: rows.update(row, completed=done, note=note)
+        row = rows.add_task(printable(label), total=total, note="")
+        yield lambda done, note: rows.update(row, completed=done, note=printable(note))
         if self._open > 1:  # the whole stays to be read
             rows.remove_task(row)
 
     def _display(self) -> _Display:
         columns = (
-            TextColumn("{task.description:<22}"),
+            TextColumn("{task.description:<22}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         return _Display(*columns, console=self._console)
 
@@ -144,7 +165,8 @@ class Shown:
             printed = now
             speed = (done - first) / (now - started)
             eta = f"ETA {(total - done) / speed:.0f} s" if speed > 0 else "ETA unknown"
-            print(f"{label}: {done:.0f}/{total}, {now - started:.0f} s, {eta}  {note}", file=sys.stderr, flush=True)
+            line = printable(f"{label}: {done:.0f}/{total}, {now - started:.0f} s, {eta}  {note}")
+            print(line, file=sys.stderr, flush=True)
 
         return update
 
@@ -161,11 +183,11 @@ class _Display(RichProgress):
 
 
 def _rich(table: Table) -> RichTable:
-    found = RichTable(title=escape(table.title), title_justify="left", box=box.SIMPLE_HEAD)
+    found = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
     for place, column in enumerate(table.columns):
         found.add_column(column, justify="right" if place else "left")
     for row in table.rows:
-        found.add_row(*map(escape, row))
+        found.add_row(*row)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,12 +21,12 @@ _IN_USE_WHEN = {"rank": "ranking.csv", "retrain": "retrain"}
 _FREE = {"checkpoint_seconds", "cache_dir", "device", "data", "groups", "init", "workers"}
 
 
-def begin(run_dir: RunDir, given: Settings, plan: Plan | None = None) -> None:
-    """Write the settings, and the plan by which they were chosen, before anything else.
+def begin(run_dir: RunDir, given: Settings, plan: Plan | None, code: Mapping[str, str]) -> None:
+    """Write the settings, the plan by which they were chosen, and the SHA-256 of the Python files that they name.
 
-    So a run killed at once can be resumed without flags.
+    It is done before anything else, so that a run killed at once can be resumed without flags.
     """
-    record = {"poolsearch": version("poolsearch"), "given": given.to_dict(), "stages": [], "warnings": []}
+    record = {"poolsearch": version("poolsearch"), "given": given.to_dict(), "code": code, "stages": [], "warnings": []}
     write_json(run_dir.run, record if plan is None else record | {"plan": plan.to_dict()})
 
 

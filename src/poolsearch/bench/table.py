@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json
+from poolsearch.texts import command
 
 Floats = NDArray[np.float64]
 
@@ -84,10 +85,9 @@ class GroundTruth:
             PoolsearchError: there is no finished sweep in the folder, or its files are damaged.
         """
         files = RunDir(folder)
+        again = command("search", "--resume", "--out", folder)
         if not files.sweep_table.exists():
-            unfinished = (
-                f"Finish it with poolsearch search --resume --out {folder}" if files.run.exists() else "Make one"
-            )
+            unfinished = f"Finish it with {again}" if files.run.exists() else "Make one"
             raise PoolsearchError(
                 f"{folder} holds no finished sweep (no sweep.csv). {unfinished}, or with poolsearch search --method "
                 f"sweep --out FOLDER, or take the paper's: {TABLE6}."
@@ -100,8 +100,7 @@ class GroundTruth:
             part: Part = "test" if rows[0]["part"] == "test" else "val"
         except (*_DAMAGED, IndexError) as error:
             raise PoolsearchError(
-                f"{files.sweep_table} is damaged ({error!r}). Delete it and write it anew: poolsearch search --resume "
-                f"--out {folder}"
+                f"{files.sweep_table} is damaged ({error!r}). Delete it and write it anew: {again}"
             ) from error
         return cls(str(folder), default, part, tuple(entry for _, entry in known))
 

@@ -59,6 +59,8 @@ class RecipeFolder:
     """Go on with the recipe in --out, with its own options: what is finished is not done again."""
     quiet: bool = False
     """No progress, only the result."""
+    trust: bool = False
+    """Run the Python file that the folder names as its network though you did not name it; as in 'poolsearch run'."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,16 @@ class Where:
 
 
 @dataclass(frozen=True)
-class Begin(Where):
+class GoOn(Where):
+    """The run."""
+
+    trust: bool = False
+    """Run the Python files that the run's folder names (its network, its sampler) though you did not name them
+    yourself, on this machine and as they are now. Look at them first: they can do whatever you can."""
+
+
+@dataclass(frozen=True)
+class Begin(GoOn):
     """The run."""
 
     resume: bool = False
@@ -80,7 +89,7 @@ class Search(_NewSearch):
 class Rank:
     """Evaluate the placements of a finished search on the search-val half."""
 
-    where: Where = field(default_factory=Where)
+    where: GoOn = field(default_factory=GoOn)
     rank: RankSettings = field(default_factory=RankSettings)
     machine: MachineSettings = field(default_factory=MachineSettings)
 
@@ -89,7 +98,7 @@ class Rank:
 class Retrain:
     """Train the best of a ranking and the default stand-alone, then open the test split once."""
 
-    where: Where = field(default_factory=Where)
+    where: GoOn = field(default_factory=GoOn)
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
     machine: MachineSettings = field(default_factory=MachineSettings)
 
@@ -123,7 +132,7 @@ class Export:
 
     run: tyro.conf.Positional[Annotated[Auto[Path], tyro.conf.arg(metavar="[RUN]")]] = None
     """The run's folder, as --out. Default: the newest run in runs/."""
-    where: Where = field(default_factory=Where)
+    where: GoOn = field(default_factory=GoOn)
     placement: Auto[str] = None
     """One that was retrained, such as 4,3,3, or 'default'. Default: the first of the ranking."""
     seed: int = 0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from poolsearch.comparing.cases import Case, cases_of
+from poolsearch.comparing.cases import Case, cases_of, settings_of
 from poolsearch.comparing.folder import Asked, ComparisonDir, begin, go_on, results
 from poolsearch.comparing.outcome import outcome
 from poolsearch.comparing.summary import summary
@@ -20,10 +21,13 @@ from poolsearch.files import RunDir, write_json
 from poolsearch.joining import open_beside
 from poolsearch.options import CompareSettings, SearchSettings
 from poolsearch.pipeline import ranked
+from poolsearch.prepare import absolute
 from poolsearch.progress import Once, Progress, Silent
 from poolsearch.reports.comparison import write_comparison
 from poolsearch.resolve import check, resolve
 from poolsearch.settings import Settings
+from poolsearch.specs import parse_spec
+from poolsearch.trusted import NAMED, Gate, Trust
 from poolsearch.usage import with_method
 
 T = TypeVar("T")
@@ -38,6 +42,7 @@ def compare(
     resume: bool = False,
     progress: Progress | None = None,
     so_far: bool = False,
+    trust: Trust = NAMED,
 ) -> Path:
     """Compare methods on the same space, images and budget. Gives the path of the page.
 
@@ -51,6 +56,8 @@ def compare(
         resume: go on with the comparison in ``out``, with more methods or seeds where ``options`` say so.
         progress: where work shows itself; silent by default.
         so_far: with ``resume``, run and train nothing: sum up what has ended.
+        trust: whether Python files that ``compare.json`` names may run. Those that ``settings`` and ``options`` name
+            may, and those named before; others only with ``Trust(everything=True)``.
 
     Raises:
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.
@@ -67,10 +74,27 @@ def compare(
         asked = go_on(folder, asked if given else None, keep=not so_far)
     else:
         begin(folder, asked)
-    cases = _with_truth(folder, asked, progress, partial(_cases, asked), partial(_cases, asked))
+    trust = _let_pass(folder, asked, trust if given or not resume else replace(trust, words=frozenset()), progress)
+    cases = _with_truth(folder, asked, progress, trust, partial(_cases, asked), partial(_cases, asked))
     if not so_far:
-        _run_all(folder, cases, asked.options.seeds, progress)
-    return _sum_up(folder, asked, cases, progress, train=not so_far)
+        _run_all(folder, cases, asked.options.seeds, progress, trust)
+    return _sum_up(folder, asked, cases, progress, trust, train=not so_far)
+
+
+def _let_pass(folder: ComparisonDir, asked: Asked, trust: Trust, progress: Progress) -> Trust:
+    """See that every Python file that a comparison names may run; gives the trust for its runs.
+
+    Raises:
+        PoolsearchError: one may not.
+    """
+    passed: list[Settings] = []
+    for spec in asked.options.methods:
+        method, fields = parse_spec(spec)
+        settings = settings_of(method, asked.settings, fields)
+        said = trust.also(Settings.of(method=method, **fields)) if spec in (trust.words or ()) else trust
+        Gate(folder.root, trust, said.named(settings)).code(absolute(settings), progress)
+        passed.append(settings)
+    return trust.also(*passed)
 
 
 def _check(asked: Asked) -> None:
@@ -92,6 +116,7 @@ def _with_truth(
     folder: ComparisonDir,
     asked: Asked,
     progress: Progress,
+    trust: Trust,
     work: Callable[[Run], T],
     beside: Callable[[Run], T | None],
 ) -> T:
@@ -101,16 +126,17 @@ def _with_truth(
         folder: of the comparison.
         asked: what is compared.
         progress: where work shows itself.
+        trust: whether Python files that the folder names may run.
         work: what is done, by one process at a time.
         beside: what is done, once, beside the process that has the run open; where that is enough, the work's result.
     """
     recipe, tried = recipe_of(asked.settings, asked.options), False
     while True:
         try:
-            with open_run(folder.truth, recipe, RunDir(folder.truth).run.exists(), progress) as run:
+            with open_run(folder.truth, recipe, RunDir(folder.truth).run.exists(), progress, trust=trust) as run:
                 return work(run)
         except InUse:
-            if not tried and (run := open_beside(folder.truth, recipe, progress)) is not None:
+            if not tried and (run := open_beside(folder.truth, recipe, progress, trust)) is not None:
                 if (found := beside(run)) is not None:
                     return found
                 tried = True
@@ -132,7 +158,7 @@ def _cases(asked: Asked, run: Run) -> list[Case]:
     return cases_of(asked.options.methods, base, asked.options.total_epochs, epochs_of)
 
 
-def _run_all(folder: ComparisonDir, cases: Sequence[Case], seeds: int, progress: Progress) -> None:
+def _run_all(folder: ComparisonDir, cases: Sequence[Case], seeds: int, progress: Progress, trust: Trust) -> None:
     """Bring every case with every seed to its result; runs that another process has are left to it."""
     waiting = [(case, seed) for seed in range(seeds) for case in cases]
     total = len(waiting)
@@ -141,7 +167,7 @@ def _run_all(folder: ComparisonDir, cases: Sequence[Case], seeds: int, progress:
             busy: list[tuple[Case, int]] = []
             for done, (case, seed) in enumerate(waiting):
                 update(total - len(waiting) + done, f"{case.spec} seed {seed}")
-                if not _one(folder, case, seed, progress):
+                if not _one(folder, case, seed, progress, trust):
                     busy.append((case, seed))
             if len(busy) == len(waiting):
                 time.sleep(_WAIT_SECONDS)
@@ -149,14 +175,14 @@ def _run_all(folder: ComparisonDir, cases: Sequence[Case], seeds: int, progress:
         update(total, "")
 
 
-def _one(folder: ComparisonDir, case: Case, seed: int, progress: Progress) -> bool:
+def _one(folder: ComparisonDir, case: Case, seed: int, progress: Progress, trust: Trust) -> bool:
     """Whether a run has its result now; not where another process is at it."""
     path = folder.result(case, seed)
     if path.exists():
         return True
     root = folder.run(case, seed)
     try:
-        with ranked(root, case.at(seed), RunDir(root).run.exists(), progress) as run:
+        with ranked(root, case.at(seed), RunDir(root).run.exists(), progress, trust) as run:
             if not path.exists():
                 write_json(path, {"case": case.spec} | outcome(run))
     except InUse:
@@ -164,7 +190,9 @@ def _one(folder: ComparisonDir, case: Case, seed: int, progress: Progress) -> bo
     return True
 
 
-def _sum_up(folder: ComparisonDir, asked: Asked, cases: Sequence[Case], progress: Progress, train: bool) -> Path:
+def _sum_up(
+    folder: ComparisonDir, asked: Asked, cases: Sequence[Case], progress: Progress, trust: Trust, train: bool
+) -> Path:
     """Train what is wanted of the truth, if asked to; write comparison.json and the page."""
     found = results(folder, cases, asked.options.seeds)
 
@@ -179,5 +207,5 @@ def _sum_up(folder: ComparisonDir, asked: Asked, cases: Sequence[Case], progress
     def helped(run: Run) -> None:
         known(run)
 
-    write_json(folder.comparison, _with_truth(folder, asked, progress, judged, helped if train else judged))
+    write_json(folder.comparison, _with_truth(folder, asked, progress, trust, judged, helped if train else judged))
     return write_comparison(folder.root)

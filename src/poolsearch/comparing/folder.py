@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from poolsearch import texts
 from poolsearch.comparing.cases import Case
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json, write_json
@@ -58,7 +58,7 @@ class Asked:
         groups = dataclasses.fields(CompareSettings)
         own = ((field.name, getattr(self.options, field.name)) for field in groups)
         words = [word for name, value in own if value is not None for word in option_words(name, value)]
-        return shlex.join(["poolsearch", "compare", *words, *typed(self.settings)])
+        return texts.command("compare", *words, *typed(self.settings))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -73,8 +73,8 @@ def asked_before(folder: ComparisonDir) -> Asked:
     """
     if not folder.record.exists():
         raise PoolsearchError(
-            f"nothing to resume in {folder.root}: it holds no comparison (no compare.json). Begin one: poolsearch "
-            f"compare --out {folder.root}"
+            f"nothing to resume in {folder.root}: it holds no comparison (no compare.json). Begin one: "
+            + texts.command("compare", "--out", folder.root)
         )
     record = read_json(folder.record)
     try:

@@ -79,7 +79,7 @@ def run_fresh(
     save_file({"images": images_BCHW.contiguous()}, given)
     command = [sys.executable, fresh.__file__, str(folder), str(torch.get_num_threads()), *(["--onnx"] if onnx else [])]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, errors="backslashreplace", check=False)
         if done.returncode:
             told = "\n".join(done.stderr.strip().splitlines()[-_SHOWN:])
             raise PoolsearchError(f"the exported network does not run by itself:\n{told}")

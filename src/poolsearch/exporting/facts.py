@@ -27,7 +27,8 @@ class Facts:
         mean, std: of each channel, in units of 0..1.
         stored: the side of the centre square that an image is first resized to; the network sees its centre.
         crop: side of that part, which is then resized to ``spec.image_size`` where it is larger.
-        origin: who made this, in words.
+        run: name of the run's folder.
+        maker: what made this, with its version.
     """
 
     spec: NetSpec
@@ -38,7 +39,8 @@ class Facts:
     std: Sequence[float]
     stored: int
     crop: int
-    origin: str
+    run: str
+    maker: str
 
     @property
     def name(self) -> str:

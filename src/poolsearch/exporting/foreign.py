@@ -15,7 +15,7 @@ from poolsearch.exporting.chain import chain_at, own_chain
 from poolsearch.exporting.facts import Facts, Feature, last_blocks
 from poolsearch.exporting.forward import CannotPatch
 from poolsearch.exporting.patch import Patch, flat_patch, short_patch
-from poolsearch.exporting.usage import BACKBONE, HOOKED_BACKBONE, bottom, feature_table, source, top
+from poolsearch.exporting.usage import BACKBONE, HOOKED_BACKBONE, bottom, feature_table, quoted, source, top
 from poolsearch.nets.restride import Restrided
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.placement import Placement
@@ -45,6 +45,7 @@ def foreign_codes(facts: Facts, net: Restrided, features: Sequence[Feature]) -> 
     side, ends, modules = facts.spec.image_size, last_blocks(facts.placement), _modules(facts)
     own, now = own_chain(net, side), chain_at(net, side, facts.placement)
     model = blank_copy(net).model
+    _check_names(model)
     names = [str(net.blocks[i].path) for i in ends]
     try:
         patch = short_patch(model, own, now, ends, modules)
@@ -53,6 +54,20 @@ def foreign_codes(facts: Facts, net: Restrided, features: Sequence[Feature]) -> 
     if patch.taps or patch.features is not None:
         yield _code(facts, features, patch, names, model)
     yield _code(facts, features, flat_patch(now, ends, modules), names, model)
+
+
+def _check_names(model: nn.Module) -> None:
+    """See that the names of submodules can stand in code, which torch.fx writes them into as they are.
+
+    Raises:
+        PoolsearchError: one cannot.
+    """
+    for name, _ in model.named_modules():
+        if not name.isprintable() or {'"', "\\"} & {*name}:
+            raise PoolsearchError(
+                f"the network's module {name!r} cannot be exported: its name has a quote, a backslash or a character "
+                "that is not seen. Give it another; the trained weights are in retrain/."
+            )
 
 
 def _modules(facts: Facts) -> dict[str, str]:
@@ -98,7 +113,7 @@ def _original(facts: Facts) -> tuple[str, str]:
     """The import and the call that make the original."""
     library, _, name = facts.spec.name.rpartition(":")
     if library == "timm":
-        return "import timm", f'timm.create_model("{name}", num_classes={facts.spec.classes})'
+        return "import timm", f"timm.create_model({quoted(name)}, num_classes={facts.spec.classes})"
     if library == "torchvision":
         return "import torchvision", f"torchvision.models.{name}(num_classes={facts.spec.classes})"
     return f"from {ORIGINAL} import {name}", f"{name}({facts.spec.classes})"
@@ -119,7 +134,7 @@ def _forwards(patch: Patch, model: nn.Module) -> tuple[list[str], dict[str, str]
     names: dict[str, str] = {}
     bound: dict[str, str] = {}
     for path, code in patch.forwards.items():
-        kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(model.get_submodule(path)).__name__).lower().strip("_")
+        kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|\W+", "_", type(model.get_submodule(path)).__name__).lower().strip("_")
         if code.text not in names:
             taken = sum(re.sub(r"_\d+$", "", n) == f"{kind}_forward" for n in names.values())
             names[code.text] = f"{kind}_forward" + (f"_{taken + 1}" if taken else "")
@@ -142,7 +157,7 @@ def _place(facts: Facts, patch: Patch, bound: dict[str, str]) -> str:
         "Convolutions with another margin: (left, right, top, bottom), and what is there", patch.padded,
         "name, (margin, mode)", "pad_in_front(net.get_submodule(name), margin, mode)",
     )  # fmt: skip
-    alike = {n: _Python(f'like(net.get_submodule("{t}"), {c}, {s})') for n, (t, c, s) in patch.alike.items()}
+    alike = {n: _Python(f"like(net.get_submodule({quoted(t)}), {c}, {s})") for n, (t, c, s) in patch.alike.items()}
     layers = alike | {name: _Python(text) for name, text in patch.replaced.items()}
     lines += _loop(
         "Layers in the place of the original's", layers, "name, layer", 'parent, _, child = name.rpartition(".")',
@@ -174,6 +189,6 @@ class _Python(str):
 def _loop(title: str, items: dict[str, Any], names: str, *body: str) -> list[str]:
     if not items:
         return []
-    rows = [f'        "{name}": {value!r},' for name, value in items.items()]
+    rows = [f"        {quoted(name)}: {value!r}," for name, value in items.items()]
     loop = [f"    for {names} in changes.items():", *(f"        {line}" for line in body)]
     return [f"    # {title}", "    changes = {", *rows, "    }", *loop]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from poolsearch.exporting.check import TOLERANCE, Found
 from poolsearch.exporting.facts import Facts, Feature, reductions
+from poolsearch.texts import markdown
 
 
 def readme(facts: Facts, features: Sequence[Feature], found: Found, verdict: str | None, missing: Sequence[str]) -> str:
@@ -26,11 +27,11 @@ def readme(facts: Facts, features: Sequence[Feature], found: Found, verdict: str
     )
     checked = [("model.py", found.model), ("its backbone's maps", found.maps), ("model.onnx", found.onnx)]
     rows = "\n".join(f"| {name} | {d.logits:.3g} | {d.relative:.1g} |" for name, d in checked if d is not None)
-    return f"""# {facts.name}, downsampling at {facts.placement.shown}
+    return f"""# {markdown(facts.name)}, downsampling at {facts.placement.shown}
 
-Seed {facts.seed}. {facts.origin}
+Training {facts.seed} of the run "{markdown(facts.run)}", written by {facts.maker}, which is not needed to use it.
 
-What the run found: {verdict or "no verdict: the test split was not opened."}
+What the run found: {markdown(verdict or "no verdict: the test split was not opened.")}
 
 ## Use
 

@@ -22,11 +22,17 @@ def literal(value: Any) -> str:
     return pprint.pformat(value, width=_WIDTH, compact=True, sort_dicts=False)
 
 
+def quoted(text: str) -> str:
+    """A text as Python, in double quotes where it is a plain one."""
+    plain = text.isprintable() and not {'"', "\\"} & {*text}
+    return f'"{text}"' if plain else repr(text)
+
+
 def top(facts: Facts, network: str, imports: Sequence[str]) -> str:
-    """Docstring, imports and constants.
+    """Docstring, imports and constants. Names are in constants only: whatever is in them, they are never code.
 
     Args:
-        network: how the file has the network, in words.
+        network: how the file has the network, in words of ours.
         imports: import lines beside those that every file has.
     """
     plain = {"from __future__ import annotations"}
@@ -36,22 +42,29 @@ def top(facts: Facts, network: str, imports: Sequence[str]) -> str:
         "from safetensors.torch import load_file", "from torch import Tensor, nn",
     } | {*imports} - standard  # fmt: skip
     groups = ("\n".join(sorted(lines, key=_import_order)) for lines in (plain, standard, others))
-    return f'''"""{facts.name} with its downsampling at {facts.placement.shown}: {network}
+    return f'''"""A trained network: {network}
 
     python model.py photo.jpg ...                           the class of each image
     from model import load, predict; predict(load(), "photo.jpg")
     from model import Backbone, load; Backbone(load())(x)   the last map of each resolution, for detection and the like
 
-Needs torch, safetensors, pillow{_libraries(imports)}. {facts.origin}
+Needs torch, safetensors, pillow{_libraries(imports)}; poolsearch, which wrote this file, is not needed.
 """
 
 {chr(10).join(f"{group}{chr(10)}" for group in groups)}
 WEIGHTS = Path(__file__).with_name("model.safetensors")
 
+# The network, where it downsamples (blocks per resolution), the run and which of its trainings this is, what wrote it
+NETWORK = {quoted(facts.name)}
+PLACEMENT = {quoted(facts.placement.shown)}
+RUN = {quoted(facts.run)}
+SEED = {facts.seed}
+MADE_BY = {quoted(facts.maker)}
+
 # Images: the centre square at STORED pixels a side, of that the central SIZE, normalised channel by channel
 {_sizes(facts)}
-MEAN = {tuple(facts.mean)}
-STD = {tuple(facts.std)}
+MEAN = {literal(tuple(facts.mean))}
+STD = {literal(tuple(facts.std))}
 CLASSES = {literal(list(facts.classes))}
 '''
 
@@ -80,7 +93,7 @@ def _resized(facts: Facts) -> bool:
 def feature_table(features: Sequence[Feature], modules: Sequence[str]) -> str:
     """What a backbone gives, in the form of timm's ``feature_info``."""
     rows = "\n".join(
-        f'    {{"num_chs": {feature.channels}, "reduction": {reduction}, "module": "{module}"}},'
+        f'    {{"num_chs": {feature.channels}, "reduction": {reduction}, "module": {quoted(module)}}},'
         for feature, reduction, module in zip(features, reductions(features), modules, strict=True)
     )
     return f"""# The last map of each resolution: its channels, how many times smaller than the image, and what makes it
@@ -153,7 +166,7 @@ if __name__ == "__main__":
     net = load()
     for path in sys.argv[1:]:
         name, probability = predict(net, path)[0]
-        print(f"{{path}}: {{name}} ({{probability:.1%}})")
+        print(f"{{path}}: {{name if name.isprintable() else ascii(name)}} ({{probability:.1%}})")
     if len(sys.argv) == 1:
         print(net)
 '''

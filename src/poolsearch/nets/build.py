@@ -36,6 +36,7 @@ class NetSpec:
     """What a network is, without its weights: enough to build it again anywhere.
 
     ``image_size`` and ``search_stem`` are of networks that are not ours: they are traced with images of that size.
+    ``digest`` is the SHA-256 that a file of the user's must have when it runs; None: whatever is in it may run.
     """
 
     name: str
@@ -45,6 +46,7 @@ class NetSpec:
     zero_init: bool = False
     image_size: int = 32
     search_stem: bool = False
+    digest: str | None = None
 
 
 def default_width(name: str) -> int:
@@ -111,7 +113,7 @@ def _restrided(spec: NetSpec) -> Poolable:
         flag = "--width" if spec.width is not None else "--zero-init"
         raise PoolsearchError(f"{flag} is for poolsearch's own networks, not for {spec.name}. Leave it out.")
     op = cast("Op", spec.op or "native")
-    return from_name(spec.name, spec.classes, spec.image_size, op, spec.search_stem)
+    return from_name(spec.name, spec.classes, spec.image_size, op, spec.search_stem, spec.digest)
 
 
 def _is_cifar_family(name: str) -> bool:

@@ -16,6 +16,7 @@ from poolsearch.progress import Progress
 from poolsearch.recipes.figure1 import figure1
 from poolsearch.recipes.folder import Made
 from poolsearch.recipes.tables import FIGURE3, TABLE1, TABLE2, compared
+from poolsearch.trusted import Trust
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,12 @@ class Recipe:
     """A published experiment.
 
     Attributes:
-        make: makes it, given the folder, the options, whether to go on with what is there, and where work shows itself;
-            gives what there is to say and the page.
+        make: makes it, given the folder, the options, whether to go on with what is there, where work shows itself, and
+            whether Python files that the folder names may run; gives what there is to say and the page.
         text: what it is.
     """
 
-    make: Callable[[Path, RecipeOptions, bool, Progress], Made]
+    make: Callable[[Path, RecipeOptions, bool, Progress, Trust], Made]
     text: str
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from poolsearch.recipes.folder import passed_on
 from poolsearch.resolve import check
 from poolsearch.settings import Settings
 from poolsearch.space import Space
+from poolsearch.trusted import NAMED, Trust
 
 RESULT = "figure1.json"
 
@@ -94,16 +95,18 @@ def seeds_of(options: RecipeOptions) -> int:
     return options.seeds or _SEEDS
 
 
-def placements_of(options: RecipeOptions, settings: Settings, progress: Progress) -> dict[str, str]:
+def placements_of(
+    options: RecipeOptions, settings: Settings, code: Mapping[str, str], progress: Progress
+) -> dict[str, str]:
     """The placement of each role, as files write it.
 
     Early is the first of the space, where every halving stands as early as it can, and late the last: no two
-    placements differ more in where they pool. The paper names none.
+    placements differ more in where they pool. The paper names none. ``code``: SHA-256 of the Python files that may run.
 
     Raises:
         PoolsearchError: the data or the network cannot be read, or a placement does not fit.
     """
-    space = _space(settings, progress)
+    space = _space(settings, code, progress)
     asked = {"early": options.early, "late": options.late}
     ends = {"early": space[0], "late": space[space.size - 1]}
     found = {role: ends[role] if text is None else Placement.parse(text) for role, text in asked.items()}
@@ -114,12 +117,12 @@ def placements_of(options: RecipeOptions, settings: Settings, progress: Progress
     return {role: str(placement) for role, placement in found.items()}
 
 
-def _space(settings: Settings, progress: Progress) -> Space:
+def _space(settings: Settings, code: Mapping[str, str], progress: Progress) -> Space:
     given = absolute(settings)
     images = images_of(given, progress)
     size = image_size_of(given, images)
     used = resolved(given, split_of(given, images), size, {})
-    return space_of(blank(net_spec(used, len(images.class_names), size)), used, size)
+    return space_of(blank(net_spec(used, len(images.class_names), size, code)), used, size)
 
 
 def searches_of(out: Path, settings: Settings, placements: dict[str, str], seeds: int) -> Iterator[Search]:
@@ -134,8 +137,13 @@ def searches_of(out: Path, settings: Settings, placements: dict[str, str], seeds
             yield Search(arm, seed, out / arm.name / str(seed), changed)
 
 
-def make(search: Search, progress: Progress) -> None:
+def make(search: Search, progress: Progress, trust: Trust = NAMED) -> None:
     """Train the supernet and evaluate its placements on the search-val half; what is done already is left alone.
+
+    Args:
+        search: of Figure 1.
+        progress: where work shows itself.
+        trust: whether Python files that the folder names may run.
 
     Raises:
         PoolsearchError: as of a run.
@@ -143,8 +151,8 @@ def make(search: Search, progress: Progress) -> None:
     """
     if not search.finished:
         begun = RunDir(search.folder).run.exists()
-        pipeline.search(search.folder, search.settings, resume=begun, progress=progress)
-        pipeline.rank(search.folder, progress=progress)
+        pipeline.search(search.folder, search.settings, resume=begun, progress=progress, trust=trust)
+        pipeline.rank(search.folder, progress=progress, trust=trust)
     write_json(search.folder / RESULT, result_of(search))
 
 

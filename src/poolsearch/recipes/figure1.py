@@ -11,6 +11,7 @@ import numpy as np
 
 from poolsearch.commands.recipe import RecipeOptions
 from poolsearch.files import RunDir, atomic, locked, read_json, write_json
+from poolsearch.prepare import absolute
 from poolsearch.progress import Progress
 from poolsearch.recipes.arms import (
     ARMS,
@@ -39,12 +40,14 @@ from poolsearch.recipes.views import (
 )
 from poolsearch.reports.figure1 import write_figure1
 from poolsearch.reports.figure1_words import sentences
+from poolsearch.settings import Settings
 from poolsearch.stats import mean_interval
+from poolsearch.trusted import NAMED, Gate, Trust
 
 MAPS = "maps.npz"
 
 
-def figure1(out: Path, options: RecipeOptions, resume: bool, progress: Progress) -> Made:
+def figure1(out: Path, options: RecipeOptions, resume: bool, progress: Progress, trust: Trust = NAMED) -> Made:
     """Train a placement that pools early, one that pools late, and both in one supernet; compare them.
 
     Each search is single-path one-shot training (SPOS) restricted to one or two placements, on the same images, with
@@ -60,6 +63,7 @@ def figure1(out: Path, options: RecipeOptions, resume: bool, progress: Progress)
         options: what to change; with ``resume`` those that it was begun with may be left out.
         resume: go on with what is in ``out``; finished searches are not made again.
         progress: where work shows itself.
+        trust: whether a Python file that the folder names may run.
 
     Returns:
         The page, and what came out.
@@ -68,22 +72,25 @@ def figure1(out: Path, options: RecipeOptions, resume: bool, progress: Progress)
         PoolsearchError: a mistake in what was asked for.
         Interrupted: stopped on request; everything is saved.
     """
+    named = trust.named(Settings.of(net=options.net))
     options = options_of(out, "figure1", options, resume)
     settings, seeds = settings_of(options), seeds_of(options)
-    placements = placements_of(options, settings, progress)
+    code = Gate(out, trust, named).code(absolute(settings), progress)
+    placements = placements_of(options, settings, code, progress)
     with locked(out):
         if not resume:
             options = fixed(options, settings)
             settings = settings_of(options)
             begin(out, "figure1", options)
+        trust = trust.also(settings)
         searches = list(searches_of(out, settings, placements, seeds))
         with progress.bar("figure1", len(searches)) as update:
             for done, search in enumerate(searches):
                 update(done, f"{search.arm.name}, seed {search.seed}")
-                make(search, progress)
+                make(search, progress, trust)
             update(len(searches), "")
         progress.say("looking into the trained supernets")
-        seen = _look_into(out, searches, placements)
+        seen = _look_into(out, searches, placements, trust)
         result = _summary(options, searches, placements) | seen
         write_json(out / RESULT, result)
         return Made(write_figure1(out), sentences(result))
@@ -132,7 +139,7 @@ def _difference(results: Sequence[dict[str, Any]], view: View) -> dict[str, Any]
     }  # fmt: skip
 
 
-def _look_into(out: Path, searches: Sequence[Search], placements: dict[str, str]) -> dict[str, Any]:
+def _look_into(out: Path, searches: Sequence[Search], placements: dict[str, str], trust: Trust) -> dict[str, Any]:
     """Compare the representations of every seed, and keep the maps of the first."""
     folders = {(search.arm.name, search.seed): search.folder for search in searches}
     seeds = len(searches) // len(ARMS)
@@ -140,14 +147,14 @@ def _look_into(out: Path, searches: Sequence[Search], placements: dict[str, str]
     shown: dict[str, Any] = {}
     for seed in range(seeds):
         other = (seed + 1) % seeds
-        chosen = choose_images(folders["early", seed], folders["early", other] if seeds > 1 else None)
+        chosen = choose_images(folders["early", seed], folders["early", other] if seeds > 1 else None, trust)
         seen: dict[View, Seen] = {}
         for arm in ARMS:
-            found = look(folders[arm.name, seed], {role: placements[role] for role in arm.roles}, chosen)
+            found = look(folders[arm.name, seed], {role: placements[role] for role in arm.roles}, chosen, trust)
             seen |= {View(arm.name, role): view for role, view in found.items()}
         cka += [_alike(seed, a.name, b.name, seen[a], seen[b], chosen) for a, b in PAIRS]
         for view in ALONE if seeds > 1 else ():
-            again = look(folders[view.arm, other], {view.role: placements[view.role]}, chosen)[view.role]
+            again = look(folders[view.arm, other], {view.role: placements[view.role]}, chosen, trust)[view.role]
             cka.append(_alike(seed, view.name, f"{view.name} again", seen[view], again, chosen))
         if seed == 0:
             shown = _keep_maps(out, seen, chosen)

@@ -14,6 +14,7 @@ from poolsearch.options import MachineSettings
 from poolsearch.prepare import absolute
 from poolsearch.record import check_free
 from poolsearch.settings import Settings
+from poolsearch.texts import command
 from poolsearch.train.machine import pick_machine
 
 
@@ -39,7 +40,7 @@ def options_of(out: Path, name: RecipeName, given: RecipeOptions, resume: bool) 
         return given
     if not record.exists():
         raise PoolsearchError(
-            f"nothing to resume in {out}: it holds no recipe. Begin one: poolsearch recipe {name} --out {out}"
+            f"nothing to resume in {out}: it holds no recipe. Begin one: {command('recipe', name, '--out', out)}"
         )
     saved = read_json(record)
     if saved["recipe"] != name:

@@ -14,6 +14,7 @@ from poolsearch.progress import Progress
 from poolsearch.recipes.folder import Made, passed_on
 from poolsearch.reports.comparison import findings_of
 from poolsearch.settings import Settings
+from poolsearch.trusted import NAMED, Trust
 
 MEMBERS = 4
 """Supernets of the mixture in both tables; the others are trained as long as all of these together."""
@@ -38,7 +39,7 @@ _SCALES: dict[str, dict[str, Any]] = {
 _SEEDS = {"mini": 2, "full": 3}
 
 
-def compared(name: RecipeName, methods: Sequence[str]) -> Callable[[Path, RecipeOptions, bool, Progress], Made]:
+def compared(name: RecipeName, methods: Sequence[str]) -> Callable[[Path, RecipeOptions, bool, Progress, Trust], Made]:
     """A recipe that compares these methods by the ground truth of every placement.
 
     Methods with supernets are compared at their own budget (epochs in proportion to the members: paper, appendix B.1)
@@ -48,13 +49,13 @@ def compared(name: RecipeName, methods: Sequence[str]) -> Callable[[Path, Recipe
     does not say how long a warm-up is: half of the search here.
     """
 
-    def make(out: Path, options: RecipeOptions, resume: bool, progress: Progress) -> Made:
+    def make(out: Path, options: RecipeOptions, resume: bool, progress: Progress, trust: Trust = NAMED) -> Made:
         if options.early is not None or options.late is not None:
             raise PoolsearchError(f"--early and --late are for figure1, not for {name}. Leave them out.")
         if resume and options == RecipeOptions():
-            page = compare(out, resume=True, progress=progress)
+            page = compare(out, resume=True, progress=progress, trust=trust)
         else:
-            page = compare(out, *asked_for(options, methods), resume, progress)
+            page = compare(out, *asked_for(options, methods), resume, progress, trust=trust)
         return Made(page, findings_of(out))
 
     return make

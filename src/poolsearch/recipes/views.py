@@ -19,6 +19,7 @@ from poolsearch.recipes.cka import linear_cka
 from poolsearch.stages.rank import load_search
 from poolsearch.supernet.maps import run_maps
 from poolsearch.supernet.single_path import SinglePath
+from poolsearch.trusted import NAMED, Trust
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -95,7 +96,7 @@ class Chosen:
     pixels_SHWC: NDArray[np.uint8]
 
 
-def choose_images(folder: Path, unseen_by: Path | None) -> Chosen:
+def choose_images(folder: Path, unseen_by: Path | None, trust: Trust = NAMED) -> Chosen:
     """Draw images of a run's search-val half that another run did not train on either.
 
     The first :data:`SHOWN` are of different classes.
@@ -103,11 +104,12 @@ def choose_images(folder: Path, unseen_by: Path | None) -> Chosen:
     Args:
         folder: of the run.
         unseen_by: of the other run; None where there is none.
+        trust: whether Python files that the folders name may run.
     """
-    with open_run(folder, None, True, Silent()) as run:
+    with open_run(folder, None, True, Silent(), trust=trust) as run:
         unseen = run.split.search_val
         if unseen_by is not None:
-            with open_run(unseen_by, None, True, Silent()) as other:
+            with open_run(unseen_by, None, True, Silent(), trust=trust) as other:
                 unseen = np.setdiff1d(unseen, other.split.search_train)
         drawn = rng.generator(run.seed, "figure1/images").permutation(unseen)[:IMAGES]
         label_N = run.images.label_N[drawn]
@@ -118,12 +120,12 @@ def choose_images(folder: Path, unseen_by: Path | None) -> Chosen:
 
 
 @torch.inference_mode()
-def look(folder: Path, placements: Mapping[str, str], chosen: Chosen) -> dict[str, Seen]:
+def look(folder: Path, placements: Mapping[str, str], chosen: Chosen, trust: Trust = NAMED) -> dict[str, Seen]:
     """Run a finished search's supernet on images at some of its placements, by their role.
 
     The batch at hand normalises, as when the search was ranked; so minibatches are of the ranking's size.
     """
-    with open_run(folder, None, True, Silent()) as run:
+    with open_run(folder, None, True, Silent(), trust=trust) as run:
         (supernet, *_), _ = load_search(run)
         loader = run.loader(chosen.indices, 1, "figure1", run.seed, augmented=False)
         batches = [x_BCHW for x_BCHW, _ in loader.chunks(run.settings.rank.eval_batch or 1)]

@@ -24,6 +24,7 @@ from poolsearch.reports.ranked import Ranked
 from poolsearch.reports.read import RunData
 from poolsearch.reports.tables import stopped
 from poolsearch.reports.theme import DEFAULT, OTHER, PERCENT, Figure, rows
+from poolsearch.texts import command
 
 FEWEST = 3
 MOST_POINTS = 1500
@@ -93,7 +94,8 @@ def agreed(data: RunData, name: str | Path) -> Agreed:
         raise PoolsearchError(f"{data.out} is a ground truth itself: it ranks nothing. Give --out a search.")
     if not data.ranking:
         raise PoolsearchError(
-            f"{data.out} has no ranking to compare with a ground truth. Rank it first: poolsearch rank --out {data.out}"
+            f"{data.out} has no ranking to compare with a ground truth. Rank it first: "
+            + command("rank", "--out", data.out)
         )
     known = {shown(entry.placement): entry.mean for entry in truth.known}
     common = [row for row in data.ranking if row.placement in known]

@@ -11,13 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from poolsearch.bench import Curve, Known, Regrets
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import write_text
 from poolsearch.placement import shown
+from poolsearch.progress import PlainConsole
 from poolsearch.reports.markup import footer, or_dash, section, table
 from poolsearch.reports.regret import MOST_CURVES, regret_figures
 from poolsearch.reports.truth import known_text
@@ -76,7 +76,7 @@ def _values(curve: Curve) -> Iterator[tuple[float, ...]]:
 
 def show_bench(found: Regrets) -> None:
     """Print a comparison."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     lines = Table(title=_title(found), title_justify="left", box=box.SIMPLE_HEAD)
     lines.add_column("method", overflow="fold")
     for number in found.at:
@@ -85,7 +85,7 @@ def show_bench(found: Regrets) -> None:
     for name, cells in _lines(found):
         lines.add_row(name, *cells)
     console.print(lines)
-    console.print("Regret in percentage points, mean ± standard deviation over seeds.", markup=False)
+    console.print("Regret in percentage points, mean ± standard deviation over seeds.")
 
 
 def _lines(found: Regrets) -> list[tuple[str, list[str]]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
+from poolsearch import texts
 from poolsearch.reports import found
 from poolsearch.reports.alone import so_far
 from poolsearch.reports.parse import Json
@@ -32,7 +32,7 @@ def verdict(data: RunData) -> Verdict:
         return Verdict(
             truth_sentence(data.truth, data.default, data.metric), "There is no winner and no verdict.", None
         )
-    command = shlex.join(["poolsearch", "run", "--resume", "--out", data.out])
+    command = texts.command("run", "--resume", "--out", data.out)
     if data.ranking:
         return Verdict(_ranked_sentence(data), _ranked_detail(data), command)
     if data.kind == "alone":

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from poolsearch.planned import Estimate, Plan, told
+from poolsearch.progress import PlainConsole
 
 
 def show_plan(found: Plan) -> None:
     """Print a plan."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     console.print(_ways(found))
     console.print(_after(found))
     for warning in found.warnings:
-        console.print(f"warning: {warning}", markup=False)
-    console.print(f"\nAdvised: --method {found.method}", style="bold", markup=False)
-    console.print(found.reason, markup=False)
+        console.print(f"warning: {warning}")
+    console.print(f"\nAdvised: --method {found.method}", style="bold")
+    console.print(found.reason)
     console.print(f"\nPlanned in {found.seconds:.0f} s; not counted: the start and the report, a few seconds.")
 
 
 def _ways(found: Plan) -> Table:
-    title = f"{escape(found.net)}, {found.placements:,} placements, default {found.default}; {escape(found.machine)}"
+    title = f"{found.net}, {found.placements:,} placements, default {found.default}; {found.machine}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("method")
     table.add_column("trained before the ranking", overflow="fold")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-
 from poolsearch.errors import PoolsearchError
 from poolsearch.record import typed
 from poolsearch.reports.parse import Json
 from poolsearch.settings import Settings
+from poolsearch.texts import command
 
 
 def rerun_command(run: Json) -> str | None:
@@ -16,4 +15,4 @@ def rerun_command(run: Json) -> str | None:
         given = Settings.from_record(run.get("given") or run.get("settings") or {})
     except (PoolsearchError, AttributeError, TypeError):
         return None  # settings of another version of this package
-    return shlex.join(["poolsearch", "run", *typed(given)])
+    return command("run", *typed(given))

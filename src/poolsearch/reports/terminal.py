@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from poolsearch.answers import limit_text
@@ -16,12 +14,14 @@ from poolsearch.checked import Checked
 from poolsearch.files import RunDir, is_held, read_json
 from poolsearch.placement import shown
 from poolsearch.priced import Priced
+from poolsearch.progress import PlainConsole
 from poolsearch.reports.alone import BY_MACS
 from poolsearch.reports.answers import AnswerRow, answer_rows
 from poolsearch.reports.found import FIRST, settled
 from poolsearch.reports.read import RunData, read_run
 from poolsearch.reports.truth import truth_sentence
 from poolsearch.rungs import told
+from poolsearch.texts import command
 
 _ROWS = 10
 _PROBLEMS = 10
@@ -30,22 +30,20 @@ _PROBLEMS = 10
 def show(out: Path) -> None:
     """Print the results of the run in ``out``, as far as they are there."""
     files = RunDir(out)
-    console = Console(soft_wrap=True, highlight=False)
+    console = PlainConsole(soft_wrap=True)
     if files.sweep_table.exists() and (data := read_run(out)).truth:
-        console.print(truth_sentence(data.truth, data.default, data.metric), markup=False)
+        console.print(truth_sentence(data.truth, data.default, data.metric))
         return
     if not files.ranking.exists():
         return
     data = read_run(out)
     console.print(_ranking(data))
     if data.rungs:
-        console.print(
-            f"By trainings alone. {told(str((data.ranking_summary or {})['method']), data.rungs)}", markup=False
-        )
+        console.print(f"By trainings alone. {told(str((data.ranking_summary or {})['method']), data.rungs)}")
     if data.kind == "untrained":
-        console.print(BY_MACS, markup=False)
+        console.print(BY_MACS)
     if settled(data):
-        console.print(FIRST, markup=False)
+        console.print(FIRST)
     console.print(_answers(answer_rows(data), data.test is not None))
     if data.test is not None:
         console.print(_retrained(data.test, data.metric))
@@ -54,10 +52,10 @@ def show(out: Path) -> None:
             f"their mean {data.test['mean_of_top']:.2%}"
         )
         for note in data.test.get("notes", []):
-            console.print(note, markup=False)
-        console.print(f"\n{data.test['verdict']}", style="bold", markup=False)
+            console.print(note)
+        console.print(f"\n{data.test['verdict']}", style="bold")
     if files.report.exists():
-        console.print(f"\nReport: {files.report}", markup=False)
+        console.print(f"\nReport: {files.report}")
 
 
 def show_joined(out: Path) -> None:
@@ -68,25 +66,26 @@ def show_joined(out: Path) -> None:
     elif is_held(out):
         text = "The process that holds the folder writes what came of them."
     else:
-        text = f"No process holds the folder: write what came of them by poolsearch search --resume --out {out}"
-    Console(soft_wrap=True, highlight=False).print(f"All trainings have ended. {text}", markup=False)
+        again = command("search", "--resume", "--out", out)
+        text = f"No process holds the folder: write what came of them by {again}"
+    PlainConsole(soft_wrap=True).print(f"All trainings have ended. {text}")
 
 
 def show_export(folder: Path) -> None:
     """Print what was exported, and what the run says about it."""
     found = read_json(folder / "export.json")
-    console = Console(soft_wrap=True, highlight=False)
+    console = PlainConsole(soft_wrap=True)
     told = found["verdict"] or "no verdict: the test split was not opened."
-    console.print(f"\nWhat the run found: {told}", markup=False)
-    console.print(f"Exported: {folder}: {', '.join(found['files'])}", markup=False)
+    console.print(f"\nWhat the run found: {told}")
+    console.print(f"Exported: {folder}: {', '.join(found['files'])}")
 
 
 def show_recipe(sentences: Sequence[str], page: Path) -> None:
     """Print what came out of a recipe."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = PlainConsole(soft_wrap=True)
     for sentence in sentences:
-        console.print(sentence, markup=False)
-    console.print(f"\nReport: {page}", markup=False)
+        console.print(sentence)
+    console.print(f"\nReport: {page}")
 
 
 def _answers(rows: Sequence[AnswerRow], tested: bool) -> Table:
@@ -154,7 +153,7 @@ def _retrained(test: dict[str, Any], metric: str) -> Table:
 
 def show_check(found: Checked) -> None:
     """Print what a check of a network looked at, and what of it does not hold."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     console.print(_blocks(found))
     console.print(_proof(found))
     if found.holds:
@@ -162,31 +161,31 @@ def show_check(found: Checked) -> None:
         return
     console.print(f"\nDoes not hold ({len(found.problems):,}):", style="bold")
     for placement, problem in found.problems[:_PROBLEMS]:
-        console.print(f"  {placement}: {problem}", markup=False)
+        console.print(f"  {placement}: {problem}")
     if len(found.problems) > _PROBLEMS:
         console.print(f"  and {len(found.problems) - _PROBLEMS:,} more")
 
 
 def show_costs(found: Priced) -> None:
     """Print what the placements of a network cost."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     part = "" if found.looked_at == found.placements else f", of which {found.looked_at:,} random ones were looked at"
-    title = f"{escape(found.net)} on {found.image_size}x{found.image_size}: {found.placements:,} placements{part}"
+    title = f"{found.net} on {found.image_size}x{found.image_size}: {found.placements:,} placements{part}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("", "default", "smallest", "10 %", "median", "90 %", "largest"):
         table.add_column(name, justify="right" if name else "left")
     for column in found.columns:
         table.add_row(column.title, column.default, *column.quantiles)
     console.print(table)
-    console.print(f"default: {found.default}", markup=False)
+    console.print(f"default: {found.default}")
     for column in found.columns:
-        console.print(f"{column.title}: {column.note}", markup=False)
+        console.print(f"{column.title}: {column.note}")
     if found.budget:
         console.print(f"\n{found.within:,} of {found.looked_at:,} placements are within {found.budget}.", style="bold")
 
 
 def _blocks(found: Checked) -> Table:
-    title = f"{escape(found.net)}: how each block halves its maps where there is a site before it"
+    title = f"{found.net}: how each block halves its maps where there is a site before it"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     for name in ("block", "how"):
@@ -194,7 +193,7 @@ def _blocks(found: Checked) -> Table:
     table.add_column("default")
     for number, block in enumerate(found.blocks):
         where, _, how = block.partition(": ")
-        table.add_row(str(number + 1), escape(where), escape(how), "halves" if number in found.halved else "")
+        table.add_row(str(number + 1), where, how, "halves" if number in found.halved else "")
     return table
 
 

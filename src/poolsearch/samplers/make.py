@@ -30,7 +30,9 @@ A new one is a line here and one in :data:`poolsearch.methods.METHODS`.
 """
 
 
-def make_sampler(method: str, space: Space, settings: SearchSettings, seed: int, draws: int) -> Sampler:
+def make_sampler(
+    method: str, space: Space, settings: SearchSettings, seed: int, draws: int, digest: str | None = None
+) -> Sampler:
     """The sampler of a method of the kind "sampled".
 
     Args:
@@ -40,10 +42,11 @@ def make_sampler(method: str, space: Space, settings: SearchSettings, seed: int,
         settings: resolved.
         seed: of the draws.
         draws: in the whole search.
+        digest: SHA-256 that FILE.py must have; None: the caller names it, so that whatever is in it may run.
 
     Raises:
         PoolsearchError: FACTORY is not there, fails, or gives no sampler.
     """
     if is_own(method):
-        return Own(method, space, seed, draws)
+        return Own(method, space, seed, draws, digest)
     return SAMPLERS[method](space, settings, seed, draws)

@@ -20,14 +20,14 @@ Make = Callable[[Space, int, int], Sampler]
 PROTOCOL = ("ask", "tell", "state", "load_state")
 
 
-def own_factory(method: str) -> Make:
-    """The function that ``FILE.py:FACTORY`` names.
+def own_factory(method: str, digest: str | None = None) -> Make:
+    """The function that ``FILE.py:FACTORY`` names, of a file with this SHA-256 where one is given.
 
     Raises:
         PoolsearchError: there is no such file or function, or the file cannot be imported.
     """
     file, _, name = method.rpartition(":")
-    return factory_of(Path(file).expanduser(), name, "sampler")
+    return factory_of(Path(file).expanduser(), name, "sampler", digest)
 
 
 class Own:
@@ -36,14 +36,15 @@ class Own:
     Args:
         method: ``FILE.py:FACTORY``.
         space, seed, draws: what FACTORY is given.
+        digest: SHA-256 that FILE.py must have; None: the caller names it, so that whatever is in it may run.
 
     Raises:
         PoolsearchError: from here as from every method: it fails, is no sampler, asks for what is no placement of the
             space, or has a state that cannot be saved.
     """
 
-    def __init__(self, method: str, space: Space, seed: int, draws: int) -> None:
-        factory = own_factory(method)
+    def __init__(self, method: str, space: Space, seed: int, draws: int, digest: str | None = None) -> None:
+        factory = own_factory(method, digest)
         self._name, self._space = method, space
         self._sampler: Sampler = built(f"sampler {method}", lambda: factory(space, seed, draws))
         lacking = [name for name in PROTOCOL if not callable(getattr(self._sampler, name, None))]

@@ -18,6 +18,7 @@ from poolsearch.stages.ranking.evaluate import load, order_of, parts
 from poolsearch.stages.ranking.table import COLUMNS, answers, as_csv
 from poolsearch.stages.search import make_members
 from poolsearch.supernet.single_path import SinglePath
+from poolsearch.texts import command
 from poolsearch.train import checkpoint
 from poolsearch.train.step import predicted
 
@@ -55,7 +56,7 @@ def load_relaxed(run: Run) -> tuple[Placement, SinglePath]:
     """
     if not run.dir.relaxed.exists():
         raise PoolsearchError(
-            f"{run.dir.root} has no finished search. Finish it: poolsearch search --resume --out {run.dir.root}"
+            f"{run.dir.root} has no finished search. Finish it: {command('search', '--resume', '--out', run.dir.root)}"
         )
     tensors, _ = checkpoint.load(run.dir.checkpoint)
     supernet = make_members(run, "batch")[0]

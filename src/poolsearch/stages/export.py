@@ -22,12 +22,14 @@ from poolsearch.exporting.foreign import ORIGINAL, check_patchable, foreign_code
 from poolsearch.exporting.fresh import BATCHES
 from poolsearch.exporting.own import own_code
 from poolsearch.exporting.readme import readme
+from poolsearch.factory import file_of, source_of
 from poolsearch.files import RunDir, read_json, sha256, write_json, write_text
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.restride import Restrided
 from poolsearch.placement import Placement
 from poolsearch.stages.alone import Trial
 from poolsearch.stages.retraining.finalists import read_ranking
+from poolsearch.texts import command
 from poolsearch.train import checkpoint
 
 _GET_ONNX = "pip install 'poolsearch[onnx]'"
@@ -85,9 +87,10 @@ def _trained(run: Run, placement: Placement, seed: int) -> Poolable:
     path = _weights(run.dir, placement, seed)
     if not path.exists() or not (path.parent / "metrics.json").exists():
         there = sorted({f"{p.parents[1].name} seed {p.parent.name}" for p in run.dir.retrain.glob("*/*/metrics.json")})
-        advice = f"Choose one of: {', '.join(there)}." if there else f"Run: poolsearch retrain --out {run.dir.root}"
+        advice = f"Choose one of: {', '.join(there)}." if there else f"Run: {command('retrain', '--out', run.dir.root)}"
         raise PoolsearchError(f"{run.dir.root} has no retrained network of {placement.shown}, seed {seed}. {advice}")
-    tensors, _ = checkpoint.load(path, f"Delete {path.parent} and train it again: poolsearch retrain")
+    again = f"Delete {path.parent} and train it again: {command('retrain', '--out', run.dir.root)}"
+    tensors, _ = checkpoint.load(path, again)
     net = run.build()
     try:
         net.original.load_state_dict(tensors)
@@ -104,7 +107,7 @@ def _facts(run: Run, placement: Placement, seed: int) -> Facts:
     return Facts(
         run.net_spec, placement, seed, run.images.class_names, [float(v) for v in mean_C], [float(v) for v in std_C],
         stored, max(run.image_size, round(stored * CENTRAL)),
-        f"Made by poolsearch {version('poolsearch')} from the run '{run.dir.root.name}'; it is not needed here.",
+        run.dir.root.resolve().name, f"poolsearch {version('poolsearch')}",
     )  # fmt: skip
 
 
@@ -144,9 +147,9 @@ def _write_checked(run: Run, folder: Path, facts: Facts, net: Poolable, features
 def _codes(folder: Path, facts: Facts, net: Poolable, features: list[Feature]) -> Iterable[str]:
     if not isinstance(net, Restrided):
         return [own_code(facts, features)]
-    file = facts.spec.name.rpartition(":")[0]
-    if file.endswith(".py"):
-        shutil.copy(file, folder / f"{ORIGINAL}.py")
+    if (file := file_of(facts.spec.name)) is not None:
+        original = source_of(Path(file).expanduser(), "network", facts.spec.digest)
+        (folder / f"{ORIGINAL}.py").write_bytes(original)
     return foreign_codes(facts, net, features)
 
 

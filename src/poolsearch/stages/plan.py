@@ -29,10 +29,11 @@ from poolsearch.stages.planning.ways import (
     untrained_way,
 )
 from poolsearch.stages.planning.work import work_of
+from poolsearch.trusted import NAMED, Trust
 from poolsearch.usage import with_method
 
 
-def plan(settings: Settings | None = None, progress: Progress | None = None) -> Plan:
+def plan(settings: Settings | None = None, progress: Progress | None = None, trust: Trust = NAMED) -> Plan:
     """Time training steps here; tell what each way to a ranking would cost, what comes after it, and which is advised.
 
     Nothing is left behind. The method of the settings does not count: all are planned.
@@ -40,6 +41,7 @@ def plan(settings: Settings | None = None, progress: Progress | None = None) -> 
     Args:
         settings: as of a run; None is the defaults.
         progress: where work shows itself; silent by default.
+        trust: whether a Python file that the settings name may run; by default it may, as the caller names it.
 
     Raises:
         PoolsearchError: a mistake in what was asked for, or too little memory for a training step of the placement
@@ -47,10 +49,11 @@ def plan(settings: Settings | None = None, progress: Progress | None = None) -> 
     """
     begun = time.monotonic()
     progress = progress or Silent()
-    given = absolute(settings or Settings())
+    asked = settings or Settings()
+    given = absolute(asked)
     with (
         tempfile.TemporaryDirectory(prefix="poolsearch-plan-") as folder,
-        open_run(Path(folder) / "run", with_method(given, "mixture"), False, progress) as run,
+        open_run(Path(folder) / "run", with_method(asked, "mixture"), False, progress, trust=trust) as run,
         torch.random.fork_rng(devices=[run.machine.device] if run.machine.device.type == "cuda" else []),
         progress.bar("planning", 5) as update,
     ):

@@ -30,6 +30,7 @@ from poolsearch.stages.ranking.tally import Tally, load_tally
 from poolsearch.stages.search import make_members, mixture_rules
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
+from poolsearch.texts import command
 from poolsearch.train import checkpoint
 
 CALIBRATION_BATCHES = 8
@@ -107,13 +108,13 @@ def load_search(run: Run) -> tuple[list[SinglePath], Mixture]:
     Raises:
         PoolsearchError: there is no finished search.
     """
+    again = command("search", "--resume", "--out", run.dir.root)
     if not run.dir.checkpoint.exists():
-        raise PoolsearchError(f"{run.dir.root} has no search yet. Run: poolsearch search --resume --out {run.dir.root}")
+        raise PoolsearchError(f"{run.dir.root} has no search yet. Run: {again}")
     tensors, meta = checkpoint.load(run.dir.checkpoint)
     if meta["step"] < meta["total"]:
         raise PoolsearchError(
-            f"the search in {run.dir.root} is at step {meta['step']} of {meta['total']}. Finish it: poolsearch search "
-            f"--resume --out {run.dir.root}"
+            f"the search in {run.dir.root} is at step {meta['step']} of {meta['total']}. Finish it: {again}"
         )
     mixture = Mixture(run.space.size, mixture_rules(run.settings.search))
     mixture.load_state({k: t.numpy() for k, t in checkpoint.of("mixture", tensors).items()})

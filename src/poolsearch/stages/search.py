@@ -32,6 +32,7 @@ from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.optim import Cosine, load_momentum, momentum_tensors, set_lr, sgd
 from poolsearch.train.seeded import seeded
 from poolsearch.train.step import train_step, tree_backward, tree_scores
+from poolsearch.trusted import digest_of
 
 
 def search(run: Run) -> None:
@@ -98,7 +99,9 @@ class SearchTask:
         self.epochs = search_epochs(settings)
         self._rates = search_rates(settings, self.epochs, self.steps_per_epoch)
         draws = self.epochs * self.steps_per_epoch * settings.placements_per_step
-        self._sampler = sampler or make_sampler(settings.method, run.space, settings, run.seed, draws)
+        self._sampler = sampler or make_sampler(
+            settings.method, run.space, settings, run.seed, draws, digest_of(settings.method, run.code)
+        )
         self.history = History(run.space.size, settings.members, self.epochs)
         self._pending: deque[_Score] = deque()
         self.last_loss = 0.0

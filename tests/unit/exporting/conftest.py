@@ -32,7 +32,7 @@ def facts():
 
     def make(spec, placement, stored=32, crop=32):
         names = [f"class {i}" for i in range(spec.classes)]
-        return Facts(spec, placement, 0, names, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), stored, crop, "A test.")
+        return Facts(spec, placement, 0, names, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), stored, crop, "run", "a test")
 
     return make
 

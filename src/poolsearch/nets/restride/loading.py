@@ -12,29 +12,32 @@ import torch
 from torch import nn
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.factory import built, factory_of
+from poolsearch.factory import built, factory_of, file_of
 from poolsearch.nets.poolable import Op
 from poolsearch.nets.restride.network import Restrided, restride
 
 FORMS = ("timm:NAME", "torchvision:NAME", "FILE.py:FACTORY")
 
 
-def from_name(name: str, classes: int, image_size: int, op: Op = "native", search_stem: bool = False) -> Restrided:
+def from_name(
+    name: str, classes: int, image_size: int, op: Op = "native", search_stem: bool = False, digest: str | None = None
+) -> Restrided:
     """A network by name, with fresh weights, made searchable for square images of three channels.
 
     Raises:
         PoolsearchError: see :func:`load_model` and :func:`~poolsearch.nets.restride.restride`.
     """
     example_BCHW = torch.zeros(2, 3, image_size, image_size)
-    return restride(load_model(name, classes), example_BCHW, op=op, search_stem=search_stem)
+    return restride(load_model(name, classes, digest), example_BCHW, op=op, search_stem=search_stem)
 
 
-def load_model(name: str, classes: int) -> nn.Module:
+def load_model(name: str, classes: int, digest: str | None = None) -> nn.Module:
     """The unmodified network ``timm:NAME``, ``torchvision:NAME`` or ``FILE.py:FACTORY``, with fresh weights.
 
     Args:
         name: a FACTORY is a function of the number of classes.
         classes: outputs.
+        digest: SHA-256 that FILE.py must have; None: the caller names it, so that whatever is in it may run.
 
     Raises:
         PoolsearchError: there is no such network, timm is not installed, or FACTORY fails or gives something else.
@@ -44,8 +47,8 @@ def load_model(name: str, classes: int) -> nn.Module:
         return _timm(rest, pretrained=False, num_classes=classes)
     if library == "torchvision":
         return _torchvision(rest, weights=None, num_classes=classes)
-    if library.endswith(".py"):
-        factory = factory_of(Path(library), rest, "network")
+    if file := file_of(name):
+        factory = factory_of(Path(file).expanduser(), rest, "network", digest)
         return _built(name, lambda: factory(classes))
     raise PoolsearchError(f"'{name}' names no network: give {', '.join(FORMS)}.")
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from poolsearch.files import RunDir
+from poolsearch.progress import PlainConsole
 from poolsearch.reports.comparison.doubts import warnings
 from poolsearch.reports.comparison.findings import detail, sentence
 from poolsearch.reports.comparison.values import Case, Comparison, Correlation, Reference
@@ -28,29 +27,29 @@ from poolsearch.reports.comparison.words import (
 
 def show(data: Comparison, folder: Path) -> None:
     """Print the references, every case, and what was found."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = PlainConsole(soft_wrap=True)
     console.print(_table(data))
     console.print(
         "Tau and regret are of the order on validation; regret in points, of the first and of the best of five; cost "
         "of the search, in whole trainings of the default."
     )
-    console.print(f"\n{sentence(data)}", style="bold", markup=False)
-    console.print(detail(data), markup=False)
+    console.print(f"\n{sentence(data)}", style="bold")
+    console.print(detail(data))
     for doubt in warnings(data):
-        console.print(f"- {doubt}", markup=False)
+        console.print(f"- {doubt}")
     if (report := RunDir(folder).report).exists():
-        console.print(f"\nReport: {report}", markup=False)
+        console.print(f"\nReport: {report}")
 
 
 def _table(data: Comparison) -> Table:
-    title = escape(f"{data.on}: methods by {data.truth.source} ({data.truth.part} images)")
+    title = f"{data.on}: methods by {data.truth.source} ({data.truth.part} images)"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("method", "found", f"true {data.metric}", "MACs", "Kendall's tau", "regret", "cost"):
         table.add_column(name, justify="left" if name in ("method", "found") else "right", overflow="fold")
     for entry in data.references:
-        table.add_row(*map(escape, _reference(entry)), style="bold" if entry.name == "default" else "dim")
+        table.add_row(*_reference(entry), style="bold" if entry.name == "default" else "dim")
     for case in data.cases:
-        table.add_row(*map(escape, _case(case)))
+        table.add_row(*_case(case))
     return table
 
 

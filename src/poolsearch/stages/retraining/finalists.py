@@ -11,6 +11,7 @@ from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir
 from poolsearch.placement import Placement
+from poolsearch.texts import command
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,11 @@ def read_ranking(files: RunDir) -> list[dict[str, str]]:
     Raises:
         PoolsearchError: there is none.
     """
+    again = command("rank", "--out", files.root)
     if not files.ranking.exists():
-        raise PoolsearchError(f"{files.root} has no ranking yet. Run: poolsearch rank --out {files.root}")
+        raise PoolsearchError(f"{files.root} has no ranking yet. Run: {again}")
     with open(files.ranking, encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     if not rows or not {"rank", "placement", "macs_ratio"} <= rows[0].keys():
-        raise PoolsearchError(
-            f"{files.ranking} is damaged. Delete it and rank again: poolsearch rank --out {files.root}"
-        )
+        raise PoolsearchError(f"{files.ranking} is damaged. Delete it and rank again: {again}")
     return rows

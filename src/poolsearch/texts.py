@@ -1,0 +1,52 @@
+"""Text that others wrote (names of folders, classes and files) on its way to a terminal, a shell or a page."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import unicodedata
+from collections.abc import Iterable
+
+# Joiners of letters and of emoji are format characters, too, but move nothing
+_KEPT = "\n\t\u200c\u200d"
+_OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>&#|~])")
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey, or could not write, as an escape: ``\\x1b``, ``\\u202e``, ``\\udcff``.
+
+    Lines and tabs stay. Escaped are control characters, those that turn the direction of writing or are not seen,
+    separators of lines and paragraphs, and the halves of characters that stand for bytes that are no text.
+    """
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    if character in _KEPT or unicodedata.category(character) not in _OBEYED:
+        return character
+    return character.encode("unicode_escape").decode()
+
+
+def markdown(text: str) -> str:
+    """The text as one line of Markdown that means itself: no emphasis, link or HTML."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(printable(text).split()))
+
+
+def shell(words: Iterable[object]) -> str:
+    """Words as a line for a POSIX shell, which gives these words again, whatever is in them."""
+    return " ".join(_quoted(str(word)) for word in words)
+
+
+def _quoted(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    # $'...' as in bash and zsh: a character that is not seen cannot be copied from the screen
+    kept = "".join(chr(b) if 32 <= b < 127 and chr(b) not in "\\'" else f"\\x{b:02x}" for b in os.fsencode(word))
+    return f"$'{kept}'"
+
+
+def command(*words: object) -> str:
+    """A command of poolsearch for the user to copy: ``command("rank", "--out", out)``."""
+    return shell(["poolsearch", *words])
