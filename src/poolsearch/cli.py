@@ -123,7 +123,9 @@ def _parse(arguments: list[str]) -> Command | Apart | Research:
     if isinstance(command, Export):
         found = command.run or command.where.out or _newest()
         if command.where.out not in (None, found):
-            raise PoolsearchError(f"two runs are named: {command.run} and --out {command.where.out}. Leave out one.")
+            raise PoolsearchError(
+                f"two runs are named: {command.run} and, with --out, {command.where.out}. Leave out one."
+            )
     return dataclasses.replace(command, where=dataclasses.replace(command.where, out=_out(command, found)))
 
 

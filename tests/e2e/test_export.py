@@ -66,3 +66,39 @@ def test_mistakes_are_told_in_a_line(tmp_path, command):
     assert wrong.returncode == 2 and "it holds no run" in wrong.stderr
     two = command("export", "a", "--out", "b", cwd=tmp_path)
     assert two.returncode == 2 and "two runs are named" in two.stderr
+
+
+CODE = "__import__('pathlib').Path('ran').touch()"
+# "/" and NUL alone cannot be in the name of a folder
+CLASSES = [f'"""\n{CODE}\n"""', f"'''\n{CODE}\n'''", "\\N{x} {y} %s", "[bold]猫[bold] \x1b[2J\u202e<script>"]
+
+
+@pytest.mark.slow
+def test_names_of_folders_become_no_code(tmp_path, command):
+    """Names of the data (and so of the run) and of classes: on the terminal, in the export, on the page."""
+    data = tmp_path / f'"""\n{CODE}\n"""'
+    draw = np.random.default_rng(0)
+    for name in CLASSES:
+        (data / name).mkdir(parents=True)
+        for i in range(12):
+            Image.fromarray(draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(data / name / f"{i}.png")
+    flags = "--width 2 --members 1 --method spos --epochs 1 --retrain-epochs 1 --retrain-seeds 1 --top-k 1 --batch 8"
+    ran = command("run", "--data", data, *flags.split(), "--val-batch", "8", "--precision", "fp32", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    done = command("export", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (out,) = (tmp_path / "runs").iterdir()
+    for said in (ran.stdout, ran.stderr, done.stdout, done.stderr):
+        assert not {"\x1b", "\u202e", "\r"} & {*said}
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    program = "import json, model; print(json.dumps([model.CLASSES, model.RUN]))"
+    used = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=out / "export", env=plain, check=False
+    )
+    assert used.returncode == 0, used.stderr
+    assert json.loads(used.stdout) == [sorted(CLASSES), out.name]
+    assert json.loads((out / "export" / "export.json").read_text())["classes"] == sorted(CLASSES)
+    assert "<script>" not in (out / "export" / "README.md").read_text()
+    page = (out / "report.html").read_text()
+    assert '<script>"' not in page and "\u202e<script>" not in page
+    assert not [*tmp_path.rglob("ran")]

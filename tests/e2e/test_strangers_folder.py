@@ -85,7 +85,7 @@ def strangers(folder: str, **fields: Any) -> Path:
     """A run folder with these settings, as far as a stranger has to write one."""
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
-    given = Settings.of(**{"device": "cpu", "precision": "fp32", "members": 1, **fields}).to_dict()
+    given = Settings.of(**{"device": "cpu", "precision": "fp32", **fields}).to_dict()
     record = {"given": given, "stages": [{"stage": "search"}], "warnings": []}
     (out / "run.json").write_text(json.dumps(record))
     return out
@@ -151,7 +151,7 @@ def test_from_python_nothing_runs_that_the_call_does_not_name(evil: Callable[[st
         poolsearch.rank(out)
     assert not marker.exists()
     with pytest.raises(PoolsearchError, match="it ran"):  # naming it in Python is naming it
-        poolsearch.run(out, Settings.of(net=f"{path}:make", device="cpu", precision="fp32", members=1), resume=True)
+        poolsearch.run(out, Settings.of(net=f"{path}:make", device="cpu", precision="fp32"), resume=True)
     assert marker.exists()
 
 

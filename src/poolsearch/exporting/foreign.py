@@ -45,7 +45,6 @@ def foreign_codes(facts: Facts, net: Restrided, features: Sequence[Feature]) -> 
     side, ends, modules = facts.spec.image_size, last_blocks(facts.placement), _modules(facts)
     own, now = own_chain(net, side), chain_at(net, side, facts.placement)
     model = blank_copy(net).model
-    _check_names(model)
     names = [str(net.blocks[i].path) for i in ends]
     try:
         patch = short_patch(model, own, now, ends, modules)
@@ -54,20 +53,6 @@ def foreign_codes(facts: Facts, net: Restrided, features: Sequence[Feature]) -> 
     if patch.taps or patch.features is not None:
         yield _code(facts, features, patch, names, model)
     yield _code(facts, features, flat_patch(now, ends, modules), names, model)
-
-
-def _check_names(model: nn.Module) -> None:
-    """See that the names of submodules can stand in code, which torch.fx writes them into as they are.
-
-    Raises:
-        PoolsearchError: one cannot.
-    """
-    for name, _ in model.named_modules():
-        if not name.isprintable() or {'"', "\\"} & {*name}:
-            raise PoolsearchError(
-                f"the network's module {name!r} cannot be exported: its name has a quote, a backslash or a character "
-                "that is not seen. Give it another; the trained weights are in retrain/."
-            )
 
 
 def _modules(facts: Facts) -> dict[str, str]:

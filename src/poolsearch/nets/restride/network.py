@@ -184,6 +184,7 @@ def restride(
     """
     if op not in OPS:
         raise unknown("downsampling op of a restrided network", op, OPS)
+    _check_names(model)
     _check_example(model, example_BCHW)
     net = _traced(model, example_BCHW)
     spans = found_blocks(net) if blocks is None else named_blocks(net, blocks)
@@ -193,6 +194,20 @@ def restride(
     restrided = _assembled(model, net, spans, op)
     check_sizes(blank_copy(restrided), example_BCHW.to("meta"))
     return restrided
+
+
+def _check_names(model: nn.Module) -> None:
+    """See that the names of submodules can stand in the code of a graph, where torch.fx writes them as they are.
+
+    Raises:
+        PoolsearchError: one cannot.
+    """
+    for name, _ in model.named_modules():
+        if not name.isprintable() or {'"', "\\"} & {*name}:
+            raise PoolsearchError(
+                f"the network has a module named {name!r}: a quote, a backslash or a character that is not seen cannot "
+                "stand in the code that is made of it. Give the module another name."
+            )
 
 
 def space_of_model(model: nn.Module, example_BCHW: Tensor, blocks: Sequence[BlockName] | None = None) -> Space:
