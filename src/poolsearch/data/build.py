@@ -12,11 +12,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 from PIL import Image
 
 from poolsearch.cores import available_cores
-from poolsearch.data.decode import OtherSize, Raw, Size, decode, open_image
+from poolsearch.data.decode import OtherSize, Raw, Size, TooLarge, decode, size_of
+from poolsearch.data.gate import PIXELS_AT_ONCE, Unfit
 from poolsearch.data.items import Source
 from poolsearch.data.processes import Processes, Worker
 from poolsearch.errors import PoolsearchError
@@ -87,7 +89,7 @@ def _first(source: Source) -> tuple[Size | None, bool]:
         for index in range(len(source.items)):
             try:
                 raw = source.items.read(index)
-                return open_image(raw).size, isinstance(raw, (str, bytes))
+                return size_of(raw), isinstance(raw, (str, bytes))
             except Exception:  # damaged files can raise anything; decoding will list them
                 continue
     return None, False
@@ -135,7 +137,7 @@ def _decoded(source: Source, plan: Plan) -> Generator[Batch]:
     size = max(8, min(512, BATCH_BYTES // (plan.side * plan.side * 3)))
     number = len(source.items)
     batches = (range(start, min(start + size, number)) for start in range(0, number, size))
-    here = partial(_decode_batch, source, plan)
+    here = partial(_decode_batch, source, plan, Lock())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PIL's remarks on odd files; a file that cannot be used is listed instead
         if plan.workers == 1:
@@ -159,13 +161,16 @@ def _in_order(submit: Callable[[range], Future[Batch]], batches: Iterable[range]
         yield ahead.popleft().result()
 
 
-def _decode_batch(source: Source, plan: Plan, indices: range, worker: Worker | None = None) -> Batch:
-    """What the worker cannot decode is tried again here, where the reason is seen."""
+def _decode_batch(source: Source, plan: Plan, one_large: Lock, indices: range, worker: Worker | None = None) -> Batch:
+    """What the worker cannot decode is tried again here, where the reason is seen.
+
+    ``one_large`` is held while a large image is decoded, so that it is the only one.
+    """
     found: Sequence[bytes | None] = [None] * len(indices)
     if worker is not None:
         found = worker.decode([_read_or_none(source, index) for index in indices], plan.side, plan.size)
     return [
-        _decode_or_reason(source, index, plan) if pixels is None else pixels
+        _decode_or_reason(source, index, plan, one_large) if pixels is None else pixels
         for index, pixels in zip(indices, found, strict=True)
     ]
 
@@ -177,19 +182,27 @@ def _read_or_none(source: Source, index: int) -> Raw | None:
         return None
 
 
-def _decode_or_reason(source: Source, index: int, plan: Plan) -> bytes | str:
+def _decode_or_reason(source: Source, index: int, plan: Plan, one_large: Lock) -> bytes | str:
     try:
-        return decode(source.items.read(index), plan.side, plan.size)
-    except OtherSize:
+        raw = source.items.read(index)
+        try:
+            return decode(raw, plan.side, plan.size, PIXELS_AT_ONCE)
+        except TooLarge:
+            with one_large:
+                return decode(raw, plan.side, plan.size)
+    except (OtherSize, PoolsearchError):
         raise
+    except Unfit as error:
+        return str(error)
     except Image.DecompressionBombError as error:
         return f"too large: {error}"
     except Image.UnidentifiedImageError:
         return "not an image, or of a kind that cannot be read"
     except Exception as error:  # damaged files make decoders raise anything
-        if isinstance(error, OSError) and error.errno in PASSING:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in PASSING):
             raise PoolsearchError(
-                f"{source.items.label(index)} could not be read now ({error}). That says nothing about the image, so "
-                "it is not left out: put the disk or the limits right and start again."
+                f"{source.items.label(index)} could not be read now ({error or type(error).__name__}). That says "
+                "nothing about the image, so it is not left out: put the disk, the memory or the limits right and "
+                "start again."
             ) from error
         return f"damaged or unreadable: {str(error) or type(error).__name__}"

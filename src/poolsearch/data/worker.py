@@ -14,6 +14,7 @@ import warnings
 from PIL import Image
 
 from poolsearch.data.decode import Raw, Size, decode
+from poolsearch.data.gate import PIXELS_AT_ONCE
 
 HELLO = "ready"
 
@@ -36,6 +37,6 @@ def main() -> None:
 def _decode(raw: Raw | None, side: int, size: Size | None) -> bytes | None:
     """Pixels, or None for whatever is not a plain success: the asking process finds out why."""
     try:
-        return None if raw is None else decode(raw, side, size)
+        return None if raw is None else decode(raw, side, size, PIXELS_AT_ONCE)
     except Exception:  # damaged files make decoders raise anything
         return None

@@ -1,0 +1,82 @@
+"""What is read at all: the limits that hold for every source, and the one way to open a file of a data set.
+
+A data set is often a stranger's. A file in it may be a pipe that never ends, a device, or small on disk and huge in
+memory; that is seen before anything of it is loaded. Decoding processes import this module: it takes no more than they
+need.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+FILE_BYTES = 1 << 30
+"""The largest file of one image. The largest image (:data:`PIXELS`) in 16-bit colour, uncompressed, is 0.7 GB."""
+
+PIXELS = 120_000_000
+"""The largest image, as it is decoded: medium-format cameras have 102 million. Decoding takes 4 to 16 bytes for each.
+
+A JPEG that is much larger than what is stored is decoded at down to an eighth of its sides, and counts as that.
+"""
+
+PIXELS_AT_ONCE = 32_000_000
+"""Larger images are decoded one at a time, so that memory does not grow with the number of cores."""
+
+ARRAY_BYTES = 1 << 30
+"""What may be unpacked of one table's column or archive's array, whatever its file holds: some are a thousand times
+smaller."""
+
+TABLE_BYTES = 256 << 20
+"""The largest file of groups: two million images with names of a hundred letters."""
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class Unfit(Exception):
+    """Something that is not opened or not decoded; the message is the reason."""
+
+
+def open_regular(path: str | Path, most: int = FILE_BYTES) -> BinaryIO:
+    """Open a regular file (or what a link to one leads to) to read its bytes, without ever waiting for another process.
+
+    Raises:
+        Unfit: it is something else, or larger than ``most`` bytes.
+        OSError: it cannot be opened.
+    """
+    check_regular(os.stat(path), most)  # before it is opened: opening some devices does something
+
+    def open_checked(path: str, flags: int) -> int:
+        number = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+        try:
+            check_regular(os.fstat(number), most)  # it may be another one now
+        except BaseException:
+            os.close(number)
+            raise
+        return number
+
+    return open(path, "rb", opener=open_checked)
+
+
+def check_regular(status: os.stat_result, most: int) -> None:
+    """See that a file with this status may be read.
+
+    Raises:
+        Unfit: as :func:`open_regular`.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise Unfit(f"not a file but {_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}")
+    if status.st_size > most:
+        raise Unfit(f"too large: {gigabytes(status.st_size)}; the limit is {gigabytes(most)}")
+
+
+def gigabytes(size: int) -> str:
+    """As people read it."""
+    return f"{size / 1e9:,.2f} GB"
