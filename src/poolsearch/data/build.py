@@ -19,7 +19,7 @@ from PIL import Image
 from poolsearch.cores import available_cores
 from poolsearch.data.decode import OtherSize, Raw, Size, TooLarge, decode, size_of
 from poolsearch.data.gate import PIXELS_AT_ONCE, Unfit
-from poolsearch.data.items import Source
+from poolsearch.data.items import Source, writable
 from poolsearch.data.processes import Processes, Worker
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
@@ -117,7 +117,7 @@ def write_pixels(source: Source, plan: Plan, path: Path, progress: Progress, see
             see(block)
             for index, pixels in enumerate(batch, len(done.kept) + len(done.skipped)):
                 if isinstance(pixels, str):
-                    done.skipped.append({"file": source.items.label(index), "reason": pixels})
+                    done.skipped.append({"file": source.items.label(index), "reason": writable(pixels)})
                 else:
                     done.kept.append(index)
             update(len(done.kept) + len(done.skipped), f"{len(done.skipped)} left out" if done.skipped else "")

@@ -1,18 +1,22 @@
 """Decoded images on disk: made once, then opened in no time by every later run.
 
-``CACHE/KEY/`` holds ``pixels.u8`` (raw bytes N, side, side, 3), ``labels.npy``, ``parts.npy``, ``places.npy``,
-``prints.npy``, ``files.json`` and ``meta.json``. It is built in a temporary folder and put in place by one rename, so
-that a folder of that name is always whole.
+``CACHE/images-USER/KEY/`` holds ``pixels.u8`` (raw bytes N, side, side, 3), ``labels.npy``, ``parts.npy``,
+``places.npy``, ``prints.npy``, ``files.json`` and ``meta.json``, which has the SHA-256 of the small ones and of itself.
+It is built in a temporary folder and put in place by one rename, so that a folder of that name is always whole; that it
+still is what was written is seen whenever it is opened.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,22 +28,32 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from poolsearch import files
+from poolsearch.cores import available_cores
 from poolsearch.data.build import LARGE_SIDE, Plan, make_plan, write_pixels
+from poolsearch.data.cachedir import private_folder, why_not_ours
 from poolsearch.data.checks import check_classes
 from poolsearch.data.decode import OtherSize
+from poolsearch.data.gate import Unfit, gigabytes, open_regular
 from poolsearch.data.items import PARTS, Source
-from poolsearch.data.prints import prints
+from poolsearch.data.prints import exact_prints, prints
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 
-FORMAT = 2
+FORMAT = 3
 """Part of the key: raised when decoding or the files change, so that old caches are made again."""
 
-CHECKED_BYTES = 1 << 30
-"""Up to this size the checksum is verified at every opening (under a second); above, only the size is."""
+CHECKED_BYTES = 8 << 30
+"""So much of the pixels is compared with their hashes at every opening, by all cores: a second for each GB and core. Of
+more, it is blocks drawn at random, others each time."""
+
+_PIXELS, _META = "pixels.u8", "meta.json"
+_SMALL = ("labels.npy", "parts.npy", "places.npy", "prints.npy", "files.json")
+_SMALL_BYTES = 1 << 32  # of one of these
+_BLOCK_BYTES = 16 << 20  # of pixels that are compared by one thread at a time
 
 
-_READ_LATER = ("files.json", "prints.npy")
+class Damaged(Exception):
+    """A cache entry is not what was written; the message says what is wrong."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,31 +81,56 @@ class Images:
         """What to call each image: its path below the data folder, or its place in an array.
 
         Raises:
-            PoolsearchError: the list is damaged.
+            PoolsearchError: the list is damaged, since the images were opened.
         """
-        with self._whole():
-            names = json.loads((self.folder / "files.json").read_text(encoding="utf-8"))
-        assert len(names) == len(self.label_N), "one for each image"
-        return names
+        with self._damage_told():
+            return _entry(self.folder).names()
 
     @cached_property
     def print_N2(self) -> npt.NDArray[np.uint64]:
         """Hashes of each image's bytes and look: see :mod:`poolsearch.data.prints`.
 
         Raises:
-            PoolsearchError: they are damaged.
+            PoolsearchError: they are damaged, since the images were opened.
         """
-        with self._whole():
-            found = np.load(self.folder / "prints.npy", allow_pickle=False)
-        assert found.shape == (len(self.label_N), 2), "two for each image"
-        return found
+        with self._damage_told():
+            return _entry(self.folder).array("prints.npy", np.uint64, (len(self.label_N), 2))
 
     @contextmanager
-    def _whole(self) -> Generator[None]:
+    def _damage_told(self) -> Generator[None]:
         try:
             yield
-        except (OSError, ValueError, EOFError) as error:
-            raise PoolsearchError(f"{self.folder} is damaged ({error}). Delete it: it is made again.") from None
+        except (OSError, Damaged) as error:
+            raise PoolsearchError(f"{self.folder} is damaged ({error}). Start again: it is made anew.") from None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What a cache entry says of itself, and its small files, read only where they are as they were written."""
+
+    folder: Path
+    shape: tuple[int, int, int, int]
+    skipped: list[dict[str, str]]
+    fingerprint: str
+    sums: dict[str, str]
+
+    def content(self, name: str) -> bytes:
+        found = _content(self.folder / name)
+        if files.sha256(found) != self.sums[name]:
+            raise Damaged(f"{name} is not what was written")
+        return found
+
+    def array(self, name: str, kind: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        try:
+            found = np.load(io.BytesIO(self.content(name)), allow_pickle=False)
+        except ValueError as error:
+            raise Damaged(f"{name}: {error}") from None
+        if found.dtype != kind or found.shape != shape:
+            raise Damaged(f"{name} is {found.dtype} of shape {found.shape}, expected {kind.__name__} of {shape}")
+        return found
+
+    def names(self) -> list[str]:
+        return json.loads(self.content("files.json"))
 
 
 def open_images(source: Source, store_size: int | None, cache_dir: Path, progress: Progress) -> Images:
@@ -108,11 +147,16 @@ def open_images(source: Source, store_size: int | None, cache_dir: Path, progres
     if store_size is not None and store_size < 1:
         raise PoolsearchError(f"store_size is {store_size}; it must be at least 1 pixel. Leave it out to choose it.")
     key = files.sha256(f"{source.fingerprint} {store_size} {FORMAT}".encode())[:32]
-    folder = cache_dir / key
-    images = _read(folder, source)
-    if images is None:
-        with _disk_errors(cache_dir), _alone(folder, progress):
-            images = _read(folder, source) or _build(source, store_size, folder, progress)
+    with _disk_errors(cache_dir):
+        folder = private_folder(cache_dir) / key
+        images = _read(folder, source)
+        if isinstance(images, Damaged):
+            with _alone(folder, progress):
+                images = _read(folder, source)
+                if isinstance(images, Damaged):
+                    if os.path.lexists(folder):
+                        progress.say(f"the decoded images in {folder} are not used ({images}): they are made anew.")
+                    images = _build(source, store_size, folder, progress)
     if images.skipped:
         first = images.skipped[0]
         progress.say(
@@ -125,20 +169,30 @@ def open_images(source: Source, store_size: int | None, cache_dir: Path, progres
 def _build(source: Source, store_size: int | None, folder: Path, progress: Progress) -> Images:
     for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed: the lock is ours
         shutil.rmtree(left, ignore_errors=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True)
+    temporary = Path(tempfile.mkdtemp(".tmp", f".{folder.name}.", folder.parent))
     try:
         try:
             _write(source, make_plan(source, store_size), temporary, progress)
         except OtherSize:  # mostly seen at the second image
             _write(source, make_plan(source, LARGE_SIDE), temporary, progress)
-        shutil.rmtree(folder, ignore_errors=True)  # a damaged one; whoever has it open keeps the old files
+        _remove(folder)  # a damaged one; whoever has it open keeps the old files
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     images = _read(folder, source)
-    assert images is not None, f"{folder} was just written"
+    if isinstance(images, Damaged):
+        raise PoolsearchError(
+            f"the decoded images were written to {folder}, and are not there as they were written ({images}). Choose "
+            "another place with --cache-dir."
+        )
     return images
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _write(source: Source, plan: Plan, folder: Path, progress: Progress) -> None:
@@ -151,7 +205,7 @@ def _write(source: Source, plan: Plan, folder: Path, progress: Progress) -> None
         digest.update(block)
         found.append(prints(np.frombuffer(block, np.uint8).reshape(-1, side, side, 3)))
 
-    decoded = write_pixels(source, plan, folder / "pixels.u8", progress, see)
+    decoded = write_pixels(source, plan, folder / _PIXELS, progress, see)
     label_N, part_N = source.label_N[decoded.kept], source.part_N[decoded.kept]
     _check_kept(source, label_N, part_N, decoded.skipped)
     np.save(folder / "labels.npy", label_N)
@@ -161,15 +215,22 @@ def _write(source: Source, plan: Plan, folder: Path, progress: Progress) -> None
     (folder / "files.json").write_text(json.dumps(names, ensure_ascii=False), encoding="utf-8")
     np.save(folder / "parts.npy", np.array([PARTS.index(part) for part in part_N], dtype=np.uint8))
     digest.update(label_N.astype("<i8").tobytes())
-    meta = {
+    meta: dict[str, Any] = {
         "format": FORMAT,
         "name": source.name,
         "shape": [len(label_N), side, side, 3],
         "class_names": source.class_names,
         "skipped": decoded.skipped,
         "fingerprint": digest.hexdigest(),
+        "sums": {name: files.sha256((folder / name).read_bytes()) for name in _SMALL},
     }
-    (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+    meta["sum"] = _sum(meta)
+    (folder / _META).write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+
+
+def _sum(meta: dict[str, Any]) -> str:
+    """The SHA-256 of all that is in meta.json but itself."""
+    return files.sha256(json.dumps({k: v for k, v in meta.items() if k != "sum"}, sort_keys=True).encode())
 
 
 def _check_kept(source: Source, label_N: Any, part_N: Any, skipped: list[dict[str, str]]) -> None:
@@ -185,42 +246,79 @@ def _check_kept(source: Source, label_N: Any, part_N: Any, skipped: list[dict[st
         ) from None
 
 
-def _read(folder: Path, source: Source) -> Images | None:
-    """The cached images, or None where they are missing or damaged."""
+def _read(folder: Path, source: Source) -> Images | Damaged:
+    """The cached images, or why they cannot be used."""
     try:
-        meta: Any = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        shape = tuple(int(n) for n in meta["shape"])
-        label_N = np.load(folder / "labels.npy", allow_pickle=False)
-        part_N = np.array(PARTS)[np.load(folder / "parts.npy", allow_pickle=False)]
-        place_N = np.load(folder / "places.npy", allow_pickle=False)
-        if not len(label_N) == len(part_N) == len(place_N) == shape[0] or not all(
-            (folder / name).exists() for name in _READ_LATER
-        ):
-            return None
-        if not _is_whole(folder / "pixels.u8", label_N, shape, meta["fingerprint"]):
-            return None
-        pixels = np.memmap(folder / "pixels.u8", dtype=np.uint8, mode="r", shape=shape)
-        skipped, fingerprint = list(meta["skipped"]), str(meta["fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, IndexError):
-        return None
-    names = source.class_names
-    return Images(source.name, pixels, label_N, part_N, names, skipped, fingerprint, source.flippable, place_N, folder)
+        entry = _entry(folder)
+        number = entry.shape[0]
+        label_N = entry.array("labels.npy", np.int64, (number,))
+        part_N = np.array(PARTS)[entry.array("parts.npy", np.uint8, (number,))]
+        place_N = entry.array("places.npy", np.int64, (number,))
+        print_N2 = entry.array("prints.npy", np.uint64, (number, 2))
+        entry.content("files.json")
+        pixels_NHWC = _pixels(folder / _PIXELS, entry.shape, print_N2[:, 0])
+    except OSError as error:
+        return Damaged(f"{error.strerror or error}: {error.filename or folder}")
+    except Damaged as error:
+        return error
+    return Images(
+        source.name, pixels_NHWC, label_N, part_N, source.class_names, entry.skipped, entry.fingerprint,
+        source.flippable, place_N, folder,
+    )  # fmt: skip
 
 
-def _is_whole(path: Path, label_N: npt.NDArray[np.int64], shape: tuple[int, ...], fingerprint: str) -> bool:
-    size = int(np.prod(shape))
-    if path.stat().st_size != size:
-        return False
-    if size > CHECKED_BYTES:
-        return True
-    pixels = np.memmap(path, dtype=np.uint8, mode="r")
-    return files.sha256(pixels.data, label_N.astype("<i8").tobytes()) == fingerprint
+def _entry(folder: Path) -> _Entry:
+    """The entry in ``folder``.
+
+    Raises:
+        Damaged: its meta.json is not what was written, or others may have written there.
+        OSError: there is none.
+    """
+    for path in (folder, *(folder / name for name in (_META, _PIXELS, *_SMALL))):
+        if reason := why_not_ours(path):
+            raise Damaged(f"{path.name}: {reason}")
+    try:
+        meta: Any = json.loads(_content(folder / _META))
+        if meta["sum"] != _sum(meta):
+            raise Damaged(f"{_META} is not what was written")
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise Damaged(f"{_META} is not what was written ({error})") from None
+    return _Entry(folder, tuple(meta["shape"]), meta["skipped"], meta["fingerprint"], meta["sums"])
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with open_regular(path, _SMALL_BYTES) as handle:
+            return handle.read()
+    except Unfit as error:
+        raise Damaged(f"{path.name} is {error}") from None
+
+
+def _pixels(path: Path, shape: tuple[int, int, int, int], print_N: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+    """The pixels, as they were written by the hash of each image: all of them, or as many as are compared."""
+    size, there = int(np.prod(shape)), path.stat().st_size
+    if there != size:
+        raise Damaged(f"{path.name} has {gigabytes(there)} and not {gigabytes(size)}")
+    pixels_NHWC = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
+    rows = max(1, _BLOCK_BYTES * shape[0] // size)
+    starts = range(0, shape[0], rows)
+    if size > CHECKED_BYTES:  # not drawn by a seed of the run's: it decides nothing but what is looked at
+        starts = np.random.default_rng().choice(starts, CHECKED_BYTES // _BLOCK_BYTES, replace=False).tolist()
+
+    def differing(start: int) -> int:
+        block = np.asarray(pixels_NHWC)[start : start + rows]
+        return int(np.sum(exact_prints(block) != print_N[start : start + rows]))
+
+    with ThreadPoolExecutor(available_cores()) as threads:
+        bad = sum(threads.map(differing, starts))
+    if bad:
+        raise Damaged(f"{path.name}: the pixels of {bad} images are not what was written")
+    return pixels_NHWC
 
 
 @contextmanager
 def _alone(folder: Path, progress: Progress) -> Generator[None]:
     """Hold this cache entry; two runs that start together decode once, and the second waits."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.parent / f".{folder.name}.lock")
     try:
         lock.acquire(timeout=0)

@@ -98,10 +98,14 @@ def _subfolders(root: Path) -> list[Path]:
 
 
 def _image_files(root: Path) -> list[str]:
-    """Image files at any depth, sorted. Links are followed, each folder is entered once."""
+    """Image files at any depth, sorted. Links are followed, each folder is entered once.
+
+    Raises:
+        OSError: a folder may not be read.
+    """
     entered: set[str] = set()
     found: list[str] = []
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    for folder, subfolders, names in os.walk(root, onerror=_raise, followlinks=True):
         real = os.path.realpath(folder)
         if real in entered:
             subfolders.clear()
@@ -109,6 +113,10 @@ def _image_files(root: Path) -> list[str]:
         entered.add(real)
         found.extend(os.path.join(folder, name) for name in names if _is_image(name))
     return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _is_image(name: str) -> bool:

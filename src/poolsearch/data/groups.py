@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import posixpath
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from poolsearch import files
 from poolsearch.data.cache import Images
 from poolsearch.data.checks import is_training
+from poolsearch.data.gate import TABLE_BYTES, Unfit, open_regular
 from poolsearch.errors import PoolsearchError
 
 Ints = npt.NDArray[np.int64]
@@ -22,9 +24,12 @@ Ints = npt.NDArray[np.int64]
 NAMED = 3
 """So many rows or images are named in an error."""
 
+SHOWN = 200
+"""Letters of a cell that an error shows."""
+
 EXPECTED = (
-    "Expected: a CSV file with the columns file,group, where file is the path below the data folder; or with a heading "
-    "index,group, where index counts the images from 0, those of train first, then of val, then of test"
+    "Expected: a CSV file in UTF-8 with the columns file,group, where file is the path below the data folder; or with "
+    "a heading index,group, where index counts the images from 0, those of train first, then of val, then of test"
 )
 
 
@@ -78,10 +83,12 @@ def read_groups(path: Path, images: Images) -> Groups:
             f"{path} has no group for {len(lonely):,} of {len(keys):,} images: {_named(lonely)}. Add a row for each; "
             "an image that belongs to no other gets a group of its own."
         )
-    names, number_N = np.unique([group_of[key] for key in keys], return_inverse=True)
+    names = sorted({group_of[key] for key in keys})
     if len(names) < 2:
-        raise PoolsearchError(f"{path} has all images in one group, '{names[0]}', so that they cannot be divided.")
-    groups = Groups(tuple(names.tolist()), number_N.astype(np.int64))
+        named = _named(names)
+        raise PoolsearchError(f"{path} has all images in one group, '{named}', so that they cannot be divided.")
+    number = {name: i for i, name in enumerate(names)}
+    groups = Groups(tuple(names), np.array([number[group_of[key]] for key in keys], np.int64))
     _check_classes(path, images, groups)
     return groups
 
@@ -144,10 +151,10 @@ def _skipped(images: Images, by_place: bool) -> set[str]:
 def _rows(path: Path) -> tuple[bool, list[tuple[int, str, str]]]:
     """Whether images are given by number; and line, image and group of every row."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as handle:
-            reader = csv.reader(handle)
+        with open_regular(path, TABLE_BYTES) as handle:
+            reader = csv.reader(io.TextIOWrapper(handle, "utf-8-sig", newline=""))
             lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, Unfit) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise PoolsearchError(f"--groups {path} cannot be read ({reason}). {EXPECTED}.") from None
     heading = [cell.lower() for cell in lines[0][1]] if lines else []
@@ -165,7 +172,7 @@ def _cells(
     for number, row in lines:
         if len(row) != width or not row[image] or not row[group]:
             raise PoolsearchError(
-                f"{path}, line {number}: {','.join(row)!r} is not an image and its group. {EXPECTED}."
+                f"{path}, line {number}: {_short(','.join(row))!r} is not an image and its group. {EXPECTED}."
             )
         rows.append((number, _plain(row[image]), row[group]))
     return rows
@@ -182,11 +189,16 @@ def _agreed(path: Path, rows: Iterable[tuple[int, str, str]]) -> dict[str, str]:
     for number, image, group in rows:
         if group_of.setdefault(image, group) != group:
             raise PoolsearchError(
-                f"{path}, line {number}: {image} is in group '{group}', but in '{group_of[image]}' above. An image "
-                "is in one group: join the two, or correct the row."
+                f"{path}, line {number}: {_short(image)} is in group '{_short(group)}', but in "
+                f"'{_short(group_of[image])}' above. An image is in one group: join the two, or correct the row."
             )
     return group_of
 
 
 def _named(names: Sequence[str]) -> str:
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    return ", ".join(map(_short, names[:NAMED])) + (", ..." if len(names) > NAMED else "")
+
+
+def _short(text: str) -> str:
+    """A cell of a damaged file can be anything."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

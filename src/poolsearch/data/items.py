@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ class Items(Protocol):
         ...
 
     def label(self, index: int) -> str:
-        """What to call this image, as no other: its path below the data folder, or its place in an array."""
+        """What to call this image, as no other: its path below the data folder, or its place in an array, as text that
+        can be written as UTF-8."""
         ...
 
     def fingerprint(self) -> str:
@@ -76,10 +78,10 @@ def make_source(name: str, pieces: Sequence[Piece], class_names: Sequence[str], 
     items = Joined([piece.items for piece in pieces])
     label_N = np.concatenate([piece.label_N for piece in pieces]).astype(np.int64)
     part_N = np.concatenate([np.full(len(piece.items), piece.part, dtype="<U5") for piece in pieces])
-    names = tuple(class_names)
+    names = tuple(writable(class_name) for class_name in class_names)
     check_labels(name, label_N, len(names), items.label)
     check_classes(name, label_N, part_N, names)
-    text = "\n".join([items.fingerprint(), *names])
+    text = json.dumps([items.fingerprint(), *names])
     fingerprint = files.sha256(text.encode(), label_N.tobytes(), part_N.tobytes())
     return Source(name, items, label_N, part_N, names, flippable, fingerprint)
 
@@ -122,7 +124,7 @@ class FileItems:
     def label(self, index: int) -> str:
         path = self._paths[index]
         below = path.startswith(self._prefix)  # many times faster than relpath, which counts for a million files
-        return path[len(self._prefix) :] if below else os.path.relpath(path, self._root)
+        return writable(path[len(self._prefix) :] if below else os.path.relpath(path, self._root))
 
     def fingerprint(self) -> str:
         return files.sha256(*(f"{self.label(i)} {stamp(path)}\n".encode() for i, path in enumerate(self._paths)))
@@ -152,6 +154,18 @@ class Joined:
     def _find(self, index: int) -> tuple[Items, int]:
         at = bisect.bisect_right(self._ends, index)
         return self._members[at], index - (self._ends[at - 1] if at else 0)
+
+
+def writable(name: str) -> str:
+    r"""A name as text that can be written as UTF-8: what is not UTF-8 in the name of a file becomes ``\xff``."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        try:
+            return os.fsencode(name).decode(errors="backslashreplace")
+        except UnicodeEncodeError:  # halves of characters, as JSON can have them
+            return name.encode(errors="backslashreplace").decode()
+    return name
 
 
 def stamp(path: Path | str) -> str:

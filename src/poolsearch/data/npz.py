@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from poolsearch.data.checks import as_labels, class_numbers
+from poolsearch.data.gate import ARRAY_BYTES, gigabytes, open_regular
 from poolsearch.data.items import ArrayItems, Piece, Source, make_source, stamp
 from poolsearch.errors import PoolsearchError
 
@@ -26,41 +28,86 @@ KEYS = (
 
 EXPECTED = "x_train, y_train and optionally x_val, y_val, x_test, y_test; or x, y; or images, labels"
 
+MOST_UNPACKED = 100
+"""An archive may be unpacked to so many times its size, where that is more than :data:`ARRAY_BYTES`. Drawings are
+packed to a twentieth; a thousandth is what nothing but zeros can be packed to."""
+
+_NPZ_BYTES = 1 << 40  # the arrays have limits of their own
+
 
 def npz_source(path: Path) -> Source:
     """An archive of uint8 images (NHW, or NHWC with 1, 2, 3 or 4 channels) and integer labels.
 
     Raises:
-        PoolsearchError: the file is no such archive, or fails the checks of :func:`make_source`.
+        PoolsearchError: the file is no such archive, is too large when unpacked, or fails the checks of
+            :func:`make_source`.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open_regular(path, _NPZ_BYTES) as handle, zipfile.ZipFile(handle) as archive:
             pieces = _pieces(path, archive)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, PoolsearchError):
-            raise
-        raise PoolsearchError(f"{path} cannot be read as an .npz archive of plain arrays: {error}") from None
+    except PoolsearchError:
+        raise
+    except Exception as error:  # damaged archives make zipfile, zlib and NumPy raise anything
+        raise PoolsearchError(
+            f"{path} cannot be read as an .npz archive of plain arrays: {str(error) or type(error).__name__}"
+        ) from None
     return make_source(str(path), pieces, class_numbers(str(path), [piece.label_N for piece in pieces]))
 
 
-def _pieces(path: Path, archive: Any) -> list[Piece]:
-    names = set(archive.files)
+def _pieces(path: Path, archive: zipfile.ZipFile) -> list[Piece]:
+    member_of = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     for naming in KEYS:
-        if set(naming["train"]) <= names:
-            parts = {part: keys for part, keys in naming.items() if set(keys) <= names}
-            return [_piece(path, archive, part, *keys) for part, keys in parts.items()]
-    raise PoolsearchError(f"{path} has the keys {', '.join(sorted(names)) or '(none)'}. Expected: {EXPECTED}.")
+        if set(naming["train"]) <= member_of.keys():
+            parts = {part: keys for part, keys in naming.items() if set(keys) <= member_of.keys()}
+            _check_size(path, {key: member_of[key] for keys in parts.values() for key in keys})
+            return [
+                _piece(path, part, {key: _array(path, archive, member_of[key], key) for key in keys}, *keys)
+                for part, keys in parts.items()
+            ]
+    raise PoolsearchError(f"{path} has the keys {', '.join(sorted(member_of)) or '(none)'}. Expected: {EXPECTED}.")
 
 
-def _piece(path: Path, archive: Any, part: str, image_key: str, label_key: str) -> Piece:
-    pixels = np.asarray(archive[image_key])
-    label_N = as_labels(f"{path}: {label_key}", archive[label_key])
+def _check_size(path: Path, members: Mapping[str, zipfile.ZipInfo]) -> None:
+    """What is unpacked is kept in memory; seen before any of it is."""
+    unpacked = sum(info.file_size for info in members.values())
+    most = max(ARRAY_BYTES, MOST_UNPACKED * path.stat().st_size)
+    if unpacked > most:
+        raise PoolsearchError(
+            f"{path} is {gigabytes(path.stat().st_size)} and would be unpacked to {gigabytes(unpacked)}; at most "
+            f"{gigabytes(most)} are. If that is what it holds, save it with np.savez, which does not compress."
+        )
+
+
+def _array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str) -> Any:
+    """One array. What its heading promises must be what the archive's directory says that there is."""
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(member)
+        heading = member.tell()
+    promised = dtype.itemsize
+    for length in shape:  # not by NumPy, which would count beyond 64 bits
+        promised *= length
+    if dtype.hasobject or promised != info.file_size - heading:
+        raise PoolsearchError(
+            f"{path}: {key} is said to be {dtype} of shape {shape}, and {info.file_size - heading:,} bytes of it are "
+            "there. The file is damaged, or does not hold plain arrays: make it anew with np.savez."
+        )
+    with archive.open(info) as member:
+        return np.lib.format.read_array(member, allow_pickle=False)
+
+
+def _piece(path: Path, part: str, arrays: Mapping[str, Any], image_key: str, label_key: str) -> Piece:
+    pixels = arrays[image_key]
+    label_N = as_labels(f"{path}: {label_key}", arrays[label_key])
     channels = pixels.shape[3] if pixels.ndim == 4 else 1
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or channels not in (1, 2, 3, 4):
         raise PoolsearchError(
             f"{path}: {image_key} is {pixels.dtype} of shape {pixels.shape}; images must be uint8 (0 to 255) of "
             "shape NHW or NHWC with 1 to 4 channels, channels last. Scale, transpose and cast them before saving."
         )
+    if 0 in pixels.shape[1:]:
+        raise PoolsearchError(f"{path}: {image_key} is of shape {pixels.shape}: its images have no pixels.")
     if len(pixels) != len(label_N):
         raise PoolsearchError(
             f"{path}: {image_key} has {len(pixels)} images but {label_key} has {len(label_N)} labels; there must "

@@ -5,12 +5,14 @@ from __future__ import annotations
 import bisect
 import itertools
 import json
+import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,12 +21,16 @@ import pyarrow.parquet as pq
 from poolsearch import files
 from poolsearch.data.checks import as_labels, class_numbers
 from poolsearch.data.folder import PART_NAMES
+from poolsearch.data.gate import ARRAY_BYTES, Unfit, gigabytes, open_regular
 from poolsearch.data.items import PARTS, Piece, Raw, Source, make_source, stamp
 from poolsearch.errors import PoolsearchError
 
 LABEL_NAMES = ("label", "labels", "fine_label", "class", "target")
 GROUPS_HELD = 2
 """Row groups kept in memory: images are read in order, so only the ends of two are ever needed together."""
+
+_FILE_BYTES = 1 << 40  # what is read of it at once has a limit of its own
+_STEPS = 100  # in so many a row group is read, so that it can be stopped where it grows beyond what it said
 
 
 @dataclass(frozen=True)
@@ -38,20 +44,30 @@ class _Columns:
 
 @dataclass(frozen=True)
 class _Group:
-    """One row group: the unit in which parquet can be read."""
+    """One row group: the unit in which parquet can be read. ``size``: of the column that is read, in bytes."""
 
     path: Path
     number: int
     first: int
     rows: int
+    size: int
 
 
 def parquet_source(root: Path) -> Source:
     """A folder of parquet files named ``train-*``, ``validation-*``, ``test-*`` (or in folders of these names).
 
     Raises:
-        PoolsearchError: a file is damaged, the columns are not found, or the checks of :func:`make_source` fail.
+        PoolsearchError: a file is damaged or has row groups that are too large, the columns are not found, or the
+            checks of :func:`make_source` fail.
     """
+    try:
+        pieces, names = _pieces(root)
+    except (Unfit, MemoryError) as error:
+        raise PoolsearchError(f"{root}: {str(error) or 'there is too little memory'}.") from None
+    return make_source(str(root), pieces, names)
+
+
+def _pieces(root: Path) -> tuple[list[Piece], Sequence[str]]:
     paths = [root] if root.is_file() else sorted(root.rglob("*.parquet"))
     base = root.parent if root.is_file() else root
     of_part: dict[str, list[Path]] = {}
@@ -60,10 +76,15 @@ def parquet_source(root: Path) -> Source:
     if "train" not in of_part:
         raise PoolsearchError(f"{root} has parquet files for {', '.join(of_part)} but none named train-*.parquet.")
     columns = _columns(of_part["train"][0])
-    values = {part: _labels(of_part[part], columns.label) for part in PARTS if part in of_part}
+    held = {part: ParquetItems(of_part[part], base, columns.image) for part in PARTS if part in of_part}
+    values = {part: _labels(of_part[part], columns.label) for part, items in held.items() if len(items)}
+    if "train" not in values:
+        raise PoolsearchError(f"no images found in {root}: its training files have no rows.")
     numbers, names = _numbered(str(root), values, columns.class_names)
-    pieces = [Piece(part, ParquetItems(of_part[part], base, columns.image), numbers[part]) for part in values]
-    return make_source(str(root), pieces, names)
+    for part, label_N in numbers.items():
+        if len(held[part]) != len(label_N):
+            raise Unfit(f"a file for {part} is damaged: it has {len(label_N)} labels, and says {len(held[part])} rows")
+    return [Piece(part, held[part], label_N) for part, label_N in numbers.items()], names
 
 
 class ParquetItems:
@@ -72,7 +93,7 @@ class ParquetItems:
     def __init__(self, paths: Sequence[Path], root: Path, column: str) -> None:
         self._root = root
         self._column = column
-        self._groups = [group for path in paths for group in _groups(path)]
+        self._groups = [group for path in paths for group in _groups(path, column)]
         self._ends = list(itertools.accumulate(group.rows for group in self._groups))
         self._held: OrderedDict[int, Any] = OrderedDict()
         self._lock = threading.Lock()
@@ -103,7 +124,10 @@ class ParquetItems:
             return encoded.as_py()
         if "path" not in cell.type.names or not cell["path"].is_valid:
             raise ValueError("the cell has neither bytes nor a path")
-        return str(self._groups[at].path.parent / cell["path"].as_py())
+        path = os.path.normpath(self._groups[at].path.parent / str(cell["path"].as_py()))
+        if not Path(path).is_relative_to(os.path.normpath(self._root)):
+            raise Unfit("the cell holds a path that leads out of the data folder")
+        return path
 
     def _find(self, index: int) -> tuple[int, int]:
         at = bisect.bisect_right(self._ends, index)
@@ -113,23 +137,67 @@ class ParquetItems:
         with self._lock:
             if at not in self._held:
                 group = self._groups[at]
-                self._held[at] = _open(group.path).read_row_group(group.number, columns=[self._column]).column(0)
+                self._held[at] = _read(group, self._column)
                 if len(self._held) > GROUPS_HELD:
                     self._held.popitem(last=False)
             return self._held[at]
 
 
-def _open(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Generator[Any]:
+    """The parquet file.
+
+    Raises:
+        Unfit: it is none, or damaged.
+    """
     try:
-        return pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise PoolsearchError(f"{path} cannot be read as a parquet file: {error}. Download it again.") from None
+        with open_regular(path, _FILE_BYTES) as handle:
+            yield pq.ParquetFile(handle)
+    except MemoryError:
+        raise
+    except (OSError, ValueError, TypeError, LookupError, pa.ArrowException) as error:
+        raise Unfit(f"{path} cannot be read as a parquet file: {error}. Download it again") from None
 
 
-def _groups(path: Path) -> list[_Group]:
-    metadata = _open(path).metadata
-    rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
-    return [_Group(path, number, sum(rows[:number]), rows[number]) for number in range(len(rows))]
+def _groups(path: Path, column: str) -> list[_Group]:
+    """The row groups, each with as much of ``column`` as can be read."""
+    with _opened(path) as file:
+        about = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    groups: list[_Group] = []
+    for number, group in enumerate(about):
+        chunks = [group.column(c) for c in range(group.num_columns)]
+        size = sum(c.total_uncompressed_size for c in chunks if f"{c.path_in_schema}.".startswith(f"{column}."))
+        groups.append(_Group(path, number, sum(g.rows for g in groups), group.num_rows, size))
+        if size > ARRAY_BYTES:
+            raise _too_large(groups[-1], column, size)
+    return groups
+
+
+def _read(group: _Group, column: str) -> Any:
+    """A column of one row group, which is kept in memory.
+
+    Raises:
+        Unfit: it cannot be read, or takes more than :data:`ARRAY_BYTES`: a cell that occurs many times is in the file
+            only once, and what a file says of itself need not be true.
+    """
+    batches, taken = list[Any](), 0
+    most_rows = ARRAY_BYTES // max(1, group.size)  # since each cell may be as large as all that is in the file
+    rows = max(1, min(most_rows, -(-group.rows // _STEPS)))
+    with _opened(group.path) as file:
+        for batch in file.iter_batches(rows, row_groups=[group.number], columns=[column], use_threads=False):
+            batches.append(batch.column(0))
+            taken += batches[-1].nbytes
+            if taken > ARRAY_BYTES:
+                raise _too_large(group, column, taken)
+        return pa.chunked_array(batches, file.schema_arrow.field(column).type)
+
+
+def _too_large(group: _Group, column: str, size: int) -> Unfit:
+    return Unfit(
+        f"column '{column}' takes {gigabytes(size)} or more in row group {group.number} of {group.path}; at most "
+        f"{gigabytes(ARRAY_BYTES)} of a row group are read. Write the file anew in smaller ones, for example by "
+        "pyarrow.parquet.write_table(table, path, row_group_size=100)"
+    )
 
 
 def _part(path: Path) -> str:
@@ -141,10 +209,9 @@ def _part(path: Path) -> str:
 
 
 def _columns(path: Path) -> _Columns:
-    schema = _open(path).schema_arrow
-    features: dict[str, Any] = {}
-    if schema.metadata and b"huggingface" in schema.metadata:
-        features = json.loads(schema.metadata[b"huggingface"]).get("info", {}).get("features", {})
+    with _opened(path) as file:
+        schema = file.schema_arrow
+    features = _features(path, schema)
     images = [field.name for field in schema if _is_image(field, features)]
     if len(images) != 1:
         raise PoolsearchError(
@@ -153,18 +220,39 @@ def _columns(path: Path) -> _Columns:
         )
     label = _label_column(path, schema.names, features)
     names = features.get(label, {}).get("names")
+    if names is not None and not (
+        isinstance(names, list) and all(isinstance(n, str) for n in cast("list[Any]", names))
+    ):
+        raise PoolsearchError(
+            f"{path}: its metadata names the classes of '{label}' in a form that is not known; expected is a list of "
+            "texts. Write the file anew with such a list, or without the metadata 'huggingface'."
+        )
     return _Columns(images[0], label, tuple(names) if names else None)
 
 
-def _is_image(field: Any, features: dict[str, Any]) -> bool:
+def _features(path: Path, schema: Any) -> dict[str, dict[str, Any]]:
+    """What Hugging Face's ``datasets`` says of each column; of other columns nothing."""
+    try:
+        found: Any = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise PoolsearchError(
+            f"{path}: its metadata 'huggingface' is damaged ({error}). Write the file anew, with it or without."
+        ) from None
+    for key in ("info", "features"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return {n: f for n, f in found.items() if isinstance(f, dict)} if isinstance(found, dict) else {}
+
+
+def _is_image(field: Any, features: dict[str, dict[str, Any]]) -> bool:
     kind = features.get(field.name, {})
-    if isinstance(kind, dict) and "_type" in kind:
+    if "_type" in kind:
         return kind["_type"] == "Image"
-    return (pa.types.is_struct(field.type) and "bytes" in field.type.names) or pa.types.is_binary(field.type)
+    is_struct = pa.types.is_struct(field.type)
+    return (is_struct and "bytes" in field.type.names) or pa.types.is_binary(field.type)
 
 
-def _label_column(path: Path, names: Sequence[str], features: dict[str, Any]) -> str:
-    classes = [n for n in names if isinstance(features.get(n), dict) and features[n].get("_type") == "ClassLabel"]
+def _label_column(path: Path, names: Sequence[str], features: dict[str, dict[str, Any]]) -> str:
+    classes = [name for name in names if features.get(name, {}).get("_type") == "ClassLabel"]
     candidates = classes or [name for name in LABEL_NAMES if name in names]
     if len(candidates) > 1:
         candidates = [name for name in LABEL_NAMES if name in candidates][:1]
@@ -176,16 +264,18 @@ def _label_column(path: Path, names: Sequence[str], features: dict[str, Any]) ->
 def _labels(paths: Sequence[Path], column: str) -> list[Any]:
     values: list[Any] = []
     for path in paths:
-        table = _open(path)
-        if column not in table.schema_arrow.names:
+        with _opened(path) as file:
+            names = file.schema_arrow.names
+        if column not in names:
             raise PoolsearchError(
                 f"{path} has no column '{column}', which the training files have. Make the files alike."
             )
-        read = table.read(columns=[column]).column(0)
-        if read.null_count:
-            row = read.to_pylist().index(None)
-            raise PoolsearchError(f"{path}: row {row} has no label. Give every row a label, or leave the file out.")
-        values.append(read)
+        for group in _groups(path, column):
+            read = _read(group, column)
+            if read.null_count:
+                row = group.first + read.is_null().to_pylist().index(True)
+                raise PoolsearchError(f"{path}: row {row} has no label. Give every row a label, or leave the file out.")
+            values.append(read)
     return values
 
 
@@ -193,7 +283,9 @@ def _numbered(
     root: str, values: dict[str, list[Any]], names: tuple[str, ...] | None
 ) -> tuple[dict[str, Any], Sequence[str]]:
     """Labels of each part as int64 numbers into the names; text labels are numbered in sorted order."""
-    first = next(iter(values.values()))[0]
+    first = values["train"][0]
+    if others := {str(a.type) for arrays in values.values() for a in arrays if a.type != first.type}:
+        raise PoolsearchError(f"{root}: labels are {first.type} in one file and {', '.join(others)} in another one.")
     if pa.types.is_string(first.type) or pa.types.is_large_string(first.type):
         texts = {part: [text for array in arrays for text in array.to_pylist()] for part, arrays in values.items()}
         names = tuple(sorted(set(itertools.chain.from_iterable(texts.values()))))

@@ -25,8 +25,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 def prints(pixels_NHWC: npt.NDArray[np.uint8]) -> Bits:
     """The hash of the bytes and that of the look of each image, shape (N, 2)."""
-    digests = [hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in pixels_NHWC]
-    exact_N = np.frombuffer(b"".join(digests), "<u8")
+    exact_N = exact_prints(pixels_NHWC)
     height, width = pixels_NHWC.shape[1:3]
     if min(height, width) < LEAST_SIDE:
         return np.stack([exact_N, np.zeros_like(exact_N)], 1)
@@ -35,6 +34,12 @@ def prints(pixels_NHWC: npt.NDArray[np.uint8]) -> Bits:
     wave_NFF[:, 0, 0] = 0  # brightness is no look
     look_N = np.packbits((wave_NFF > 0).reshape(-1, _FREQUENCIES**2), axis=1).view("<u8")[:, 0]
     return np.stack([exact_N, look_N], 1)
+
+
+def exact_prints(pixels_NHWC: npt.NDArray[np.uint8]) -> Bits:
+    """The hash of the bytes of each image, shape (N,)."""
+    digests = [hashlib.blake2b(image, digest_size=8).digest() for image in pixels_NHWC]
+    return np.frombuffer(b"".join(digests), "<u8")
 
 
 @cache

@@ -57,18 +57,17 @@ def _digits() -> Source:
 def _from_path(path: Path) -> Source:
     if not path.exists():
         raise PoolsearchError(f"{path} does not exist.{_nearest(path)} Give {_ALLOWED}.")
-    if path.is_file():
-        if path.suffix == ".npz":
-            return npz_source(path)
-        if path.suffix == ".parquet":
-            return parquet_source(path)
-        raise PoolsearchError(
-            f"{path} is a file that cannot be read as a data set. Give {_ALLOWED}. Unpack archives first."
-        )
+    if path.suffix in _FILES and not path.is_dir():
+        return _FILES[path.suffix](path)
+    if not path.is_dir():
+        raise PoolsearchError(f"{path} cannot be read as a data set. Give {_ALLOWED}. Unpack archives first.")
     try:
         return parquet_source(path) if any(path.rglob("*.parquet")) else folder_source(path)
-    except PermissionError as error:
-        raise PoolsearchError(f"{error.filename} may not be read. Give yourself the right to read {path}.") from None
+    except OSError as error:
+        raise PoolsearchError(
+            f"{error.filename or path} cannot be read ({error.strerror or error}). Give yourself the right to read all "
+            f"of {path}."
+        ) from None
 
 
 def _nearest(path: Path) -> str:
@@ -76,6 +75,8 @@ def _nearest(path: Path) -> str:
     near = difflib.get_close_matches(path.name, names, n=1)
     return f" Did you mean '{path.parent / near[0]}'?" if near else ""
 
+
+_FILES = {".npz": npz_source, ".parquet": parquet_source}
 
 _ALLOWED = (
     f"an image folder ({LAYOUT}), a folder of train-*.parquet files, an .npz, or a name without a slash such as digits"

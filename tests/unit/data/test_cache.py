@@ -44,8 +44,13 @@ class Told(Silent):
         yield lambda done, _: self.done.append(done)
 
 
-def entries(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+def entries(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.glob("images-*/*") if not path.name.endswith(".lock"))
+
+
+def the_entry(cache: Path) -> Path:
+    (folder,) = [path for path in cache.glob("images-*/*") if path.is_dir()]
+    return folder
 
 
 def test_pixels_and_labels_are_those_of_the_files(write_folder: Any, tmp_path: Path) -> None:
@@ -86,7 +91,7 @@ def test_a_changed_file_and_another_size_are_made_anew(write_folder: Any, tmp_pa
 def test_damaged_cache_is_made_anew(write_folder: Any, tmp_path: Path, damage: str) -> None:
     source = find_source(str(write_folder()))
     whole = np.array(open_images(source, None, tmp_path / "cache", Silent()).pixels_NHWC)
-    (folder,) = [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+    folder = the_entry(tmp_path / "cache")
     pixels = folder / "pixels.u8"
     if damage == "truncate":
         os.truncate(pixels, 100)
@@ -286,9 +291,9 @@ def test_the_second_process_says_that_it_waits(tmp_path: Path) -> None:
 
     source = find_source("digits")
     open_images(source, None, tmp_path, Silent())
-    (folder,) = [path for path in tmp_path.iterdir() if path.is_dir()]
+    folder = the_entry(tmp_path)
     shutil.rmtree(folder)
-    held = FileLock(tmp_path / f".{folder.name}.lock")
+    held = FileLock(folder.with_name(f".{folder.name}.lock"))
     held.acquire()
 
     class ReleasesWhenTold(Told):
@@ -316,7 +321,7 @@ KILLED = """
 def test_kill_while_decoding_leaves_no_broken_cache(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)])
     started = time.monotonic()
-    while not (list(tmp_path.glob(".*.tmp/pixels.u8"))):
+    while not (list(tmp_path.glob("images-*/.*.tmp/pixels.u8"))):
         assert time.monotonic() - started < 60 and process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -329,6 +334,6 @@ def test_kill_while_decoding_leaves_no_broken_cache(tmp_path: Path) -> None:
 
 def test_meta_is_readable_without_us(tmp_path: Path) -> None:
     images = open_images(find_source("digits"), None, tmp_path, Silent())
-    (folder,) = [path for path in tmp_path.iterdir() if path.is_dir()]
+    folder = the_entry(tmp_path)
     meta = json.loads((folder / "meta.json").read_text())
     assert meta["shape"] == [1797, 8, 8, 3] and meta["fingerprint"] == images.fingerprint

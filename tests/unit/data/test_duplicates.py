@@ -185,6 +185,8 @@ def test_a_cache_that_lost_a_list_is_made_again(opened: Callable[..., Images], t
     images = again()
     assert images.folder == folder
     assert images.files == [f"x[{i}]" for i in range(10)] and images.print_N2.shape == (10, 2)
+    held = again()
     (folder / name).write_bytes(b"\x00")
-    with pytest.raises(PoolsearchError, match=r"is damaged .* Delete it: it is made again"):
-        _ = again().print_N2, again().files
+    with pytest.raises(PoolsearchError, match=rf"is damaged \({name} is not what was written\)\. Start again"):
+        _ = held.print_N2, held.files
+    assert len(again().files) == len(again().print_N2) == 10

@@ -199,7 +199,7 @@ def test_a_killed_process_is_said_and_leaves_nothing(
     source = find_source(str(write_folder(count=100)))
     with pytest.raises(PoolsearchError, match=r"a process that decodes images was ended by SIGKILL.*memory"):
         open_images(source, None, tmp_path / "cache", Silent())
-    assert not [path for path in (tmp_path / "cache").iterdir() if not path.name.endswith(".lock")]
+    assert not [path for path in (tmp_path / "cache").glob("images-*/*") if not path.name.endswith(".lock")]
     assert len(set(started)) == 2 and not any(runs(process) for process in started)
 
 
@@ -237,7 +237,7 @@ def test_stopped_while_decoding_no_process_goes_on(write_folder: Any, tmp_path: 
     _, errors = process.communicate(timeout=30)
     if how is signal.SIGINT:
         assert errors.count("Traceback") == 1 and errors.rstrip().endswith("KeyboardInterrupt")
-        assert [path.name for path in cache.iterdir() if not path.name.endswith(".lock")] == []
+        assert [path.name for path in cache.glob("images-*/*") if not path.name.endswith(".lock")] == []
     until(lambda: not any(runs(worker) for worker in workers))
 
 
