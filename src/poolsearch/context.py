@@ -233,7 +233,7 @@ def open_run(
             begin(run_dir, given, plan, code)
         try:
             opened = _open(run_dir, given, trust, named, progress)
-        except (PoolsearchError, OSError):
+        except Exception:  # whatever it is
             if not resume:  # a run that could not begin must not stand in the way of the next
                 run_dir.remove_record()
             raise

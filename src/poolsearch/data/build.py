@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import warnings
 from collections import deque
@@ -17,8 +16,8 @@ from threading import Lock
 from PIL import Image
 
 from poolsearch.cores import available_cores
-from poolsearch.data.decode import OtherSize, Raw, Size, TooLarge, decode, size_of
-from poolsearch.data.gate import PIXELS_AT_ONCE, Unfit
+from poolsearch.data.decode import OtherSize, Raw, Size, decode, size_of
+from poolsearch.data.gate import PASSING, PIXELS_AT_ONCE, TooLarge, Unfit
 from poolsearch.data.items import Source, writable
 from poolsearch.data.processes import Processes, Worker
 from poolsearch.errors import PoolsearchError
@@ -37,9 +36,6 @@ WORTH_A_PROCESS = 2000
 """So many quick images take longer than a process takes to start."""
 
 BATCH_BYTES = 4 << 20
-
-PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT)
-"""Failures of the system, not of a file: an image must not be missing from the cache for good because of them."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ from poolsearch.data.build import LARGE_SIDE, Plan, make_plan, write_pixels
 from poolsearch.data.cachedir import private_folder, why_not_ours
 from poolsearch.data.checks import check_classes
 from poolsearch.data.decode import OtherSize
-from poolsearch.data.gate import Unfit, gigabytes, open_regular
+from poolsearch.data.gate import Unfit, open_regular, size_text
 from poolsearch.data.items import PARTS, Source
 from poolsearch.data.prints import exact_prints, prints
 from poolsearch.errors import PoolsearchError
@@ -159,9 +160,11 @@ def open_images(source: Source, store_size: int | None, cache_dir: Path, progres
                     images = _build(source, store_size, folder, progress)
     if images.skipped:
         first = images.skipped[0]
+        kinds = Counter(entry["reason"].partition(":")[0] for entry in images.skipped).most_common(5)
         progress.say(
-            f"{source.name}: {len(images.skipped)} of {len(source.items)} images cannot be read and are left out, "
-            f"the first is {first['file']} ({first['reason']})."
+            f"{source.name}: {len(images.skipped)} of {len(source.items)} images cannot be read and are left out "
+            f"({'; '.join(f'{count} {kind}' for kind, count in kinds)}). The first is {first['file']} "
+            f"({first['reason']})."
         )
     return images
 
@@ -298,7 +301,7 @@ def _pixels(path: Path, shape: tuple[int, int, int, int], print_N: npt.NDArray[n
     """The pixels, as they were written by the hash of each image: all of them, or as many as are compared."""
     size, there = int(np.prod(shape)), path.stat().st_size
     if there != size:
-        raise Damaged(f"{path.name} has {gigabytes(there)} and not {gigabytes(size)}")
+        raise Damaged(f"{path.name} has {size_text(there)} and not {size_text(size)}")
     pixels_NHWC = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
     rows = max(1, _BLOCK_BYTES * shape[0] // size)
     starts = range(0, shape[0], rows)

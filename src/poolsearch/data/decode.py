@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from PIL import ExifTags, Image, ImageOps
 
-from poolsearch.data.gate import PIXELS, Unfit, open_regular
+from poolsearch.data.gate import PIXELS, TooLarge, open_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,10 +37,6 @@ _MAY_TURN = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 
 class OtherSize(Exception):
     """An image has not the size that all were taken to have."""
-
-
-class TooLarge(Unfit):
-    """An image has more pixels than may be decoded."""
 
 
 def decode(raw: Raw, side: int, size: Size | None = None, most: int = PIXELS) -> bytes:

@@ -7,6 +7,7 @@ need.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -31,6 +32,9 @@ smaller."""
 TABLE_BYTES = 256 << 20
 """The largest file of groups: two million images with names of a hundred letters."""
 
+PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT)
+"""Failures of the system, not of a file: an image must not be missing from the cache for good because of them."""
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -42,6 +46,10 @@ _KINDS = {
 
 class Unfit(Exception):
     """Something that is not opened or not decoded; the message is the reason."""
+
+
+class TooLarge(Unfit):
+    """It is beyond a limit."""
 
 
 def open_regular(path: str | Path, most: int = FILE_BYTES) -> BinaryIO:
@@ -74,9 +82,9 @@ def check_regular(status: os.stat_result, most: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise Unfit(f"not a file but {_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}")
     if status.st_size > most:
-        raise Unfit(f"too large: {gigabytes(status.st_size)}; the limit is {gigabytes(most)}")
+        raise TooLarge(f"too large: {size_text(status.st_size)}; the limit is {size_text(most)}")
 
 
-def gigabytes(size: int) -> str:
+def size_text(size: int) -> str:
     """As people read it."""
-    return f"{size / 1e9:,.2f} GB"
+    return f"{size / 1e9:,.2f} GB" if size >= 1e8 else f"{size / 1e6:,.2f} MB"

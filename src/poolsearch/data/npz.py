@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from poolsearch.data.checks import as_labels, class_numbers
-from poolsearch.data.gate import ARRAY_BYTES, gigabytes, open_regular
+from poolsearch.data.gate import ARRAY_BYTES, open_regular, size_text
 from poolsearch.data.items import ArrayItems, Piece, Source, make_source, stamp
 from poolsearch.errors import PoolsearchError
 
@@ -73,8 +73,8 @@ def _check_size(path: Path, members: Mapping[str, zipfile.ZipInfo]) -> None:
     most = max(ARRAY_BYTES, MOST_UNPACKED * path.stat().st_size)
     if unpacked > most:
         raise PoolsearchError(
-            f"{path} is {gigabytes(path.stat().st_size)} and would be unpacked to {gigabytes(unpacked)}; at most "
-            f"{gigabytes(most)} are. If that is what it holds, save it with np.savez, which does not compress."
+            f"{path} is {size_text(path.stat().st_size)} and would be unpacked to {size_text(unpacked)}; at most "
+            f"{size_text(most)} are. If that is what it holds, save it with np.savez, which does not compress."
         )
 
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from poolsearch import files
 from poolsearch.data.checks import as_labels, class_numbers
 from poolsearch.data.folder import PART_NAMES
-from poolsearch.data.gate import ARRAY_BYTES, Unfit, gigabytes, open_regular
+from poolsearch.data.gate import ARRAY_BYTES, PASSING, TooLarge, Unfit, open_regular, size_text
 from poolsearch.data.items import PARTS, Piece, Raw, Source, make_source, stamp
 from poolsearch.errors import PoolsearchError
 
@@ -62,14 +62,16 @@ def parquet_source(root: Path) -> Source:
     """
     try:
         pieces, names = _pieces(root)
-    except (Unfit, MemoryError) as error:
-        raise PoolsearchError(f"{root}: {str(error) or 'there is too little memory'}.") from None
+    except MemoryError:
+        raise PoolsearchError(f"there is too little memory to read {root}.") from None
+    except Unfit as error:
+        raise PoolsearchError(f"{error}.") from None
     return make_source(str(root), pieces, names)
 
 
 def _pieces(root: Path) -> tuple[list[Piece], Sequence[str]]:
-    paths = [root] if root.is_file() else sorted(root.rglob("*.parquet"))
-    base = root.parent if root.is_file() else root
+    paths = sorted(root.rglob("*.parquet")) if root.is_dir() else [root]
+    base = root if root.is_dir() else root.parent
     of_part: dict[str, list[Path]] = {}
     for path in paths:
         of_part.setdefault(_part(path.relative_to(base)), []).append(path)
@@ -83,7 +85,10 @@ def _pieces(root: Path) -> tuple[list[Piece], Sequence[str]]:
     numbers, names = _numbered(str(root), values, columns.class_names)
     for part, label_N in numbers.items():
         if len(held[part]) != len(label_N):
-            raise Unfit(f"a file for {part} is damaged: it has {len(label_N)} labels, and says {len(held[part])} rows")
+            raise Unfit(
+                f"{root} is damaged: a file for {part} has {len(label_N)} labels, and says that it has "
+                f"{len(held[part])} rows. Download it again"
+            )
     return [Piece(part, held[part], label_N) for part, label_N in numbers.items()], names
 
 
@@ -96,6 +101,7 @@ class ParquetItems:
         self._groups = [group for path in paths for group in _groups(path, column)]
         self._ends = list(itertools.accumulate(group.rows for group in self._groups))
         self._held: OrderedDict[int, Any] = OrderedDict()
+        self._unfit: dict[int, Unfit] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -135,9 +141,14 @@ class ParquetItems:
 
     def _group(self, at: int) -> Any:
         with self._lock:
+            if at in self._unfit:  # each of its images will be asked for
+                raise self._unfit[at]
             if at not in self._held:
-                group = self._groups[at]
-                self._held[at] = _read(group, self._column)
+                try:
+                    self._held[at] = _read(self._groups[at], self._column)
+                except Unfit as error:
+                    self._unfit[at] = error
+                    raise
                 if len(self._held) > GROUPS_HELD:
                     self._held.popitem(last=False)
             return self._held[at]
@@ -149,14 +160,23 @@ def _opened(path: Path) -> Generator[Any]:
 
     Raises:
         Unfit: it is none, or damaged.
+        OSError: it may be readable another time.
     """
     try:
         with open_regular(path, _FILE_BYTES) as handle:
             yield pq.ParquetFile(handle)
-    except MemoryError:
+    except (MemoryError, TooLarge):
         raise
-    except (OSError, ValueError, TypeError, LookupError, pa.ArrowException) as error:
-        raise Unfit(f"{path} cannot be read as a parquet file: {error}. Download it again") from None
+    except OSError as error:
+        if error.errno in PASSING:
+            raise
+        raise _unreadable(path, error) from None
+    except (ValueError, TypeError, LookupError, pa.ArrowException, Unfit) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> Unfit:
+    return Unfit(f"{path} cannot be read as a parquet file: {error}. Download it again")
 
 
 def _groups(path: Path, column: str) -> list[_Group]:
@@ -181,7 +201,7 @@ def _read(group: _Group, column: str) -> Any:
             only once, and what a file says of itself need not be true.
     """
     batches, taken = list[Any](), 0
-    most_rows = ARRAY_BYTES // max(1, group.size)  # since each cell may be as large as all that is in the file
+    most_rows = ARRAY_BYTES // (4 * group.size + 1)  # since each cell may be as large as all that is in the file
     rows = max(1, min(most_rows, -(-group.rows // _STEPS)))
     with _opened(group.path) as file:
         for batch in file.iter_batches(rows, row_groups=[group.number], columns=[column], use_threads=False):
@@ -192,10 +212,10 @@ def _read(group: _Group, column: str) -> Any:
         return pa.chunked_array(batches, file.schema_arrow.field(column).type)
 
 
-def _too_large(group: _Group, column: str, size: int) -> Unfit:
-    return Unfit(
-        f"column '{column}' takes {gigabytes(size)} or more in row group {group.number} of {group.path}; at most "
-        f"{gigabytes(ARRAY_BYTES)} of a row group are read. Write the file anew in smaller ones, for example by "
+def _too_large(group: _Group, column: str, size: int) -> TooLarge:
+    return TooLarge(
+        f"column '{column}' takes {size_text(size)} or more in row group {group.number} of {group.path}; at most "
+        f"{size_text(ARRAY_BYTES)} of a row group are read. Write the file anew in smaller ones, for example by "
         "pyarrow.parquet.write_table(table, path, row_group_size=100)"
     )
 

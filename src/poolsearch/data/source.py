@@ -57,11 +57,11 @@ def _digits() -> Source:
 def _from_path(path: Path) -> Source:
     if not path.exists():
         raise PoolsearchError(f"{path} does not exist.{_nearest(path)} Give {_ALLOWED}.")
-    if path.suffix in _FILES and not path.is_dir():
-        return _FILES[path.suffix](path)
-    if not path.is_dir():
-        raise PoolsearchError(f"{path} cannot be read as a data set. Give {_ALLOWED}. Unpack archives first.")
     try:
+        if path.suffix in _FILES and not path.is_dir():
+            return _FILES[path.suffix](path)
+        if not path.is_dir():
+            raise PoolsearchError(f"{path} cannot be read as a data set. Give {_ALLOWED}. Unpack archives first.")
         return parquet_source(path) if any(path.rglob("*.parquet")) else folder_source(path)
     except OSError as error:
         raise PoolsearchError(

@@ -224,7 +224,7 @@ def test_says_what_is_wrong(groups_of: Callable[..., Groups], lines: list[str], 
 def test_a_file_that_cannot_be_read(photos: Images, tmp_path: Path) -> None:
     with pytest.raises(PoolsearchError, match=r"none\.csv cannot be read \(No such file"):
         read_groups(tmp_path / "none.csv", photos)
-    with pytest.raises(PoolsearchError, match=r"cannot be read \(Is a directory"):
+    with pytest.raises(PoolsearchError, match=r"cannot be read \(not a file but a folder"):
         read_groups(tmp_path, photos)
     (tmp_path / "latin.csv").write_bytes("cat/000.png,Müller".encode("latin-1"))
     with pytest.raises(PoolsearchError, match=r"latin\.csv cannot be read .*utf-8"):
