@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from poolsearch.cli import main
@@ -212,6 +215,44 @@ def test_the_data_changed_since(
     shutil.copy(folder / "class0" / "000.jpg", folder / "class0" / "999.jpg")
     said = refused("run", "--resume", "--out", out)
     assert "changed since" in said
+
+
+def test_names_that_are_no_text_are_written_as_such(
+    image_folder: Folder, tmp_path: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = image_folder(), tmp_path / "run"
+    (folder / "class0" / "000.jpg").rename(folder / "class0" / os.fsdecode(b"caf\xe9\n.jpg"))
+    (folder / "class1").rename(folder / os.fsdecode(b"\xff"))
+    (folder / "class2" / os.fsdecode(b"\xfe.jpg")).write_text("no image")
+    os.mkfifo(folder / "class2" / "pipe.jpg")
+    flags = ["--data", str(folder), "--image-size", "16", "--batch", "8", "--val-batch", "8", "--quiet"]
+    assert main(["run", "--out", str(out), *tiny_flags, *flags]) == 0
+    assert "Traceback" not in capsys.readouterr().err
+    assert json.loads((out / "run.json").read_text())["data"]["class_names"] == ["class0", "class2", "\\xff"]
+    assert "class0/caf\\xe9\n.jpg" in pq.read_table(out / "images.parquet")["file"].to_pylist()
+    assert [entry["file"] for entry in json.loads((out / "skipped.json").read_text())] == [
+        "class2/pipe.jpg",
+        "class2/\\xfe.jpg",
+    ]
+
+
+@pytest.mark.parametrize(
+    "error", [UnicodeEncodeError("utf-8", "\udcff", 0, 1, "no"), RuntimeError("no"), MemoryError()]
+)
+def test_whatever_stops_the_opening_the_next_run_can_begin(
+    tmp_path: Path, tiny_flags: list[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    from poolsearch import context
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(context, "write_split", fail)
+        with pytest.raises(type(error)):
+            main(["search", "--out", str(tmp_path / "run"), "--quiet", *tiny_flags])
+    assert not (tmp_path / "run").exists()
+    assert main(["search", "--out", str(tmp_path / "run"), "--quiet", *tiny_flags]) == 0
 
 
 def test_groups(refused: Callable[..., str], image_folder: Folder, tmp_path: Path, tiny_flags: list[str]) -> None:

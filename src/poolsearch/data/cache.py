@@ -171,13 +171,13 @@ def open_images(source: Source, store_size: int | None, cache_dir: Path, progres
 
 def _build(source: Source, store_size: int | None, folder: Path, progress: Progress) -> Images:
     for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed: the lock is ours
-        shutil.rmtree(left, ignore_errors=True)
+        _remove(left)
     temporary = Path(tempfile.mkdtemp(".tmp", f".{folder.name}.", folder.parent))
     try:
         try:
-            _write(source, make_plan(source, store_size), temporary, progress)
+            _write(source, folder.name, make_plan(source, store_size), temporary, progress)
         except OtherSize:  # mostly seen at the second image
-            _write(source, make_plan(source, LARGE_SIDE), temporary, progress)
+            _write(source, folder.name, make_plan(source, LARGE_SIDE), temporary, progress)
         _remove(folder)  # a damaged one; whoever has it open keeps the old files
         os.replace(temporary, folder)
     finally:
@@ -198,7 +198,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write(source: Source, plan: Plan, folder: Path, progress: Progress) -> None:
+def _write(source: Source, key: str, plan: Plan, folder: Path, progress: Progress) -> None:
     side = plan.side
     _require_space(folder, len(source.items) * side * side * 3)
     digest = hashlib.sha256()
@@ -220,6 +220,7 @@ def _write(source: Source, plan: Plan, folder: Path, progress: Progress) -> None
     digest.update(label_N.astype("<i8").tobytes())
     meta: dict[str, Any] = {
         "format": FORMAT,
+        "key": key,
         "name": source.name,
         "shape": [len(label_N), side, side, 3],
         "class_names": source.class_names,
@@ -229,6 +230,8 @@ def _write(source: Source, plan: Plan, folder: Path, progress: Progress) -> None
     }
     meta["sum"] = _sum(meta)
     (folder / _META).write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+    for path in folder.iterdir():
+        path.chmod(0o600)  # whatever the user's umask lets others do elsewhere
 
 
 def _sum(meta: dict[str, Any]) -> str:
@@ -286,6 +289,8 @@ def _entry(folder: Path) -> _Entry:
             raise Damaged(f"{_META} is not what was written")
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise Damaged(f"{_META} is not what was written ({error})") from None
+    if meta["key"] != folder.name:
+        raise Damaged(f"{_META} is of other images")
     return _Entry(folder, tuple(meta["shape"]), meta["skipped"], meta["fingerprint"], meta["sums"])
 
 

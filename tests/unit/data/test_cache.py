@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -87,27 +88,132 @@ def test_a_changed_file_and_another_size_are_made_anew(write_folder: Any, tmp_pa
     assert len(entries(tmp_path / "cache")) == 3
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip a byte", "no meta", "bad meta", "no labels", "empty labels"])
-def test_damaged_cache_is_made_anew(write_folder: Any, tmp_path: Path, damage: str) -> None:
-    source = find_source(str(write_folder()))
-    whole = np.array(open_images(source, None, tmp_path / "cache", Silent()).pixels_NHWC)
+PARTS_OF_AN_ENTRY = ["pixels.u8", "labels.npy", "parts.npy", "places.npy", "prints.npy", "files.json", "meta.json"]
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) * 3 // 4] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "a bit flipped": flip_a_bit,
+    "half of it": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "empty": lambda path: path.write_bytes(b""),
+    "gone": Path.unlink,
+    "other JSON": lambda path: path.write_text("[1, null]"),
+    "deep JSON": lambda path: path.write_text("[" * 100_000),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "a link": lambda path: (path.rename(path.with_name("moved")), path.symlink_to("moved")),
+    "others may write": lambda path: path.chmod(0o666),
+    "another's": lambda path: os.chown(path, 12345, -1),
+}
+
+
+@pytest.mark.parametrize("part", PARTS_OF_AN_ENTRY)
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_entry_is_made_anew(write_folder: Any, tmp_path: Path, damage: str, part: str) -> None:
+    if damage == "another's" and os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    write_folder("data/train", count=6)
+    root = write_folder("data/test", count=2).parent
+    (root / "train" / "cat" / "003.png").write_bytes(b"no image")
+    whole = open_images(find_source(str(root)), None, tmp_path / "cache", Silent())
+    expected = [np.array(whole.pixels_NHWC), whole.label_N, whole.part_N, whole.place_N, whole.print_N2]
+    names, skipped, folder = whole.files, whole.skipped, the_entry(tmp_path / "cache")
+    DAMAGE[damage](folder / part)
+    told = Told()
+    again = open_images(find_source(str(root)), None, tmp_path / "cache", told)
+    found = [again.pixels_NHWC, again.label_N, again.part_N, again.place_N, again.print_N2]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (again.files, again.skipped, again.fingerprint) == (names, skipped, whole.fingerprint)
+    assert told.said[0].startswith(f"the decoded images in {folder} are not used ({part}") or damage == "gone"
+    assert told.said[0].endswith("they are made anew.") and told.done
+    assert entries(tmp_path / "cache") == [folder.name] and stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_an_entry_of_other_images_is_not_taken(write_folder: Any, tmp_path: Path) -> None:
+    one, other = (find_source(str(write_folder(name))) for name in ("one", "three"))
+    open_images(one, None, tmp_path / "cache", Silent())
     folder = the_entry(tmp_path / "cache")
-    pixels = folder / "pixels.u8"
-    if damage == "truncate":
-        os.truncate(pixels, 100)
-    elif damage == "flip a byte":
-        pixels.write_bytes(bytes([pixels.read_bytes()[0] ^ 1]) + pixels.read_bytes()[1:])
-    elif damage == "no meta":
-        (folder / "meta.json").unlink()
-    elif damage == "bad meta":
-        (folder / "meta.json").write_text('{"shape": [')
-    elif damage == "no labels":
-        (folder / "labels.npy").unlink()
+    pixels = np.array(open_images(other, None, tmp_path / "cache", Silent()).pixels_NHWC)
+    (second,) = [path for path in folder.parent.iterdir() if path.is_dir() and path != folder]
+    shutil.rmtree(second)
+    shutil.copytree(folder, second)
+    told = Told()
+    np.testing.assert_array_equal(open_images(other, None, tmp_path / "cache", told).pixels_NHWC, pixels)
+    assert "is of other images" in told.said[0]
+
+
+def test_of_many_pixels_some_blocks_are_compared(
+    write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = find_source(str(write_folder(count=20)))
+    open_images(source, None, tmp_path / "cache", Silent())
+    compared: list[int] = []
+    exact = cache_module.exact_prints
+    monkeypatch.setattr(cache_module, "exact_prints", lambda x: (compared.append(len(x)), exact(x))[1])
+    open_images(source, None, tmp_path / "cache", Silent())
+    assert sum(compared) == 40
+    compared.clear()
+    monkeypatch.setattr(cache_module, "_BLOCK_BYTES", 2 * 12 * 12 * 3)
+    monkeypatch.setattr(cache_module, "CHECKED_BYTES", 12 * 12 * 12 * 3)
+    open_images(source, None, tmp_path / "cache", Silent())
+    assert compared == [2] * 6
+
+
+# --- who may have changed it -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["a link", "others may write", "another's"])
+def test_a_folder_that_others_may_have_changed_is_refused(write_folder: Any, tmp_path: Path, how: str) -> None:
+    source, cache, victim = find_source(str(write_folder())), tmp_path / "cache", tmp_path / "victim"
+    cache.mkdir()
+    victim.mkdir()
+    folder = cache / f"images-{os.geteuid()}"
+    if how == "a link":
+        folder.symlink_to(victim)
+    elif how == "others may write":
+        folder.mkdir()
+        folder.chmod(0o777)
+    elif os.geteuid() != 0:
+        pytest.skip("only root can give folders away")
     else:
-        (folder / "labels.npy").write_bytes(b"")
-    again = open_images(source, None, tmp_path / "cache", Silent())
-    np.testing.assert_array_equal(again.pixels_NHWC, whole)
-    assert entries(tmp_path / "cache") == [folder.name]
+        folder.mkdir()
+        os.chown(folder, 12345, -1)
+    with pytest.raises(PoolsearchError, match=r"images-\d+ is not used for decoded images: .*--cache-dir"):
+        open_images(source, None, cache, Silent())
+    assert list(victim.iterdir()) == [] and list(folder.iterdir()) == []
+
+
+def test_it_is_private_whatever_the_umask(write_folder: Any, tmp_path: Path) -> None:
+    source, before = find_source(str(write_folder())), os.umask(0)
+    try:
+        open_images(source, None, tmp_path / "cache", Silent())
+    finally:
+        os.umask(before)
+    folder, told = the_entry(tmp_path / "cache"), Told()
+    for path in (folder.parent, folder, *folder.iterdir()):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+    open_images(source, None, tmp_path / "cache", told)
+    assert told.said == [] and told.done == []
+
+
+def test_nothing_is_written_through_links_in_the_folder(write_folder: Any, tmp_path: Path) -> None:
+    source, cache, victim = find_source(str(write_folder())), tmp_path / "cache", tmp_path / "victim"
+    images = open_images(source, None, cache, Silent())
+    folder = the_entry(cache)
+    victim.mkdir()
+    (victim / "kept").write_text("kept")
+    shutil.rmtree(folder)
+    folder.symlink_to(victim)
+    folder.with_name(f".{folder.name}.{os.getpid()}.tmp").symlink_to(victim)
+    again = open_images(source, None, cache, Silent())
+    assert again.fingerprint == images.fingerprint
+    assert [path.name for path in victim.iterdir()] == ["kept"] and the_entry(cache) == folder
+    assert not folder.is_symlink()
 
 
 def test_stored_size_is_native_for_small_images_of_one_size(write_folder: Any, tmp_path: Path) -> None:
