@@ -21,12 +21,18 @@ _IN_USE_WHEN = {"rank": "ranking.csv", "retrain": "retrain"}
 _FREE = {"checkpoint_seconds", "cache_dir", "device", "data", "groups", "init", "workers"}
 
 
-def begin(run_dir: RunDir, given: Settings, plan: Plan | None, code: Mapping[str, str]) -> None:
+def begin(run_dir: RunDir, given: Settings, plan: Plan | None = None, code: Mapping[str, str] | None = None) -> None:
     """Write the settings, the plan by which they were chosen, and the SHA-256 of the Python files that they name.
 
     It is done before anything else, so that a run killed at once can be resumed without flags.
     """
-    record = {"poolsearch": version("poolsearch"), "given": given.to_dict(), "code": code, "stages": [], "warnings": []}
+    record = {
+        "poolsearch": version("poolsearch"),
+        "given": given.to_dict(),
+        "code": dict(code or {}),
+        "stages": [],
+        "warnings": [],
+    }
     write_json(run_dir.run, record if plan is None else record | {"plan": plan.to_dict()})
 
 

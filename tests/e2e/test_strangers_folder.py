@@ -137,7 +137,7 @@ def test_nor_does_a_comparison_run_what_its_record_names(
 
 def test_nor_does_a_recipe(evil: Callable[[str], Path], marker: Path, command: Command) -> None:
     path = evil("runs/them/net.py")
-    record = {"recipe": "figure1", "options": {"net": f"{path}:make", "precision": "fp32"}}
+    record = {"recipe": "figure1", "options": {"scale": "full", "data": "digits", "net": f"{path}:make"}}
     (Path("runs/them") / "recipe.json").write_text(json.dumps(record))
     code, said = command("recipe", "figure1", "--resume", "--out", "runs/them")
     assert not marker.exists()

@@ -96,7 +96,7 @@ def seeds_of(options: RecipeOptions) -> int:
 
 
 def placements_of(
-    options: RecipeOptions, settings: Settings, code: Mapping[str, str], progress: Progress
+    options: RecipeOptions, settings: Settings, progress: Progress, code: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """The placement of each role, as files write it.
 
@@ -106,7 +106,7 @@ def placements_of(
     Raises:
         PoolsearchError: the data or the network cannot be read, or a placement does not fit.
     """
-    space = _space(settings, code, progress)
+    space = _space(settings, code or {}, progress)
     asked = {"early": options.early, "late": options.late}
     ends = {"early": space[0], "late": space[space.size - 1]}
     found = {role: ends[role] if text is None else Placement.parse(text) for role, text in asked.items()}

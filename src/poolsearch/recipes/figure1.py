@@ -76,7 +76,7 @@ def figure1(out: Path, options: RecipeOptions, resume: bool, progress: Progress,
     options = options_of(out, "figure1", options, resume)
     settings, seeds = settings_of(options), seeds_of(options)
     code = Gate(out, trust, named).code(absolute(settings), progress)
-    placements = placements_of(options, settings, code, progress)
+    placements = placements_of(options, settings, progress, code)
     with locked(out):
         if not resume:
             options = fixed(options, settings)
