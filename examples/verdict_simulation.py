@@ -2,6 +2,7 @@
 
 Usage: python verdict_simulation.py TABLE6.csv [--studies 200] [--seeds 2 3 5] [--images 10000 300]
            [--only null power interval]
+       python verdict_simulation.py --only rare [--studies 200] [--seeds 2 3 5] [--images 20 50 100] [--processes 2]
 
 TABLE6.csv has the columns blocks_at_32, blocks_at_16, blocks_at_8, accuracy_percent, std_percent. A study is what a run
 does after its ranking: finalists and answers are chosen from validation scores, trained with n seeds and tested on N
@@ -14,6 +15,9 @@ training gets right:
 The table's deviation over seeds is shared between the last two: `by_images` of its variance comes from single images.
 `own` is the part of the images' variance that is each placement's own; the rest they all share. `times` multiplies the
 table's deviation, as for trainings that are much shorter than the paper's.
+
+`rare` is about few test images, classes of a few images, and the metrics that count classes alike. Which image a
+training gets right is drawn in the same way, with the variances of `Chance`; a wrong one is taken for another class.
 """
 
 from __future__ import annotations
@@ -22,20 +26,26 @@ import argparse
 import csv
 import math
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from poolsearch import rng
 from poolsearch.cost import cost_table
+from poolsearch.metrics import contributions, in_words
 from poolsearch.nets.build import NetSpec, blank
+from poolsearch.options import Metric
 from poolsearch.placement import Placement
 from poolsearch.stages.retraining.finalists import choose
-from poolsearch.stats import kendall_tau, paired_difference, spread_of, wilson
-from poolsearch.verdict import Trained, common_spread, judge, recommended, verdict
+from poolsearch.stats import holm, kendall_tau, paired_difference, spread_of, wilson
+from poolsearch.verdict import FEW_IMAGES, Trained, common_spread, judge, recommended, verdict
 
 DEFAULT = Placement.parse("4,3,3")
 TOP_K, ANSWER_AT = 3, (1.0, 1.5)
@@ -276,14 +286,126 @@ def interval(studies: int, seeds: Sequence[int], networks: int = 4, images: int 
                 print(f"| {n} | {ratio:g} | {wide} | {share(before, studies)} | {share(now, studies)} |", flush=True)
 
 
+@dataclass(frozen=True)
+class Chance:
+    """The variances of what decides whether a training gets an image right; they add up to 1."""
+
+    shared: float  # of all networks, for the image
+    placement: float  # of the placement, for the image: the same for all its seeds
+    seed: float  # of the training, for all images
+    both: float  # of the training, for the image
+
+
+CHANCES = {
+    "placements on single images": Chance(0.0, 1.0, 0.0, 0.0),
+    "seeds on all images": Chance(0.65, 0.05, 0.2, 0.1),
+    "seeds on single images": Chance(0.5, 0.02, 0.0, 0.48),
+    "all of these": Chance(0.4, 0.3, 0.1, 0.2),
+}
+RIGHT, MORE = 0.7, 0.2
+"""Of the images of every class; of a network that is better, in all classes or in the rarest."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """Test images of each class, the rarest last."""
+
+    name: str
+    size_K: tuple[int, ...]
+
+    def right_K(self, better: str) -> NDArray[np.float64]:
+        """Which part of each class a network gets right that is better in no class, in all, or in the rarest."""
+        last_K = np.arange(len(self.size_K)) == len(self.size_K) - 1
+        return RIGHT + MORE * {"no": 0 * last_K, "all": 0 * last_K + 1, "rarest": 1 * last_K}[better]
+
+    def truth(self, metric: Metric, right_K: NDArray[np.float64]) -> float:
+        """The metric over endless images of these shares of the classes; wrong ones are taken for any other class."""
+        size_K = np.array(self.size_K)
+        wrong_K = size_K * (1 - right_K)
+        if metric == "accuracy":
+            return float(1 - wrong_K.sum() / size_K.sum())
+        if metric == "balanced-accuracy":
+            return float(right_K.mean())
+        taken_K = (wrong_K.sum() - wrong_K) / (len(size_K) - 1)
+        return float((2 * size_K * right_K / (size_K + size_K * right_K + taken_K)).mean())
+
+
+def designs(images: int) -> list[Design]:
+    equal = [Design(f"{K} of {images // K}", (images // K,) * K) for K in (2, 10)]
+    rare = [
+        Design(f"{K}, the rarest of {r}", ((images - r) // (K - 1),) * (K - 1) + (r,))
+        for r, K in product((1, 2, 4, 5, 10), (2, 5))
+        if r * K <= images // 2
+    ]
+    return equal + rare
+
+
+def small_study(design: Design, metric: Metric, chance: Chance, seeds: int, draw: np.random.Generator) -> list[bool]:
+    """Whether three of four equal networks are called better than the last, then whether intervals hold the truth: of
+    one of these, of a network better in all classes, and of one better in the rarest."""
+    true_N = np.repeat(np.arange(len(design.size_K)), design.size_K)
+    difficulty_N = math.sqrt(chance.shared) * draw.standard_normal(len(true_N))
+    wrong_N = (true_N + draw.integers(1, len(design.size_K), len(true_N))) % len(design.size_K)
+    found, truths = [], []
+    for better in ("no", "no", "no", "no", "all", "rarest"):
+        right_K = design.right_K(better)
+        of_seed_S1 = math.sqrt(chance.seed) * draw.standard_normal((seeds, 1))
+        of_image_N = difficulty_N + math.sqrt(chance.placement) * draw.standard_normal(len(true_N))
+        hard_SN = of_image_N + of_seed_S1 + math.sqrt(chance.both) * draw.standard_normal((seeds, len(true_N)))
+        predicted_SN = np.where(hard_SN < special.ndtri(right_K)[true_N], true_N, wrong_N)
+        found.append(contributions(metric, true_N, predicted_SN, len(right_K), about="class"))
+        truths.append(design.truth(metric, right_K))
+    spread = spread_of([value_SN.mean(1) for value_SN in found])
+    class_N = None if metric == "accuracy" else true_N
+    gaps = [paired_difference(found[k], found[3], spread=spread, class_N=class_N) for k in (0, 1, 2, 4, 5)]
+    called = [p <= 0.05 and gap.mean > 0 for p, gap in zip(holm([gap.p for gap in gaps[:3]]), gaps, strict=False)]
+    held = [gaps[k].low <= truths[n] - truths[3] <= gaps[k].high for k, n in ((0, 0), (3, 4), (4, 5))]
+    return [any(called), *held]
+
+
+def small_row(studies: int, seeds: Sequence[int], asked: tuple[Metric, int, Design]) -> str:
+    """A line of the table: what holds on the whole, and where it is worst."""
+    metric, images, design = asked
+    cells = []
+    for (name, chance), n in product(CHANCES.items(), seeds):
+        draws = [rng.generator(i, f"rare/{metric}/{design.name}/{name}", images, n) for i in range(studies)]
+        cells.append(np.mean([small_study(design, metric, chance, n, draw) for draw in draws], axis=0))
+    called, held = np.array(cells)[:, 0], np.array(cells)[:, 1:]
+    refused = metric != "accuracy" and min(design.size_K) < FEW_IMAGES
+    told = "0% (refused)" if refused else f"{called.mean():.1%}, {called.max():.1%}"
+    ends = f"{called.mean():.1%}, {called.max():.1%} | {held.mean():.1%}, {held.min():.1%}"
+    return f"| {in_words(metric)} | {images:,} | {design.name} | {told} | {ends} |"
+
+
+def rare(studies: int, seeds: Sequence[int], images: Sequence[int], processes: int) -> None:
+    head = ("metric", "images", "classes", "a change is recommended: mean, worst", "without the refusal")
+    head += ("intervals that hold the truth: mean, worst",)
+    print(f"\n| {' | '.join(head)} |\n|{' --- |' * len(head)}", flush=True)
+    asked = [
+        (metric, N, design)
+        for metric, N in product(get_args(Metric), images)
+        for design in (designs(N)[:1] if metric == "accuracy" else designs(N))
+    ]
+    with ProcessPoolExecutor(processes) as pool:
+        for line in pool.map(partial(small_row, studies, seeds), asked):
+            print(line, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("table6", type=Path)
+    parser.add_argument("table6", type=Path, nargs="?", help="not needed for --only rare")
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 5])
     parser.add_argument("--images", type=int, nargs="+", default=[10_000, 300])
-    parser.add_argument("--only", nargs="+", choices=["null", "power", "interval"], default=["null", "power"])
+    parser.add_argument("--only", nargs="+", choices=["null", "power", "interval", "rare"], default=["null", "power"])
+    parser.add_argument("--processes", type=int, default=2, help="of --only rare")
     asked = parser.parse_args()
+    if "rare" in asked.only:
+        rare(asked.studies, asked.seeds, asked.images, asked.processes)
+    if set(asked.only) == {"rare"}:
+        return
+    if asked.table6 is None:
+        parser.error("give the CSV file of Table 6, or --only rare")
     table = read_table(asked.table6)
     if "interval" in asked.only:
         interval(asked.studies, asked.seeds)

@@ -7,14 +7,14 @@ but has no recall or F1 of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch.options import Metric
-from poolsearch.stats import wilson
+from poolsearch.stats import Ints, wilson
 
-Ints = NDArray[np.integer]
 Floats = NDArray[np.float64]
 
 _ROUNDING = 1e-18  # a smaller variance of a mean is none
@@ -79,7 +79,9 @@ def score(metric: Metric, true_N: Ints, predicted_N: Ints, classes: int) -> Floa
     return np.nanmean(found.recall if metric == "balanced-accuracy" else found.f1, -1)
 
 
-def contributions(metric: Metric, true_N: Ints, predicted_N: Ints, classes: int) -> Floats:
+def contributions(
+    metric: Metric, true_N: Ints, predicted_N: Ints, classes: int, about: Literal["metric", "class"] = "metric"
+) -> Floats:
     """What each image adds to the metric, shape (..., N): the mean over images is the metric.
 
     To first order in the images' weights, so that the variance of the mean is that of the metric (the infinitesimal
@@ -87,6 +89,8 @@ def contributions(metric: Metric, true_N: Ints, predicted_N: Ints, classes: int)
 
     Args:
         metric, true_N, predicted_N, classes: as in :func:`score`.
+        about: where classes count alike, the contributions scatter about the metric, or those of each class about its
+            own share of it, so that what tells two networks apart in a class stands in the images of the class.
     """
     true_N, predicted_N = np.broadcast_arrays(true_N, predicted_N)
     right_N = true_N == predicted_N
@@ -101,8 +105,26 @@ def contributions(metric: Metric, true_N: Ints, predicted_N: Ints, classes: int)
         value_K, weight_K = found.f1, 1 / np.maximum(found.support + found.guessed, 1)
         lost_K = weight_K * np.nan_to_num(value_K)
         change_N = 2 * right_N * _at(weight_K, true_N) - _at(lost_K, true_N) - _at(lost_K, predicted_N)
+    images = true_N.shape[-1]
     counted = np.sum(found.support > 0, -1, keepdims=True)
-    return np.nanmean(value_K, -1, keepdims=True) + change_N * true_N.shape[-1] / counted
+    if about == "class":
+        middle = _at(value_K / np.maximum(found.support, 1), true_N) * images / counted
+    else:
+        middle = np.nanmean(value_K, -1, keepdims=True)
+    return middle + change_N * images / counted
+
+
+def chance(metric: Metric, true_N: Ints, classes: int) -> float:
+    """What a network reaches that has learnt nothing from the images: it names one class always, or any alike.
+
+    Args:
+        metric, true_N, classes: as in :func:`score`, without leading axes.
+    """
+    size_K = np.bincount(true_N, minlength=classes)
+    one_class = float(score(metric, true_N, np.full(len(true_N), size_K.argmax()), classes))
+    share_K = size_K[size_K > 0] / len(true_N)
+    any_alike = float((2 * share_K / (1 + classes * share_K)).mean()) if metric == "macro-f1" else 1 / classes
+    return max(one_class, any_alike)
 
 
 def interval(metric: Metric, true_N: Ints, predicted_N: Ints, classes: int, level: float = 0.95) -> tuple[float, float]:
@@ -122,12 +144,17 @@ def interval(metric: Metric, true_N: Ints, predicted_N: Ints, classes: int, leve
     added_N = contributions(metric, true_N, predicted_N, classes)
     value, variance = float(added_N.mean()), float(added_N.var()) / images
     value = min(max(value, 0.0), 1.0)  # from rounding
-    support_K = np.bincount(true_N)
-    alike = np.sum(support_K > 0) ** 2 / np.sum(1 / support_K[support_K > 0])
-    effective = value * (1 - value) / variance if variance > _ROUNDING else alike
+    most = alike(true_N)
+    effective = value * (1 - value) / variance if variance > _ROUNDING else most
     if metric == "balanced-accuracy":
-        effective = min(effective, alike)
+        effective = min(effective, most)
     return wilson(value * effective, effective, level)
+
+
+def alike(true_N: Ints) -> float:
+    """Images of one weight that tell a mean over classes as well as these, were all classes equally hard."""
+    support_K = np.bincount(true_N)
+    return float(np.sum(support_K > 0) ** 2 / np.sum(1 / support_K[support_K > 0]))
 
 
 def _count(class_N: Ints, which_N: NDArray[np.bool_], classes: int) -> NDArray[np.int64]:

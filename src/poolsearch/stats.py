@@ -9,12 +9,16 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 Values = NDArray[Any]
 """Seeds by images: booleans, or floats."""
+Ints = NDArray[np.integer]
 
 _MOST_DISTINCT = 1000
+_MOST_SEEDS = 1000
+_DISAGREEING, _AGREEING = 2, 4
+"""Images that no one tested: see :func:`paired_difference`."""
 
 
 def kendall_tau(a: ArrayLike, b: ArrayLike) -> float:
@@ -58,10 +62,52 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
 
 
 @dataclass(frozen=True)
+class HalfWidth:
+    """What the half width of an interval is made of; the squares of its parts add up.
+
+    Attributes:
+        of_seeds, of_images: as fractions, at the interval's level.
+        freedom: degrees of freedom of the variance over seeds.
+        images: how many were tested.
+    """
+
+    of_seeds: float
+    of_images: float
+    freedom: int
+    images: int
+
+    @property
+    def whole(self) -> float:
+        """The least difference that is told from chance."""
+        return math.hypot(self.of_seeds, self.of_images)
+
+    def needed(self, gain: float, seeds: int, level: float = 0.95) -> tuple[int, int]:
+        """(images, seeds) with which the half width is about ``gain``; what is not the matter stays as it is.
+
+        Args:
+            gain: less than the half width.
+            seeds: that there are.
+            level: of the interval.
+        """
+        images_alone, seeds_alone = 2 * self.of_seeds**2 <= gain**2, 2 * self.of_images**2 <= gain**2
+        for_images = gain**2 - self.of_seeds**2 if images_alone else gain**2 / 2
+        for_seeds = gain**2 - self.of_images**2 if seeds_alone else gain**2 / 2
+        more = seeds
+        while not images_alone and more < _MOST_SEEDS:
+            freedom = self.freedom * (more - 1) / (seeds - 1)
+            quantiles = [float(special.stdtrit(f, (1 + level) / 2)) for f in (freedom, self.freedom)]
+            if (self.of_seeds * quantiles[0] / quantiles[1]) ** 2 * seeds / more <= for_seeds:
+                break
+            more += 1
+        return self.images if seeds_alone else math.ceil(self.images * self.of_images**2 / for_images), more
+
+
+@dataclass(frozen=True)
 class Difference:
     """A difference of two means with its interval, as fractions.
 
-    ``p`` is the probability that chance alone makes a difference as large, in either direction.
+    ``p`` is the probability that chance alone makes a difference as large, in either direction. The ends of the
+    interval are in [-1, 1], where a difference of two metrics lies; ``half`` is its half width before that.
     """
 
     mean: float
@@ -69,6 +115,7 @@ class Difference:
     high: float
     seeds: int
     p: float
+    half: HalfWidth | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +161,9 @@ class _Parts:
         by_seeds: the trainings, with what they do to single images.
         by_both: of this, what they do to single images; from so many answers that it is known well.
         by_images: the images alone.
-        image_N: the mean difference of each image.
+        spread: of the trainings.
+        image_N: the mean difference of each image, less that of its class.
+        freedom: degrees of freedom of the images' variance.
     """
 
     mean: float
@@ -123,17 +172,24 @@ class _Parts:
     by_images: float
     spread: Spread
     image_N: NDArray[np.float64]
+    freedom: float
 
-    def half_width(self, level: float) -> float:
-        """Howe's half width: that of each part by its own Student's quantile, squared and added."""
+    def half_width(self, level: float) -> HalfWidth:
+        """Howe's: that of each part by its own Student's quantile."""
         few, many = (
-            float(stats.t.ppf((1 + level) / 2, freedom)) for freedom in (self.spread.freedom, len(self.image_N) - 1)
+            float(special.stdtrit(freedom, (1 + level) / 2)) for freedom in (self.spread.freedom, self.freedom)
         )
-        of_seeds = max(few**2 * self.by_seeds, many**2 * self.by_both)
-        return math.sqrt(of_seeds + many**2 * self.by_images)
+        return HalfWidth(
+            math.sqrt(max(few**2 * self.by_seeds, many**2 * self.by_both)),
+            many * math.sqrt(self.by_images),
+            self.spread.freedom,
+            len(self.image_N),
+        )
 
 
-def paired_difference(a_SN: Values, b_SN: Values, level: float = 0.95, spread: Spread | None = None) -> Difference:
+def paired_difference(
+    a_SN: Values, b_SN: Values, level: float = 0.95, spread: Spread | None = None, class_N: Ints | None = None
+) -> Difference:
     """Mean of ``a - b`` over S paired seeds and N test images, with an interval that covers both sources of chance.
 
     Seeds and images are crossed random effects: three seeds that agree on 300 images are still only 300 images. The
@@ -142,47 +198,57 @@ def paired_difference(a_SN: Values, b_SN: Values, level: float = 0.95, spread: S
     networks trained alike, is taken where it is the larger, with its degrees of freedom. The interval is Howe's (1974)
     for a sum of two variances, which holds at its level wherever the chance comes from.
 
+    The images' variance is that within their classes, where these count alike. It cannot be seen in images that all
+    agree: so it is taken as if two more images had been tested, of which each network alone were right in one (Bonett
+    and Price 2012 for paired proportions), with the weight of an image of the small classes; and as if each class had
+    four more images without a difference (Agresti and Coull 1998), since a class of a few that all differ in one
+    direction by chance has no variance about its own mean. Its degrees of freedom are those of so many images of one
+    weight as would give a variance that is known as well: hardly more than the smallest class has, where it decides.
+
     Args:
         a_SN, b_SN: what test image n adds to the metric of seed s of each network, so that the mean over images is the
             metric: for accuracy, whether it is right.
         level: coverage of the interval.
         spread: of the networks trained with these seeds, the two among them; None: of the two alone.
+        class_N: the class of each image, where the metric counts every class alike; None: it counts images alike.
 
     Raises:
         ValueError: the shapes differ, or there are fewer than two seeds or two images.
     """
-    parts = _parts(a_SN, b_SN, spread)
-    if parts.by_seeds + parts.by_both + parts.by_images == 0:
-        return Difference(parts.mean, parts.mean, parts.mean, len(a_SN), float(parts.mean == 0))
+    parts = _parts(a_SN, b_SN, spread, class_N)
     half = parts.half_width(level)
-    return Difference(
-        parts.mean, parts.mean - half, parts.mean + half, len(a_SN), crossing(abs(parts.mean), parts.half_width)
-    )
+    p = crossing(abs(parts.mean), lambda level: parts.half_width(level).whole)
+    low, high = max(parts.mean - half.whole, -1.0), min(parts.mean + half.whole, 1.0)
+    return Difference(parts.mean, min(low, parts.mean), max(high, parts.mean), len(a_SN), p, half)
 
 
 def probability_above(
-    a_SN: Values, b_SN: Values, draw: np.random.Generator, spread: Spread | None = None, draws: int = 10_000
+    a_SN: Values,
+    b_SN: Values,
+    draw: np.random.Generator,
+    spread: Spread | None = None,
+    draws: int = 10_000,
+    class_N: Ints | None = None,
 ) -> float:
     """The bootstrap probability that the mean of ``a - b`` is above zero: seeds and images drawn anew, each by itself.
 
     Of the seeds, the deviations of all networks of ``spread`` are drawn from, as two seeds alone would give two values
-    only; each draw is divided by a chi that says how little so few seeds tell of their own spread, as in Student's t.
-    Of the images, those of one mean over the seeds are drawn together, which is the same and takes no time. What the
-    seeds and the images both count is taken out of the images' part.
+    only; of the images, those of one mean over the seeds are drawn together, which is the same and takes no time. What
+    the interval of :func:`paired_difference` takes for their variance and they do not show is drawn from a normal
+    distribution. Each draw is divided by a chi that says how little so few seeds, and so few images, tell of their own
+    spread, as in Student's t. What the seeds and the images both count is taken out of the images' part.
 
     Args:
-        a_SN, b_SN, spread: as in :func:`paired_difference`, which takes the same parts of variance.
+        a_SN, b_SN, spread, class_N: as in :func:`paired_difference`, which takes the same parts of variance.
         draw: where the draws come from.
         draws: how many.
 
     Raises:
         ValueError: as :func:`paired_difference`.
     """
-    parts = _parts(a_SN, b_SN, spread)
+    parts = _parts(a_SN, b_SN, spread, class_N)
     found_D = parts.mean + _deviations_of_drawn_seeds(parts, len(a_SN), draw, draws)
-    if parts.by_images > 0:
-        raw = float(parts.image_N.var(ddof=1)) / len(parts.image_N)
-        found_D += (_means_of_drawn(parts.image_N, draw, draws) - parts.mean) * math.sqrt(parts.by_images / raw)
+    found_D += _deviations_of_drawn_images(parts, draw, draws)
     return float((found_D > 0).mean() + (found_D == 0).mean() / 2)
 
 
@@ -197,6 +263,16 @@ def _deviations_of_drawn_seeds(parts: _Parts, seeds: int, draw: np.random.Genera
     return unit_D * np.maximum(math.sqrt(parts.by_seeds) / chi_D, math.sqrt(parts.by_both))
 
 
+def _deviations_of_drawn_images(parts: _Parts, draw: np.random.Generator, draws: int) -> NDArray[np.float64]:
+    """What other images would change in the mean difference, shape (draws,)."""
+    shown = float(parts.image_N.var()) / len(parts.image_N)
+    found_D = draw.normal(0, math.sqrt(max(parts.by_images - shown, 0.0)), draws)
+    if shown > 0:
+        means_D = _means_of_drawn(parts.image_N, draw, draws) - parts.image_N.mean()
+        found_D += means_D * math.sqrt(min(parts.by_images / shown, 1.0))
+    return found_D / np.sqrt(draw.chisquare(parts.freedom, draws) / parts.freedom)
+
+
 def _means_of_drawn(value_N: NDArray[np.float64], draw: np.random.Generator, draws: int) -> NDArray[np.float64]:
     """The means of as many values drawn with replacement, shape (draws,); equal values are drawn together.
 
@@ -208,27 +284,44 @@ def _means_of_drawn(value_N: NDArray[np.float64], draw: np.random.Generator, dra
     return draw.multinomial(len(value_N), count_V / len(value_N), draws) @ value_V / len(value_N)
 
 
-def _parts(a_SN: Values, b_SN: Values, spread: Spread | None) -> _Parts:
+def _parts(a_SN: Values, b_SN: Values, spread: Spread | None, class_N: Ints | None) -> _Parts:
     if a_SN.shape != b_SN.shape or a_SN.ndim != 2:
         raise ValueError(f"need two arrays of one shape (seeds, images), got {a_SN.shape} and {b_SN.shape}")
     seeds, images = a_SN.shape
     if seeds < 2 or images < 2:
         raise ValueError("an interval needs at least two seeds and two images")
+    class_N = np.zeros(images, np.int64) if class_N is None else np.unique(class_N, return_inverse=True)[1]
     difference_SN = a_SN.astype(float) - b_SN.astype(float)
     mean, seed_S, image_N = float(difference_SN.mean()), difference_SN.mean(1), difference_SN.mean(0)
     rest_SN = difference_SN - seed_S[:, None] - image_N + mean
     by_both = float((rest_SN**2).sum()) / ((seeds - 1) * (images - 1)) / (seeds * images)
     known = spread or spread_of([a_SN.mean(1), b_SN.mean(1)])
     by_seeds = max(float(seed_S.var(ddof=1)), 2 * known.variance) / seeds
-    by_images = max(float(image_N.var(ddof=1)) / images - by_both, 0.0)
-    return _Parts(mean, by_seeds, by_both, by_images, known, image_N)
+
+    size_K, sum_K = np.bincount(class_N), np.bincount(class_N, image_N)
+    weight_N = (images / (len(size_K) * size_K))[class_N]  # of an image, as classes count alike
+    alike = float((weight_N**2).sum() ** 2 / (weight_N**4).sum())  # images of one weight that tell as much
+    agreeing_K = size_K * (sum_K / (size_K + _AGREEING)) ** 2
+    seen = float((image_N**2).sum() - agreeing_K.sum())
+    unseen = _DISAGREEING * float((weight_N**2).sum()) / (alike + _DISAGREEING)
+    by_images = max((seen + unseen) / images**2 - by_both, 0.0)
+    centred_N = image_N - (sum_K / size_K)[class_N]
+    return _Parts(mean, by_seeds, by_both, by_images, known, centred_N, max(alike - 1, 1.0))
 
 
 def crossing(distance: float, half_width: Callable[[float], float]) -> float:
-    """One minus the level at which an interval of this half width just touches what is so far away: a p value."""
-    if distance == 0:
-        return 1.0
+    """One minus the level at which an interval of this half width just touches what is so far away: a p value.
+
+    Args:
+        distance: not negative.
+        half_width: at each level in (0, 1), from which it grows.
+
+    Returns:
+        1 for a distance within the interval at every level, as that of a rounding residue; never less than 1e-12.
+    """
     least, most = 1e-12, 1 - 1e-12
+    if half_width(1 - most) >= distance:
+        return 1.0
     if half_width(1 - least) <= distance:
         return least
     return cast("float", optimize.brentq(lambda p: half_width(1 - p) - distance, least, most))

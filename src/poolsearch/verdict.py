@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from poolsearch import rng
 from poolsearch.options import Control
-from poolsearch.stats import Difference, Spread, Values, holm, paired_difference, probability_above, spread_of
+from poolsearch.stats import Difference, Ints, Spread, Values, holm, paired_difference, probability_above, spread_of
 
 ERROR = 0.05
 """The probability with which any answer may be called better than the default, or worse, that is not."""
+
+FEW_IMAGES = 5
+"""With fewer test images of a class, nothing is recommended by a metric that counts every class alike."""
+
+WORTH_SEEING = 0.01
+"""A gain that a run should be able to show."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,17 +30,42 @@ class Trained:
         macs_ratio: MACs against the default's.
         value_SN: what test image n adds to the metric of seed s, as in :func:`~poolsearch.stats.paired_difference`.
         diverged: a training ended with a loss that is no finite number.
+        failed: what shows that its training failed, after its name; empty where nothing does.
     """
 
     name: str
     macs_ratio: float
     value_SN: Values
     diverged: bool = False
+    failed: str = ""
 
     @property
     def mean(self) -> float:
         """Over seeds, of the metric."""
         return float(self.value_SN.mean())
+
+
+@dataclass(frozen=True)
+class Rare:
+    """A class with too few test images for a metric that counts every class alike."""
+
+    name: str
+    images: int
+
+
+def rarest(class_N: Ints | None, names: Sequence[str]) -> Rare | None:
+    """The class with the fewest test images, where these are too few; None where images count alike.
+
+    Args:
+        class_N: the class of each test image, where classes count alike.
+        names: of the classes.
+    """
+    if class_N is None:
+        return None
+    size_K = np.bincount(class_N)
+    present = np.flatnonzero(size_K)
+    least = int(present[size_K[present].argmin()])
+    return Rare(names[least], int(size_K[least])) if size_K[least] < FEW_IMAGES else None
 
 
 @dataclass(frozen=True)
@@ -54,6 +87,7 @@ class Judged:
         default: the pick against the default at its own MACs; None where they are the same, or there is one seed.
         equal_macs: the pick against what the default is worth at the pick's MACs, where that is known.
         adjusted_p: the p value of the difference from the default, for as many picks as are tested.
+        rare: a class of so few test images that no difference is believed.
     """
 
     limit: float | None
@@ -61,6 +95,7 @@ class Judged:
     default: Compared | None
     equal_macs: Compared | None
     adjusted_p: float | None
+    rare: Rare | None = None
 
     @property
     def better(self) -> bool:
@@ -74,29 +109,31 @@ class Judged:
 
     @property
     def _differs(self) -> bool:
-        return self.adjusted_p is not None and self.adjusted_p <= ERROR
+        return self.rare is None and self.adjusted_p is not None and self.adjusted_p <= ERROR
 
 
 def common_spread(trained: Sequence[Trained]) -> Spread | None:
     """How far trainings differ by chance, of all networks trained with the same seeds; None where that is not known."""
-    means = {network.name: network.value_SN.mean(1) for network in trained if not network.diverged}
+    learnt = [network for network in trained if not (network.diverged or network.failed)]
+    means = {network.name: network.value_SN.mean(1) for network in learnt}
     return spread_of(list(means.values())) if len(means) > 1 and len(trained[0].value_SN) > 1 else None
 
 
-def compare(a: Trained, b: Trained, spread: Spread | None, seed: int) -> Compared | None:
+def compare(a: Trained, b: Trained, spread: Spread | None, seed: int, class_N: Ints | None = None) -> Compared | None:
     """``a`` against ``b``; None with a single seed, which shows no difference.
 
     Args:
         spread: see :func:`common_spread`; None: that of the two alone.
         seed: of the bootstrap.
+        class_N: the class of each image, where the metric counts every class alike.
     """
     if len(a.value_SN) < 2:
         return None
     draw = rng.generator(seed, f"bootstrap/{a.name}/{b.name}")
     return Compared(
         b.name,
-        paired_difference(a.value_SN, b.value_SN, spread=spread),
-        probability_above(a.value_SN, b.value_SN, draw, spread),
+        paired_difference(a.value_SN, b.value_SN, spread=spread, class_N=class_N),
+        probability_above(a.value_SN, b.value_SN, draw, spread, class_N=class_N),
     )
 
 
@@ -106,6 +143,8 @@ def judge(
     spread: Spread | None,
     seed: int,
     larger: Trained | None = None,
+    class_N: Ints | None = None,
+    rare: Rare | None = None,
 ) -> list[Judged]:
     """Every answer on the test images.
 
@@ -118,16 +157,20 @@ def judge(
         spread: see :func:`common_spread`.
         seed: of the bootstrap.
         larger: the default on images so large that it has the winner's MACs, where that was trained.
+        class_N: the class of each image, where the metric counts every class alike.
+        rare: see :func:`rarest`.
     """
-    against = {pick.name: compare(pick, default, spread, seed) for _, pick in picks if pick.name != default.name}
+    against = {
+        pick.name: compare(pick, default, spread, seed, class_N) for _, pick in picks if pick.name != default.name
+    }
     tested = {name: found for name, found in against.items() if found is not None}
     adjusted = dict(zip(tested, holm([found.difference.p for found in tested.values()]), strict=True))
     judged: list[Judged] = []
     for limit, pick in picks:
         equal = against.get(pick.name) if pick.macs_ratio <= 1 else None
         if larger is not None and pick.name == picks[-1][1].name and pick.macs_ratio > 1:
-            equal = compare(pick, larger, spread, seed)
-        judged.append(Judged(limit, pick, against.get(pick.name), equal, adjusted.get(pick.name)))
+            equal = compare(pick, larger, spread, seed, class_N)
+        judged.append(Judged(limit, pick, against.get(pick.name), equal, adjusted.get(pick.name), rare))
     return judged
 
 
@@ -151,9 +194,9 @@ def verdict(
         ranked: by what the first was the first, in words.
     """
     picks = {answer.pick.name: answer for answer in judged}  # of answers with one pick the last, which allows most
-    lost = [name for name, answer in picks.items() if answer.pick.diverged and name != default.name]
-    if lost := [*lost, *([default.name] if default.diverged else [])]:
-        return f"No verdict: the training of {' and of '.join(lost)} diverged. Use a lower --retrain-lr in a new run."
+    networks = [*(answer.pick for name, answer in picks.items() if name != default.name), default]
+    if lost := [network for network in networks if network.diverged or network.failed]:
+        return _failed(lost)
     others = {name: answer for name, answer in picks.items() if name != default.name}
     if not others:
         return f"There is no evidence to change your network: its own placement {default.name} came out first {ranked}."
@@ -164,6 +207,14 @@ def verdict(
             f"default {default.name} on test. Use --retrain-seeds 3 or more in a new run."
         )
     return _tested(list(others.values()), first, default, metric, ranked)
+
+
+def _failed(lost: Sequence[Trained]) -> str:
+    """That there is no verdict without trained networks, what shows it, and what to change."""
+    found = "; ".join(f"{network.name} {network.failed or 'diverged'}" for network in lost)
+    diverged = any(network.diverged for network in lost)
+    advice = "a lower --retrain-lr" if diverged else "more --retrain-epochs, or another --retrain-lr,"
+    return f"No verdict, as training failed: {found}. Use {advice} in a new run."
 
 
 def _tested(others: Sequence[Judged], first: Judged, default: Trained, metric: str, ranked: str) -> str:
@@ -180,6 +231,13 @@ def _tested(others: Sequence[Judged], first: Judged, default: Trained, metric: s
             f"(95% interval {found.low * 100:+.2f} to {found.high * 100:+.2f}, {found.seeds} seeds{adjusted})."
         )
 
+    if rare := first.rare:
+        only = f"{rare.images} image{'' if rare.images == 1 else 's'}"
+        return (
+            f"No change is recommended: {metric} counts every class alike, and of class '{rare.name}' the test split "
+            f"has only {only}, on which too much depends. Add images of it, so that {FEW_IMAGES} or more are tested, "
+            f"or use --metric accuracy, in a new run. {told(first, ' has')}"
+        )
     if chosen := recommended(others):
         also = [f"{answer.pick.name}, {_gap(answer)}" for answer in others if answer.better and answer is not chosen]
         more = f" Also better, for more MACs: {'; '.join(also)}." if also else ""
@@ -187,7 +245,30 @@ def _tested(others: Sequence[Judged], first: Judged, default: Trained, metric: s
     if first.worse:
         return f"Keep the default, there is no evidence to change your network: {told(first, ', has')}"
     rest = f" Nor is any other of the {len(others)} answers better." if len(others) > 1 else ""
-    return f"There is no evidence to change your network: {told(first, ', has')}{rest}"
+    return f"There is no evidence to change your network: {told(first, ', has')}{rest}{_too_small(first, metric)}"
+
+
+def _too_small(answer: Judged, metric: str) -> str:
+    """Which gain could not have been shown, and what it takes to show one."""
+    assert answer.default is not None
+    found = answer.default.difference
+    if found.half is None:
+        return ""
+    least = found.half.whole
+    text = f" This run could not have shown a gain of less than {least * 100:.2f} points."
+    gain = max(found.mean, WORTH_SEEING)
+    if least <= gain:
+        return text
+    images, seeds = found.half.needed(gain, found.seeds)
+    takes = [f"{_round(images):,} test images (there were {found.half.images:,})"] if images > found.half.images else []
+    takes += [f"{seeds} seeds (--retrain-seeds; there were {found.seeds})"] if seeds > found.seeds else []
+    above = ", most of all of the small classes" if metric != "accuracy" and images > found.half.images else ""
+    return f"{text} One of {gain * 100:.2f} points takes about {' and '.join(takes)}{above}."
+
+
+def _round(count: int) -> int:
+    """To two figures."""
+    return round(count, 2 - len(str(count)))
 
 
 def _gap(answer: Judged) -> str:
@@ -215,8 +296,8 @@ def told(
         "random": "Chance would choose any placement (another for each seed)",
         "input-size": f"The MACs could go into larger images instead ({rival.name})",
     }[control]
-    if rival.diverged:
-        return f"{chosen}. A training of it diverged, so that nothing is compared."
+    if rival.diverged or rival.failed:
+        return f"{chosen}. Its training failed: it {rival.failed or 'diverged'}; so nothing is compared."
     reached = f"{chosen}: {rival.mean:.2%} on test at {rival.macs_ratio:.2f} times the default's MACs"
     if compared is None:
         return f"{reached}."

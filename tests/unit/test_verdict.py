@@ -102,12 +102,13 @@ def test_one_seed_gives_no_verdict():
 
 
 @pytest.mark.parametrize(
-    ("pick", "default", "named"), [(True, False, "5,3,2"), (True, True, "5,3,2 and of 4,3,3"), (False, True, "4,3,3")]
+    ("pick", "default", "named"),
+    [(True, False, "5,3,2"), (True, True, "5,3,2 diverged; 4,3,3"), (False, True, "4,3,3")],
 )
 def test_a_diverged_training_gives_no_verdict(pick, default, named):
     judged = [answer(None, "5,3,2", 0.02, 0.001, diverged=pick)]
     sentence = verdict(judged, Trained("4,3,3", 1.0, NONE, default))
-    assert sentence == f"No verdict: the training of {named} diverged. Use a lower --retrain-lr in a new run."
+    assert sentence == f"No verdict, as training failed: {named} diverged. Use a lower --retrain-lr in a new run."
 
 
 # --- judging ---------------------------------------------------------------------------------------------------------

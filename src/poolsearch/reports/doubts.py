@@ -6,8 +6,10 @@ import math
 from typing import cast
 
 import numpy as np
+import pyarrow as pa
 
 from poolsearch.answers import limit_text
+from poolsearch.options import SearchSettings
 from poolsearch.reports import found
 from poolsearch.reports.answers import answer_rows
 from poolsearch.reports.findings import ended, moment
@@ -24,19 +26,99 @@ SOFT = 0.3
 UNEVEN = 1.5
 OLD = 0.25
 WEAK_TAU = 0.3
+FAR_BELOW = 0.15
+BY_MEMBER = 0.5
+INITIAL = 0.1
 
 
 def warnings(data: RunData) -> list[str]:
-    """The run's own warnings, then what its numbers give reason to doubt."""
-    derived = [
-        *_unfinished(data),
-        *_covered(data),
-        *_start_doubts(data),
-        *_search_doubts(data),
-        *_ranking_doubts(data),
-        *_retrain_doubts(data),
+    """What gives reason to doubt, by gravity: what may make the answer wrong; the run's own warnings; the rest."""
+    own = [str(text) for text in data.run.get("warnings", [])]
+    evidence = [*_retrain_doubts(data), *_ranking_doubts(data), *_unfinished(data)]
+    return [*grave(data), *own, *evidence, *_search_doubts(data), *_start_doubts(data), *_covered(data)]
+
+
+def grave(data: RunData) -> list[str]:
+    """What may make the answer wrong, the gravest first: it stands beside the verdict."""
+    return [
+        *_not_judged(data),
+        *_far_below(data),
+        *_too_short(data),
+        *_levels(data),
+        *_control_doubts(data),
+        *_weak_scores(data),
     ]
-    return [*(str(text) for text in data.run.get("warnings", [])), *derived]
+
+
+def _not_judged(data: RunData) -> list[str]:
+    if data.test is not None or not data.evaluated:
+        return []
+    return [
+        "The networks were evaluated on the test split, and what they reached is in test.json, but it was not judged: "
+        "--resume does that, and trains and evaluates nothing again."
+    ]
+
+
+def _far_below(data: RunData) -> list[str]:
+    """A supernet that is far from what its placements reach alone has hardly learnt what to rank."""
+    tested = {str(entry["placement"]): float(entry["mean"]) for entry in (data.test or {}).get("summary", [])}
+    both = [(row.value, tested[row.placement]) for row in data.ranking if row.evaluated and row.placement in tested]
+    if not both or data.kind not in ("sampled", "relaxed"):
+        return []
+    within, alone = (float(np.mean(values)) for values in zip(*both, strict=True))
+    if alone - within <= FAR_BELOW:
+        return []
+    return [
+        f"In the supernet the {len(both)} retrained placements have {within:.1%} on validation, and trained alone "
+        f"{alone:.1%} on test: the supernet was trained far too little to say which is better. Use more --epochs in a "
+        "new run."
+    ]
+
+
+def _too_short(data: RunData) -> list[str]:
+    """A score of few observations is mostly what it began with, and with it the member that stands for a placement."""
+    search = cast(Json, data.run.get("settings", {}).get("search") or {})
+    whole = data.members == 1 and (data.ranking_summary or {}).get("mode") == "all"
+    if data.scores is None or whole:
+        return []
+    count = float(np.median(_own_member(data.scores)["count"].to_numpy()))
+    left = float(search.get("beta", SearchSettings().beta)) ** count
+    if left <= INITIAL:
+        return []
+    began = "its first one" if search.get("score_init") == "first" else "the initial score"
+    fewer = " or fewer --members" if data.members > 1 else ""
+    return [
+        f"The search was too short for its space: half of the {data.scores.total:,} placements have {count:.0f} "
+        f"scores in their own member or fewer, so that {began} still weighs {left:.0%}. Use more --epochs{fewer} in a "
+        "new run."
+    ]
+
+
+def _levels(data: RunData) -> list[str]:
+    """Members that are trained apart end at different levels, and a placement's rank is then mostly its member's."""
+    rows = [row for row in data.ranking if row.evaluated and row.member is not None and not stopped(data, row)]
+    values = np.array([row.value for row in rows])
+    members, of_row = np.unique(np.array([row.member for row in rows], np.int64), return_inverse=True)
+    if (data.ranking_summary or {}).get("members", "assignment") != "assignment" or len(rows) <= len(members) + 1:
+        return []
+    mean_M = np.bincount(of_row, values) / np.bincount(of_row)
+    whole, rest = float(((values - values.mean()) ** 2).sum()), float(((values - mean_M[of_row]) ** 2).sum())
+    by_member = 1 - rest / whole * (len(rows) - 1) / (len(rows) - len(members)) if whole > 0 and len(members) > 1 else 0
+    if by_member <= BY_MEMBER:
+        return []
+    return [
+        f"The members are at different levels: the placements of each have {mean_M.min():.1%} to {mean_M.max():.1%} on "
+        f"validation on the mean, and {by_member:.0%} of the variance of the ranking is that of members, not of "
+        "placements. Placements of different members are compared across these levels: use --rank-members mean in a "
+        "new run."
+    ]
+
+
+def _weak_scores(data: RunData) -> list[str]:
+    tau = (data.ranking_summary or {}).get("tau_score_accuracy")
+    if tau is None or tau >= WEAK_TAU:
+        return []
+    return [f"The scores of the search hardly agree with validation (Kendall's tau {tau:.2f})."]
 
 
 def _unfinished(data: RunData) -> list[str]:
@@ -93,13 +175,16 @@ def _search_doubts(data: RunData) -> list[str]:
     return doubts
 
 
-def _score_doubts(scores: Scores) -> list[str]:
-    """Only the score that stands for a placement counts: that of its most probable member."""
+def _own_member(scores: Scores) -> pa.Table:
+    """The last line of each placement that stands for it: that of its most probable member."""
     table = scores.last.sort_by([("number", "ascending"), ("assignment", "descending")])
     numbers = table["number"].to_numpy()
-    first = np.concatenate([[True], numbers[1:] != numbers[:-1]])
-    count = table["count"].to_numpy()[first]
-    age = table["age"].to_numpy()[first]
+    return table.filter(pa.array(np.concatenate([[True], numbers[1:] != numbers[:-1]])))
+
+
+def _score_doubts(scores: Scores) -> list[str]:
+    own = _own_member(scores)
+    count, age = own["count"].to_numpy(), own["age"].to_numpy()
     doubts: list[str] = []
     if never := int((count == 0).sum()):
         doubts.append(f"{never:,} of {scores.total:,} placements were never trained in their own member.")
@@ -125,12 +210,10 @@ def _ranking_doubts(data: RunData) -> list[str]:
         both = f"{winner.placement} ({_interval(winner)}) and of the default ({_interval(default)})"
         doubts.append(f"The validation intervals of {both} overlap: the difference may be chance.")
     summary = data.ranking_summary or {}
-    images, tau = summary.get("images"), summary.get("tau_score_accuracy")
+    images = summary.get("images")
     if images is not None and images < FEW_IMAGES:
         doubts.append(f"The ranking rests on {images:,} validation images only.")
-    if tau is not None and tau < WEAK_TAU:
-        doubts.append(f"The scores of the search hardly agree with validation (Kendall's tau {tau:.2f}).")
-    return [*doubts, *found.doubts(data), *_stopped_doubts(data), *_control_doubts(data)]
+    return [*doubts, *found.doubts(data), *_stopped_doubts(data)]
 
 
 def _overlap(one: Ranked, other: Ranked) -> bool:
@@ -201,7 +284,7 @@ def _retrain_doubts(data: RunData) -> list[str]:
         least = min(counts[name] for name in few)
         seeds = f"{least} seed{'' if least == 1 else 's'}"
         doubts.append(f"Trained with only {seeds}: {', '.join(few)}. At least {FEW_SEEDS} show the spread.")
-    if data.test_opened and data.test is None:
+    if data.test_opened and data.test is None and not data.evaluated:
         doubts.append(f"The test split was opened at {moment(data.test_opened)}, and its results are not complete.")
     if unfinished := sum(trial.metrics is None for trial in data.trials):
         doubts.append(f"{unfinished} trial{'s have' if unfinished > 1 else ' has'} begun and not ended.")

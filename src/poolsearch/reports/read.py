@@ -33,6 +33,7 @@ class RunData:
         out: what to give as ``--out``; never an absolute path, as pages are passed on.
         test: ``test.json`` once it holds results.
         test_opened: when the test split was opened, also while its results are still missing.
+        evaluated: whether ``test.json`` has what the networks reached, judged or not.
         rungs: what a method without supernets trained; empty for others, and before there is a ranking.
         scored: trainings of such a method that have a validation accuracy.
         truth: of a sweep in benchmark mode that has ended, every placement on the test split, best first.
@@ -58,6 +59,7 @@ class RunData:
     relaxed: Weights | None = None
     costs: dict[str, dict[str, Cost]] = field(default_factory=dict[str, dict[str, Cost]])
     filters: list[FilterSet] = field(default_factory=list[FilterSet])
+    evaluated: bool = False
 
     @cached_property
     def members(self) -> int:
@@ -147,6 +149,7 @@ def read_run(folder: Path) -> RunData:
         trials=parse.trials_of(files.retrain),
         test=parse.results_of(files.test, test) if "verdict" in test else None,
         test_opened=test.get("opened"),
+        evaluated="trials" in test,
         skipped=parse.skipped_of(files.skipped),
         rungs=parse.rungs_of(files.ranking_summary, summary or {}),
         relaxed=parse.found_weights(files.relaxed) if files.relaxed.exists() else None,

@@ -10,7 +10,7 @@ from poolsearch.reports.agreeing import TITLE, Agreed, note, sentence
 from poolsearch.reports.alone import BY_MACS, trainings
 from poolsearch.reports.answer_tables import answers, controls
 from poolsearch.reports.classes import class_table
-from poolsearch.reports.doubts import early_stops, warnings
+from poolsearch.reports.doubts import early_stops, grave, warnings
 from poolsearch.reports.filters import filter_table
 from poolsearch.reports.findings import verdict
 from poolsearch.reports.found import FIRST, described, settled
@@ -58,11 +58,13 @@ def _head(data: RunData) -> str:
     dataset = cast(Json, data.run.get("data") or {})
     space = cast(Json, data.run.get("space") or {})
     on = f"{space.get('net', '')} on {dataset.get('name', '')}"
+    doubts = grave(data)
+    first = f"<p>To be doubted first:</p>\n{doubted(doubts)}\n" if doubts else ""
     command = "" if said.command is None else f"<p>To go on:</p>\n<pre><code>{escape(said.command)}</code></pre>"
     return (
         f"<header>\n<h1><strong>poolsearch</strong>: {escape(data.name)}, {escape(on)}</h1>\n"
         f'<p class="verdict">{escape(said.sentence)}</p>\n<p class="detail">{escape(said.detail)}</p>\n'
-        f"{command}\n</header>"
+        f"{first}{command}\n</header>"
     )
 
 

@@ -17,6 +17,7 @@ from poolsearch.priced import Priced
 from poolsearch.progress import PlainConsole
 from poolsearch.reports.alone import BY_MACS
 from poolsearch.reports.answers import AnswerRow, answer_rows
+from poolsearch.reports.doubts import grave, warnings
 from poolsearch.reports.found import FIRST, settled
 from poolsearch.reports.read import RunData, read_run
 from poolsearch.reports.truth import truth_sentence
@@ -54,6 +55,11 @@ def show(out: Path) -> None:
         for note in data.test.get("notes", []):
             console.print(note)
         console.print(f"\n{data.test['verdict']}", style="bold")
+    first = grave(data)
+    for doubt in first:
+        console.print(f"Doubt: {doubt}")
+    if first and (more := len(warnings(data)) - len(first)):
+        console.print(f"The report has {more} more reason{'s' if more > 1 else ''} for doubt.")
     if files.report.exists():
         console.print(f"\nReport: {files.report}")
 

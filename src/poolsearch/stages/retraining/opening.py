@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import atomic, read_json, write_json
+from poolsearch.files import atomic, finite, read_json, write_json
 from poolsearch.stages.alone import Trial, predictions
 from poolsearch.stages.retraining.controls import Rival
 from poolsearch.stages.retraining.finalists import Chosen
-from poolsearch.stages.retraining.outcome import outcome
+from poolsearch.stages.retraining.outcome import judgement, results
 
 
 def trials_of(chosen: Chosen, rivals: Sequence[Rival], seeds: int) -> list[Trial]:
@@ -46,22 +46,68 @@ def check_choice(run: Run, chosen: Chosen) -> None:
 
 
 def open_test(run: Run, chosen: Chosen, rivals: Sequence[Rival], seeds: int) -> None:
-    """Evaluate every trial on the test split; the opening is written down before the first image is read."""
+    """Evaluate every trial on the test split, and judge.
+
+    The opening is written down before the first image is read, and what the networks reached before it is judged: a run
+    that ends between the two is gone on with by judging what is there, without evaluating or opening anything anew.
+
+    Raises:
+        PoolsearchError: the results cannot be judged, by a fault of ours; they stay.
+    """
     before = read_json(run.dir.test) if run.dir.test.exists() else {}
     opened = before.get("opened", datetime.now(timezone.utc).isoformat(timespec="seconds"))
     record = {
         "opened": opened, **_choice(chosen), "default": str(run.space.default), "images": len(run.split.test),
     }  # fmt: skip
-    write_json(run.dir.test, record)
     trials = trials_of(chosen, rivals, seeds)
+    predicted = _kept(run, trials) if "trials" in before else None
+    found = None if predicted is None else results(run, chosen, rivals, predicted)
+    if predicted is None or found is None or any(before.get(name) != finite(value) for name, value in found.items()):
+        write_json(run.dir.test, record)
+        predicted = _evaluate(run, trials)
+        found = results(run, chosen, rivals, predicted)
+        write_json(run.dir.test, record | found)
+    try:
+        said = judgement(run, chosen, rivals, predicted)
+    except Exception as error:  # a fault of ours, after all was paid for: what it cost must not be lost
+        raise PoolsearchError(
+            f"the networks were evaluated, and what each reached on the test split is in {run.dir.test}; but judging "
+            f"it failed: {type(error).__name__}: {error}. This is a fault of poolsearch: please report it. With a "
+            f"version that has it mended, poolsearch run --resume --out {run.dir.root} judges these results, and "
+            "trains and evaluates nothing again."
+        ) from error
+    controls = [entry | judged for entry, judged in zip(found["controls"], said["controls"], strict=True)]
+    write_json(run.dir.test, record | found | said | {"controls": controls})
+
+
+def _evaluate(run: Run, trials: Sequence[Trial]) -> dict[Trial, NDArray[np.int64]]:
+    """What every trained network sees in the test images; kept beside it."""
     predicted: dict[Trial, NDArray[np.int64]] = {}
     with run.progress.bar("test", len(trials)) as update:
         for done, trial in enumerate(trials, 1):
             predicted[trial] = predictions(run, trial, run.dir.retrain, run.split.test, "test")
             small = predicted[trial].astype(np.min_scalar_type(len(run.images.class_names) - 1))
-            _save_array(trial.folder(run.dir.retrain) / "test_predicted.npy", small)
+            _save_array(_predicted_of(run, trial), small)
             update(done, "")
-    write_json(run.dir.test, record | outcome(run, chosen, rivals, predicted))
+    return predicted
+
+
+def _kept(run: Run, trials: Sequence[Trial]) -> dict[Trial, NDArray[np.int64]] | None:
+    """What was evaluated before; None where something of it is missing or is not of this test split."""
+    predicted: dict[Trial, NDArray[np.int64]] = {}
+    for trial in trials:
+        try:
+            small = np.load(_predicted_of(run, trial), allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        if small.shape != run.split.test.shape or small.dtype.kind != "u" or small.max() >= len(run.images.class_names):
+            return None
+        predicted[trial] = small.astype(np.int64)
+    return predicted
+
+
+def _predicted_of(run: Run, trial: Trial) -> Path:
+    return trial.folder(run.dir.retrain) / "test_predicted.npy"
 
 
 def _choice(chosen: Chosen) -> dict[str, Any]:

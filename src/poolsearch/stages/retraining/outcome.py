@@ -13,39 +13,29 @@ from numpy.typing import NDArray
 from poolsearch.context import Run
 from poolsearch.methods import kind_of
 from poolsearch.metrics import contributions, in_words
+from poolsearch.placement import Placement
 from poolsearch.stages.alone import Trial, diverged
 from poolsearch.stages.retraining.classes import class_results
 from poolsearch.stages.retraining.controls import Rival
+from poolsearch.stages.retraining.failures import failure
 from poolsearch.stages.retraining.finalists import Chosen
-from poolsearch.verdict import Compared, Judged, Trained, common_spread, compare, judge, told, verdict
+from poolsearch.verdict import Compared, Judged, Trained, common_spread, compare, judge, rarest, told, verdict
 
 Predicted = Mapping[Trial, NDArray[np.int64]]
 """The class that each trained network sees in every test image."""
 
 
-def outcome(run: Run, chosen: Chosen, rivals: Sequence[Rival], predicted: Predicted) -> dict[str, Any]:
-    """Everything of test.json but its opening."""
-    seeds = run.settings.retrain.retrain_seeds
-    trials = {f.placement: [Trial(f.placement, seed) for seed in range(seeds)] for f in chosen.finalists}
-    trained = {p: _trained(run, p.shown, own, predicted) for p, own in trials.items()}
-    of_rivals = {r.control: _trained(run, _name(r), r.trials, predicted) for r in rivals if r.trials}
-    default, winner = trained[run.space.default], trained[chosen.winner]
-    spread = common_spread(list(trained.values()))
-    picks = [(limit, trained[pick]) for limit, pick in chosen.picks if pick is not None]
-    judged = judge(picks, default, spread, run.seed, of_rivals.get("input-size"))
-    compared = {
-        # random picks differ by more than their seeds: the spread of one placement says nothing of theirs
-        name: compare(winner, rival, None if name == "random" else spread, run.seed)
-        for name, rival in of_rivals.items()
-        if rival.name != winner.name and not rival.diverged
-    }
+def results(run: Run, chosen: Chosen, rivals: Sequence[Rival], predicted: Predicted) -> dict[str, Any]:
+    """What every network reached, for test.json: nothing that takes a judgement."""
+    of_finalists = _trials_of(run, chosen)
+    trained = {p: _trained(run, p.shown, own, predicted) for p, own in of_finalists.items()}
     top = run.settings.retrain.top_k
     best = [trained[f.placement].mean for f in chosen.finalists if f.rank is not None and f.rank <= top]
     both = {"winner": chosen.winner, "default": run.space.default}
-    seen = {name: [predicted[trial] for trial in trials[placement]] for name, placement in both.items()}
+    seen = {name: [predicted[trial] for trial in of_finalists[placement]] for name, placement in both.items()}
     return {
         "metric": run.settings.data.metric,
-        "trials": [entry for own in trials.values() for entry in _entries(run, own, predicted)],
+        "trials": [entry for own in of_finalists.values() for entry in _entries(run, own, predicted)],
         "summary": [
             {"placement": str(f.placement), "rank": f.rank, "is_default": f.placement == run.space.default}
             | _figures(trained[f.placement])
@@ -53,22 +43,54 @@ def outcome(run: Run, chosen: Chosen, rivals: Sequence[Rival], predicted: Predic
             for f in chosen.finalists
         ],
         "classes": class_results(run.images.label_N[run.split.test], seen, run.images.class_names),
-        "top1": winner.mean,
+        "top1": trained[chosen.winner].mean,
         "best_of_top": max(best),
         "mean_of_top": statistics.mean(best),
-        "difference": judged[-1].default and dataclasses.asdict(judged[-1].default.difference),
-        "answers": _answers(chosen, judged),
         "controls": [
             {"control": r.control, "why_not": r.why_not}
-            | ({} if not r.trials else _figures(of_rivals[r.control]))
-            | {"trials": _entries(run, r.trials, predicted), "winner": _compared(compared.get(r.control))}
+            | (_figures(_trained(run, _name(r), r.trials, predicted)) if r.trials else {})
+            | {"trials": _entries(run, r.trials, predicted), "winner": None}
             for r in rivals
         ],
+    }
+
+
+def judgement(run: Run, chosen: Chosen, rivals: Sequence[Rival], predicted: Predicted) -> dict[str, Any]:
+    """What the results say, for test.json: tests, intervals and sentences.
+
+    Its ``controls`` have what the winner is against each, in their order.
+    """
+    metric, names = run.settings.data.metric, run.images.class_names
+    class_N = None if metric == "accuracy" else run.images.label_N[run.split.test]
+    trained = {p: _trained(run, p.shown, own, predicted) for p, own in _trials_of(run, chosen).items()}
+    of_rivals = {r.control: _trained(run, _name(r), r.trials, predicted) for r in rivals if r.trials}
+    default, winner = trained[run.space.default], trained[chosen.winner]
+    spread = common_spread(list(trained.values()))
+    picks = [(limit, trained[pick]) for limit, pick in chosen.picks if pick is not None]
+    larger, rare = of_rivals.get("input-size"), rarest(class_N, names)
+    judged = judge(picks, default, spread, run.seed, larger, class_N, rare)
+    compared = {
+        # random picks differ by more than their seeds: the spread of one placement says nothing of theirs
+        name: compare(winner, rival, None if name == "random" else spread, run.seed, class_N)
+        for name, rival in of_rivals.items()
+        if rival.name != winner.name and not (rival.diverged or rival.failed)
+    }
+    return {
+        "difference": judged[-1].default and dataclasses.asdict(judged[-1].default.difference),
+        "answers": _answers(chosen, judged),
+        "controls": [{"winner": _compared(compared.get(r.control))} for r in rivals],
+        "failed": {str(p): found.failed for p, found in trained.items() if found.failed},
         "notes": [
             told(r.control, winner, of_rivals.get(r.control), compared.get(r.control), r.why_not) for r in rivals
         ],
-        "verdict": verdict(judged, default, in_words(run.settings.data.metric), _ranked(run)),
-    }  # fmt: skip
+        "verdict": verdict(judged, default, in_words(metric), _ranked(run)),
+    }
+
+
+def _trials_of(run: Run, chosen: Chosen) -> dict[Placement, list[Trial]]:
+    """Of each finalist, one for each seed."""
+    seeds = range(run.settings.retrain.retrain_seeds)
+    return {f.placement: [Trial(f.placement, seed) for seed in seeds] for f in chosen.finalists}
 
 
 def _ranked(run: Run) -> str:
@@ -78,14 +100,16 @@ def _ranked(run: Run) -> str:
 def _trained(run: Run, name: str, trials: Sequence[Trial], predicted: Predicted) -> Trained:
     macs = statistics.mean(trial.of(run).costs.macs(trial.placement) for trial in trials)
     lost = any(diverged(trial.folder(run.dir.retrain)) for trial in trials)
-    value_SN = _values(run, np.stack([predicted[trial] for trial in trials]))
-    return Trained(name, macs / run.costs.macs(run.space.default), value_SN, lost)
+    predicted_SN = np.stack([predicted[trial] for trial in trials])
+    true_N = run.images.label_N[run.split.test]
+    failed = failure(run.settings.data.metric, true_N, predicted_SN, run.images.class_names, lost)
+    return Trained(name, macs / run.costs.macs(run.space.default), _values(run, predicted_SN), lost, failed)
 
 
 def _values(run: Run, predicted_SN: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What each test image adds to the metric of the run."""
+    """What each test image adds to the metric of the run, in the images of its class."""
     true_N, classes = run.images.label_N[run.split.test], len(run.images.class_names)
-    return contributions(run.settings.data.metric, true_N, predicted_SN, classes)
+    return contributions(run.settings.data.metric, true_N, predicted_SN, classes, about="class")
 
 
 def _name(rival: Rival) -> str:
