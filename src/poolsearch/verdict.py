@@ -196,7 +196,7 @@ def verdict(
     picks = {answer.pick.name: answer for answer in judged}  # of answers with one pick the last, which allows most
     networks = [*(answer.pick for name, answer in picks.items() if name != default.name), default]
     if lost := [network for network in networks if network.diverged or network.failed]:
-        return _failed(lost)
+        return _failed(lost, judged[-1].pick.name, ranked)
     others = {name: answer for name, answer in picks.items() if name != default.name}
     if not others:
         return f"There is no evidence to change your network: its own placement {default.name} came out first {ranked}."
@@ -209,12 +209,12 @@ def verdict(
     return _tested(list(others.values()), first, default, metric, ranked)
 
 
-def _failed(lost: Sequence[Trained]) -> str:
+def _failed(lost: Sequence[Trained], winner: str, ranked: str) -> str:
     """That there is no verdict without trained networks, what shows it, and what to change."""
     found = "; ".join(f"{network.name} {network.failed or 'diverged'}" for network in lost)
     diverged = any(network.diverged for network in lost)
     advice = "a lower --retrain-lr" if diverged else "more --retrain-epochs, or another --retrain-lr,"
-    return f"No verdict, as training failed: {found}. Use {advice} in a new run."
+    return f"No verdict on {winner}, first {ranked}, as training failed: {found}. Use {advice} in a new run."
 
 
 def _tested(others: Sequence[Judged], first: Judged, default: Trained, metric: str, ranked: str) -> str:

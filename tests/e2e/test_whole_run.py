@@ -314,7 +314,8 @@ def test_a_training_that_diverges_is_said_and_the_page_is_made(tmp_path: Path, t
     page = poolsearch.run(out, tiny(lr=100.0, weight_decay=1.0, placements=("4,3,3", "5,3,2"), retrain_epochs=2))
     assert page.exists()
     test = json.loads(RunDir(out).test.read_text())
-    assert test["verdict"].startswith("No verdict: the training of")
+    assert test["verdict"].startswith("No verdict on ")
+    assert " diverged, and reached " in test["verdict"] and "lower --retrain-lr" in test["verdict"]
     assert "NaN" not in RunDir(out).events.read_text()
     assert any("diverged" in text for text in json.loads(RunDir(out).run.read_text())["warnings"])
 

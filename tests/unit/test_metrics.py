@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_recall_fscore_support
 
-from poolsearch.metrics import contributions, interval, per_class, score
+from poolsearch.metrics import chance, contributions, interval, per_class, score
 from poolsearch.stats import wilson
 
 METRICS = ("accuracy", "balanced-accuracy", "macro-f1")
@@ -166,3 +166,26 @@ def test_intervals_cover(metric):
         low, high = interval(metric, true_N, predicted_N, 4)
         covered += low <= truth <= high
     assert covered >= 929
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@given(answers)
+def test_about_their_classes_contributions_have_the_same_mean(metric, both):
+    found_N = contributions(metric, *both, CLASSES, about="class")
+    assert found_N.mean() == pytest.approx(score(metric, *both, CLASSES))
+
+
+def test_about_its_class_an_image_adds_whether_it_is_right():
+    """By balanced accuracy: weighed by its class, 2 of 3 images to one half, 1 of 3 to the other."""
+    found_N = contributions("balanced-accuracy", np.array([0, 0, 1]), np.array([0, 1, 1]), 2, about="class")
+    assert found_N == pytest.approx([3 / 4, 0, 3 / 2])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("sizes", [(50, 50), (90, 10), (40, 30, 20, 10), (0, 5, 95)])
+def test_chance_is_what_predictions_reach_that_do_not_look(metric, sizes):
+    true_N = np.repeat(np.arange(len(sizes)), sizes)
+    draw = np.random.default_rng(0)
+    any_alike = score(metric, np.tile(true_N, 400), draw.integers(0, len(sizes), 400 * len(true_N)), len(sizes))
+    one = max(by_scikit_learn(metric, true_N, np.full(len(true_N), k)) for k in range(len(sizes)))
+    assert chance(metric, true_N, len(sizes)) == pytest.approx(max(any_alike, one), abs=0.01)

@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from poolsearch.metrics import contributions
 from poolsearch.stats import (
+    HalfWidth,
+    crossing,
     holm,
     kendall_tau,
     mean_interval,
@@ -323,3 +326,123 @@ def test_the_interval_of_a_mean_is_students(values):
 def test_one_value_has_no_interval():
     mean, low, high = mean_interval([0.25])
     assert mean == 0.25 and math.isnan(low) and math.isnan(high)
+
+
+# --- few images, rare classes, no spread ------------------------------------------------------------------------------
+
+METRICS = ("accuracy", "balanced-accuracy", "macro-f1")
+
+
+@st.composite
+def studies(draw):
+    """The metric, the classes of a few images, and what two networks see in them: rare ones, and networks that agree."""
+    classes, seeds, images = draw(st.integers(1, 10)), draw(st.integers(2, 4)), draw(st.integers(2, 60))
+    draws = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    true_N = np.minimum(draws.geometric(draw(st.sampled_from([0.1, 0.5, 0.9])), images) - 1, classes - 1)
+    wrong = draw(st.sampled_from([0.0, 0.02, 0.3, 1.0]))
+    of_seeds = draw(st.booleans())  # or the trainings of a network agree
+    predicted = []
+    for _ in range(2):
+        hard_SN = draws.random((seeds if of_seeds else 1, images))
+        guess_N = draws.integers(0, classes, images)
+        predicted.append(np.broadcast_to(np.where(hard_SN < wrong, guess_N, true_N), (seeds, images)))
+    return draw(st.sampled_from(METRICS)), true_N, predicted, classes
+
+
+@given(studies())
+def test_any_study_has_an_interval_and_a_p_value_that_agree(study):
+    metric, true_N, predicted, classes = study
+    a_SN, b_SN = (contributions(metric, true_N, each, classes, about="class") for each in predicted)
+    class_N = None if metric == "accuracy" else true_N
+    found = paired_difference(a_SN, b_SN, class_N=class_N)
+    assert found.half is not None and found.half.whole > 0, "no spread is no certainty"
+    assert -1 <= found.low <= found.mean <= found.high <= 1 and found.low < found.high
+    assert 0 < found.p <= 1
+    if abs(found.p - 0.05) > 1e-6:
+        assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
+    mirror = paired_difference(b_SN, a_SN, class_N=class_N)
+    assert (mirror.mean, mirror.p) == (pytest.approx(-found.mean), pytest.approx(found.p, abs=1e-6))
+    above = probability_above(a_SN, b_SN, np.random.default_rng(0), draws=4000, class_N=class_N)
+    if found.mean > 0 and found.p > 0.2:
+        assert above < 0.99
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-300, 1e-17, 1e-9])
+def test_a_rounding_residue_crosses_at_every_level(distance):
+    assert crossing(distance, lambda level: stats.norm.ppf((1 + level) / 2)) == pytest.approx(1, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("half_width", "p"),
+    [(lambda _: 0.0, 1e-12), (lambda _: 0.5, 1.0), (lambda level: min(level, 0.2), 1e-12), (lambda level: level, 0.7)],
+)
+def test_half_widths_without_spread_or_with_a_bound_have_a_p_value(half_width, p):
+    assert crossing(0.3, half_width) == pytest.approx(p)
+
+
+def test_one_image_of_a_class_shows_nothing():
+    """The whole of a class of one image goes from wrong to right with every seed: +50 points, and no evidence."""
+    true_N = np.repeat([0, 1], [19, 1])
+    a_SN, b_SN = (
+        contributions("balanced-accuracy", true_N, np.array([[0] * 19 + [last]] * 3), 2, about="class")
+        for last in (1, 0)
+    )
+    found = paired_difference(a_SN, b_SN, class_N=true_N)
+    assert found.mean == pytest.approx(0.5)
+    assert found.low < 0 and found.high == 1 and found.p > 0.3
+    assert probability_above(a_SN, b_SN, np.random.default_rng(0), class_N=true_N) < 0.85
+
+
+def test_the_variance_within_classes_by_hand():
+    """Classes of 4 and 2 images; seeds agree. Of the first the networks differ in one, of the second in none."""
+    true_N = np.array([0, 0, 0, 0, 1, 1])
+    a_SN, b_SN = (
+        contributions("balanced-accuracy", true_N, np.array([[first, 0, 0, 0, 1, 1]] * 2), 2, about="class")
+        for first in (0, 1)
+    )
+    found = paired_difference(a_SN, b_SN, class_N=true_N)
+    assert found.mean == pytest.approx((1 / 4) / 2)
+    first = (1 - 4 * (1 / 8) ** 2) / 4**2  # squares about the mean of 1 in 8: the four, and four more that agree
+    # each class weighs half, so an image of the first weighs 1/8 and of the second 1/4
+    squares, fourth = 4 / 8**2 + 2 / 4**2, 4 / 8**4 + 2 / 4**4
+    alike = squares**2 / fourth
+    variance = first / 2**2 + 2 * squares / (alike + 2)  # and two more images of one weight that disagree
+    assert found.half is not None
+    assert found.half.of_images == pytest.approx(stats.t.ppf(0.975, alike - 1) * math.sqrt(variance))
+
+
+@pytest.mark.parametrize("rarest", [1, 2, 5, 10])
+def test_classes_of_a_few_images_seldom_make_a_difference_of_none(rarest):
+    """Placements decide alone which images are right, all seeds alike; 5 % of 400 is 20, give or take 4."""
+    true_N = np.repeat([0, 1], [60, rarest])
+    called = covered = 0
+    for study in range(400):
+        draws = np.random.default_rng(study)
+        values = [
+            contributions(
+                "balanced-accuracy",
+                true_N,
+                np.broadcast_to(np.where(draws.random(len(true_N)) < 0.7, true_N, 1 - true_N), (3, len(true_N))),
+                2,
+                about="class",
+            )
+            for _ in range(2)
+        ]
+        found = paired_difference(*values, class_N=true_N)
+        called += found.p <= 0.05
+        covered += found.low <= 0 <= found.high
+    assert called <= 28 and covered >= 372
+
+
+def test_what_it_takes_to_show_a_gain():
+    # images alone: four times as many halve the half width
+    assert HalfWidth(0.0, 0.02, 4, 300).needed(0.01, 3) == (1200, 3)
+    # both: each part may have half of the square
+    images, seeds = HalfWidth(0.02, 0.02, 4, 300).needed(0.01, 3)
+    assert images == 2400
+    quantile = stats.t.ppf(0.975, 2 * (seeds - 1)) / stats.t.ppf(0.975, 4)  # three networks: two for each further seed
+    assert 0.02 * quantile * math.sqrt(3 / seeds) <= math.sqrt(0.5) * 0.01
+    fewer = stats.t.ppf(0.975, 2 * (seeds - 2)) / stats.t.ppf(0.975, 4)
+    assert 0.02 * fewer * math.sqrt(3 / (seeds - 1)) > math.sqrt(0.5) * 0.01
+    # seeds alone
+    assert HalfWidth(0.02, 0.001, 4, 10_000).needed(0.01, 3)[0] == 10_000

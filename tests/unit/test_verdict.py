@@ -13,6 +13,7 @@ from poolsearch.verdict import (
     common_spread,
     compare,
     judge,
+    rarest,
     recommended,
     told,
     verdict,
@@ -108,7 +109,10 @@ def test_one_seed_gives_no_verdict():
 def test_a_diverged_training_gives_no_verdict(pick, default, named):
     judged = [answer(None, "5,3,2", 0.02, 0.001, diverged=pick)]
     sentence = verdict(judged, Trained("4,3,3", 1.0, NONE, default))
-    assert sentence == f"No verdict, as training failed: {named} diverged. Use a lower --retrain-lr in a new run."
+    assert sentence == (
+        f"No verdict on 5,3,2, first on the validation images, as training failed: {named} diverged. Use a lower "
+        "--retrain-lr in a new run."
+    )
 
 
 # --- judging ---------------------------------------------------------------------------------------------------------
@@ -203,3 +207,66 @@ def test_controls_with_nothing_to_compare():
     assert "nothing was trained, as it is so" in told("input-size", winner, None, None, "it is so")
     lost = Trained("9,1,0", 2.0, NONE, diverged=True)
     assert "diverged" in told("macs", winner, lost, None)
+
+
+# --- what cannot be known --------------------------------------------------------------------------------------------
+
+
+def balanced(share_of_rare, seed, rare=3):
+    """A network by balanced accuracy on 200 images and a few of a rare class."""
+    draw = np.random.default_rng(seed)
+    true_N = np.repeat([0, 1], [200, rare])
+    right_N = np.where(true_N == 0, draw.random(200 + rare) < 0.9, np.arange(200 + rare) < 200 + share_of_rare)
+    weight_N = (200 + rare) / (2 * np.array([200, rare]))[true_N]
+    return np.tile(right_N * weight_N, (3, 1)), true_N
+
+
+@pytest.mark.parametrize(("rare", "images"), [(1, "1 image,"), (3, "3 images,"), (4, "4 images,")])
+def test_with_a_rare_class_no_change_is_recommended(rare, images):
+    (all_SN, class_N), (none_SN, _) = balanced(rare, 0, rare), balanced(0, 1, rare)
+    default, pick = Trained("4,3,3", 1.0, none_SN), Trained("5,3,2", 1.5, all_SN)
+    few = rarest(class_N, ["cat", "lynx"])
+    assert few is not None and (few.name, few.images) == ("lynx", rare)
+    judged = judge([(None, pick)], default, None, 0, class_N=class_N, rare=few)
+    assert not judged[0].better and recommended(judged) is None
+    sentence = verdict(judged, default, "balanced accuracy")
+    assert sentence.startswith(
+        "No change is recommended: balanced accuracy counts every class alike, and of class 'lynx' the test split has "
+        f"only {images}"
+    )
+    assert "use --metric accuracy, in a new run. 5,3,2, first on the validation images has +" in sentence
+    assert judged[0].default is not None and judged[0].default.probability < 0.99
+
+
+def test_five_images_of_a_class_are_judged_and_accuracy_has_no_rare_class():
+    assert rarest(np.repeat([0, 2], [9, 5]), ["a", "none", "b"]) is None
+    assert rarest(None, ["a"]) is None
+
+
+def test_no_evidence_says_which_gain_could_not_have_been_shown_and_what_could():
+    default, pick = trained("4,3,3", 0.8, images=300), trained("5,3,2", 0.8, 1.5, images=300, seed=1)
+    judged = judge([(None, pick)], default, None, 0)
+    found = judged[0].default
+    assert found is not None and found.difference.half is not None
+    least = found.difference.half.whole
+    sentence = verdict(judged, default)
+    assert f"This run could not have shown a gain of less than {100 * least:.2f} points. One of " in sentence
+    assert "test images (there were 300)" in sentence or "seeds (--retrain-seeds; there were 3)" in sentence
+    assert found.difference.high - found.difference.low == pytest.approx(2 * least)
+
+
+def test_an_interval_that_could_show_a_gain_asks_for_nothing_more():
+    same_SN = np.random.default_rng(0).random((3, 50_000)) < 0.9
+    default, pick = Trained("4,3,3", 1.0, same_SN), Trained("5,3,2", 1.5, same_SN.copy())
+    sentence = verdict(judge([(None, pick)], default, None, 0), default)
+    assert sentence.endswith("points.") and "One of" not in sentence
+
+
+def test_failed_trainings_are_no_evidence_of_anything():
+    lost = Trained("5,3,2", 1.5, NONE, failed="never predicts class 'a', of which 9 images were tested")
+    sentence = verdict([Judged(None, lost, None, None, None)], DEFAULT)
+    assert sentence == (
+        "No verdict on 5,3,2, first on the validation images, as training failed: 5,3,2 never predicts class 'a', of "
+        "which 9 images were tested. Use more --retrain-epochs, or another --retrain-lr, in a new run."
+    )
+    assert "Its training failed: it never predicts" in told("macs", DEFAULT, lost, None)

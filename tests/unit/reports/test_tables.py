@@ -10,7 +10,7 @@ import pytest
 from fake_run import compositions, write_fake_run
 
 from poolsearch.reports.alone import trainings
-from poolsearch.reports.doubts import early_stops, warnings
+from poolsearch.reports.doubts import early_stops, grave, warnings
 from poolsearch.reports.findings import verdict
 from poolsearch.reports.ranked import Ranked
 from poolsearch.reports.read import RunData, read_run
@@ -220,3 +220,55 @@ def test_the_command_holds_what_differs_from_the_defaults() -> None:
 )
 def test_macs_text(macs: float, text: str) -> None:
     assert macs_text(macs) == text
+
+
+def test_members_at_different_levels_are_doubted_first() -> None:
+    """Each member's placements differ by 2 points, the two members' means by 20."""
+    rows = [
+        dataclasses.replace(ranked(i + 1, f"{i},1,1", 0.8 - 0.2 * member + 0.005 * i, 100), member=member)
+        for i, member in enumerate([0] * 5 + [1] * 5)
+    ]
+    data = dataclasses.replace(data_of(rows), run={"space": {"default": "0,1,1"}})
+    rows[0] = dataclasses.replace(rows[0], is_default=True)
+    first = warnings(data)[0]
+    assert first.startswith("The members are at different levels: the placements of each have 62.5% to 81.0%")
+    assert "--rank-members mean" in first
+    by_mean = dataclasses.replace(data, ranking_summary={"images": 5000, "members": "mean"})
+    assert not any("levels" in text for text in warnings(by_mean))
+    alike = [dataclasses.replace(row, member=i % 2) for i, row in enumerate(BY_HAND)]
+    assert not any("levels" in text for text in warnings(data_of(alike)))
+
+
+def test_a_supernet_far_below_what_its_placements_reach_alone_is_the_first_doubt(tmp_path: Path) -> None:
+    data = read_run(write_fake_run(tmp_path, 2, snapshots=3))
+    assert grave(data) == []
+    low = [dataclasses.replace(row, val_accuracy=row.val_accuracy - 0.4) for row in data.ranking]
+    found = warnings(dataclasses.replace(data, ranking=low))
+    assert found[0].startswith("In the supernet the 6 retrained placements have ")
+    assert "Use more --epochs in a new run." in found[0]
+
+
+@pytest.mark.parametrize(("count", "left"), [(13, "25%"), (21, "11%"), (22, None)])
+def test_a_search_whose_scores_are_still_the_initial_one_was_too_short(
+    tmp_path: Path, count: int, left: str | None
+) -> None:
+    """0.9^13 = 0.25, 0.9^21 = 0.11, 0.9^22 = 0.098."""
+    data = read_run(write_fake_run(tmp_path, 2, compositions(5, 3), ("search", "rank"), snapshots=3))
+    assert data.scores is not None
+    few = _with(data, count=[count] * data.scores.last.num_rows)
+    found = grave(dataclasses.replace(data, scores=dataclasses.replace(data.scores, last=few)))
+    said = [text for text in found if "too short for its space" in text]
+    assert bool(said) == (left is not None)
+    assert all(f"still weighs {left}. Use more --epochs or fewer --members" in text for text in said)
+
+
+def test_what_may_make_the_answer_wrong_comes_before_the_runs_own_warnings_and_what_is_weak() -> None:
+    data = data_of([ranked(1, "7,1,2", 0.95, 9, True), *BY_HAND[1:]])
+    few = {"images": 300, "tau_score_accuracy": 0.1}
+    found = warnings(dataclasses.replace(data, ranking_summary=few, run=data.run | {"warnings": ["own"]}))
+    assert [found.index(next(t for t in found if word in t)) for word in ("control group", "hardly", "own")] == [
+        0,
+        1,
+        2,
+    ]
+    assert any("300 validation images" in text for text in found[3:])
