@@ -335,7 +335,7 @@ METRICS = ("accuracy", "balanced-accuracy", "macro-f1")
 
 @st.composite
 def studies(draw):
-    """The metric, the classes of a few images, and what two networks see in them: rare ones, and networks that agree."""
+    """The metric, the classes of a few images, and what two networks see in them: also rare ones, or the same."""
     classes, seeds, images = draw(st.integers(1, 10)), draw(st.integers(2, 4)), draw(st.integers(2, 60))
     draws = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     true_N = np.minimum(draws.geometric(draw(st.sampled_from([0.1, 0.5, 0.9])), images) - 1, classes - 1)

@@ -231,7 +231,7 @@ def test_members_at_different_levels_are_doubted_first() -> None:
     data = dataclasses.replace(data_of(rows), run={"space": {"default": "0,1,1"}})
     rows[0] = dataclasses.replace(rows[0], is_default=True)
     first = warnings(data)[0]
-    assert first.startswith("The members are at different levels: the placements of each have 62.5% to 81.0%")
+    assert first.startswith("The members are at different levels: the placements of each have 63.5% to 81.0%")
     assert "--rank-members mean" in first
     by_mean = dataclasses.replace(data, ranking_summary={"images": 5000, "members": "mean"})
     assert not any("levels" in text for text in warnings(by_mean))
