@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import poolsearch
-from poolsearch import verdict
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir
 from poolsearch.reports.doubts import grave
@@ -19,7 +18,9 @@ from poolsearch.reports.findings import verdict as told
 from poolsearch.reports.read import read_run
 from poolsearch.settings import Settings
 from poolsearch.stages import alone
-from poolsearch.stages.retraining import opening
+from poolsearch.stages.retraining import opening, outcome
+
+pytestmark = pytest.mark.slow  # whole runs
 
 
 def fails(*_: Any, **__: Any) -> Any:
@@ -35,7 +36,7 @@ def test_a_failure_to_judge_leaves_the_results_and_they_are_judged_again(
 ) -> None:
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(verdict, "paired_difference", fails)
+        patch.setattr(outcome, "judge", fails)
         with pytest.raises(PoolsearchError, match=r"judging it failed: ValueError: f\(a\) and f\(b\)") as error:
             poolsearch.run(out, tiny(placements=("4,3,3", "5,3,2"), control=("random",)))
     assert str(RunDir(out).test) in str(error.value) and f"run --resume --out {out}" in str(error.value)
@@ -59,7 +60,8 @@ def test_a_failure_to_judge_leaves_the_results_and_they_are_judged_again(
     assert done["verdict"] and done["opened"] == left["opened"]
     kept = {name: value for name, value in left.items() if name not in ("answers", "controls")}
     assert {name: done[name] for name in kept} == kept
-    assert done["controls"][0]["winner"]["difference"]
+    assert set(done["failed"]) <= {*of_seeds} and len(done["notes"]) == 1
+    assert "adjusted_p" in done["answers"][-1]
 
     # judged without a fault from the start it says the same
     left["answers"], left["controls"] = done["answers"], done["controls"]
