@@ -17,6 +17,7 @@ from poolsearch.stages.alone import Trial, predictions
 from poolsearch.stages.retraining.controls import Rival
 from poolsearch.stages.retraining.finalists import Chosen
 from poolsearch.stages.retraining.outcome import judgement, results
+from poolsearch.texts import command
 
 
 def trials_of(chosen: Chosen, rivals: Sequence[Rival], seeds: int) -> list[Trial]:
@@ -73,8 +74,8 @@ def open_test(run: Run, chosen: Chosen, rivals: Sequence[Rival], seeds: int) -> 
         raise PoolsearchError(
             f"the networks were evaluated, and what each reached on the test split is in {run.dir.test}; but judging "
             f"it failed: {type(error).__name__}: {error}. This is a fault of poolsearch: please report it. With a "
-            f"version that has it mended, poolsearch run --resume --out {run.dir.root} judges these results, and "
-            "trains and evaluates nothing again."
+            f"version that has it mended, {command('run', '--resume', '--out', run.dir.root)} judges these results; "
+            "nothing is trained or evaluated again."
         ) from error
     controls = [entry | judged for entry, judged in zip(found["controls"], said["controls"], strict=True)]
     write_json(run.dir.test, record | found | said | {"controls": controls})
