@@ -267,8 +267,9 @@ def _is_image(field: Any, features: dict[str, dict[str, Any]]) -> bool:
     kind = features.get(field.name, {})
     if "_type" in kind:
         return kind["_type"] == "Image"
-    is_struct = pa.types.is_struct(field.type)
-    return (is_struct and "bytes" in field.type.names) or pa.types.is_binary(field.type)
+    if pa.types.is_struct(field.type):
+        return "bytes" in field.type.names
+    return pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)
 
 
 def _label_column(path: Path, names: Sequence[str], features: dict[str, dict[str, Any]]) -> str:
