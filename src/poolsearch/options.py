@@ -300,7 +300,8 @@ class CompareSettings:
     """Runs of each method; each has its own split of the training images, its own weights and draws."""
     total_epochs: Auto[int] = None
     """Compare methods with supernets at equal total training, too: each also gets as many epochs as are as much work
-    (multiply-adds, with the scores) as those of a single supernet. Default: only at their own --epochs x members."""
+    (multiply-adds, with the scores that it makes use of) as those of a single supernet. Default: only at their own
+    --epochs x members."""
     truth: str = "picks"
     """What is known of placements trained stand-alone on all training images, by the test split. picks: those that a
     method finds, and a few to compare with, are trained (--sweep-epochs, --sweep-seeds). all: every placement, so that

@@ -14,7 +14,7 @@ from poolsearch.comparing.folder import Asked, ComparisonDir, begin, go_on, resu
 from poolsearch.comparing.outcome import outcome
 from poolsearch.comparing.summary import summary
 from poolsearch.comparing.truth import Truth, complete, known_truth, recipe_of
-from poolsearch.comparing.work import equal_epochs
+from poolsearch.comparing.work import Charged, equal_epochs
 from poolsearch.context import Run, open_run
 from poolsearch.errors import InUse, PoolsearchError
 from poolsearch.files import RunDir, write_json
@@ -77,7 +77,7 @@ def compare(
     trust = _let_pass(folder, asked, trust if given or not resume else replace(trust, words=frozenset()), progress)
     cases = _with_truth(folder, asked, progress, trust, partial(_cases, asked), partial(_cases, asked))
     if not so_far:
-        _run_all(folder, cases, asked.options.seeds, progress, trust)
+        _run_all(folder, asked, cases, progress, trust)
     return _sum_up(folder, asked, cases, progress, trust, train=not so_far)
 
 
@@ -151,23 +151,23 @@ def _cases(asked: Asked, run: Run) -> list[Case]:
         return resolve(settings, len(run.split.search_train), len(run.split.search_val), run.image_size)
 
     def epochs_of(settings: Settings, total: int) -> int:
-        return equal_epochs(run, resolved(settings), total)
+        return equal_epochs(run, resolved(settings), total, asked.charged)
 
     known = resolved(with_method(asked.settings, "spos")).search.epochs
     base = asked.settings.changed(epochs=known)
     return cases_of(asked.options.methods, base, asked.options.total_epochs, epochs_of)
 
 
-def _run_all(folder: ComparisonDir, cases: Sequence[Case], seeds: int, progress: Progress, trust: Trust) -> None:
+def _run_all(folder: ComparisonDir, asked: Asked, cases: Sequence[Case], progress: Progress, trust: Trust) -> None:
     """Bring every case with every seed to its result; runs that another process has are left to it."""
-    waiting = [(case, seed) for seed in range(seeds) for case in cases]
+    waiting = [(case, seed) for seed in range(asked.options.seeds) for case in cases]
     total = len(waiting)
     with progress.bar("compare", total) as update:
         while waiting:
             busy: list[tuple[Case, int]] = []
             for done, (case, seed) in enumerate(waiting):
                 update(total - len(waiting) + done, f"{case.spec} seed {seed}")
-                if not _one(folder, case, seed, progress, trust):
+                if not _one(folder, case, seed, asked.charged, progress, trust):
                     busy.append((case, seed))
             if len(busy) == len(waiting):
                 time.sleep(_WAIT_SECONDS)
@@ -175,7 +175,9 @@ def _run_all(folder: ComparisonDir, cases: Sequence[Case], seeds: int, progress:
         update(total, "")
 
 
-def _one(folder: ComparisonDir, case: Case, seed: int, progress: Progress, trust: Trust) -> bool:
+def _one(
+    folder: ComparisonDir, case: Case, seed: int, charged: Charged, progress: Progress, trust: Trust
+) -> bool:
     """Whether a run has its result now; not where another process is at it."""
     path = folder.result(case, seed)
     if path.exists():
@@ -184,7 +186,7 @@ def _one(folder: ComparisonDir, case: Case, seed: int, progress: Progress, trust
     try:
         with ranked(root, case.at(seed), RunDir(root).run.exists(), progress, trust) as run:
             if not path.exists():
-                write_json(path, {"case": case.spec} | outcome(run))
+                write_json(path, {"case": case.spec} | outcome(run, charged))
     except InUse:
         return False
     return True

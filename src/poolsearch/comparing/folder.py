@@ -11,6 +11,7 @@ from typing import Any
 
 from poolsearch import texts
 from poolsearch.comparing.cases import Case
+from poolsearch.comparing.work import Charged
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json, write_json
 from poolsearch.options import CompareSettings
@@ -47,10 +48,17 @@ class ComparisonDir:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is compared: settings of all runs, and which methods, seeds and ground truth."""
+    """What is compared.
+
+    Attributes:
+        settings: of all runs.
+        options: which methods, seeds and ground truth.
+        charged: which scores count as work; a comparison keeps to what it was begun with.
+    """
 
     settings: Settings
     options: CompareSettings
+    charged: Charged = "used"
 
     @property
     def command(self) -> str:
@@ -62,7 +70,7 @@ class Asked:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"given": self.settings.to_dict(), "compare": dataclasses.asdict(self.options)}
+        return {"given": self.settings.to_dict(), "compare": dataclasses.asdict(self.options), "charged": self.charged}
 
 
 def asked_before(folder: ComparisonDir) -> Asked:
@@ -79,7 +87,8 @@ def asked_before(folder: ComparisonDir) -> Asked:
     record = read_json(folder.record)
     try:
         options = record["compare"] | {"methods": tuple(record["compare"]["methods"])}
-        return Asked(Settings.from_record(record["given"]), CompareSettings(**options))
+        charged = record.get("charged", "all")  # older versions did not tell them apart
+        return Asked(Settings.from_record(record["given"]), CompareSettings(**options), charged)
     except (KeyError, TypeError, AttributeError) as error:
         raise PoolsearchError(
             f"{folder.record} is damaged ({error!r}). Restore it, or begin anew with --out."
@@ -112,7 +121,10 @@ def go_on(folder: ComparisonDir, asked: Asked | None, keep: bool = True) -> Aske
         PoolsearchError: a setting differs; all that do are named.
     """
     before = asked_before(folder)
-    if asked is None or asked == before:
+    if asked is None:
+        return before
+    asked = dataclasses.replace(asked, charged=before.charged)
+    if asked == before:
         return before
     changed = [change for change in differences(before.settings, asked.settings) if not is_free(change[1])]
     if changed:

@@ -6,7 +6,7 @@ import csv
 from datetime import datetime, timezone
 from typing import Any
 
-from poolsearch.comparing.work import run_work
+from poolsearch.comparing.work import Charged, run_work
 from poolsearch.context import Run
 from poolsearch.files import write_json
 from poolsearch.methods import kind_of
@@ -20,7 +20,7 @@ SEARCHING = ("search", "rank", "sweep")
 """The stages that lead to a ranking."""
 
 
-def outcome(run: Run) -> dict[str, Any]:
+def outcome(run: Run, charged: Charged = "used") -> dict[str, Any]:
     """The contents of result.json, of a run that has its ranking.
 
     Placements that supernets ranked are also evaluated on the test split, for Figure 3 alone (NOTES P27); that it was
@@ -40,7 +40,7 @@ def outcome(run: Run) -> dict[str, Any]:
         "pick_macs_ratio": run.costs.macs(pick) / run.costs.macs(run.space.default),
         "restricted": pick in Space(run.space.length, run.space.poolings, run.space.default, axes=run.space.axes),
         "seconds": _seconds(run),
-        "work": run_work(run),
+        "work": run_work(run, charged),
         "points": [
             {
                 "placement": row["placement"], "rank": int(row["rank"]), "val": _number(row["val_metric"]),

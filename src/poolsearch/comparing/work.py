@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +18,9 @@ from poolsearch.placement import KEEP
 from poolsearch.settings import Settings
 from poolsearch.stages.search import search_epochs
 
+Charged = Literal["used", "all"]
+"""Which scores of minibatches count as work: those that a method makes use of, or all (as in older versions)."""
+
 TRAINED = 3
 """Passes that training on an image counts as."""
 _SECOND_ORDER = 12  # passes more of a step that looks through the next one: both minibatches, and backward twice
@@ -27,12 +31,35 @@ def whole_training(run: Run, epochs: int, images: int) -> float:
     return float(TRAINED * epochs * images * run.costs.macs(run.space.default))
 
 
-def epoch_work(run: Run, settings: Settings) -> float:
+def uses_scores(run: Run, settings: Settings) -> bool:
+    """Whether anything depends on the scores of minibatches: which member or placement is drawn, or which is ranked.
+
+    A single supernet with uniform draws is trained without them; only in a space that is too large to be ranked whole
+    do they choose what is evaluated.
+
+    Args:
+        run: an open run of the network and the images.
+        settings: of the search, resolved.
+    """
+    search = settings.search
+    uniform = search.method == "spos" or (search.method == "mixture" and search.members == 1)
+    return not uniform or run.space.size > settings.rank.rank_all_up_to
+
+
+def _scored_images(run: Run, settings: Settings, charged: Charged) -> float:
+    """Images that are scored in a step of the search, on average, of those scores that count."""
+    if charged == "used" and not uses_scores(run, settings):
+        return 0.0
+    return (settings.search.val_batch or 0) / settings.search.val_every
+
+
+def epoch_work(run: Run, settings: Settings, charged: Charged = "used") -> float:
     """An epoch of one member of a search with supernets, with the scores after its steps.
 
     Args:
         run: an open run of the network and the images.
         settings: of the search, resolved.
+        charged: which scores count.
     """
     search = settings.search
     batch, val_batch = search.batch or 0, search.val_batch or 0
@@ -42,20 +69,23 @@ def epoch_work(run: Run, settings: Settings) -> float:
         macs = relaxed_macs(_free_table(run))
         return float(steps * macs * (TRAINED * (batch + val_batch) + again * batch))
     macs = mean_path(_free_table(run)) if settings.net.paths == "any" else float(run.macs_A.mean())
-    return steps * macs * search.placements_per_step * (TRAINED * batch + val_batch / search.val_every)
+    scored = _scored_images(run, settings, charged)
+    return steps * macs * search.placements_per_step * (TRAINED * batch + scored)
 
 
-def equal_epochs(run: Run, settings: Settings, total: int) -> int:
+def equal_epochs(run: Run, settings: Settings, total: int, charged: Charged = "used") -> int:
     """Epochs per member of a search that is as much work as a single supernet (SPOS) of ``total`` epochs; at least 1.
 
     Args:
         run: an open run of the network and the images.
         settings: of the search, resolved.
         total: epochs.
+        charged: which scores count.
     """
     members = settings.search.members if settings.search.method == "mixture" else 1
     single = settings.changed(method="spos", members=1, paths="restricted", placements_per_step=1, val_every=1)
-    return max(1, round(total * epoch_work(run, single) / epoch_work(run, settings) / members))
+    each = members * epoch_work(run, settings, charged)
+    return max(1, round(total * epoch_work(run, single, charged) / each))
 
 
 def relaxed_macs(table: CostTable) -> float:
@@ -72,8 +102,8 @@ def mean_path(table: CostTable) -> float:
     return float(table.stem.macs + sum(each) + np.mean(list(table.head.values())))
 
 
-def run_work(run: Run) -> float:
-    """All that a run computed up to its ranking, with the ranking."""
+def run_work(run: Run, charged: Charged = "used") -> float:
+    """All that a run computed up to its ranking, with the ranking; but scores that count only."""
     kind = kind_of(run.settings.search.method)
     if kind == "untrained":
         return 0.0
@@ -82,7 +112,7 @@ def run_work(run: Run) -> float:
     summary = read_json(run.dir.ranking_summary)
     if kind == "relaxed":
         return search_epochs(run.settings.search) * epoch_work(run, run.settings) + summary["images"] * _ranked(run)
-    return _drawn(run) + summary["images"] * _ranked(run) / summary["macs_saving"]
+    return _drawn(run, charged) + summary["images"] * _ranked(run) / summary["macs_saving"]
 
 
 def _trainings(run: Run) -> float:
@@ -93,13 +123,13 @@ def _trainings(run: Run) -> float:
     ))  # fmt: skip
 
 
-def _drawn(run: Run) -> float:
+def _drawn(run: Run, charged: Charged) -> float:
     """Of placements drawn in a search, each as often as it was."""
     search = run.settings.search
     last = pq.read_table(run.dir.scores, columns=["step", "number", "count"]).to_pydict()
     step, number, count = (np.array(last[name]) for name in ("step", "number", "count"))
     drawn = float((run.macs_A[number] * count)[step == step.max()].sum())
-    return drawn * (TRAINED * (search.batch or 0) + (search.val_batch or 0) / search.val_every)
+    return drawn * (TRAINED * (search.batch or 0) + _scored_images(run, run.settings, charged))
 
 
 def _ranked(run: Run) -> float:

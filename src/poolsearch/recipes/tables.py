@@ -43,7 +43,7 @@ def compared(name: RecipeName, methods: Sequence[str]) -> Callable[[Path, Recipe
     """A recipe that compares these methods by the ground truth of every placement.
 
     Methods with supernets are compared at their own budget (epochs in proportion to the members: paper, appendix B.1)
-    and at the same total training, that of four members.
+    and at the same total training: that of one supernet, for as many epochs as four members have together.
 
     Differs: the paper compares each at the former only, and DARTS, BSE and MCTS at lengths that it does not give. It
     does not say how long a warm-up is: half of the search here.

@@ -45,20 +45,35 @@ def test_the_mean_of_all_paths_is_that_of_all_paths(opened):
 @pytest.mark.parametrize(
     ("changes", "epochs"),
     [
-        ({"method": "spos"}, 24), ({"method": "bse"}, 24), ({"method": "mixture", "members": 4}, 6),
-        ({"method": "mixture", "members": 8}, 3), ({"method": "spos", "sharing": "random-init"}, 24),
-        # scoring every other step only is 3.5 passes instead of 4 (batches are equal)
-        ({"method": "spos", "val_every": 2}, round(24 * 4 / 3.5)),
+        # one supernet with uniform draws needs no scores: an image is 3 passes, where it is 4 of all that learn from
+        # them (batches are equal), and 3.5 where they score every other step
+        ({"method": "spos"}, 32), ({"method": "bse"}, 24), ({"method": "mcts"}, 24),
+        ({"method": "mixture", "members": 4}, 6), ({"method": "mixture", "members": 8}, 3),
+        ({"method": "mixture", "members": 1}, 32), ({"method": "spos", "sharing": "random-init"}, 32),
+        ({"method": "spos", "val_every": 2}, 32), ({"method": "bse", "val_every": 2}, round(32 * 3 / 3.5)),
+        ({"method": "spos", "rank_all_up_to": 35}, 32), ({"method": "bse", "rank_all_up_to": 35}, 32),
     ],
 )  # fmt: skip
 def test_equal_total_training(opened, changes, epochs):
-    assert equal_epochs(opened, opened.settings.changed(**changes), 24) == epochs
+    """A space of 36 that is not ranked whole makes use of scores, by any method."""
+    assert equal_epochs(opened, opened.settings.changed(**changes), 32) == epochs
+
+
+@pytest.mark.parametrize(
+    ("changes", "epochs"),
+    [
+        ({"method": "spos"}, 24), ({"method": "bse"}, 24), ({"method": "mixture", "members": 4}, 6),
+        ({"method": "spos", "val_every": 2}, round(24 * 4 / 3.5)),
+    ],
+)  # fmt: skip
+def test_comparisons_of_older_versions_charge_all_scores(opened, changes, epochs):
+    assert equal_epochs(opened, opened.settings.changed(**changes), 24, "all") == epochs
 
 
 def test_relaxed_methods_get_fewer_epochs_in_proportion_to_their_work(opened):
     side = opened.image_size
     table = cost_table(opened.build().to("meta"), side, side, FreeSpace.of(opened.space))
-    ratio = (3 + 1) * float(opened.macs_A.mean()) / (6 * relaxed_macs(table))
+    ratio = 3 * float(opened.macs_A.mean()) / (6 * relaxed_macs(table))
     darts = opened.settings.changed(method="darts")
     assert equal_epochs(opened, darts, 100) == round(100 * ratio)
     assert equal_epochs(opened, darts, 1) == 1, "never none"
@@ -79,10 +94,12 @@ def test_work_of_trainings_alone_by_hand(tmp_path, tiny):
         assert run_work(run) == 2 * macs * (3 * 2 * train + val)
 
 
-def test_work_of_a_search_by_hand(tmp_path, tiny):
+@pytest.mark.parametrize(("method", "passes"), [("spos", 3), ("bse", 4)])
+def test_work_of_a_search_by_hand(tmp_path, tiny, method, passes):
     out = tmp_path / "search"
-    poolsearch.search(out, tiny(method="spos", placements=("4,3,3",), epochs=2))
+    poolsearch.search(out, tiny(method=method, placements=("4,3,3",), epochs=2))
     poolsearch.rank(out)
     with open_run(out, None, True, Silent()) as run:
         macs, steps, val = int(run.macs_A[0]), 2 * (len(run.split.search_train) // 128), len(run.split.search_val)
-        assert run_work(run) == pytest.approx(macs * (steps * 128 * 4 + val))
+        assert run_work(run) == pytest.approx(macs * (steps * 128 * passes + val))
+        assert run_work(run, "all") == pytest.approx(macs * (steps * 128 * 4 + val))
