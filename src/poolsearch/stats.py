@@ -16,6 +16,7 @@ Values = NDArray[Any]
 Ints = NDArray[np.integer]
 
 _MOST_DISTINCT = 1000
+_ROUNDING = 1e-12
 _MOST_SEEDS = 1000
 _DISAGREEING, _AGREEING = 2, 4
 """Images that no one tested: see :func:`paired_difference`."""
@@ -35,6 +36,34 @@ def spearman(a: ArrayLike, b: ArrayLike) -> float:
     if a.size < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return math.nan
     return float(np.asarray(stats.spearmanr(a, b))[0])
+
+
+def partial_correlation(a: ArrayLike, b: ArrayLike, given: ArrayLike) -> float:
+    """Pearson's correlation of two vectors given others: of what these, and a constant, leave of each by least squares.
+
+    Args:
+        a, b: vectors of length N.
+        given: what is held constant, (N,) or (N, K).
+
+    Returns:
+        NaN where N is below K + 3, which leaves fewer than two dimensions, or nothing is left of one of the two.
+    """
+    a, b, given = np.asarray(a, float), np.asarray(b, float), np.asarray(given, float)
+    given_NK = given.reshape(len(a), -1)
+    count, columns = given_NK.shape
+    if count < columns + 3:
+        return math.nan
+    known_NK = np.column_stack([np.ones(count), given_NK])
+    left_a, left_b = (side - known_NK @ np.linalg.lstsq(known_NK, side, rcond=None)[0] for side in (a, b))
+    if min(_part_left(left_a, a), _part_left(left_b, b)) < _ROUNDING:
+        return math.nan
+    return float(left_a @ left_b / math.sqrt((left_a @ left_a) * (left_b @ left_b)))
+
+
+def _part_left(left_N: NDArray[np.float64], whole_N: NDArray[np.float64]) -> float:
+    """The part of a vector's length that is left of it."""
+    length = float(np.linalg.norm(whole_N))
+    return float(np.linalg.norm(left_N)) / length if length else 0.0
 
 
 def wilson(correct: float, n: float, level: float = 0.95) -> tuple[float, float]:

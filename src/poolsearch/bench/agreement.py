@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from poolsearch import rng
-from poolsearch.stats import kendall_tau, spearman
+from poolsearch.stats import kendall_tau, partial_correlation, spearman
 
 Floats = NDArray[np.float64]
 
@@ -19,7 +19,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Correlation:
-    """A rank correlation with its bootstrap interval over placements; NaN where it is not defined."""
+    """A correlation with its bootstrap interval over placements; NaN where it is not defined."""
 
     value: float
     low: float
@@ -74,6 +74,29 @@ def agreement(value_A: ArrayLike, truth_A: ArrayLike, seed: int = 0, draws: int 
     )
 
 
+def given_macs(
+    value_A: ArrayLike, truth_A: ArrayLike, macs_A: ArrayLike, seed: int = 0, draws: int = DRAWS
+) -> Correlation:
+    """How well values agree with the truth beyond what MACs tell: their correlation given log MACs and its square.
+
+    That is Pearson's correlation of what least squares on 1, log MACs and (log MACs)^2 leave of both
+    (:func:`poolsearch.stats.partial_correlation`), with a bootstrap interval over placements. An order that only
+    follows the MACs, in whatever way a parabola can, has 0.
+
+    Args:
+        value_A, truth_A, seed, draws: as in :func:`agreement`.
+        macs_A: of the same placements.
+    """
+    value_A, truth_A, log_A = np.asarray(value_A, float), np.asarray(truth_A, float), np.log(np.asarray(macs_A, float))
+    log_A = log_A - log_A.mean()  # the square is then no multiple of it, rounding or not
+    given_A2 = np.column_stack([log_A, log_A**2])
+    count = len(value_A)
+    times_DA = rng.generator(seed, "agreement").multinomial(count, np.full(count, 1 / count), draws).astype(float)
+    return _with_interval(
+        partial_correlation(value_A, truth_A, given_A2), partial_resampled(value_A, truth_A, given_A2, times_DA)
+    )
+
+
 def regret(value_A: ArrayLike, truth_A: ArrayLike, first: int) -> float:
     """How far the best of the ``first`` by value is below the best of all, on average over the order of ties."""
     value_A, truth_A = np.asarray(value_A, float), np.asarray(truth_A, float)
@@ -123,3 +146,31 @@ def resampled(value_A: Floats, truth_A: Floats, times_DA: Floats) -> tuple[Float
 
         rho_D = product(value_DA, truth_DA) / np.sqrt(product(value_DA, value_DA) * product(truth_DA, truth_DA))
     return tau_D, rho_D
+
+
+def partial_resampled(value_A: Floats, truth_A: Floats, given_AK: Floats, times_DA: Floats) -> Floats:
+    """:func:`poolsearch.stats.partial_correlation` of D resamples, (D,); NaN where it is not defined.
+
+    Args:
+        value_A: one side.
+        truth_A: the other.
+        given_AK: what is held constant.
+        times_DA: how many times each resample has each placement.
+    """
+    known_AK, _ = np.linalg.qr(np.column_stack([np.ones(len(given_AK)), given_AK]))
+    inner_DKK = np.einsum("da,ai,aj->dij", times_DA, known_AK, known_AK)
+    inverse_DKK = np.linalg.pinv(inner_DKK, rcond=1e-10, hermitian=True)
+
+    def left(side_A: Floats) -> Floats:
+        moment_DK = (times_DA * side_A) @ known_AK
+        return side_A - np.einsum("dij,dj,ai->da", inverse_DKK, moment_DK, known_AK)
+
+    value_DA, truth_DA = left(value_A - value_A.mean()), left(truth_A - truth_A.mean())
+
+    def product(a_DA: Floats, b_DA: Floats) -> Floats:
+        return (times_DA * a_DA * b_DA).sum(1)
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found_D = product(value_DA, truth_DA) / np.sqrt(product(value_DA, value_DA) * product(truth_DA, truth_DA))
+    # of fewer distinct placements what is left is a line, or rounding
+    return np.where((times_DA > 0).sum(1) >= known_AK.shape[1] + 2, found_D, math.nan)

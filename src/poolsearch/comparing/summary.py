@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from poolsearch.bench.agreement import Agreement, Correlation, Floats, agreement
+from poolsearch.bench.agreement import Agreement, Correlation, Floats, agreement, given_macs
 from poolsearch.bench.table import GroundTruth, Known
 from poolsearch.comparing.cases import Case
 from poolsearch.comparing.folder import Asked
@@ -92,13 +92,15 @@ def _of_space(table: GroundTruth, run: Run) -> GroundTruth:
 
 def _truth(table: GroundTruth, space: GroundTruth | None, run: Run) -> Json:
     values_AS = None if space is None else space.value_AS
-    between = None
-    if values_AS is not None and values_AS.shape[1] > 1:
+    between = beyond = None
+    if space is not None and values_AS is not None and values_AS.shape[1] > 1:
         between = agreement(values_AS[:, 0], values_AS[:, 1])
+        beyond = given_macs(values_AS[:, 0], values_AS[:, 1], space.macs_A)
     return {
         "source": table.source, "part": table.part, "placements": len((space or table).known),
         "seeds": max((one.n for one in table.known), default=0), "noise": _finite(table.noise),
         "whole": space is not None, "seed_tau": between and _correlation(between.tau),
+        "seed_given_macs": beyond and _finite(beyond.value),
         "best": space and {
             "placement": space.best.placement, "mean": space.best.mean, "macs_ratio": _ratio(space.best, run)
         },
@@ -144,6 +146,10 @@ def _case(case: Case, found: Sequence[Json], table: GroundTruth, space: GroundTr
         "regret5": _spread(_regret_of_five(one, table, best) for one in found),
         "tau": {name: _together([each and each.tau for each in all_]) for name, all_ in agreements.items()},
         "rho": {name: _together([each and each.rho for each in all_]) for name, all_ in agreements.items()},
+        "given_macs": {
+            name: _together([_agree_given_macs(one, column, known_of_space) for one in found])
+            for name, column in (by | {"ranking": "val"}).items()
+        },
     }  # fmt: skip
 
 
@@ -158,8 +164,14 @@ def _pick(one: Json, table: GroundTruth, best: float) -> Json:
 
 def _agree(one: Json, by: str, table: GroundTruth) -> Agreement | None:
     """How the placements of a run, by their rank, score or test value, agree with the truth."""
-    value_A, mean_A = _known_points(one, by, table)
+    value_A, mean_A, _ = _known_points(one, by, table)
     return agreement(value_A, mean_A, one["seed"]) if len(value_A) >= LEAST else None
+
+
+def _agree_given_macs(one: Json, by: str, table: GroundTruth) -> Correlation | None:
+    """The same given their MACs, by their metric on validation, score or test value."""
+    value_A, mean_A, macs_A = _known_points(one, by, table)
+    return given_macs(value_A, mean_A, macs_A, one["seed"]) if len(value_A) >= LEAST else None
 
 
 def _regret_of_five(one: Json, table: GroundTruth, best: float) -> float | None:
@@ -169,13 +181,15 @@ def _regret_of_five(one: Json, table: GroundTruth, best: float) -> float | None:
     return None if math.isnan(best) or not first or len(known) < len(first) else best - max(known)
 
 
-def _known_points(one: Json, by: str, table: GroundTruth) -> tuple[Floats, Floats]:
-    """What a run says of placements, higher for better ones, and the truth, of those where both are known."""
+def _known_points(one: Json, by: str, table: GroundTruth) -> tuple[Floats, Floats, Floats]:
+    """What a run says of placements, higher for better ones, the truth, and MACs, of those where both are known."""
     sign = -1 if by == "rank" else 1
-    found = [(point[by], _mean(table, point["placement"])) for point in one["points"]]
-    known = [(sign * value, mean) for value, mean in found if value is not None and mean is not None]
-    value_A, mean_A = np.array(known, float).reshape(-1, 2).T
-    return value_A, mean_A
+    found = [(point[by], table.by_placement.get(point["placement"])) for point in one["points"]]
+    known = [
+        (sign * value, entry.mean, entry.macs) for value, entry in found if value is not None and entry is not None
+    ]
+    value_A, mean_A, macs_A = np.array(known, float).reshape(-1, 3).T
+    return value_A, mean_A, macs_A
 
 
 def _gaps(

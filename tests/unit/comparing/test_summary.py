@@ -1,5 +1,6 @@
 """What is said of a comparison, by hand-made results and truths."""
 
+import numpy as np
 import pytest
 
 from poolsearch.bench.table import known_of
@@ -12,6 +13,7 @@ from poolsearch.context import open_run
 from poolsearch.options import CompareSettings
 from poolsearch.progress import Silent
 from poolsearch.settings import Settings
+from poolsearch.stats import partial_correlation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TRUTHS = {"4,3,3": (0.70, 0.72), "5,3,2": (0.78, 0.80), "7,1,2": (0.74, 0.74), "1,1,8": (0.60, 0.62)}
@@ -66,6 +68,23 @@ def test_a_perfect_and_a_perverse_ranking(run):
     assert spos["tau"]["ranking"]["mean"] == pytest.approx(0.0) and spos["tau"]["ranking"]["std"] > 1
     assert spos["tau"]["score"]["mean"] == pytest.approx(0.0) and spos["tau"]["test"] is None
     assert spos["work"] == pytest.approx(1.0) and spos["seconds"] == 10
+
+
+def test_agreement_given_macs_is_of_the_values_not_of_the_order(run):
+    """Of six placements with a truth; of the four of the space it is not defined."""
+    extra = {f"{n},{9 - n},1": known_of(f"{n},{9 - n},1", 10**7 * (1 + n**2), [0.6 + 0.03 * n]) for n in (2, 3, 6)}
+    order = [*BEST_FIRST, *extra]
+    found = summed(run, {(0, 0): result(run, 0, order)}, whole=False, extra=extra)["cases"][0]["given_macs"]
+    macs = {str(p): int(m) for p, m in zip(run.space, run.macs_A, strict=True)}
+    log_A = np.log([macs[p] if p in macs else extra[p].macs for p in order])
+    truth_A = [sum(TRUTHS[p]) / 2 if p in TRUTHS else extra[p].mean for p in order]
+    given_A2 = np.column_stack([log_A, log_A**2])
+    expected = partial_correlation([0.5 - 0.01 * i for i in range(7)], truth_A, given_A2)
+    assert found["ranking"]["mean"] == pytest.approx(expected)
+    assert found["score"]["mean"] == pytest.approx(-expected), "scores rise where the metric falls"
+    assert found["test"] is None
+    few = summed(run, {(0, 0): result(run, 0, BEST_FIRST)})
+    assert few["cases"][0]["given_macs"]["ranking"] is None and few["truth"]["seed_given_macs"] is None
 
 
 def test_what_has_not_ended_is_told_and_left_out(run):

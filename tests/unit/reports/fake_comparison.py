@@ -150,7 +150,7 @@ def _case(
             | _ends(values, truth_A, kind)
             for order in ("ranking", "score")
         } | {"test": None} if ordered else {"ranking": None, "score": None, "test": None}
-        for kind in ("tau", "rho")
+        for kind in ("tau", "rho", "given_macs")
     }  # fmt: skip
     own, most = truth_A[names.index("4,3,3")], truth_A[int(macs_A.argmax())]
     return {

@@ -72,7 +72,9 @@ def value() -> Json:
 
 def case_of(case: str, against: Json | None, **changes: Any) -> Json:
     """A case by hand, of which nothing is known but what is given."""
-    nothing = dict.fromkeys(("members", "epochs_total", "seeds", "work", "seconds", "truth", "tau", "rho"))
+    nothing = dict.fromkeys(
+        ("members", "epochs_total", "seeds", "work", "seconds", "truth", "tau", "rho", "given_macs")
+    )
     return {"case": case, "name": case, "group": "g", "budget": "", "picks": [], "against": against} | nothing | changes
 
 
@@ -89,12 +91,12 @@ def test_every_number_of_a_case_stands_in_its_row(value: Json) -> None:
     page = Rows(body(data_of(value), {}))
     labels = {case.case: case.label for case in data_of(value).cases}
     for case in value["cases"]:
-        _, found, truth, macs, tau, rho, regret, cost = page.row(labels[case["case"]] + case["case"], 8)
+        _, found, truth, macs, tau, rho, beyond, regret, cost = page.row(labels[case["case"]] + case["case"], 9)
         assert all(pick["placement"] in found for pick in case["picks"])
         mean, n = case["truth"]["mean"], case["truth"]["n"]
         assert truth == f"{100 * mean:.2f}% ± {100 * case['truth']['std']:.2f} ({n})"
         assert macs == ("–" if case["macs_ratio"] is None else f"{case['macs_ratio']:.2f} ×")
-        for shown, kind in ((tau, "tau"), (rho, "rho")):
+        for shown, kind in ((tau, "tau"), (rho, "rho"), (beyond, "given_macs")):
             known = case[kind]["ranking"]
             wanted = f"{known['mean']:.2f}{known['low']:.2f} to {known['high']:.2f}" if known else "–"
             assert shown == wanted
@@ -110,10 +112,10 @@ def test_every_number_of_a_case_stands_in_its_row(value: Json) -> None:
 def test_references_have_rows_of_their_own(value: Json) -> None:
     page = Rows(body(data_of(value), {}))
     for entry in value["references"]:
-        row = page.row(entry["name"], 8)
+        row = page.row(entry["name"], 9)
         assert row[1] == (entry["pick"] or "–")
         assert row[2].startswith(f"{100 * entry['truth']:.2f}%")
-    assert page.row("default", 8)[2].endswith("± 0.30 (2)")
+    assert page.row("default", 9)[2].endswith("± 0.30 (2)")
 
 
 def test_every_seed_stands_in_the_details_and_what_is_outside_is_marked(value: Json) -> None:
@@ -126,10 +128,11 @@ def test_every_seed_stands_in_the_details_and_what_is_outside_is_marked(value: J
 
 def test_the_agreements_are_of_validation_scores_and_test(value: Json) -> None:
     value["cases"][0]["tau"]["test"] = {"mean": 0.1234, "std": 0.1, "n": 3, "low": -0.05, "high": 0.3}
-    row = Rows(body(data_of(value), {})).row("spos, equal training", 7)
+    row = Rows(body(data_of(value), {})).row("spos, equal training", 10)
     tau = value["cases"][0]["tau"]
     assert [cell[:4] for cell in row[1:4]] == [f"{tau[order]['mean']:.2f}" for order in ("ranking", "score", "test")]
     assert row[3] == "0.12-0.05 to 0.30" and row[6] == "–"
+    assert row[7].startswith(f"{value['cases'][0]['given_macs']['ranking']['mean']:.2f}")
 
 
 def test_the_sentence_by_hand() -> None:
@@ -328,6 +331,8 @@ def test_the_folder_holds_page_figures_and_table(folder: Path) -> None:
         assert float(row["against_macs_p"]) == case["against"]["macs"]["p"] and row["against_random"] == ""
         tau = case["tau"]["ranking"]
         assert [row["tau_ranking"], row["rho_test_high"]] == ["" if tau is None else str(tau["mean"]), ""]
+        beyond = case["given_macs"]["ranking"]
+        assert row["given_macs_ranking"] == ("" if beyond is None else str(beyond["mean"]))
     assert rows[2]["outside"] == OUTSIDE
 
 

@@ -7,7 +7,9 @@ import io
 
 from poolsearch.reports.comparison.values import ORDERS, Case, Comparison, Correlation
 
-_ORDERED = [f"{name}_{order}{end}" for name in ("tau", "rho") for order in ORDERS for end in ("", "_low", "_high")]
+_ORDERED = [
+    f"{name}_{order}{end}" for name in ("tau", "rho", "given_macs") for order in ORDERS for end in ("", "_low", "_high")
+]
 _RIVALS = [f"against_{rival}{end}" for rival in ("default", "macs", "random") for end in ("", "_low", "_high", "_p")]
 COLUMNS = [
     "case", "name", "group", "budget", "members", "epochs_total", "seeds", "work", "seconds", "found", "outside",
@@ -30,7 +32,7 @@ def _line(case: Case) -> list[object]:
     spreads = [case.truth.mean, case.truth.std, case.truth.n, case.regret1.mean, case.regret1.std]
     orders = [
         value
-        for found in (case.tau, case.rho)
+        for found in (case.tau, case.rho, case.given_macs)
         for order in ORDERS
         for one in (found.get(order, Correlation()),)
         for value in (one.value, one.low, one.high)

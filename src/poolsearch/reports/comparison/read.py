@@ -96,6 +96,7 @@ def _case(node: Node) -> Case:
         macs_ratio=node.number("macs_ratio"),
         tau=_by_order(node.part("tau")),
         rho=_by_order(node.part("rho")),
+        given_macs=_by_order(node.part("given_macs")),  # older versions had none
         against=_rivals(node.part("against")),
         verdict=node.text_or("verdict", ""),
     )
@@ -172,6 +173,7 @@ def _known(whole: Node) -> Known:
         seeds=node.count("seeds"),
         noise=node.number("noise"),
         seed_tau=None if tau is None else _correlation(tau),
+        seed_given_macs=node.number("seed_given_macs"),
         best="" if best is None else shown(best.text_or("placement", "")),
         best_mean=None if best is None else best.number("mean"),
         default=_spread(node.part("default")),

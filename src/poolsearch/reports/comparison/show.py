@@ -30,8 +30,9 @@ def show(data: Comparison, folder: Path) -> None:
     console = PlainConsole(soft_wrap=True)
     console.print(_table(data))
     console.print(
-        "Tau and regret are of the order on validation; regret in points, of the first and of the best of five; cost "
-        "of the search, in whole trainings of the default."
+        "Tau and regret are of the order on validation; given MACs: the correlation with the truth of what log MACs "
+        "and its square leave of both; regret in points, of the first and of the best of five; cost of the search, in "
+        "whole trainings of the default."
     )
     console.print(f"\n{sentence(data)}", style="bold")
     console.print(detail(data))
@@ -44,7 +45,7 @@ def show(data: Comparison, folder: Path) -> None:
 def _table(data: Comparison) -> Table:
     title = f"{data.on}: methods by {data.truth.source} ({data.truth.part} images)"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("method", "found", f"true {data.metric}", "MACs", "Kendall's tau", "regret", "cost"):
+    for name in ("method", "found", f"true {data.metric}", "MACs", "Kendall's tau", "given MACs", "regret", "cost"):
         table.add_column(name, justify="left" if name in ("method", "found") else "right", overflow="fold")
     for entry in data.references:
         table.add_row(*_reference(entry), style="bold" if entry.name == "default" else "dim")
@@ -56,14 +57,16 @@ def _table(data: Comparison) -> Table:
 def _reference(entry: Reference) -> list[str]:
     regret = regrets_text(entry.regret1, entry.regret5)
     return [
-        entry.name, entry.pick or DASH, share(entry.truth), ratio_text(entry.macs_ratio), _tau(entry.tau), regret, "",
+        entry.name, entry.pick or DASH, share(entry.truth), ratio_text(entry.macs_ratio), _tau(entry.tau), DASH,
+        regret, "",
     ]  # fmt: skip
 
 
 def _case(case: Case) -> list[str]:
     return [
         case.label, _found(case), spread_text(case.truth), ratio_text(case.macs_ratio), _tau(case.tau.get("ranking")),
-        regrets_text(case.regret1.mean, case.regret5.mean), work_text(case),
+        correlation_text(case.given_macs.get("ranking")), regrets_text(case.regret1.mean, case.regret5.mean),
+        work_text(case),
     ]  # fmt: skip
 
 

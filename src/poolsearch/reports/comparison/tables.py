@@ -20,6 +20,10 @@ from poolsearch.reports.comparison.words import (
 )
 from poolsearch.reports.markup import badges, or_dash, table
 
+GIVEN_MACS = (
+    "Given MACs: the correlation with the truth of what log MACs and its square leave of both (partial, Pearson's), 0 "
+    "for an order that only follows the MACs."
+)
 _OUTSIDE = "<br>" + badges(["outside the space"])
 
 
@@ -27,7 +31,7 @@ def methods(data: Comparison) -> str:
     """The paper's Table 2: what each method found, how good that is, and what it cost; references above."""
     head = [
         ("method", "wrap"), ("found", "text"), (f"true {data.metric}", ""), ("MACs", ""), ("Kendall's tau", ""),
-        ("Spearman's rho", ""), ("regret, 1 / 5", ""), ("cost", ""),
+        ("Spearman's rho", ""), ("given MACs", ""), ("regret, 1 / 5", ""), ("cost", ""),
     ]  # fmt: skip
     lines = [(_role(entry), _reference_cells(data, entry)) for entry in data.references]
     lines += [("", _case_cells(case)) for case in data.cases]
@@ -41,8 +45,9 @@ def _methods_caption(data: Comparison) -> str:
     return (
         f"Mean ± standard deviation of the ground truth of what the seeds found (how many), by {where}. MACs: against "
         "the default's. Tau and rho: agreement of the order on validation with the truth, with the 95% interval over "
-        "placements. Regret, in points: how far the first, and the best of the first five, are below the best that is "
-        f"known. Cost: the search, in whole trainings of the default{whole}, and in seconds. References need no search."
+        f"placements. {GIVEN_MACS} Regret, in points: how far the first, and the best of the first five, are below "
+        f"the best that is known. Cost: the search, in whole trainings of the default{whole}, and in seconds. "
+        "References need no search."
     )
 
 
@@ -56,7 +61,7 @@ def _reference_cells(data: Comparison, entry: Reference) -> list[str]:
     truth = spread if entry.truth is None or entry.truth == data.truth.default.mean else share(entry.truth)
     return [
         f"<em>{escape(entry.name)}</em>", escape(entry.pick) or "–", truth, ratio_text(entry.macs_ratio),
-        _correlation(entry.tau), _correlation(entry.rho), regrets_text(entry.regret1, entry.regret5), "–",
+        _correlation(entry.tau), _correlation(entry.rho), "–", regrets_text(entry.regret1, entry.regret5), "–",
     ]  # fmt: skip
 
 
@@ -66,6 +71,7 @@ def _case_cells(case: Case) -> list[str]:
         f"{escape(case.label)}<br><small>{escape(case.case)}</small>" if case.label != case.case else escape(case.case),
         "<br>".join(map(escape, found_texts(case))) + (_OUTSIDE if case.outside else ""), spread_text(case.truth),
         ratio_text(case.macs_ratio), _correlation(case.tau.get(by)), _correlation(case.rho.get(by)),
+        _correlation(case.given_macs.get(by)),
         regrets_text(case.regret1.mean, case.regret5.mean),
         f"{work_text(case)}<br><small>{seconds_text(case)}</small>",
     ]  # fmt: skip
@@ -81,25 +87,28 @@ def agreements(data: Comparison) -> str:
     cases = [case for case in data.cases if case.tau or case.rho]
     if not cases:
         return ""
-    names = [("tau", order) for order in ORDERS] + [("rho", order) for order in ORDERS]
-    head = [("method", "text"), *((f"{name}, {ORDERS[order]}", "") for name, order in names)]
+    kinds = {"tau": "tau", "rho": "rho", "given_macs": "given MACs"}
+    names = [(kind, order) for kind in kinds for order in ORDERS]
+    head = [("method", "text"), *((f"{kinds[kind]}, {ORDERS[order]}", "") for kind, order in names)]
     lines = [
         (_role(entry), [f"<em>{escape(entry.name)}</em>", _correlation(entry.tau), "–", "–", _correlation(entry.rho)])
         for entry in data.references
         if entry.tau.value is not None
     ]
-    lines = [(role, [*cells, "–", "–"]) for role, cells in lines]
+    lines = [(role, cells + ["–"] * (1 + len(names) - len(cells))) for role, cells in lines]
     lines += [("", [escape(case.label), *(_correlation(_of(case, *name)) for name in names)]) for case in cases]
     caption = (
         "Kendall's tau and Spearman's rho with the ground truth, means over seeds, with the mean of the 95% intervals "
         "over placements. Ordered by the metric on the whole search-val half (validation), by the scores that were "
-        "kept during the search, and by the metric on the test images. MACs order by themselves."
+        f"kept during the search, and by the metric on the test images. MACs order by themselves. {GIVEN_MACS}"
     )
+    if data.truth.seed_given_macs is not None:
+        caption += f" Two trainings of all placements agree to {data.truth.seed_given_macs:.2f} given MACs."
     return table(caption, head, lines)
 
 
-def _of(case: Case, name: str, order: str) -> Correlation | None:
-    return (case.tau if name == "tau" else case.rho).get(order)
+def _of(case: Case, kind: str, order: str) -> Correlation | None:
+    return {"tau": case.tau, "rho": case.rho, "given_macs": case.given_macs}[kind].get(order)
 
 
 def differences(data: Comparison) -> str:

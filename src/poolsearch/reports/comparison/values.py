@@ -26,7 +26,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Correlation:
-    """A rank correlation with the truth; of several seeds the mean, their deviation, and the mean of the intervals."""
+    """A correlation with the truth; of several seeds the mean, their deviation, and the mean of the intervals."""
 
     value: float | None = None
     low: float | None = None
@@ -67,7 +67,8 @@ class Case:
         label: a name that no other case has.
         budget: ``own`` (each member is trained as one supernet), ``equal`` (all cases together as much), or empty.
         work: of the search, in whole trainings of the default.
-        tau, rho: by what the placements are ordered by; see ``ORDERS``.
+        tau, rho, given_macs: by what the placements are ordered by; see ``ORDERS``. The last is a partial correlation
+            of the values, given log MACs and its square.
         against: by rival: default, macs, random.
     """
 
@@ -87,6 +88,7 @@ class Case:
     macs_ratio: float | None
     tau: Mapping[str, Correlation]
     rho: Mapping[str, Correlation]
+    given_macs: Mapping[str, Correlation]
     against: Mapping[str, Against]
     verdict: str
 
@@ -137,6 +139,7 @@ class Known:
         seeds: trainings of each.
         noise: standard deviation of one training about its placement's mean.
         seed_tau: how well two trainings of the whole table agree: no order can be expected to agree better.
+        seed_given_macs: the same, as a correlation given MACs.
         whole: whether every placement of the space is known; else only what was picked is.
     """
 
@@ -146,6 +149,7 @@ class Known:
     seeds: int | None
     noise: float | None
     seed_tau: Correlation | None
+    seed_given_macs: float | None
     best: str
     best_mean: float | None
     default: Spread
