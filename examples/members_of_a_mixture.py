@@ -4,8 +4,9 @@ python examples/members_of_a_mixture.py COMPARISON SWEEP
 
 COMPARISON is the folder of ``poolsearch compare``, SWEEP that of the ground truth. Every placement is evaluated by
 every member on some search-val images (the same for all runs of a seed), once: ``members.json`` beside each ranking
-keeps it. Prints Kendall's tau with the truth by each way, and how far below the best the placement lies that it puts
-first.
+keeps it. Prints by each way Kendall's tau with the truth, the correlation with it given log MACs and its square, and
+how far below the best the placement lies that it puts first; and of how many placements the own member is the best of
+all, beside the 1/M of a member drawn at random.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch import process
-from poolsearch.bench.agreement import agreement
-from poolsearch.bench.table import ground_truth
+from poolsearch.bench.agreement import agreement, given_macs
+from poolsearch.bench.table import GroundTruth, ground_truth
 from poolsearch.context import open_run
 from poolsearch.files import RunDir, read_json, write_json
 from poolsearch.progress import Shown
@@ -70,36 +71,54 @@ def told(values: list[float]) -> str:
     return f"{statistics.fmean(values):.2f}{spread}"
 
 
-def rows_of(found: Mapping[str, object], true: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-    """By each way: tau, and points below the best of what it puts first."""
+def rows_of(found: Mapping[str, object], truth: GroundTruth) -> dict[str, tuple[float, float, float]]:
+    """By each way: tau, the correlation given MACs, and points below the best of what it puts first."""
     accuracy_AM, member_A = np.array(found["accuracy_AM"]), np.array(found["member"])
-    true_A = np.array([true[name] for name in found["placements"]])  # type: ignore[union-attr]
+    known_A = [truth.by_placement[name] for name in found["placements"]]  # type: ignore[union-attr]
+    true_A, macs_A = (np.array([getattr(known, name) for known in known_A], float) for name in ("mean", "macs"))
     rows = {}
     for way, value_A in ways(accuracy_AM, member_A).items():
-        both = agreement(value_A, true_A)
-        rows[way] = both.tau.value, 100 * both.regret1
+        both, beyond = agreement(value_A, true_A), given_macs(value_A, true_A, macs_A)
+        rows[way] = both.tau.value, beyond.value, 100 * both.regret1
     order, pairs = within(accuracy_AM[np.arange(len(member_A)), member_A], member_A, true_A)
-    return rows | {"own member, pairs of one member only": (order / max(pairs, 1), float("nan"))}
+    return rows | {"own member, pairs of one member only": (order / max(pairs, 1), np.nan, np.nan)}
+
+
+def best_of_all(found: Mapping[str, object]) -> tuple[float, int]:
+    """The part of the placements whose own member is the best of all, a tie as its share of the best; and M."""
+    accuracy_AM, member_A = np.array(found["accuracy_AM"]), np.array(found["member"])
+    best_AM = accuracy_AM == accuracy_AM.max(1, keepdims=True)
+    own_A = best_AM[np.arange(len(member_A)), member_A] / best_AM.sum(1)
+    return float(own_A.mean()), accuracy_AM.shape[1]
 
 
 def main(comparison: Path, sweep: str) -> None:
     """Evaluate what is not yet, and print the table."""
     process.limit_threads()
     process.keep_memory()
-    true = {name: known.mean for name, known in ground_truth(sweep).by_placement.items()}
-    cases: dict[str, list[dict[str, tuple[float, float]]]] = defaultdict(list)
+    truth = ground_truth(sweep)
+    cases: dict[str, list[dict[str, tuple[float, float, float]]]] = defaultdict(list)
+    own: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for ranking in sorted(comparison.glob("runs/mixture*/*/ranking.csv")):
         path = ranking.parent / "members.json"
         if not path.exists() and RunDir(ranking.parent).checkpoint.exists():
             write_json(path, evaluated(ranking.parent))
         if path.exists():
-            cases[ranking.parts[-3].replace(",", ":")].append(rows_of(read_json(path), true))
-    print("| case | n | by | Kendall's tau | points below the best |\n| --- | --- | --- | --- | --- |")
+            name, found = ranking.parts[-3].replace(",", ":"), read_json(path)
+            cases[name].append(rows_of(found, truth))
+            own[name].append(best_of_all(found))
+    print(
+        "| case | n | by | Kendall's tau | given MACs | points below the best |\n| --- | --- | --- | --- | --- | --- |"
+    )
     for case, seeds in cases.items():
         for way in seeds[0]:
-            taus, gaps = (list(values) for values in zip(*(rows[way] for rows in seeds), strict=True))
-            gap = "" if np.isnan(gaps[0]) else told(gaps)
-            print(f"| {case} | {len(seeds)} | {way} | {told(taus)} | {gap} |")
+            columns = zip(*(rows[way] for rows in seeds), strict=True)
+            cells = ["" if np.isnan(values[0]) else told(list(values)) for values in columns]
+            print(f"| {case} | {len(seeds)} | {way} | {' | '.join(cells)} |")
+    print("\n| case | n | own member is the best of all | by chance |\n| --- | --- | --- | --- |")
+    for case, parts in own.items():
+        listed = ", ".join(f"{100 * part:.0f} %" for part, _ in parts)
+        print(f"| {case} | {len(parts)} | {listed} | {100 / parts[0][1]:.1f} % |")
 
 
 if __name__ == "__main__":

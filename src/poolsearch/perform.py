@@ -179,7 +179,7 @@ def _bench(command: Bench) -> int:
 
     out = (command.out or Path("runs") / f"bench-{Path(command.table).resolve().name}").expanduser()
     check_page(out, len(command.methods))
-    bandit = Bandit.of(ground_truth(command.table), command.noise, command.score_images)
+    bandit = Bandit.of(ground_truth(command.table), command.noise, command.score_images, command.rise)
     entrants = [entrant(name) for name in command.methods]
     progress = Silent() if command.quiet else Shown()
     found = regrets(bandit, entrants, command.seeds, command.draws, command.seed, progress)

@@ -165,8 +165,16 @@ def test_a_finished_sweep_is_the_truth_and_tells_which_members_rank_best(
             a = evaluated["placements"].index(row["placement"])
             assert evaluated["member"][a] == int(row["member"])
             assert evaluated["accuracy_AM"][a][int(row["member"])] == pytest.approx(float(row["val_metric"]))
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.stdout.splitlines()[2:]]
+    rows, best = (
+        [[cell.strip() for cell in line.split("|")[1:-1]] for line in part.splitlines()[2:]]
+        for part in told.stdout.split("\n\n")
+    )
     assert [row[:2] for row in rows] == [["mixture:members=2:epochs=1", "1"]] * 5
+    best_A = [
+        0.5 if row[0] == row[1] else float(row[member] == max(row))
+        for row, member in zip(evaluated["accuracy_AM"], evaluated["member"], strict=True)
+    ]
+    assert best == [["mixture:members=2:epochs=1", "1", f"{100 * sum(best_A) / 5:.0f} %", "50.0 %"]]
     points = [(point["val"], point["truth"]) for point in found["points"]]
     assert float(rows[0][3]) == pytest.approx(stats.kendalltau(*zip(*points, strict=True))[0], abs=0.005)
 

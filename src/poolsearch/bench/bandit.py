@@ -30,22 +30,25 @@ class Bandit:
         space: of these placements.
         std_A: standard deviation of one training of each.
         images: of a score; None for as many as those of the table.
+        rise: how much lower all rewards begin. They rise to the table's in a straight line, as the scores of all
+            placements do while a supernet learns.
     """
 
     truth: GroundTruth
     space: Space
     std_A: Floats
     images: int | None = None
+    rise: float = 0.0
 
     @classmethod
-    def of(cls, truth: GroundTruth, noise: float | None = None, images: int | None = None) -> Bandit:
+    def of(cls, truth: GroundTruth, noise: float | None = None, images: int | None = None, rise: float = 0.0) -> Bandit:
         """The bandit of a table.
 
         Args:
             truth: the table.
             noise: standard deviation of every placement's trainings; None takes that of the table: the placement's own,
                 or that of all placements pooled where there is a single training of it.
-            images: as the attribute.
+            images, rise: as the attributes.
 
         Raises:
             PoolsearchError: neither the table nor ``noise`` says how far trainings differ, or no space holds the
@@ -55,6 +58,8 @@ class Bandit:
             raise PoolsearchError(f"{images} images cannot be scored: give at least 1, or none for all of the table's.")
         if noise is not None and not 0 <= noise < math.inf:
             raise PoolsearchError(f"a noise of {noise} is no standard deviation: give a fraction, such as 0.002, or 0.")
+        if not 0 <= rise <= 1:
+            raise PoolsearchError(f"a rise of {rise} is no part of all images: give a fraction, such as 0.4, or 0.")
         space = space_of(truth)
         known = tuple(truth.by_placement[str(placement)] for placement in space)
         pooled = truth.noise if noise is None else noise
@@ -64,7 +69,7 @@ class Bandit:
                 f"{truth.source} does not say how far two trainings of a placement differ: each was trained once. Make "
                 "a sweep with --sweep-seeds 2 or more, or give the standard deviation with --noise, such as 0.002."
             )
-        return cls(replace(truth, known=known), space, std_A, images)
+        return cls(replace(truth, known=known), space, std_A, images, rise)
 
     @cached_property
     def number_of(self) -> dict[Placement, int]:
@@ -72,21 +77,28 @@ class Bandit:
         return {placement: number for number, placement in enumerate(self.space)}
 
     def rewards_TA(self, seed: int, draws: int) -> Floats:
-        """The reward of every placement at every draw, as fractions; the first rows do not depend on ``draws``.
+        """The reward of every placement at every draw, as fractions; without a rise, the first rows do not depend on
+        ``draws``.
 
         Args:
             seed: of the noise; every draw and placement has noise of its own.
             draws: T.
         """
         noise_TA = rng.generator(seed, "bench-noise").standard_normal((draws, self.space.size))
-        reward_TA = self.truth.mean_A + self.std_A * noise_TA
+        reward_TA = self.truth.mean_A + self.std_A * noise_TA - self.missing_T(draws)[:, None]
         if self.images is None:
             return reward_TA
         draw = rng.generator(seed, "bench-images")
         return draw.binomial(self.images, reward_TA.clip(0, 1)) / self.images
 
+    def missing_T(self, draws: int) -> Floats:
+        """How far the rewards are below the table's at every draw."""
+        return self.rise * np.linspace(1, 0, draws)
+
     def taken_ST(self, asked_ST: NDArray[np.int64], reward_ST: Floats) -> NDArray[np.int64]:
         """The placement that would be taken after each draw: the best mean reward so far, of equals fewer MACs.
+
+        How far all rewards have risen is not counted.
 
         Args:
             asked_ST: numbers of the placements asked for, of S seeds.
@@ -94,6 +106,7 @@ class Bandit:
         """
         cheapest_A = np.argsort(self.truth.macs_A, kind="stable")
         place_A = np.argsort(cheapest_A)
+        reward_ST = reward_ST + self.missing_T(asked_ST.shape[1])
         every_S = np.arange(len(asked_ST))
         sum_SA, count_SA = (np.zeros((len(asked_ST), self.space.size)) for _ in range(2))
         mean_SA = np.full(sum_SA.shape, -math.inf)

@@ -18,6 +18,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress, Silent
 from poolsearch.samplers import Sampler
+from poolsearch.stats import kendall_tau
 
 LEVEL = 0.95
 BAND = (0.1, 0.5, 0.9)
@@ -32,11 +33,16 @@ class Curve:
         name: of the sampler, as given.
         regret_ST: how far the placement that would be taken is below the best, by the means of the table.
         found_ST: whether it is the best.
+        late_tau_S: Kendall's tau of how often each placement was asked for in the second half, with the truth; NaN
+            where all were equally often.
+        late_regret_S: how far what was asked for in the second half is below the best, on average.
     """
 
     name: str
     regret_ST: Floats
     found_ST: NDArray[np.bool_]
+    late_tau_S: Floats
+    late_regret_S: Floats
 
     @property
     def mean_T(self) -> Floats:
@@ -153,10 +159,16 @@ def play(sampler: Sampler, number_of: Mapping[Placement, int], reward_TA: Floats
 
 
 def curve(name: str, bandit: Bandit, asked_ST: NDArray[np.int64], reward_ST: Floats) -> Curve:
-    """The regret of what would be taken after each training."""
-    taken_ST, best = bandit.taken_ST(asked_ST, reward_ST), bandit.truth.best
+    """The regret of what would be taken after each training, and what was asked for late."""
+    taken_ST, best, mean_A = bandit.taken_ST(asked_ST, reward_ST), bandit.truth.best, bandit.truth.mean_A
+    late = asked_ST[:, asked_ST.shape[1] // 2 :]
+    count_SA = [np.bincount(asked, minlength=len(mean_A)) for asked in late]
     return Curve(
-        name, best.mean - bandit.truth.mean_A[taken_ST], taken_ST == bandit.truth.placements.index(best.placement)
+        name,
+        best.mean - mean_A[taken_ST],
+        taken_ST == bandit.truth.placements.index(best.placement),
+        np.array([kendall_tau(count_A, mean_A) for count_A in count_SA]),
+        best.mean - mean_A[late].mean(1),
     )
 
 

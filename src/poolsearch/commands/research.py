@@ -21,7 +21,8 @@ class Bench:
 
     To ask for a placement gives one training of it: its mean in the table, and noise with its own standard deviation.
     Told is how far the placement of the best mean reward so far is below the best of the table (simple regret), after
-    every number of trainings. Left in the folder are regret.csv, report.html and figures/.
+    every number of trainings; and what was asked for in the second half. Left in the folder are regret.csv,
+    report.html and figures/.
     """
 
     table: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="[TABLE]")]] = "table6"
@@ -38,6 +39,9 @@ class Bench:
     """Standard deviation of a training, as a fraction, of all placements. Default: each one's own in the table."""
     score_images: Auto[int] = None
     """Rewards are the part of so many random images that are right, as the score of a minibatch. Default: not."""
+    rise: float = 0.0
+    """How much lower, as a fraction, all rewards begin; they rise to the table's in a straight line, as the scores of
+    all placements do while a supernet learns. What would be taken is told without it."""
     seed: int = 0
     """Of all draws and noise."""
     out: Auto[Path] = None

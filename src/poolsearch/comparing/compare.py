@@ -175,9 +175,7 @@ def _run_all(folder: ComparisonDir, asked: Asked, cases: Sequence[Case], progres
         update(total, "")
 
 
-def _one(
-    folder: ComparisonDir, case: Case, seed: int, charged: Charged, progress: Progress, trust: Trust
-) -> bool:
+def _one(folder: ComparisonDir, case: Case, seed: int, charged: Charged, progress: Progress, trust: Trust) -> bool:
     """Whether a run has its result now; not where another process is at it."""
     path = folder.result(case, seed)
     if path.exists():

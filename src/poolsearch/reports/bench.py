@@ -10,6 +10,7 @@ from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 from rich import box
 from rich.table import Table
 
@@ -27,6 +28,12 @@ TABLE = "regret.csv"
 COLUMNS = (
     "method", "trainings", "seeds", "mean", "std", "mean_low", "mean_high", "p10", "median", "p90", "found",
 )  # fmt: skip
+
+_FOUND, _LATE = "best found", ("asked late", "tau of late draws")
+_LATE_MEANS = (
+    "Asked late: regret of what was asked for in the second half, on average; and Kendall's tau of how often each "
+    "placement was, with the truth."
+)
 
 
 def check_page(folder: Path, methods: int) -> None:
@@ -81,21 +88,25 @@ def show_bench(found: Regrets) -> None:
     lines.add_column("method", overflow="fold")
     for number in found.at:
         lines.add_column(f"after {number:,}", justify="right")
-    lines.add_column("best found", justify="right")
+    for title in (_FOUND, *_LATE):
+        lines.add_column(title, justify="right")
     for name, cells in _lines(found):
         lines.add_row(name, *cells)
     console.print(lines)
-    console.print("Regret in percentage points, mean ± standard deviation over seeds.")
+    console.print(f"Regret in percentage points, mean ± standard deviation over seeds. {_LATE_MEANS}")
 
 
 def _lines(found: Regrets) -> list[tuple[str, list[str]]]:
-    """A name, and the regret at each number of trainings, and how often the best was found after all."""
+    """A name, the regret at each number of trainings, how often the best was found after all, and late draws."""
     fixed = [
-        (f"{entry.name} {shown(entry.placement)}", [f"{100 * entry.regret:.2f}"] * len(found.at) + ["–"])
+        (f"{entry.name} {shown(entry.placement)}", [f"{100 * entry.regret:.2f}"] * len(found.at) + ["–"] * 3)
         for entry in found.fixed
     ]
     return fixed + [
-        (curve.name, [_mean_std(curve, number - 1) for number in found.at] + [f"{curve.found_T[-1]:.0%}"])
+        (
+            curve.name,
+            [_mean_std(curve, number - 1) for number in found.at] + [f"{curve.found_T[-1]:.0%}", *_late(curve)],
+        )
         for curve in found.curves
     ]
 
@@ -103,6 +114,12 @@ def _lines(found: Regrets) -> list[tuple[str, list[str]]]:
 def _mean_std(curve: Curve, t: int) -> str:
     std = float(curve.std_T[t])
     return f"{100 * curve.mean_T[t]:.2f} ± {or_dash(None if std != std else 100 * std, '.2f')}"
+
+
+def _late(curve: Curve) -> list[str]:
+    """The regret of what was asked for in the second half, and how its frequency agrees with the truth."""
+    tau_S = curve.late_tau_S[~np.isnan(curve.late_tau_S)]
+    return [f"{100 * curve.late_regret_S.mean():.2f}", or_dash(float(tau_S.mean()) if len(tau_S) else None, "+.2f")]
 
 
 def _title(found: Regrets) -> str:
@@ -137,11 +154,15 @@ def _head(found: Regrets) -> str:
 
 
 def _table(found: Regrets) -> str:
-    head = [("method", "text"), *((f"after {number:,}", "") for number in found.at), ("best found", "")]
+    head = [
+        ("method", "text"),
+        *((f"after {number:,}", "") for number in found.at),
+        *((title, "") for title in (_FOUND, *_LATE)),
+    ]
     lines = [("", [escape(name), *cells]) for name, cells in _lines(found)]
     caption = (
         "Simple regret in percentage points after so many trainings, mean ± standard deviation over seeds; and the "
-        "part of the searches that take the best placement in the end."
+        f"part of the searches that take the best placement in the end. {_LATE_MEANS}"
     )
     return table(caption, head, lines)
 
@@ -150,6 +171,11 @@ def _reading(found: Regrets) -> list[str]:
     truth, images = found.bandit.truth, found.bandit.images
     best: Known = truth.best
     scored = "" if images is None else f" It is then counted on {images:,} random images, as a minibatch's score is."
+    if found.bandit.rise:
+        scored += (
+            f" All rewards begin {100 * found.bandit.rise:g} points lower and rise in a straight line; what is taken "
+            "is told without that."
+        )
     return [
         "Every draw is one training of the placement asked for. Its reward is the placement's mean in the table plus "
         f"noise with the standard deviation of single trainings.{scored} The same seed has the same rewards for all.",

@@ -69,6 +69,8 @@ def test_placements_of_no_one_space_are_refused() -> None:
 
 def test_noise_is_normal_with_each_placements_own_deviation_and_mean() -> None:
     reward_TA = Bandit.of(TABLE6).rewards_TA(seed=1, draws=4000)
+    risen_TA = Bandit.of(TABLE6, rise=0.5).rewards_TA(seed=1, draws=4000)
+    np.testing.assert_allclose(reward_TA - risen_TA, np.linspace(0.5, 0, 4000)[:, None] * np.ones(36), atol=1e-12)
     std_A = np.array([entry.std for entry in TABLE6.known])
     z_TA = (reward_TA - TABLE6.mean_A) / std_A
     np.testing.assert_allclose(z_TA.std(0, ddof=1), 1, atol=4 / math.sqrt(2 * 4000))
@@ -96,7 +98,18 @@ def test_where_nothing_says_how_far_trainings_differ_it_has_to_be_given() -> Non
     assert set(Bandit.of(TABLE6, noise=0.0).std_A) == {0.0}
 
 
-@pytest.mark.parametrize("wrong", [{"noise": -0.1}, {"noise": math.nan}, {"noise": math.inf}, {"images": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"noise": -0.1},
+        {"noise": math.nan},
+        {"noise": math.inf},
+        {"images": 0},
+        {"rise": -0.1},
+        {"rise": 2.0},
+        {"rise": math.nan},
+    ],
+)
 def test_what_is_no_noise_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(PoolsearchError, match="give"):
         Bandit.of(TABLE6, **wrong)

@@ -14,6 +14,7 @@ from poolsearch.bench import Bandit, Curve, GroundTruth, Known, Regrets, entrant
 from poolsearch.bench.agreement import regret
 from poolsearch.bench.each_once import EachOnce
 from poolsearch.bench.entrants import READS
+from poolsearch.bench.play import curve as of_draws
 from poolsearch.errors import PoolsearchError
 from poolsearch.options import SearchSettings
 from poolsearch.samplers.contract import check_sampler
@@ -105,14 +106,45 @@ def test_noise_makes_random_search_take_the_wrong_one() -> None:
 
 def test_a_curve_by_hand() -> None:
     found_ST = np.array([[False, True], [False, False], [False, False]])
-    curve = Curve("x", np.array([[0.3, 0.0], [0.1, 0.2], [0.2, 0.1]]), found_ST)
+    late_S = np.zeros(3)
+    curve = Curve("x", np.array([[0.3, 0.0], [0.1, 0.2], [0.2, 0.1]]), found_ST, late_S, late_S)
     np.testing.assert_allclose(curve.mean_T, [0.2, 0.1])
     np.testing.assert_allclose(curve.std_T, [0.1, 0.1])
     np.testing.assert_allclose(curve.half_T, 4.3026527 * 0.1 / math.sqrt(3), rtol=1e-6)  # Student's, 2 degrees
     np.testing.assert_allclose(curve.band_3T[:, 0], [0.12, 0.2, 0.28])
     np.testing.assert_allclose(curve.found_T, [0, 1 / 3])
-    one = Curve("x", np.array([[0.3]]), np.array([[False]]))
+    one = Curve("x", np.array([[0.3]]), np.array([[False]]), late_S[:1], late_S[:1])
     assert math.isnan(one.std_T[0]) and math.isnan(one.half_T[0])
+
+
+def test_what_is_asked_for_late_by_hand() -> None:
+    """Of six draws the last three count: 4, 4, 2 have the means 0.9, 0.9, 0.8, and counts 0 0 0 2 0 -> 0 1 0 2 0."""
+    asked_ST = np.array([[0, 1, 2, 3, 3, 1], [1, 1, 1, 0, 2, 4]])
+    found = of_draws("x", TINY, asked_ST, np.array(MEANS)[asked_ST])
+    np.testing.assert_allclose(found.late_regret_S, [(0 + 0 + 0.1) / 3, 0.9 - (0.5 + 0.6 + 0.2) / 3])
+    tau_b = stats.kendalltau([0, 1, 0, 2, 0], MEANS)[0]
+    assert found.late_tau_S[0] == pytest.approx(tau_b) and tau_b > 0.7
+    assert found.late_tau_S[1] == pytest.approx(stats.kendalltau([1, 0, 1, 0, 1], MEANS)[0])
+    assert math.isnan(of_draws("x", TINY, np.array([[0, 1, 2, 3, 4] * 2]), np.ones((1, 10))).late_tau_S[0])
+
+
+@pytest.mark.parametrize("name", ["random", "each-once"])
+def test_a_rise_is_not_taken_for_merit(name: str) -> None:
+    """What does not learn asks for the same whatever the rewards, and what would be taken is told without the rise."""
+    flat, rising = (
+        regrets(Bandit.of(TABLE6.truth, rise=rise), [entrant(name)], seeds=5, draws=60).curves[0] for rise in (0, 0.4)
+    )
+    np.testing.assert_array_equal(rising.regret_ST, flat.regret_ST)
+    np.testing.assert_array_equal(rising.late_tau_S, flat.late_tau_S)
+
+
+def test_raw_rewards_that_rise_lock_tree_search_in_and_advantages_by_leaves_do_not() -> None:
+    """As docs/claims.md has it, at a smaller scale."""
+    bandit = Bandit.of(TABLE6.truth, noise=0.0, images=128, rise=0.4)
+    names = ("mcts:warm-up=0.5", "mcts:ucb-reward=advantage:ucb-prior=leaves:ucb-c=0.3")
+    locked, cured = regrets(bandit, [entrant(name) for name in names], seeds=4, draws=1500).curves
+    assert locked.late_tau_S.mean() < 0.1 < 0.4 < cured.late_tau_S.mean()
+    assert cured.late_regret_S.mean() < 0.015 < locked.late_regret_S.mean()
 
 
 def test_what_needs_no_training_stands_beside() -> None:
