@@ -101,13 +101,9 @@ def test_where_nothing_says_how_far_trainings_differ_it_has_to_be_given() -> Non
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"noise": -0.1},
-        {"noise": math.nan},
-        {"noise": math.inf},
+        *({"noise": value} for value in (-0.1, math.nan, math.inf)),
+        *({"rise": value} for value in (-0.1, 2.0, math.nan)),
         {"images": 0},
-        {"rise": -0.1},
-        {"rise": 2.0},
-        {"rise": math.nan},
     ],
 )
 def test_what_is_no_noise_is_refused(wrong: dict[str, float]) -> None:
