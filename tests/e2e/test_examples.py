@@ -138,6 +138,20 @@ def test_the_verdict_is_simulated_on_a_table(tmp_path: Path, python: Python) -> 
     assert max(float(cells[4].split("%")[0]) for cells in power) > 50  # gains of several points are seen
 
 
+def test_the_verdict_is_simulated_on_few_images_and_rare_classes(python: Python) -> None:
+    options = ["--only", "rare", "--studies", "5", "--seeds", "2", "--images", "20", "--processes", "1"]
+    found = told(python(EXAMPLES / "verdict_simulation.py", *options))
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in found.splitlines() if line.startswith("| ")]
+    cells = {(metric, classes): (called, held) for metric, images, classes, called, held in lines if images == "20"}
+    assert {metric for metric, _ in cells} == {"accuracy", "balanced accuracy", "macro F1"}
+    few = {"10 of 2", "2, the rarest of 1", "2, the rarest of 2", "2, the rarest of 4", "5, the rarest of 2"}
+    refused = {(metric, classes) for (metric, classes), (called, _) in cells.items() if called.startswith("refused")}
+    assert refused == {(metric, classes) for metric in ("balanced accuracy", "macro F1") for classes in few}
+    # four kinds of chance, five studies, three intervals each: 60, of which at 95 % fewer than 50 hold the truth in one
+    # row of ten thousand
+    assert all(float(held.split("%")[0]) >= 100 * 50 / 60 for _, held in cells.values())
+
+
 def test_a_sampler_of_ones_own_keeps_the_contract_and_searches(
     tmp_path: Path, tiny_flags: list[str], command: Python, python: Python
 ) -> None:
