@@ -63,9 +63,7 @@ class Settings:
         Raises:
             PoolsearchError: as :meth:`from_dict`.
         """
-        return cls.from_dict(
-            {**values, **{group: {**fields, **values.get(group, {})} for group, fields in _EARLIER.items()}}
-        )
+        return cls.from_dict({group: {**_EARLIER.get(group, {}), **fields} for group, fields in values.items()})
 
     @classmethod
     def of(cls, **fields: Any) -> Settings:
