@@ -68,15 +68,15 @@ def test_mistakes_are_told_in_a_line(tmp_path, command):
     assert two.returncode == 2 and "two runs are named" in two.stderr
 
 
-CODE = "open('ran', 'w')"
-# "/" and NUL alone cannot be in the name of a folder
-CLASSES = [f'"""\n{CODE}\n"""', f"'''\n{CODE}\n'''", "\\N{x} {y} %s", "[bold]猫[bold] \x1b[2J\u202e<script>"]
+# The name of the data ended the docstring and began a text, which the name of the first class ended
+DATA, CODE = "\"\"\"+'''", "''';open('ran','w')#"
+CLASSES = [CODE, "\\N{x} {y} %s", "[bold]猫[bold] \x1b[2J\u202e<script>"]
 
 
 @pytest.mark.slow
 def test_names_of_folders_become_no_code(tmp_path, command):
     """Names of the data (and so of the run) and of classes: on the terminal, in the export, on the page."""
-    data = tmp_path / f'"""\n{CODE}\n"""'
+    data = tmp_path / DATA
     draw = np.random.default_rng(0)
     for name in CLASSES:
         (data / name).mkdir(parents=True)
@@ -86,6 +86,7 @@ def test_names_of_folders_become_no_code(tmp_path, command):
     ran = command("run", "--data", data, *flags.split(), "--val-batch", "8", "--precision", "fp32", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     done = command("export", cwd=tmp_path)
+    assert not [*tmp_path.rglob("ran")]
     assert done.returncode == 0, done.stderr
     (out,) = (tmp_path / "runs").iterdir()
     for said in (ran.stdout, ran.stderr, done.stdout, done.stderr):
