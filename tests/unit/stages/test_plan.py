@@ -85,7 +85,7 @@ def advised(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """Planning advises a proxy; gives the settings of each time it was asked."""
     asked: list[Settings] = []
 
-    def plan(settings: Settings, progress: object) -> Plan:
+    def plan(settings: Settings, progress: object, trust: object) -> Plan:
         asked.append(settings)
         return made_up("proxy")
 
