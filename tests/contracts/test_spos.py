@@ -32,9 +32,9 @@ def spos(settings: Settings, folder: Path) -> tuple[dict[str, torch.Tensor], np.
         val = run.loader(run.split.search_val, 64, "search-val", run.seed, augmented=False)
         velocity = {name: torch.zeros_like(p) for name, p in net.named_parameters()}
         score_A = np.ones(36)
-        for step in range(EPOCHS * train.steps_per_epoch):
-            epoch = step // train.steps_per_epoch
-            lr = FLOOR + (LR - FLOOR) * (1 + math.cos(math.pi * epoch / EPOCHS)) / 2
+        steps = EPOCHS * train.steps_per_epoch
+        for step in range(steps):
+            lr = FLOOR + (LR - FLOOR) * (1 + math.cos(math.pi * step / steps)) / 2
             number = int(rng.generator(run.seed, "placement", step).integers(36))
             x, y = train.batch(step)
             net.zero_grad()
