@@ -18,6 +18,10 @@ Budget = Literal["own", "equal", ""]
 method's own settings say, which are no epochs of a supernet."""
 
 
+Charged = Literal["used", "all"]
+"""Which scores of minibatches count as work: those that a method makes use of, or all (as in older versions)."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A method with its settings.

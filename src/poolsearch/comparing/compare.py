@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from poolsearch.comparing.cases import Case, cases_of, settings_of
+from poolsearch.comparing.cases import Case, Charged, cases_of, settings_of
 from poolsearch.comparing.folder import Asked, ComparisonDir, begin, go_on, results
 from poolsearch.comparing.outcome import outcome
 from poolsearch.comparing.summary import summary
 from poolsearch.comparing.truth import Truth, complete, known_truth, recipe_of
-from poolsearch.comparing.work import Charged, equal_epochs
+from poolsearch.comparing.work import equal_epochs
 from poolsearch.context import Run, open_run
 from poolsearch.errors import InUse, PoolsearchError
 from poolsearch.files import RunDir, write_json

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from poolsearch import texts
-from poolsearch.comparing.cases import Case
-from poolsearch.comparing.work import Charged
+from poolsearch.comparing.cases import Case, Charged
 from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, read_json, write_json
 from poolsearch.options import CompareSettings

@@ -6,7 +6,8 @@ import csv
 from datetime import datetime, timezone
 from typing import Any
 
-from poolsearch.comparing.work import Charged, run_work
+from poolsearch.comparing.cases import Charged
+from poolsearch.comparing.work import run_work
 from poolsearch.context import Run
 from poolsearch.files import write_json
 from poolsearch.methods import kind_of

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from poolsearch.comparing.cases import Charged
 from poolsearch.context import Run
 from poolsearch.cost import CostTable, cost_table
 from poolsearch.files import read_json
@@ -17,9 +17,6 @@ from poolsearch.nets.build import blank
 from poolsearch.placement import KEEP
 from poolsearch.settings import Settings
 from poolsearch.stages.search import search_epochs
-
-Charged = Literal["used", "all"]
-"""Which scores of minibatches count as work: those that a method makes use of, or all (as in older versions)."""
 
 TRAINED = 3
 """Passes that training on an image counts as."""
