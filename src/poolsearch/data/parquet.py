@@ -30,6 +30,7 @@ GROUPS_HELD = 2
 """Row groups kept in memory: images are read in order, so only the ends of two are ever needed together."""
 
 _FILE_BYTES = 1 << 40  # what is read of it at once has a limit of its own
+_PLAIN = frozenset(["PLAIN", "RLE", "BIT_PACKED"])
 _STEPS = 100  # in so many a row group is read, so that it can be stopped where it grows beyond what it said
 
 
@@ -44,13 +45,15 @@ class _Columns:
 
 @dataclass(frozen=True)
 class _Group:
-    """One row group: the unit in which parquet can be read. ``size``: of the column that is read, in bytes."""
+    """One row group: the unit in which parquet can be read. ``size``: of the column that is read, in bytes;
+    ``plain``: each cell of it is in the file by itself, and not a number in a list of values."""
 
     path: Path
     number: int
     first: int
     rows: int
     size: int
+    plain: bool
 
 
 def parquet_source(root: Path) -> Source:
@@ -181,15 +184,17 @@ def _unreadable(path: Path, error: Exception) -> Unfit:
 
 def _groups(path: Path, column: str) -> list[_Group]:
     """The row groups, each with as much of ``column`` as can be read."""
-    with _opened(path) as file:
-        about = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
     groups: list[_Group] = []
-    for number, group in enumerate(about):
-        chunks = [group.column(c) for c in range(group.num_columns)]
-        size = sum(c.total_uncompressed_size for c in chunks if f"{c.path_in_schema}.".startswith(f"{column}."))
-        groups.append(_Group(path, number, sum(g.rows for g in groups), group.num_rows, size))
-        if size > ARRAY_BYTES:
-            raise _too_large(groups[-1], column, size)
+    with _opened(path) as file:
+        for number in range(file.metadata.num_row_groups):
+            about = file.metadata.row_group(number)
+            chunks = [about.column(c) for c in range(about.num_columns)]
+            chunks = [c for c in chunks if f"{c.path_in_schema}.".startswith(f"{column}.")]
+            size = sum(c.total_uncompressed_size for c in chunks)
+            plain = all(_PLAIN.issuperset(c.encodings) and not c.has_dictionary_page for c in chunks)
+            groups.append(_Group(path, number, sum(g.rows for g in groups), about.num_rows, size, plain))
+            if size > ARRAY_BYTES:
+                raise _too_large(groups[-1], column, size)
     return groups
 
 
@@ -201,10 +206,11 @@ def _read(group: _Group, column: str) -> Any:
             only once, and what a file says of itself need not be true.
     """
     batches, taken = list[Any](), 0
-    most_rows = ARRAY_BYTES // (4 * group.size + 1)  # since each cell may be as large as all that is in the file
-    rows = max(1, min(most_rows, -(-group.rows // _STEPS)))
+    rows = -(-group.rows // _STEPS)
+    if not group.plain:  # each cell may be as large as all that is in the file
+        rows = min(rows, ARRAY_BYTES // (4 * group.size + 1))
     with _opened(group.path) as file:
-        for batch in file.iter_batches(rows, row_groups=[group.number], columns=[column], use_threads=False):
+        for batch in file.iter_batches(max(1, rows), row_groups=[group.number], columns=[column], use_threads=False):
             batches.append(batch.column(0))
             taken += batches[-1].nbytes
             if taken > ARRAY_BYTES:
