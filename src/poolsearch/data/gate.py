@@ -8,6 +8,7 @@ need.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
@@ -35,6 +36,9 @@ TABLE_BYTES = 256 << 20
 PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT)
 """Failures of the system, not of a file: an image must not be missing from the cache for good because of them."""
 
+_AT_ONCE = 1 << 20
+"""Files up to this size are read when they are opened, in less time than Python takes to make a file object."""
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -60,17 +64,18 @@ def open_regular(path: str | Path, most: int = FILE_BYTES) -> BinaryIO:
         OSError: it cannot be opened.
     """
     check_regular(os.stat(path), most)  # before it is opened: opening some devices does something
-
-    def open_checked(path: str, flags: int) -> int:
-        number = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-        try:
-            check_regular(os.fstat(number), most)  # it may be another one now
-        except BaseException:
-            os.close(number)
-            raise
-        return number
-
-    return open(path, "rb", opener=open_checked)
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(number)
+        check_regular(status, most)  # it may be another one now
+        if status.st_size > _AT_ONCE:
+            return os.fdopen(os.dup(number), "rb")
+        content = os.read(number, status.st_size)
+        while len(content) < status.st_size and (more := os.read(number, status.st_size)):
+            content += more
+        return io.BytesIO(content)
+    finally:
+        os.close(number)
 
 
 def check_regular(status: os.stat_result, most: int) -> None:
