@@ -69,15 +69,16 @@ def costed(
             a budget is gone.
     """
     budget: dict[str, Any] | None = record.get("budget")
-    kept = read_costs(run_dir.costs) if "space" in record else None
-    if budget is not None and kept is None:
+    most, seed = settings.net.max_placements, settings.machine.seed
+    before = read_costs(run_dir.costs) if "space" in record else None
+    kept = None if before is None else _kept(before, space, budget, most, seed)
+    if kept is not None:
+        return kept
+    if budget is not None:
         raise PoolsearchError(
             f"{run_dir.costs} is missing or damaged. It says which placements are within the budget: restore it, or "
             "start a new run with --out."
         )
-    most, seed = settings.net.max_placements, settings.machine.seed
-    if kept is not None:
-        return _kept(kept, space, budget, most, seed)
     found, about = _profile(spec, space, settings, machine, progress)
     limits = limits_of(settings.budget)
     if not limits:
@@ -90,9 +91,14 @@ def costed(
     return Costed(chosen.space, found.costs(chosen.space), about, budget)
 
 
-def _kept(kept: CostsFile, space: Space, budget: dict[str, Any] | None, most: int, seed: int) -> Costed:
+def _kept(kept: CostsFile, space: Space, budget: dict[str, Any] | None, most: int, seed: int) -> Costed | None:
+    """What the file says; None where it is of other placements than it was written for."""
     if budget is None:
-        return Costed(space.subset(most, seed), kept.costs, kept.about, None)
+        whole = space.subset(most, seed)
+        same = kept.placements == [str(placement) for placement in whole]
+        return Costed(whole, kept.costs, kept.about, None) if same else None
+    if len(kept.placements) != min(most, budget["after"]):
+        return None
     return Costed(space.keep(Placement.parse(text) for text in kept.placements), kept.costs, kept.about, budget)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch import rng
+from poolsearch import rng, sums
 from poolsearch.budget import Costed, costed
 from poolsearch.cost import Costs, CostTable, cost_table
 from poolsearch.cost.file import write_costs
@@ -74,6 +74,7 @@ class Run:
     """An open run: everything that a stage works with. Made by :func:`open_run`.
 
     ``code`` has the SHA-256 of the Python files that may run, by their paths.
+    ``joined``: another process holds the folder, or none; of it only trainings are written.
     """
 
     dir: RunDir
@@ -87,6 +88,7 @@ class Run:
     machine: Machine
     progress: Progress
     code: Mapping[str, str] = field(default_factory=dict[str, str])
+    joined: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         """For a worker process: all but images and weights, which it reads itself, and what belongs to this process."""
@@ -101,6 +103,11 @@ class Run:
     @property
     def seed(self) -> int:
         return self.settings.machine.seed
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells this run from others, for the headers of its checkpoints: the same on every machine."""
+        return {"net": self.net_spec.name, "data": self.images.fingerprint, "seed": self.seed}
 
     def at(self, image_size: int) -> Run:
         """The same run with networks that see each image at this size: a larger one than stored is enlarged."""
@@ -242,6 +249,10 @@ def open_run(
 
 def _open(run_dir: RunDir, given: Settings, trust: Trust, named: frozenset[Path], progress: Progress) -> Run:
     record = read_record(run_dir)
+    if "data" not in record:  # nothing of the run was written yet
+        sums.begin(run_dir.root)
+    elif "digests" not in record:
+        progress.say(f"{run_dir.root} was begun when no digests of files were kept: damage to them is not noticed")
     gate = Gate.of(run_dir.root, trust, named, record)
     run, found = assemble(run_dir, given, record, gate, progress)
     data = _record(run, given, record, found)
@@ -312,7 +323,7 @@ def _record(run: Run, given: Settings, record: dict[str, Any], found: Costed) ->
         "given": given.to_dict(), "settings": run.settings.to_dict(), "versions": versions, "hardware": hardware,
         "seed": run.seed, "data": data, "space": space, "budget": found.budget, "init": init,
         "split_hash": run.split.hash, "code": {**recorded, **run.code},
-    })  # fmt: skip
+    } | ({"digests": sums.NAME} if sums.kept(run.dir.root) else {}))  # fmt: skip
     for file in (file for file, digest in run.code.items() if recorded.get(file, digest) != digest):
         run.warn(f"resumed with another {file} than the run was begun with: results may be of both.")
     for text in changed(record, versions, hardware):

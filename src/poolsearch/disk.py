@@ -88,14 +88,12 @@ def remove_workspaces(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, durable: bool = True) -> Generator[Path]:
+def replacing(path: Path) -> Generator[Path]:
     """Give a temporary path; when the block ends well it takes the place of ``path``, durably.
 
     A link that is at ``path`` is replaced, not followed.
 
-    Args:
-        path: of the file; folders above it are made.
-        durable: that the file lasts through a power cut is waited for.
+    Folders above it are made where they are missing.
 
     Raises:
         PoolsearchError: no space is left, and ``path`` is as it was before; or there is a folder at ``path``, or the
@@ -112,12 +110,10 @@ def replacing(path: Path, durable: bool = True) -> Generator[Path]:
             mode = temporary.stat().st_mode
             yield temporary
             temporary.chmod(mode)  # some writers make a file of their own that others may not read
-            if durable:
-                with open(temporary, "rb+") as handle:
-                    os.fsync(handle.fileno())
+            with open(temporary, "rb+") as handle:
+                os.fsync(handle.fileno())
             os.replace(temporary, path)
-        if durable:
-            _sync(path.parent)
+        _sync(path.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise PoolsearchError(

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import json
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from filelock import FileLock, Timeout
 
-from poolsearch.disk import check_place, owner, remove_workspaces, replacing
+from poolsearch.disk import check_place, owner, remove_workspaces
 from poolsearch.errors import InUse, PoolsearchError
+from poolsearch.sums import NAME, drop, keeping, open_verified
+from poolsearch.texts import command
+
+MOST_BYTES = 1 << 28
+"""Of a file that is read whole: 256 MB, which the ranking of a million placements does not have."""
 
 _LOCK = ".lock"
 
@@ -115,7 +121,7 @@ class RunDir:
 
     def remove_record(self) -> None:
         """Remove what is written before any work begins."""
-        for path in (self.run, self.split, self.images, self.duplicates, self.skipped, self.costs):
+        for path in (self.run, self.split, self.images, self.duplicates, self.skipped, self.costs, self.root / NAME):
             path.unlink(missing_ok=True)
 
 
@@ -123,10 +129,12 @@ class RunDir:
 def atomic(path: Path) -> Generator[Path]:
     """Give a temporary path; when the block ends well it takes the place of ``path``, durably.
 
+    In a folder of a run its digest is kept (:mod:`poolsearch.sums`), and the functions here that read compare it.
+
     Raises:
         PoolsearchError: see :func:`~poolsearch.disk.replacing`.
     """
-    with replacing(path) as temporary:
+    with keeping(path) as temporary:
         yield temporary
 
 
@@ -152,22 +160,153 @@ def finite(value: Any) -> Any:
     return value
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file of ours.
+def check_digests(run_dir: RunDir, record: Mapping[str, Any]) -> None:
+    """See that a run which keeps digests of its files has them.
+
+    Args:
+        run_dir: its folder.
+        record: its run.json, which says so.
 
     Raises:
-        PoolsearchError: the file is missing or is not JSON.
+        PoolsearchError: they are gone.
+    """
+    sums = run_dir.root / NAME
+    if record.get("digests") is not None and not sums.exists():
+        raise PoolsearchError(
+            f"{sums} is missing: it has the digests of the files in this run, so that none is used that was damaged. "
+            f"Restore it. If you know that they are right, make it anew: sha256sum FILES > {NAME}"
+        )
+
+
+def remove(path: Path) -> None:
+    """Delete a file that is not needed any more, where it is there."""
+    path.unlink(missing_ok=True)
+    drop(path)
+
+
+def read_bytes(path: Path, most: int = MOST_BYTES, growing: bool = False) -> bytes:
+    """The whole of a file, as it was written.
+
+    Args:
+        path: of the file.
+        most: it is refused when it has more bytes.
+        growing: it may be written at this moment.
+
+    Raises:
+        PoolsearchError: it is missing, too large, no regular file, or changed since.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with open_verified(path, remedy(path), growing) as handle:
+            found = handle.read(most + 1)
     except FileNotFoundError:
         raise PoolsearchError(
             f"{path} does not exist. Is '{path.parent}' a run folder? Such a folder has a run.json."
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise PoolsearchError(
-            f"{path} is damaged ({error}). Restore it, or start again in a new folder with --out."
-        ) from None
+    if len(found) > most:
+        raise damaged(path, f"it has more than {most >> 20:,} MB")
+    return found
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of ours.
+
+    Raises:
+        PoolsearchError: as :func:`read_bytes`, or it is not JSON, or holds numbers that JSON does not have.
+    """
+    data = read_bytes(path)
+    try:
+        return parse_json(data)
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, error) from None
+
+
+def parse_json(data: bytes) -> Any:
+    """The value of JSON text.
+
+    Raises:
+        ValueError, RecursionError: it is none, has numbers that are not finite, or is nested too deeply.
+    """
+    return json.loads(data.decode("utf-8"), parse_constant=_no_number, parse_float=_finite)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    if math.isfinite(value := float(text)):
+        return value
+    raise ValueError(f"the number {text} is too large")
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Read a CSV file of ours: its rows, which have all of these columns, and no cells beyond.
+
+    Raises:
+        PoolsearchError: as :func:`read_bytes`, or it is no such table.
+    """
+    data = read_bytes(path)
+    try:
+        lines = list(csv.reader(data.decode("utf-8").splitlines(keepends=True), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise damaged(path, error) from None
+    header, rows = (lines[0], lines[1:]) if lines else ([], [])
+    if missing := [name for name in columns if name not in header]:
+        raise damaged(path, f"it has no column {', '.join(missing)}")
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            raise damaged(path, f"line {number} has {len(row)} cells, the first line {len(header)}")
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def verify(path: Path) -> None:
+    """See that a file is as it was written, before a library reads it.
+
+    Raises:
+        PoolsearchError: it is missing, no regular file, or changed since.
+    """
+    try:
+        with open_verified(path, remedy(path)):
+            pass
+    except FileNotFoundError:
+        raise damaged(path, "it is missing") from None
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file that is there is as it was written, as far as is known; else it can be written again."""
+    try:
+        verify(path)
+    except PoolsearchError:
+        return False
+    return True
+
+
+def damaged(path: Path, why: object) -> PoolsearchError:
+    """The error for a file that is not as it was written."""
+    return PoolsearchError(f"{path} is damaged ({why}). {remedy(path)}")
+
+
+def remedy(path: Path) -> str:
+    """What to do about a file that is damaged."""
+    run = owner(path.parent, ("run.json",))
+    name = "" if run is None else str(path.relative_to(run))
+    if name.startswith(("sweep", "retrain")) and name != "sweep.csv":
+        return f"Delete the folder {path.parent}, and that training is made again."
+    if name in _MADE_BY:
+        return f"Delete it, and it is written again: {command(*_MADE_BY[name], '--out', run)}"
+    return _REMEDIES.get(name, "Restore it, or start again in a new folder with --out.")
+
+
+_SEARCH, _RANK = ("search", "--resume"), ("rank",)
+_MADE_BY = {
+    "ranking.csv": _RANK, "ranking.json": _RANK, "scores.parquet": _SEARCH, "filters.csv": _SEARCH,
+    "relaxed.json": _SEARCH, "sweep.csv": _SEARCH,
+}  # fmt: skip
+_REMEDIES = {
+    "test.json": "Restore it: the test split is opened once. Or start again in a new folder with --out.",
+    "checkpoint/search.safetensors": "Restore it, or delete it to begin this stage again; finished stages stay.",
+    "checkpoint/rank.safetensors": "Delete it to begin the ranking again.",
+}
 
 
 @contextlib.contextmanager

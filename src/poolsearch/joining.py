@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def _beside(run_dir: RunDir, given: Settings, record: dict[str, Any], gate: Gate
     progress.say(f"machine: {run.machine}")
     for text in changed(record, installed(), run.machine.describe()):
         progress.say(f"warning: this process has {text}")
-    return run
+    return replace(run, joined=True)
 
 
 def _begun(run_dir: RunDir, progress: Progress) -> dict[str, Any]:

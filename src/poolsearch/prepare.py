@@ -25,7 +25,7 @@ from poolsearch.data import (
 )
 from poolsearch.errors import PoolsearchError
 from poolsearch.factory import file_of
-from poolsearch.files import RunDir
+from poolsearch.files import RunDir, is_whole
 from poolsearch.free_space import FreeSpace
 from poolsearch.limits import limits_of
 from poolsearch.methods import is_own
@@ -211,7 +211,8 @@ def data_record(images: Images, split: Split, image_size: int) -> dict[str, Any]
 def duplicates_of(run_dir: RunDir, record: dict[str, Any], images: Images, split: Split) -> dict[str, dict[str, int]]:
     """How many images are copies of one that they should be new to; what was found once is not looked for again."""
     known = record.get("data", {}).get("duplicates")
-    return known if known and run_dir.duplicates.exists() else write_duplicates(run_dir, images, split)
+    there = run_dir.duplicates.exists() and is_whole(run_dir.duplicates)
+    return known if known and there else write_duplicates(run_dir, images, split)
 
 
 def space_note(settings: Settings, space: Space, full_size: int, within: int) -> str:

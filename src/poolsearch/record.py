@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import RunDir, read_json, write_json
+from poolsearch.files import RunDir, check_digests, write_json
 from poolsearch.planned import Plan
+from poolsearch.results import RUN, read_object, read_opening
 from poolsearch.settings import Settings
 
 # Which files show that a group of settings is in use; the rest are in use from the start.
@@ -42,9 +43,8 @@ def read_record(run_dir: RunDir) -> dict[str, Any]:
     Raises:
         PoolsearchError: it is missing, damaged, or not of a run.
     """
-    record = read_json(run_dir.run)
-    if not isinstance(record, dict) or not {"given", "stages", "warnings"} <= record.keys():
-        raise PoolsearchError(f"{run_dir.run} is damaged (it holds no run). Restore it, or start again with --out.")
+    record = read_object(run_dir.run, RUN)
+    check_digests(run_dir, record)
     return record
 
 
@@ -218,6 +218,11 @@ def _weights(sha256: str | None) -> str:
     return f"weights of SHA-256 {sha256[:12]}..." if sha256 else "fresh weights"
 
 
+def ended(run_dir: RunDir, stage: str) -> bool:
+    """Whether a stage of this name came to its end."""
+    return any(entry["stage"] == stage and entry.get("ended") for entry in read_record(run_dir)["stages"])
+
+
 def tested(run_dir: RunDir) -> bool:
     """Whether the test split was opened and everything on it evaluated."""
-    return run_dir.test.exists() and "verdict" in read_json(run_dir.test)
+    return "verdict" in read_opening(run_dir)

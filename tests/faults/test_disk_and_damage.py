@@ -86,7 +86,7 @@ def test_damaged_rankings_and_weights_are_named(tmp_path: Path, command: Command
     result = command("retrain", "--out", out)
     assert result.returncode == 2
     assert f"{weights} is damaged" in result.stderr
-    assert f"Delete {weights.parent} to train it again" in result.stderr
+    assert f"Delete the folder {weights.parent}" in result.stderr
     files.ranking.write_text(files.ranking.read_text().splitlines()[0] + "\n")
     result = command("retrain", "--out", out)
     assert result.returncode == 2

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import RunDir, read_json
+from poolsearch.files import RunDir, read_csv, read_json
 from poolsearch.texts import command
 
 Floats = NDArray[np.float64]
@@ -94,8 +94,7 @@ class GroundTruth:
             )
         default = str(read_json(files.run).get("space", {}).get("default", "")) if files.run.exists() else ""
         try:
-            with files.sweep_table.open(newline="", encoding="utf-8") as handle:
-                rows = list(csv.DictReader(handle))
+            rows = read_csv(files.sweep_table, ("placement", "number", "seed", "macs", "part", "metric"))
             known = sorted(_known(rows).items())
             part: Part = "test" if rows[0]["part"] == "test" else "val"
         except (*_DAMAGED, IndexError) as error:

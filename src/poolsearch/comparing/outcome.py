@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from datetime import datetime, timezone
 from typing import Any
 
@@ -13,6 +12,7 @@ from poolsearch.files import write_json
 from poolsearch.methods import kind_of
 from poolsearch.placement import Placement
 from poolsearch.record import read_record
+from poolsearch.results import read_opening, read_ranking
 from poolsearch.space import Space
 from poolsearch.stages.rank import value_on
 from poolsearch.stages.search import search_epochs
@@ -29,7 +29,7 @@ def outcome(run: Run, charged: Charged = "used") -> dict[str, Any]:
     """
     search, kind = run.settings.search, kind_of(run.settings.search.method)
     tested = _on_test(run) if kind == "sampled" else {}
-    rows = _ranking(run)
+    rows = read_ranking(run.dir)
     pick = Placement.parse(rows[0]["placement"])
     return {
         "method": search.method,
@@ -54,16 +54,11 @@ def outcome(run: Run, charged: Charged = "used") -> dict[str, Any]:
 
 
 def _on_test(run: Run) -> dict[str, float]:
-    if not run.dir.test.exists():
+    if not read_opening(run.dir):
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         purpose = "a comparison of methods, for research: nothing is chosen by it"
         write_json(run.dir.test, {"opened": now, "for": purpose, "images": len(run.split.test)})
     return value_on(run, run.split.test)
-
-
-def _ranking(run: Run) -> list[dict[str, str]]:
-    with run.dir.ranking.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
 
 
 def _number(text: str) -> float | None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from poolsearch.comparing.cases import Charged
 from poolsearch.context import Run
 from poolsearch.cost import CostTable, cost_table
-from poolsearch.files import read_json
 from poolsearch.free_space import FreeSpace
 from poolsearch.methods import kind_of
 from poolsearch.nets.build import blank
+from poolsearch.parquet_file import read_table
 from poolsearch.placement import KEEP
+from poolsearch.results import read_metrics, read_object, read_ranking
 from poolsearch.settings import Settings
 from poolsearch.stages.search import search_epochs
 
@@ -106,7 +105,7 @@ def run_work(run: Run, charged: Charged = "used") -> float:
         return 0.0
     if kind == "alone":
         return _trainings(run)
-    summary = read_json(run.dir.ranking_summary)
+    summary = read_object(run.dir.ranking_summary, {"images": int, "macs_saving?": float})
     if kind == "relaxed":
         return search_epochs(run.settings.search) * epoch_work(run, run.settings) + summary["images"] * _ranked(run)
     return _drawn(run, charged) + summary["images"] * _ranked(run) / summary["macs_saving"]
@@ -114,7 +113,7 @@ def run_work(run: Run, charged: Charged = "used") -> float:
 
 def _trainings(run: Run) -> float:
     """Of placements alone: each as far as it came, and scored at the end of each rung."""
-    found = [read_json(path) for path in sorted(run.dir.sweep.glob("*/*/metrics.json"))]
+    found = [read_metrics(path.parent) for path in sorted(run.dir.sweep.glob("*/*/metrics.json"))]
     return float(sum(
         one["macs"] * (TRAINED * one["epochs"] * one["images"] + one["val_images"] * len(one["rungs"])) for one in found
     ))  # fmt: skip
@@ -123,7 +122,7 @@ def _trainings(run: Run) -> float:
 def _drawn(run: Run, charged: Charged) -> float:
     """Of placements drawn in a search, each as often as it was."""
     search = run.settings.search
-    last = pq.read_table(run.dir.scores, columns=["step", "number", "count"]).to_pydict()
+    last = read_table(run.dir.scores, ["step", "number", "count"]).to_pydict()
     step, number, count = (np.array(last[name]) for name in ("step", "number", "count"))
     drawn = float((run.macs_A[number] * count)[step == step.max()].sum())
     return drawn * (TRAINED * (search.batch or 0) + _scored_images(run, run.settings, charged))
@@ -131,8 +130,7 @@ def _drawn(run: Run, charged: Charged) -> float:
 
 def _ranked(run: Run) -> float:
     """MACs of one image by all ranked placements, one by one."""
-    with run.dir.ranking.open(newline="", encoding="utf-8") as handle:
-        return float(sum(int(row["macs"]) for row in csv.DictReader(handle)))
+    return float(sum(int(row["macs"]) for row in read_ranking(run.dir)))
 
 
 def _free_table(run: Run) -> CostTable:

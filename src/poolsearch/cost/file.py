@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from poolsearch.cost.costs import Costs
-from poolsearch.files import atomic
+from poolsearch.errors import PoolsearchError
+from poolsearch.files import atomic, parse_json
+from poolsearch.parquet_file import read_table
 from poolsearch.space import Space
 
 _COLUMNS = ("number", "placement", "macs", "memory", "field_height", "field_width", "latency_ms")
@@ -52,16 +54,16 @@ def write_costs(path: Path, space: Space, costs: Costs, about: dict[str, Any]) -
 def read_costs(path: Path) -> CostsFile | None:
     """What :func:`write_costs` wrote; None where there is no file, or it is damaged or of a version that kept less."""
     try:
-        table = pq.read_table(path)
-    except (FileNotFoundError, pa.ArrowException):
+        table = read_table(path)
+        about = parse_json((table.schema.metadata or {})[_KEY])
+        if not set(_COLUMNS) <= set(table.column_names):
+            return None
+        memory, latency = (None if table[n].null_count else table[n].to_numpy() for n in ("memory", "latency_ms"))
+        heights, widths = (_rows(table[name]) for name in ("field_height", "field_width"))
+    except (PoolsearchError, KeyError, ValueError, RecursionError):
         return None
-    about = (table.schema.metadata or {}).get(_KEY)
-    if about is None or not set(_COLUMNS) <= set(table.column_names):
-        return None
-    memory, latency = (None if table[n].null_count else table[n].to_numpy() for n in ("memory", "latency_ms"))
-    heights, widths = (_rows(table[name]) for name in ("field_height", "field_width"))
     costs = Costs(table["macs"].to_numpy(), memory, heights, widths, latency)
-    return CostsFile(table["placement"].to_pylist(), costs, json.loads(about))
+    return CostsFile(table["placement"].to_pylist(), costs, about)
 
 
 def _rows(column: Any) -> NDArray[np.int32]:

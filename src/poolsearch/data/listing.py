@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from poolsearch.data.cache import Images
 from poolsearch.data.split import PARTS, Split
-from poolsearch.files import RunDir, atomic, write_json
+from poolsearch.files import RunDir, atomic, is_whole, write_json
 
 
 def write_split(files: RunDir, images: Images, split: Split) -> None:
@@ -17,7 +17,7 @@ def write_split(files: RunDir, images: Images, split: Split) -> None:
     ``part`` is empty for images that --subset leaves out, ``group`` where no groups were told.
     """
     write_json(files.split, split.to_json())
-    if files.images.exists():  # of the same images and split, as was seen by their hashes
+    if files.images.exists() and is_whole(files.images):  # of the same images and split, as was seen by their hashes
         return
     part_N = np.full(len(images.label_N), "", dtype=object)
     for part in PARTS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from poolsearch.prepare import absolute, image_size_of, images_of, net_spec, res
 from poolsearch.progress import Progress
 from poolsearch.recipes.folder import passed_on
 from poolsearch.resolve import check
+from poolsearch.results import read_ranking
 from poolsearch.settings import Settings
 from poolsearch.space import Space
 from poolsearch.trusted import NAMED, Trust
@@ -176,8 +176,7 @@ def result_of(search: Search) -> dict[str, Any]:
 
 
 def _ranked(folder: Path) -> dict[str, dict[str, str]]:
-    with RunDir(folder).ranking.open(newline="", encoding="utf-8") as handle:
-        return {row["placement"]: row for row in csv.DictReader(handle)}
+    return {row["placement"]: row for row in read_ranking(RunDir(folder))}
 
 
 def trained_alike(results: Sequence[dict[str, Any]], arm: str, role: str) -> list[float]:

@@ -19,11 +19,12 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir
 from poolsearch.placement import shown
 from poolsearch.reports.outcomes import member_colour
-from poolsearch.reports.parse import Json, json_object
+from poolsearch.reports.parse import Json
 from poolsearch.reports.ranked import Ranked
 from poolsearch.reports.read import RunData
 from poolsearch.reports.tables import stopped
 from poolsearch.reports.theme import DEFAULT, OTHER, PERCENT, Figure, rows
+from poolsearch.results import RUN_SHOWN, read_object
 from poolsearch.texts import command
 
 FEWEST = 3
@@ -131,7 +132,7 @@ def _differences(data: RunData, name: str | Path, truth: GroundTruth) -> list[st
         other = TABLE6_FACTS
     else:
         path = RunDir(Path(name).expanduser()).run
-        other = _facts(json_object(path) if path.exists() else {})
+        other = _facts(read_object(path, RUN_SHOWN) if path.exists() else {})
     return [
         *(
             f"The ground truth differs from the run in {what}: {_said(other[what])} there, {_said(own[what])} here."

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from poolsearch.bench.table import Known
-from poolsearch.files import RunDir
+from poolsearch.files import RunDir, check_digests
 from poolsearch.methods import Kind, kind_of
 from poolsearch.metrics import in_words
 from poolsearch.placement import shown
@@ -21,6 +21,7 @@ from poolsearch.reports.parse import Cost, FilterSet, Json, Trial
 from poolsearch.reports.ranked import Ranked
 from poolsearch.reports.score_table import Scores
 from poolsearch.reports.weights import Weights
+from poolsearch.results import RUN_SHOWN, SUMMARY, read_object, read_opening
 from poolsearch.rungs import Rung
 
 
@@ -131,12 +132,13 @@ def read_run(folder: Path) -> RunData:
         PoolsearchError: there is no run in it, or one of its files is damaged.
     """
     files = RunDir(folder)
-    run = parse.json_object(files.run)
+    run = read_object(files.run, RUN_SHOWN)
+    check_digests(files, run)
     default = str(cast(Json, run.get("space") or {}).get("default", ""))
-    ranking = parse.ranking_of(files.ranking) if files.ranking.exists() else []
+    ranking = parse.ranking_of(files) if files.ranking.exists() else []
     numbers = [row.number for row in ranking if row.number is not None]
-    test = parse.json_object(files.test, ("opened",)) if files.test.exists() else {}
-    summary = parse.json_object(files.ranking_summary) if files.ranking_summary.exists() else None
+    test = read_opening(files)
+    summary = read_object(files.ranking_summary, SUMMARY) if files.ranking_summary.exists() else None
     name = folder.resolve().name
     return RunData(
         name=name,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from poolsearch.parquet_file import read_table
 from poolsearch.placement import shown
 
 MOST_PLACEMENTS = 60
@@ -42,17 +42,20 @@ class Scores:
 def read_scores(path: Path, ranked: list[int], default: str) -> Scores | None:
     """Follow the default and the first of the ranking, or of the last scores while there is no ranking.
 
-    None where there is no snapshot yet. Whatever a damaged file makes pyarrow raise is let through.
+    None where there is no snapshot yet.
+
+    Raises:
+        PoolsearchError, KeyError, TypeError, ValueError, IndexError: the file is damaged.
     """
-    steps = np.unique(pq.read_table(path, columns=["step"])["step"].to_numpy()).tolist()
+    steps = np.unique(read_table(path, ["step"])["step"].to_numpy()).tolist()
     if not steps:
         return None
-    last = pq.read_table(path, filters=[("step", "=", steps[-1])])
+    last = read_table(path, filters=[("step", "=", steps[-1])])
     named = zip(last["placement"].to_pylist(), last["number"].to_pylist(), strict=True)
     own = [number for name, number in named if name == default][:1]
     numbers = list(dict.fromkeys([*own, *(ranked or _by_score(last))]))[:MOST_PLACEMENTS]
     columns = ["step", "number", "placement", "member", "assignment"]
-    followed = pq.read_table(path, columns=columns, filters=[("number", "in", numbers)])
+    followed = read_table(path, columns, [("number", "in", numbers)])
     return _followed(followed, steps, last)
 
 

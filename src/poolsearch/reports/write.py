@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from poolsearch import files
+from poolsearch.disk import replacing
 from poolsearch.reports.page import Body, build_page
 from poolsearch.reports.theme import Figure, to_png, to_svg
 
@@ -30,9 +31,11 @@ def write_page(folder: Path, title: str, body: Body, figures: Sequence[Figure]) 
     for figure in figures:
         svg = to_svg(figure)
         files.write_text(paths.figures / f"{figure.name}.svg", svg)
-        with files.atomic(paths.figures / f"{figure.name}.png") as temporary:
+        with replacing(paths.figures / f"{figure.name}.png") as temporary:
             temporary.write_bytes(to_png(svg))
         small = len(svg) <= HEAVY_SVG
         stills[figure.name] = ("image/svg+xml", svg.encode()) if small else ("image/png", to_png(svg, 1, colours=128))
-    files.write_text(paths.report, build_page(title, body, figures, stills))
+    # whoever reads a run may write its page: the digests of the folder are kept by the process that holds it
+    with replacing(paths.report) as temporary:
+        temporary.write_text(build_page(title, body, figures, stills), encoding="utf-8")
     return paths.report

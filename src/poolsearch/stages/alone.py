@@ -16,11 +16,12 @@ from torch import Tensor
 from poolsearch import rng
 from poolsearch.context import Run
 from poolsearch.execute import plan_workers, run_trials
-from poolsearch.files import read_json, write_json
+from poolsearch.files import remove, write_json
 from poolsearch.nets.poolable import Fixed, parameters_of
 from poolsearch.options import LARGEST_NATIVE
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress
+from poolsearch.results import read_metrics
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.machine import cuda_cards
@@ -49,6 +50,12 @@ class Trial:
     def of(self, run: Run) -> Run:
         """The run with images of the trial's size."""
         return run.at(self.image_size or run.image_size)
+
+    def identity(self, run: Run) -> dict[str, Any]:
+        """What tells it from others, for the headers of its files."""
+        return run.identity | {
+            "placement": str(self.placement), "trial_seed": self.seed, "image_size": self.of(run).image_size,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -163,13 +170,13 @@ def crew(run: Run, trials: int) -> tuple[int, int, list[str]]:
 def _finished(folder: Path) -> bool:
     if not (folder / "metrics.json").exists():
         return False
-    unfinished(folder).unlink(missing_ok=True)  # stopped between the two
+    remove(unfinished(folder))  # stopped between the two
     return True
 
 
 def diverged(folder: Path) -> bool:
     """Whether the last training loss of a finished trial was no finite number."""
-    return read_json(folder / "metrics.json")["train_loss"] is None
+    return read_metrics(folder)["train_loss"] is None
 
 
 def unfinished(folder: Path) -> Path:
@@ -181,11 +188,10 @@ def _train(run: Run, recipe: Recipe, root: Path, workers: int, trial: Trial, pro
     """Train one, in a worker process or in ours; what it finds goes into its own folder only."""
     folder = trial.folder(root)
     task, metrics = train_alone(run, recipe, root, workers, trial, progress)
-    checkpoint.save(
-        folder / "model.safetensors", dict(task.net.net.original.state_dict()), {"placement": str(trial.placement)}
-    )
+    weights = dict(task.net.net.original.state_dict())
+    checkpoint.save(folder / "model.safetensors", weights, {"of": trial.identity(run)})
     write_json(folder / "metrics.json", metrics)
-    unfinished(folder).unlink()
+    remove(unfinished(folder))
 
 
 def train_alone(
@@ -201,7 +207,8 @@ def train_alone(
     """
     folder = trial.folder(root)
     task = AloneTask(run, recipe, trial)
-    files = LoopFiles(unfinished(folder), folder / "events.jsonl", run.settings.machine.checkpoint_seconds)
+    every_seconds, of = run.settings.machine.checkpoint_seconds, trial.identity(run) | {"stage": recipe.purpose}
+    files = LoopFiles(unfinished(folder), folder / "events.jsonl", every_seconds, of)
     identity = {"stage": recipe.purpose, "placement": str(trial.placement), "seed": trial.seed}
     seconds = run_loop(task, files, str(trial), progress, identity, task.seed)
     return task, {
@@ -217,7 +224,7 @@ def predictions(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], p
     """The number of the class that a finished trial's network sees in each image, shape (N,)."""
     folder, run = trial.folder(root), trial.of(run)
     net = run.build()
-    weights, _ = checkpoint.load(folder / "model.safetensors", f"Delete {folder} to train it again")
+    weights, _ = checkpoint.load(folder / "model.safetensors", of=trial.identity(run))
     net.original.load_state_dict(weights)
     model = run.machine.place(Fixed(net, trial.placement)).eval()
     loader = run.loader(images, 1, purpose, run.seed, augmented=False)

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import read_json, write_json, write_text
+from poolsearch.files import write_json, write_text
 from poolsearch.metrics import interval, score
 from poolsearch.placement import Placement
+from poolsearch.results import read_object
 from poolsearch.stages.ranking.evaluate import load, order_of, parts
 from poolsearch.stages.ranking.table import COLUMNS, answers, as_csv
-from poolsearch.stages.search import make_members
+from poolsearch.stages.search import make_members, searched
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.texts import command
 from poolsearch.train import checkpoint
@@ -58,10 +59,10 @@ def load_relaxed(run: Run) -> tuple[Placement, SinglePath]:
         raise PoolsearchError(
             f"{run.dir.root} has no finished search. Finish it: {command('search', '--resume', '--out', run.dir.root)}"
         )
-    tensors, _ = checkpoint.load(run.dir.checkpoint)
+    tensors, _ = checkpoint.load(run.dir.checkpoint, of=searched(run))
     supernet = make_members(run, "batch")[0]
     supernet.load_weights(checkpoint.of("supernet", tensors))
-    return Placement.parse(read_json(run.dir.relaxed)["placement"]), supernet.eval()
+    return Placement.parse(read_object(run.dir.relaxed, {"placement": str})["placement"]), supernet.eval()
 
 
 def rows_of(

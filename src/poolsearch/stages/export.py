@@ -23,12 +23,12 @@ from poolsearch.exporting.fresh import BATCHES
 from poolsearch.exporting.own import own_code
 from poolsearch.exporting.readme import readme
 from poolsearch.factory import file_of, source_of
-from poolsearch.files import RunDir, read_json, sha256, write_json, write_text
+from poolsearch.files import RunDir, sha256, write_json, write_text
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.restride import Restrided
 from poolsearch.placement import Placement
+from poolsearch.results import read_metrics, read_opening, read_ranking
 from poolsearch.stages.alone import Trial
-from poolsearch.stages.retraining.finalists import read_ranking
 from poolsearch.texts import command
 from poolsearch.train import checkpoint
 
@@ -89,8 +89,8 @@ def _trained(run: Run, placement: Placement, seed: int) -> Poolable:
         there = sorted({f"{p.parents[1].name} seed {p.parent.name}" for p in run.dir.retrain.glob("*/*/metrics.json")})
         advice = f"Choose one of: {', '.join(there)}." if there else f"Run: {command('retrain', '--out', run.dir.root)}"
         raise PoolsearchError(f"{run.dir.root} has no retrained network of {placement.shown}, seed {seed}. {advice}")
-    again = f"Delete {path.parent} and train it again: {command('retrain', '--out', run.dir.root)}"
-    tensors, _ = checkpoint.load(path, again)
+    read_metrics(path.parent)
+    tensors, _ = checkpoint.load(path, of=Trial(placement, seed).identity(run))
     net = run.build()
     try:
         net.original.load_state_dict(tensors)
@@ -170,7 +170,7 @@ def _describe(
     files: RunDir, folder: Path, facts: Facts, features: list[Feature], found: Found, missing: list[str]
 ) -> None:
     """``README.md`` and ``export.json``."""
-    verdict = read_json(files.test).get("verdict") if files.test.exists() else None
+    verdict = read_opening(files).get("verdict")
     write_text(folder / "README.md", readme(facts, features, found, verdict, missing))
     names = sorted(path.name for path in folder.iterdir())
     write_json(folder / "export.json", {

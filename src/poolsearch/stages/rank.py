@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import statistics
@@ -17,17 +16,18 @@ from torch import Tensor
 
 from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import RunDir, read_json, sha256, write_json, write_text
+from poolsearch.files import RunDir, remove, sha256, write_json, write_text
 from poolsearch.metrics import score
 from poolsearch.mixture.mixture import Mixture
 from poolsearch.record import saved_settings
+from poolsearch.results import read_object, read_ranking
 from poolsearch.samplers.tree import TreeSearch
 from poolsearch.stages.ranking.batch import eval_batch
 from poolsearch.stages.ranking.choice import Pair, by_member, choose, pairs_of
 from poolsearch.stages.ranking.evaluate import evaluate, load, order_of, parts
 from poolsearch.stages.ranking.table import as_csv, rows_of, summary_of
 from poolsearch.stages.ranking.tally import Tally, load_tally
-from poolsearch.stages.search import make_members, mixture_rules
+from poolsearch.stages.search import make_members, mixture_rules, searched
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.texts import command
@@ -67,7 +67,7 @@ def rank(run: Run) -> None:
         rows = rows_of(run, mixture, candidates, pairs, tally)
         write_json(run.dir.ranking_summary, summary_of(run, rows, measured, candidates, pairs, tally))
         write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
-        run.dir.ranking_progress.unlink(missing_ok=True)
+        remove(run.dir.ranking_progress)
 
 
 def value_on(run: Run, images: NDArray[np.int64]) -> dict[str, float]:
@@ -75,8 +75,7 @@ def value_on(run: Run, images: NDArray[np.int64]) -> dict[str, float]:
 
     For research, as on the test split: nothing may be chosen by it. ``scratch/`` in the run's folder is used meanwhile.
     """
-    with run.dir.ranking.open(newline="", encoding="utf-8") as handle:
-        pairs = [(int(row["number"]), int(row["member"])) for row in csv.DictReader(handle)]
+    pairs = [(int(row["number"]), int(row["member"])) for row in read_ranking(run.dir)]
     if run.settings.rank.rank_members == "mean":
         pairs = [(number, m) for number, _ in pairs for m in range(run.settings.search.members)]
     found: dict[str, list[float]] = {}
@@ -93,7 +92,7 @@ def values_of(run: Run, pairs: Sequence[Pair], images: NDArray[np.int64]) -> lis
         settings=run.settings.changed(rank_early_stop=False),
     )  # fmt: skip
     true_N, classes = run.images.label_N[order_of(elsewhere)], len(run.images.class_names)
-    batch = min(read_json(run.dir.ranking_summary)["eval_batch"], len(images))
+    batch = min(read_object(run.dir.ranking_summary, {"eval_batch": int})["eval_batch"], len(images))
     if run.settings.search.norm == "calibrate":
         _calibrate(run, members, pairs, batch)
     tally = Tally.empty(len(pairs), true_N, classes, batch)
@@ -111,7 +110,7 @@ def load_search(run: Run) -> tuple[list[SinglePath], Mixture]:
     again = command("search", "--resume", "--out", run.dir.root)
     if not run.dir.checkpoint.exists():
         raise PoolsearchError(f"{run.dir.root} has no search yet. Run: {again}")
-    tensors, meta = checkpoint.load(run.dir.checkpoint)
+    tensors, meta = checkpoint.load(run.dir.checkpoint, of=searched(run))
     if meta["step"] < meta["total"]:
         raise PoolsearchError(
             f"the search in {run.dir.root} is at step {meta['step']} of {meta['total']}. Finish it: {again}"

@@ -15,7 +15,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.files import RunDir, write_json
 from poolsearch.mixture.balance import entropy
 from poolsearch.placement import Placement
-from poolsearch.stages.search import make_members, search_epochs, search_rates
+from poolsearch.stages.search import make_members, search_epochs, search_rates, searched
 from poolsearch.supernet.relaxed import Relaxed, path_of, resolutions
 from poolsearch.train import checkpoint
 from poolsearch.train.architecture import Forward, first_order, make_architecture, second_order
@@ -37,9 +37,9 @@ def relax(run: Run) -> None:
         Interrupted: stopped on request; the state is saved.
     """
     check_machine(run.machine, run.settings.relaxed.arch_order)
-    with run.stage("search", checkpoint.step_of(run.dir.checkpoint)):
+    with run.stage("search", checkpoint.step_of(run.dir.checkpoint, searched(run))):
         task = RelaxTask(run)
-        files = LoopFiles(run.dir.checkpoint, run.dir.events, run.settings.machine.checkpoint_seconds)
+        files = LoopFiles(run.dir.checkpoint, run.dir.events, run.settings.machine.checkpoint_seconds, searched(run))
         run_loop(task, files, run.settings.search.method, run.progress, {"stage": "search"}, run.seed)
         found = task.history.write(run.dir, run.settings.search.method)
         run.progress.say(f"{run.settings.search.method} found {found}; the network's own is {run.space.default}")

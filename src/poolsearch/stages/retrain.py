@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
+from poolsearch.placement import Placement
 from poolsearch.record import tested
+from poolsearch.results import RESULTS, read_object
 from poolsearch.settings import Settings
-from poolsearch.stages.alone import Recipe, train_trials
+from poolsearch.stages.alone import Recipe, Trial, train_trials
 from poolsearch.stages.retraining.controls import rivals
 from poolsearch.stages.retraining.finalists import finalists
 from poolsearch.stages.retraining.opening import check_choice, open_test, trials_of
@@ -16,9 +18,10 @@ from poolsearch.stages.trainings import benchmark
 def retrain(run: Run) -> None:
     """Train the finalists and the controls with n seeds each, then open the test split.
 
-    Finished trials are kept and not trained again; a run whose test split was opened is left as it is. The winner is
-    the first of the ranking, and the pick of each answer the first within its limit on MACs: they are fixed, and
-    written down, before the test split is opened; other finalists are reported, never chosen from.
+    Finished trials are kept and not trained again; a run whose test split was opened is left as it is, but for
+    trainings whose folder was deleted. The winner is the first of the ranking, and the pick of each answer the first
+    within its limit on MACs: they are fixed, and written down, before the test split is opened; other finalists are
+    reported, never chosen from.
     Leaves ``retrain/`` and ``test.json``.
 
     Raises:
@@ -26,6 +29,7 @@ def retrain(run: Run) -> None:
         Interrupted: stopped on request; the state is saved.
     """
     if tested(run.dir):
+        _train_again(run)
         return
     if benchmark(run.settings):
         raise PoolsearchError(
@@ -41,6 +45,20 @@ def retrain(run: Run) -> None:
                 run.progress.say(f"control {rival.control}: nothing to train, as {rival.why_not}")
         train_trials(run, retrain_recipe(run.settings), trials_of(chosen, controls, seeds), run.dir.retrain)
         open_test(run, chosen, controls, seeds)
+
+
+def _train_again(run: Run) -> None:
+    """Train what was tested and is not there any more, as someone deleted what was damaged; the verdict stays."""
+    found = read_object(run.dir.test, RESULTS)
+    entries = [*found["trials"], *(entry for control in found.get("controls", []) for entry in control["trials"])]
+    trials = [
+        Trial(Placement.parse(e["placement"]), e["seed"], None if size == run.image_size else size)
+        for e in entries
+        for size in [e.get("image_size", run.image_size)]
+    ]
+    if lost := [trial for trial in trials if not (trial.folder(run.dir.retrain) / "metrics.json").exists()]:
+        with run.stage("retrain"):
+            train_trials(run, retrain_recipe(run.settings), list(dict.fromkeys(lost)), run.dir.retrain)
 
 
 def retrain_recipe(settings: Settings) -> Recipe:

@@ -43,10 +43,10 @@ def search(run: Run) -> None:
     Raises:
         Interrupted: stopped on request; the state is saved.
     """
-    with run.stage("search", checkpoint.step_of(run.dir.checkpoint)):
+    with run.stage("search", checkpoint.step_of(run.dir.checkpoint, searched(run))):
         task = SearchTask(run)
         settings = run.settings
-        files = LoopFiles(run.dir.checkpoint, run.dir.events, settings.machine.checkpoint_seconds)
+        files = LoopFiles(run.dir.checkpoint, run.dir.events, settings.machine.checkpoint_seconds, searched(run))
         identity = {"stage": "search"}
         run_loop(task, files, "search", run.progress, identity, run.seed)
         task.history.write(run.dir, run.space)
@@ -54,6 +54,11 @@ def search(run: Run) -> None:
             write_filters(run.dir.filters, filter_steps(run.space, task.mixture.trained_AM))
         if not np.isfinite(task.last_loss):
             run.warn("the training of the supernets diverged: lower --lr in a new run.")
+
+
+def searched(run: Run) -> dict[str, Any]:
+    """What the checkpoint of a search is of."""
+    return run.identity | {"stage": "search", "method": run.settings.search.method}
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from typing import Any
 
 from poolsearch.context import Run
 from poolsearch.data import thin
-from poolsearch.files import read_json, remove_lock, write_json, write_text
+from poolsearch.files import remove, remove_lock, write_json, write_text
 from poolsearch.nets.build import blank, default_width
 from poolsearch.nets.poolable import parameters_of
+from poolsearch.results import read_metrics
 from poolsearch.rungs import Rung, brackets, drawn, rungs, told
 from poolsearch.stages.alone import Trial, diverged, unfinished
 from poolsearch.stages.ranking.standing import Scored, Standing, order, standing_rows, standing_summary
@@ -94,7 +95,7 @@ def climb(run: Run, plan: Sequence[Rung]) -> list[Standing]:
             ordered = order(run, [found[number] for number in rising[rung.bracket]])
             rising[rung.bracket] = [standing.number for standing in ordered[: go_on.get(rung, 0)]]
         for number in {*numbers}.difference(*rising):
-            unfinished(Trial(run.space[number], 0).folder(run.dir.sweep)).unlink(missing_ok=True)
+            remove(unfinished(Trial(run.space[number], 0).folder(run.dir.sweep)))
     return [s for epochs in reversed(lengths) for s in order(run, (s for s in reached.values() if s.epochs == epochs))]
 
 
@@ -122,7 +123,7 @@ def _train_rung(run: Run, rung: Rung, epochs: int, numbers: Iterable[int], go_on
         macs, number = run.costs.macs(trial.placement), number_of[trial.placement]
         insort(ahead, (-found.value, macs, number, trial.folder(root)))
         for *_, folder in ahead[go_on:]:
-            unfinished(folder).unlink(missing_ok=True)
+            remove(unfinished(folder))
         del ahead[go_on:]
 
     scored_of = train_rung(run, rung, epochs, trials, label, scored)
@@ -137,7 +138,7 @@ def _as_table(run: Run, standings: Iterable[Standing]) -> str:
     part, rows = "test" if benchmark(run.settings) else "val", list[dict[str, Any]]()
     for standing in sorted(standings, key=lambda s: s.number):
         for trial in _trials(run, standing):
-            found = read_json(trial.folder(run.dir.sweep) / "metrics.json")
+            found = read_metrics(trial.folder(run.dir.sweep))
             rows.append({name: found.get(name, found.get(f"{part}_{name}")) for name in TABLE_COLUMNS})
             rows[-1] |= {"number": standing.number, "part": part, "macs": int(run.macs_A[standing.number])}
     return as_csv(rows, TABLE_COLUMNS)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -17,9 +19,10 @@ from torch import Tensor
 from poolsearch import metrics
 from poolsearch.context import Run
 from poolsearch.execute import run_trials
-from poolsearch.files import held, is_held, read_json, remove_leftovers, write_json
+from poolsearch.files import held, is_held, remove_leftovers, write_json
 from poolsearch.placement import Placement
 from poolsearch.progress import Progress
+from poolsearch.results import read_metrics, read_opening
 from poolsearch.rungs import Rung, rungs
 from poolsearch.settings import Settings
 from poolsearch.stages.alone import AloneTask, Recipe, Trial, crew, train_alone
@@ -27,6 +30,7 @@ from poolsearch.stages.live import Live
 from poolsearch.stages.ranking.standing import Scored
 from poolsearch.waiting import Busy
 
+_WAIT_SECONDS = 0.1
 Done = Callable[[Trial, Scored], None]
 
 
@@ -41,10 +45,17 @@ def images_to_learn(run: Run) -> NDArray[np.int64]:
 
 
 def open_test(run: Run) -> None:
-    """Write down what the test split is read for, before the first image is."""
-    if not run.dir.test.exists():
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        write_json(run.dir.test, {"opened": now, "for": "a sweep in benchmark mode", "images": len(run.split.test)})
+    """Write down what the test split is read for, before the first image is.
+
+    The process that holds the folder does it, as all that is not of a training; without one, who joined.
+    """
+    while not read_opening(run.dir):
+        with held(run.dir.root) if run.joined else nullcontext(True) as ours:
+            if ours:
+                now, why = datetime.now(timezone.utc).isoformat(timespec="seconds"), "a sweep in benchmark mode"
+                write_json(run.dir.test, {"opened": now, "for": why, "images": len(run.split.test)})
+                return
+        time.sleep(_WAIT_SECONDS)
 
 
 def sweep_recipe(settings: Settings, epochs: int, until: int) -> Recipe:
@@ -161,7 +172,7 @@ def _train_and_score(run: Run, recipe: Recipe, workers: int, trial: Trial, progr
     The checkpoint stays, as it may be gone on with; how good it was at earlier rungs stays in the metrics.
     """
     path = trial.folder(run.dir.sweep) / "metrics.json"
-    before = read_json(path)["rungs"] if path.exists() else []
+    before = read_metrics(path.parent).get("rungs", []) if path.exists() else []
     task, found = train_alone(run, recipe, run.dir.sweep, workers, trial, progress)
     part: Literal["test", "val"] = "test" if benchmark(run.settings) else "val"
     indices = run.split.test if part == "test" else run.split.search_val
@@ -189,6 +200,6 @@ def scored_at(folder: Path, epochs: int) -> Scored | None:
     """How good a trial was at the end of that rung; None where it has not come so far."""
     if not (folder / "metrics.json").exists():
         return None
-    found: list[dict[str, Any]] = read_json(folder / "metrics.json")["rungs"]
+    found: list[dict[str, Any]] = read_metrics(folder).get("rungs", [])
     rung = next((rung for rung in found if rung["epochs"] == epochs), None)
     return None if rung is None else Scored(*(rung[field.name] for field in dataclasses.fields(Scored)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from poolsearch.errors import PoolsearchError
-from poolsearch.files import atomic
+from poolsearch.files import atomic, damaged, verify
+from poolsearch.shape import misfit
 
 _HEADER = "poolsearch"
 
@@ -37,25 +38,35 @@ def save(path: Path, tensors: dict[str, Tensor], meta: Any) -> None:
             raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
 
 
-def load(
-    path: Path, remedy: str = "Delete it to begin this stage again; finished stages stay"
-) -> tuple[dict[str, Tensor], Any]:
+def load(path: Path, of: Mapping[str, Any] | None = None) -> tuple[dict[str, Tensor], Any]:
     """Read what :func:`save` wrote.
 
+    Args:
+        path: of the file.
+        of: what it should be of: compared with what its JSON value has under ``of``, as far as that says.
+
     Raises:
-        PoolsearchError: the file is not a checkpoint of ours, or is damaged.
+        PoolsearchError: the file is not a checkpoint of ours, is damaged, or is of something else.
     """
+    verify(path)
     try:
         with safe_open(path, framework="pt") as handle:
-            meta = json.loads((handle.metadata() or {})[_HEADER])
-            return {name: handle.get_tensor(name) for name in handle.keys()}, meta  # noqa: SIM118
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise PoolsearchError(f"{path} is damaged ({error}). {remedy}.") from None
+            meta = json.loads((handle.metadata() or {})[_HEADER])  # a loss that is not known yet is NaN
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, RecursionError) as error:
+        raise damaged(path, error) from None
+    if (wrong := misfit(meta, {"of?": {}, "step?": int, "total?": int, "events_bytes?": int})) is not None:
+        raise damaged(path, wrong)
+    found = meta.get("of", meta)  # older weights have their placement alone
+    for name, wanted in (of or {}).items():
+        if found.get(name, wanted) != wanted:
+            raise damaged(path, f"it is of {name} {found[name]}, not of {wanted}")
+    return tensors, meta
 
 
-def step_of(path: Path) -> int | None:
+def step_of(path: Path, of: Mapping[str, Any]) -> int | None:
     """The step of a loop's checkpoint, None where there is none."""
-    return load(path)[1]["step"] if path.exists() else None
+    return load(path, of)[1]["step"] if path.exists() else None
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

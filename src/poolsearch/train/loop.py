@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from poolsearch import sums
 from poolsearch.disk import append, check_place, cut
 from poolsearch.errors import Interrupted
-from poolsearch.files import finite
+from poolsearch.files import damaged, finite
 from poolsearch.progress import Progress
 from poolsearch.train import checkpoint
 
@@ -62,11 +63,12 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class LoopFiles:
-    """Where a loop keeps its state and its log, and how often."""
+    """Where a loop keeps its state and its log, how often, and what they are of: for the header of the checkpoint."""
 
     checkpoint: Path
     events: Path
     every_seconds: float
+    of: Mapping[str, Any]
 
 
 def run_loop(
@@ -99,6 +101,8 @@ def run_loop(
         with stop_requests() as stopped, progress.bar(label, task.epochs * task.steps_per_epoch) as update:
             for done in _steps(task, files, start, began, identity, stopped, progress.say):
                 update(done, task.note())
+            if files.events.exists():
+                sums.seal(files.events)
             if stopped():  # during the last step: all is saved, and nothing more is to be begun
                 raise Interrupted
     return time.monotonic() - began
@@ -137,20 +141,27 @@ def _steps(
 
 def _save(task: Task, files: LoopFiles, done: int, seconds: float) -> None:
     total = task.epochs * task.steps_per_epoch
-    meta = {"step": done, "total": total, "seconds": seconds, "events_bytes": _size(files.events), "task": task.meta()}
+    meta = {
+        "of": dict(files.of), "step": done, "total": total, "seconds": seconds, "events_bytes": _size(files.events),
+        "task": task.meta(),
+    }  # fmt: skip
     checkpoint.save(files.checkpoint, task.tensors() | checkpoint.random_state(task.device), meta)
 
 
 def _resume(task: Task, files: LoopFiles) -> tuple[int, float]:
     """(first step to do, seconds spent so far)."""
+    sums.drop(files.events)
     if not files.checkpoint.exists():
         check_place(files.events.parent)
         files.events.parent.mkdir(parents=True, exist_ok=True)
         files.events.unlink(missing_ok=True)
         return 0, 0.0
-    tensors, meta = checkpoint.load(files.checkpoint)
-    task.load(tensors, meta["task"])
-    checkpoint.load_random_state(tensors, task.device)
+    tensors, meta = checkpoint.load(files.checkpoint, of=files.of)
+    try:
+        task.load(tensors, meta["task"])
+        checkpoint.load_random_state(tensors, task.device)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise damaged(files.checkpoint, f"it does not fit this training: {error!r}") from None
     if _size(files.events) > meta["events_bytes"]:
         cut(files.events, meta["events_bytes"])
     return meta["step"], meta["seconds"]

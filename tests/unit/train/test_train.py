@@ -154,7 +154,7 @@ class Walk:
 
 def loop(task: Walk, folder: Path) -> int:
     """Run the task to its end, or to where it is stopped; gives the step that it began at."""
-    files = LoopFiles(folder / "c.safetensors", folder / "events.jsonl", every_seconds=1000)
+    files = LoopFiles(folder / "c.safetensors", folder / "events.jsonl", every_seconds=1000, of={"stage": "walk"})
     began = checkpoint.step_of(files.checkpoint) or 0
     run_loop(task, files, "walk", Silent(), {"stage": "walk"}, seed=1)
     return began

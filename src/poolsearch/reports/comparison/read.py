@@ -23,7 +23,7 @@ from poolsearch.reports.comparison.values import (
     Reference,
     Spread,
 )
-from poolsearch.reports.parse import json_object
+from poolsearch.results import read_object
 
 BUDGETS = {"own": "own budget", "equal": "equal training"}
 
@@ -37,7 +37,7 @@ def read_comparison(folder: Path) -> Comparison:
     path = folder / "comparison.json"
     if not path.exists():
         raise PoolsearchError(f"{folder} holds no comparison.json: give a folder that poolsearch compare has written.")
-    return comparison_of(Node(path, "", json_object(path)))
+    return comparison_of(Node(path, "", read_object(path, {})))
 
 
 def comparison_of(node: Node) -> Comparison:

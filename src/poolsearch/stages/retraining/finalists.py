@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from poolsearch.answers import answers_of
 from poolsearch.context import Run
-from poolsearch.errors import PoolsearchError
-from poolsearch.files import RunDir
 from poolsearch.placement import Placement
-from poolsearch.texts import command
+from poolsearch.results import read_ranking
 
 
 @dataclass(frozen=True)
@@ -71,19 +68,3 @@ def choose(ranking: Sequence[Mapping[str, str]], default: Placement, top_k: int,
         found if own in names else [*found, Finalist(default, None)],
         [(answer.limit, None if answer.place is None else Placement.parse(names[answer.place])) for answer in answers],
     )
-
-
-def read_ranking(files: RunDir) -> list[dict[str, str]]:
-    """The rows of ranking.csv, best first.
-
-    Raises:
-        PoolsearchError: there is none.
-    """
-    again = command("rank", "--out", files.root)
-    if not files.ranking.exists():
-        raise PoolsearchError(f"{files.root} has no ranking yet. Run: {again}")
-    with open(files.ranking, encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    if not rows or not {"rank", "placement", "macs_ratio"} <= rows[0].keys():
-        raise PoolsearchError(f"{files.ranking} is damaged. Delete it and rank again: {again}")
-    return rows

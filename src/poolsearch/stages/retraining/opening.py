@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import atomic, finite, read_json, write_json
+from poolsearch.files import atomic, damaged, finite, is_whole, write_json
+from poolsearch.record import ended
+from poolsearch.results import read_opening
 from poolsearch.stages.alone import Trial, predictions
 from poolsearch.stages.retraining.controls import Rival
 from poolsearch.stages.retraining.finalists import Chosen
@@ -34,9 +36,11 @@ def check_choice(run: Run, chosen: Chosen) -> None:
     """A test split that was opened for one winner, and one pick of each answer, is not opened for others.
 
     Raises:
-        PoolsearchError: it was.
+        PoolsearchError: it was; or what it was opened for is not known any more.
     """
-    recorded = read_json(run.dir.test) if run.dir.test.exists() else {}
+    recorded = read_opening(run.dir)
+    if not recorded and ended(run.dir, "retrain"):
+        raise damaged(run.dir.test, "the test split was opened, and the file that says so is missing")
     now = _choice(chosen)
     if any(recorded.get(name, value) != value for name, value in now.items()):
         raise PoolsearchError(
@@ -55,7 +59,7 @@ def open_test(run: Run, chosen: Chosen, rivals: Sequence[Rival], seeds: int) -> 
     Raises:
         PoolsearchError: the results cannot be judged, by a fault of ours; they stay.
     """
-    before = read_json(run.dir.test) if run.dir.test.exists() else {}
+    before = read_opening(run.dir)
     opened = before.get("opened", datetime.now(timezone.utc).isoformat(timespec="seconds"))
     record = {
         "opened": opened, **_choice(chosen), "default": str(run.space.default), "images": len(run.split.test),
@@ -94,9 +98,11 @@ def _evaluate(run: Run, trials: Sequence[Trial]) -> dict[Trial, NDArray[np.int64
 
 
 def _kept(run: Run, trials: Sequence[Trial]) -> dict[Trial, NDArray[np.int64]] | None:
-    """What was evaluated before; None where something of it is missing or is not of this test split."""
+    """What was evaluated before; None where something of it is missing, damaged or not of this test split."""
     predicted: dict[Trial, NDArray[np.int64]] = {}
     for trial in trials:
+        if not is_whole(_predicted_of(run, trial)):
+            return None
         try:
             small = np.load(_predicted_of(run, trial), allow_pickle=False)
         except (OSError, ValueError, EOFError):
