@@ -5,6 +5,7 @@ By itself it counts outcomes: ``python tests/damage.py COUNTS.json`` damages eve
 
 from __future__ import annotations
 
+import argparse
 import csv
 import hashlib
 import io
@@ -19,7 +20,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, product
+from itertools import chain, cycle, product
 from pathlib import Path
 
 import numpy as np
@@ -414,29 +415,55 @@ def make_run(out: Path, words: Sequence[str]) -> None:
         assert code == 0, said.read_text()
 
 
+def sample(files: Sequence[str]) -> Iterator[Case]:
+    """Every file once, the kinds of damage in turn."""
+    for file, what in zip(files, cycle(FIRST)):
+        yield from cases([file], [what])
+
+
+def forget_digests(run: Path) -> None:
+    """Make a run as those were that kept no digests."""
+    for sums in run.rglob("SHA256SUMS"):
+        sums.unlink()
+    record = json.loads((run / "run.json").read_text())
+    record.pop("digests", None)
+    (run / "run.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
 def main() -> None:
-    """Count what comes of every case, or with ``first`` of one damage of each kind, and write it down."""
+    """Count what comes of every case, and write it down."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("counts", type=Path)
+    parser.add_argument("--of", choices=("all", "first", "sample"), default="all", help="all damages, one of each kind")
+    parser.add_argument("--method", default="mixture")
+    parser.add_argument("--no-digests", action="store_true", help="as runs of before there were any")
+    asked = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).parent))
     from conftest import TINY
 
     import_all()
-    values = {name: value if isinstance(value, tuple) else (value,) for name, value in (TINY | FEW).items()}
+    settings = TINY | FEW | {"method": asked.method}
+    if asked.method != "mixture":
+        settings = {name: v for name, v in settings.items() if name not in ("members", "epochs")} | {"sweep_epochs": 1}
+    values = {name: value if isinstance(value, tuple) else (value,) for name, value in settings.items()}
     words = [w for name, several in values.items() for w in (f"--{name.replace('_', '-')}", *map(str, several))]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"
-        make_run(Path(folder) / "whole", words)
-        matrix = Matrix(Path(folder) / "whole", Path(folder) / "copy")
-        found: dict[str, str] = {}
-        began = time.monotonic()
-        asked = FIRST if sys.argv[2:] == ["first"] else tuple(chain(*KINDS.values()))
-        for case in cases(representatives(matrix.files), asked):
+        whole = Path(folder) / "whole"
+        make_run(whole, words)
+        if asked.no_digests:
+            forget_digests(whole)
+        matrix = Matrix(whole, Path(folder) / "copy")
+        files, found = representatives(matrix.files), dict[str, str]()
+        chosen = sample(files) if asked.of == "sample" else cases(files, *([FIRST] if asked.of == "first" else []))
+        for case in chosen:
             outcome = matrix.outcome(case)
             if outcome is not None:
                 found[str(case)] = outcome
                 if outcome not in ACCEPTED:
                     print(f"{case}: {outcome}: {matrix.last_line}", flush=True)
-        print(f"{len(found)} cases in {time.monotonic() - began:.0f} s", Counter(found.values()))
-        Path(sys.argv[1]).write_text(json.dumps(found, indent=1) + "\n")
+        print(f"{len(found)} cases", dict(Counter(found.values())))
+        asked.counts.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

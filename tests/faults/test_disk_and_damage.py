@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from damage import close_test, rewrite
 from poolsearch.files import RunDir
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -80,7 +81,7 @@ def test_damaged_rankings_and_weights_are_named(tmp_path: Path, command: Command
     out = tmp_path / "run"
     assert command("run", "--out", out, *tiny_flags).returncode == 0
     files = RunDir(out)
-    files.test.unlink()
+    close_test(out)
     weights = next(files.retrain.rglob("model.safetensors"))
     weights.write_bytes(weights.read_bytes()[:500])
     result = command("retrain", "--out", out)
@@ -105,7 +106,7 @@ def test_a_test_split_opened_for_one_winner_is_not_opened_for_another(
     opened = json.loads(before)
     opened["winner"] = "1,1,8" if opened["winner"] != "1,1,8" else "8,1,1"
     del opened["verdict"]
-    files.test.write_text(json.dumps(opened))
+    rewrite(files.test, json.dumps(opened))
     result = command("retrain", "--out", out)
     assert result.returncode == 2
     assert f"was opened for {opened['winner']}" in result.stderr

@@ -64,7 +64,7 @@ def load(path: Path, of: Mapping[str, Any] | None = None) -> tuple[dict[str, Ten
     return tensors, meta
 
 
-def step_of(path: Path, of: Mapping[str, Any]) -> int | None:
+def step_of(path: Path, of: Mapping[str, Any] | None = None) -> int | None:
     """The step of a loop's checkpoint, None where there is none."""
     return load(path, of)[1]["step"] if path.exists() else None
 
