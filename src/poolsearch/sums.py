@@ -114,9 +114,8 @@ def open_verified(path: Path, remedy: str, growing: bool = False) -> Generator[B
     for _ in range(_TRIES):
         with open_regular(path) as handle:
             # the digest first: a process that now replaces the file has listed both before
-            digest = _digest(handle)
+            wrong = _wrong(path, _digest(handle), growing) if kept(path.parent) else None
             handle.seek(0)
-            wrong = _wrong(path, digest, growing)
             if wrong is None:
                 yield handle
                 return
@@ -156,8 +155,6 @@ def _damaged(path: Path, why: str) -> PoolsearchError:
 
 
 def _wrong(path: Path, digest: str, growing: bool) -> str | None:
-    if not kept(path.parent):
-        return None
     digests = [before for before, name in read(path.parent) if name == path.name]
     if digest in digests or (growing and not digests):
         return None

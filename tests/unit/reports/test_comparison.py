@@ -230,7 +230,7 @@ def test_a_folder_without_a_comparison_is_told(tmp_path: Path) -> None:
     with pytest.raises(PoolsearchError, match=r"holds no comparison\.json: give a folder that poolsearch compare"):
         read_comparison(tmp_path)
     (tmp_path / "comparison.json").write_text("[1]")
-    with pytest.raises(PoolsearchError, match="holds a list, not an object"):
+    with pytest.raises(PoolsearchError, match="is a list, not an object"):
         read_comparison(tmp_path)
 
 
