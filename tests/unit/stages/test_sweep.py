@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 import poolsearch
 from poolsearch.context import open_run
 from poolsearch.errors import Interrupted
-from poolsearch.files import RunDir
+from poolsearch.files import RunDir, write_json
 from poolsearch.progress import Silent
 from poolsearch.rungs import Rung, brackets, drawn
 from poolsearch.settings import Settings
@@ -66,7 +66,8 @@ class Curves:
         saved.touch()
         scored = scored_as(self.correct_of[trial.placement][until])
         record = {"rungs": [*before, {"epochs": until} | dataclasses.asdict(scored)], "train_loss": 1.0}
-        (folder / "metrics.json").write_text(json.dumps(record))
+        of = {"placement": str(trial.placement), "seed": trial.seed, "epochs": until}
+        write_json(folder / "metrics.json", of | record)
         self.trained[until] += 1
         self.most_kept = max(self.most_kept, len(list(run.dir.sweep.glob("*/*/checkpoint.safetensors"))))
         return scored
