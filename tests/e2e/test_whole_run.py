@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -182,7 +183,10 @@ def test_events_say_what_is_documented(finished: RunDir) -> None:
     events = [json.loads(line) for line in finished.events.read_text().splitlines()]
     assert [event["epoch"] for event in events] == list(range(6))  # two per member
     assert events[-1]["inv_temp"] == pytest.approx(300)
-    assert events[0]["learning_rate"] == pytest.approx(0.1 * 64 / 128)
+    total = events[-1]["step"]
+    for event in events:  # that of the epoch's last step, on half a cosine from 0.1 * 64 / 128 to 0.001
+        done = (event["step"] - 1) / total
+        assert event["learning_rate"] == pytest.approx(0.001 + 0.049 * (1 + math.cos(math.pi * done)) / 2)
     assert sum(1 for _ in events) == 6
     for event in events:
         assert 0 <= event["assign_entropy"] <= 1
