@@ -55,7 +55,8 @@ def test_one_member_is_spos_step_for_step(tmp_path: Path, tiny: Callable[..., Se
     poolsearch.search(tmp_path / "ours", settings)
     tensors, _ = checkpoint.load(tmp_path / "ours" / "checkpoint" / "search.safetensors")
     for name, expected in weights.items():
-        assert torch.allclose(tensors[f"member0/{name}"], expected, atol=2e-5), name
+        # rounding alone makes 8e-5 on some processors; a single step at another rate makes more than a thousandth
+        assert torch.allclose(tensors[f"member0/{name}"], expected, atol=2e-4), name
     # two images of 64 may fall the other way for a last-bit difference of the logits
     assert np.abs(tensors["mixture/score_AM"].numpy()[:, 0] - score_A).max() < 0.1 * 2 / 64 + 1e-9
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import poolsearch
+from damage import forget_digests
 from poolsearch import trusted
 from poolsearch.cli import main
 from poolsearch.context import open_run
@@ -225,6 +226,7 @@ def test_a_run_of_before_digests_were_kept_needs_trust_once(
     record = json.loads((out / "run.json").read_text())
     del record["code"]
     (out / "run.json").write_text(json.dumps(record))
+    forget_digests(out)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another home"))
     assert command("rank", "--quiet", "--out", out)[0] == 2
     assert command("rank", "--quiet", "--trust", "--out", out)[0] == 0

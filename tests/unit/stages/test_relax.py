@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from poolsearch import pipeline
 from poolsearch.context import Run, open_run
 from poolsearch.errors import Interrupted, PoolsearchError
+from poolsearch.files import write_json
 from poolsearch.placement import Placement
 from poolsearch.progress import Silent
 from poolsearch.settings import Settings
@@ -177,9 +178,7 @@ def test_bfloat16_trains(tmp_path: Path, settings) -> None:
 def found_at(out: Path, path: list[int]) -> None:
     """As if the search had found this."""
     found = json.loads((out / "relaxed.json").read_text())
-    (out / "relaxed.json").write_text(
-        json.dumps(found | {"path": path, "placement": str(Placement.of_resolutions(path))})
-    )
+    write_json(out / "relaxed.json", found | {"path": path, "placement": str(Placement.of_resolutions(path))})
 
 
 def ranking(out: Path) -> list[dict[str, str]]:

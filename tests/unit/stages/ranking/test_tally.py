@@ -76,7 +76,9 @@ def test_one_saved_before_anything_was_known_is_read_too(tmp_path):
 
 
 def test_that_of_another_ranking_is_passed_over_and_a_damaged_one_named(tally, tmp_path):
-    path = tmp_path / "rank.safetensors"
+    (tmp_path / "run.json").touch()  # a run's folder: what to do about the file depends on what it is of a run
+    path = tmp_path / "checkpoint" / "rank.safetensors"
+    path.parent.mkdir()
     assert load_tally(path, "this one", TRUE_N, 3) is None
     tally.save(path, "another")
     assert load_tally(path, "this one", TRUE_N, 3) is None
