@@ -13,9 +13,9 @@ import torch
 from functools import partial
 from itertools import cycle
 import torch.nn.functional as F
-from poolsearch import process
+from poolsearch.cli import process
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.options import MachineSettings
+from poolsearch.settings.groups import MachineSettings
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train.machine import pick_machine

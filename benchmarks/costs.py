@@ -11,13 +11,12 @@ from dataclasses import replace
 import torch
 
 from allocated import most_allocated
-from poolsearch.budget import measured
 from poolsearch.cost import Profile, profile
 from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.poolable import Poolable
-from poolsearch.placement import Placement
 from poolsearch.progress import Silent
-from poolsearch.space import Space
+from poolsearch.session.apply_budget import measured
+from poolsearch.space import Placement, Space
 from poolsearch.train.machine import Machine
 from poolsearch.train.optim import sgd
 from poolsearch.train.step import backward, train_step

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from poolsearch.cores import available_cores
 from poolsearch.data import Augment, Images, Loader, find_source, open_images
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.options import MachineSettings
 from poolsearch.progress import Silent
+from poolsearch.resources import available_cores
+from poolsearch.settings.groups import MachineSettings
 from poolsearch.train.machine import pick_machine
 from poolsearch.train.step import backward, train_step
 from timing import Seconds, alternate, each, ratio

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import torch
 
-from poolsearch.context import Run, open_run
-from poolsearch.cores import available_cores
-from poolsearch.execute import run_trials
 from poolsearch.progress import Progress, Silent
+from poolsearch.resources import available_cores
+from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
-from poolsearch.stages.alone import AloneTask, Trial
 from poolsearch.stages.retrain import retrain_recipe
+from poolsearch.stages.standalone.trial import AloneTask, Trial
+from poolsearch.workers.pool import run_trials
 from search_step import images
 from timing import ratio
 

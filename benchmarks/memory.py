@@ -16,8 +16,8 @@ _CODE = """
 import json, sys, tempfile
 from pathlib import Path
 import torch
-from poolsearch import process
-from poolsearch.context import open_run
+from poolsearch.cli import process
+from poolsearch.session.open_run import open_run
 from poolsearch.nets.poolable import parameters_of
 from poolsearch.progress import Silent
 from poolsearch.settings import Settings

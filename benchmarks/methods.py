@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from allocated import most_allocated
-from poolsearch.context import Run, open_run
-from poolsearch.methods import kind_of
 from poolsearch.nets.poolable import parameters_of
 from poolsearch.progress import Silent
+from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
+from poolsearch.settings.methods import kind_of
 from poolsearch.stages.relax import RelaxTask
 from poolsearch.stages.search import SearchTask
 from search_step import images

@@ -13,8 +13,8 @@ import torch
 
 from poolsearch.cost import cost_table
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.options import MachineSettings
-from poolsearch.placement import Placement
+from poolsearch.settings.groups import MachineSettings
+from poolsearch.space import Placement
 from poolsearch.supernet.norms import batch_norm
 from poolsearch.supernet.prefix_tree import run_tree, tree_macs
 from poolsearch.supernet.single_path import SinglePath

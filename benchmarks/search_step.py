@@ -20,11 +20,11 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
-from poolsearch.context import Run, open_run
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.placement import Placement
 from poolsearch.progress import Silent
+from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
+from poolsearch.space import Placement
 from poolsearch.stages.search import SearchTask
 from poolsearch.supernet.norms import batch_norm
 from timing import alternate, each, ratio

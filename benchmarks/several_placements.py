@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from poolsearch.context import Run, open_run
 from poolsearch.nets.live_bytes import LiveBytes
 from poolsearch.progress import Silent
+from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.stages.search import SearchTask
 from search_step import MEMBERS, images

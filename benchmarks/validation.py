@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from poolsearch.context import Run, open_run
 from poolsearch.progress import Silent
+from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.stages.search import SearchTask
 from search_step import MEMBERS, images, ours

@@ -11,7 +11,7 @@ import csv
 import sys
 from pathlib import Path
 
-from poolsearch.stats import kendall_tau
+from poolsearch.evaluation.stats import kendall_tau
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import poolsearch
-from poolsearch import process
-from poolsearch.files import RunDir
+from poolsearch.cli import process
 from poolsearch.progress import Shown
+from poolsearch.storage.files import RunDir
 
 CASES: dict[str, dict[str, Any]] = {
     "spos": {"method": "spos"},

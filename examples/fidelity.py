@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 
 import poolsearch
-from poolsearch import process
-from poolsearch.bench.agreement import agreement
-from poolsearch.bench.table import TABLE6, GroundTruth, ground_truth
-from poolsearch.files import RunDir, read_json, write_text
+from poolsearch.cli import process
+from poolsearch.evaluation.ground_truth import TABLE6, GroundTruth, ground_truth
+from poolsearch.evaluation.rank_agreement import agreement
 from poolsearch.progress import Shown
+from poolsearch.storage.files import RunDir, read_json, write_text
 
 COLUMNS = (
     "width", "images", "epochs", "whole_trainings", "placements", "tau", "tau_low", "tau_high", "regret1", "regret5",

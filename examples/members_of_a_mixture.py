@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch import process
-from poolsearch.bench.agreement import agreement, given_macs
-from poolsearch.bench.table import GroundTruth, ground_truth
-from poolsearch.context import open_run
-from poolsearch.files import RunDir, read_json, write_json
+from poolsearch.cli import process
+from poolsearch.evaluation.ground_truth import GroundTruth, ground_truth
+from poolsearch.evaluation.rank_agreement import agreement, given_macs
 from poolsearch.progress import Shown
+from poolsearch.session.open_run import open_run
 from poolsearch.stages.rank import load_search, values_of
+from poolsearch.storage.files import RunDir, read_json, write_json
 
 IMAGES = 4096
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import poolsearch
-from poolsearch import process
-from poolsearch.files import RunDir
-from poolsearch.planned import Estimate, Plan, StageCost
+from poolsearch.cli import process
+from poolsearch.inspection_results import Estimate, Plan, StageCost
+from poolsearch.storage.files import RunDir
 from poolsearch.usage import with_method
 
 

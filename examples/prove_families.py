@@ -13,8 +13,7 @@ from collections.abc import Iterator
 import torch
 
 from poolsearch.nets.restride import load_model, prove, restride
-from poolsearch.placement import Placement
-from poolsearch.space import Space
+from poolsearch.space import Placement, Space
 
 NAMES = (
     "torchvision:resnet18", "torchvision:resnext50_32x4d", "torchvision:wide_resnet50_2", "torchvision:regnet_x_400mf",

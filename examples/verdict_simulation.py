@@ -39,13 +39,13 @@ from scipy import optimize, special, stats
 
 from poolsearch import rng
 from poolsearch.cost import cost_table
-from poolsearch.metrics import contributions, in_words
+from poolsearch.evaluation.metrics import contributions, in_words
+from poolsearch.evaluation.stats import holm, kendall_tau, paired_difference, spread_of, wilson
+from poolsearch.evaluation.verdict import FEW_IMAGES, Trained, common_spread, judge, recommended, verdict
 from poolsearch.nets.build import NetSpec, blank
-from poolsearch.options import Metric
-from poolsearch.placement import Placement
+from poolsearch.settings.groups import Metric
+from poolsearch.space import Placement
 from poolsearch.stages.retraining.finalists import choose
-from poolsearch.stats import holm, kendall_tau, paired_difference, spread_of, wilson
-from poolsearch.verdict import FEW_IMAGES, Trained, common_spread, judge, recommended, verdict
 
 DEFAULT = Placement.parse("4,3,3")
 TOP_K, ANSWER_AT = 3, (1.0, 1.5)

@@ -257,9 +257,9 @@ def import_all() -> None:
     import sklearn.datasets  # noqa: F401
     import torch._dynamo  # noqa: F401
 
-    import poolsearch.perform
+    import poolsearch.cli.dispatch
     import poolsearch.pipeline  # noqa: F401
-    import poolsearch.reports.plots as plots
+    import poolsearch.reports.figures.all_figures as plots
     import poolsearch.stages.export as export
     import poolsearch.stages.rank as rank
     from poolsearch.exporting.check import Difference, Found
@@ -278,7 +278,7 @@ def import_all() -> None:
 
 def run_command(words: Sequence[str], said: Path) -> int | None:
     """The exit code of ``poolsearch`` in a process of its own; None where it does not end. A file has what it says."""
-    from poolsearch.cli import main
+    from poolsearch.cli.main import main
 
     child = os.fork()
     if child == 0:

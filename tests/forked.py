@@ -22,7 +22,7 @@ _SERVER = f"""
 import json, os, runpy, signal, socket, sys
 
 import altair, sklearn.datasets, torch._dynamo  # what is imported late
-import poolsearch.perform, poolsearch.pipeline, poolsearch.reports
+import poolsearch.cli.dispatch, poolsearch.pipeline, poolsearch.reports
 
 channel = socket.socket(fileno=int(sys.argv[1]))
 while True:

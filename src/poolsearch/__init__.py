@@ -11,14 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from poolsearch.comparing.compare import compare
     from poolsearch.errors import Interrupted, PoolsearchError
-    from poolsearch.options import CompareSettings
     from poolsearch.pipeline import check, costs, export, plan, rank, report, retrain, run, search
-    from poolsearch.placement import Placement
+    from poolsearch.research.compare.compare import compare
+    from poolsearch.session.trusted import Trust
     from poolsearch.settings import Settings
-    from poolsearch.space import Space
-    from poolsearch.trusted import Trust
+    from poolsearch.settings.groups import CompareSettings
+    from poolsearch.space import Placement, Space
 
 __all__ = [
     "CompareSettings",
@@ -41,14 +40,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CompareSettings": "options",
-    "compare": "comparing.compare",
+    "CompareSettings": "settings.groups",
+    "compare": "research.compare.compare",
     "Interrupted": "errors",
     "PoolsearchError": "errors",
-    "Placement": "placement",
+    "Placement": "space",
     "Settings": "settings",
     "Space": "space",
-    "Trust": "trusted",
+    "Trust": "session.trusted",
 }
 
 

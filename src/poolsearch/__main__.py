@@ -1,5 +1,5 @@
 """``python -m poolsearch``."""
 
-from poolsearch.cli import console
+from poolsearch.cli.main import console
 
 console()

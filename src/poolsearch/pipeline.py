@@ -6,16 +6,15 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from poolsearch.context import Run, open_run
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import RunDir, read_json
-from poolsearch.joining import join_run
-from poolsearch.methods import Kind, kind_of
 from poolsearch.progress import Progress, Silent
-from poolsearch.record import check_free, saved_settings
 from poolsearch.reports import write_report
-from poolsearch.resolve import check as check_settings
+from poolsearch.session.join import join_run
+from poolsearch.session.open_run import Run, open_run
+from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
+from poolsearch.settings.methods import Kind, kind_of
+from poolsearch.settings.resolve import check as check_settings
 from poolsearch.stages.by_macs import by_macs as _by_macs
 from poolsearch.stages.check import check as check
 from poolsearch.stages.costs import costs as costs
@@ -26,10 +25,11 @@ from poolsearch.stages.rank import rank as _rank
 from poolsearch.stages.relax import relax as _relax
 from poolsearch.stages.retrain import retrain as _retrain
 from poolsearch.stages.search import search as _search
+from poolsearch.stages.standalone.rung import benchmark
 from poolsearch.stages.sweep import assist
 from poolsearch.stages.sweep import sweep as _sweep
-from poolsearch.stages.trainings import benchmark
-from poolsearch.trusted import NAMED, Trust
+from poolsearch.storage.files import RunDir, read_json
+from poolsearch.storage.run_record import check_free, saved_settings
 from poolsearch.usage import with_method
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.methods import METHODS, Kind, kind_of
 from poolsearch.settings import Settings
+from poolsearch.settings.methods import METHODS, Kind, kind_of
 
 _OF_SUPERNETS = ("preset", "epochs", "val_batch", "sharing")
 _OF_SAMPLED = (

@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from poolsearch.factory import factory_of
-from poolsearch.options import SearchSettings
-from poolsearch.placement import Placement
 from poolsearch.samplers import contract
 from poolsearch.samplers.contract import check_sampler, favourite, play
 from poolsearch.samplers.make import make_sampler
 from poolsearch.samplers.tree import PlacementTree
 from poolsearch.samplers.uniform import Uniform
-from poolsearch.space import Space
+from poolsearch.settings.groups import SearchSettings
+from poolsearch.space import Placement, Space
+from poolsearch.user_code import factory_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_sampler.py"
 

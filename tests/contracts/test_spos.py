@@ -12,9 +12,9 @@ import torch.nn.functional as F
 
 import poolsearch
 from poolsearch import rng
-from poolsearch.context import open_run
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.progress import Silent
+from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.supernet.norms import batch_norm
 from poolsearch.train import checkpoint

@@ -13,16 +13,16 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from poolsearch.context import Run, open_run
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.restride import restride
 from poolsearch.nets.warm_start import Weights, load_weights
-from poolsearch.placement import Placement
 from poolsearch.progress import Silent
+from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
-from poolsearch.stages.alone import AloneTask, Trial
+from poolsearch.space import Placement
 from poolsearch.stages.retrain import retrain_recipe
 from poolsearch.stages.search import SearchTask, make_members
+from poolsearch.stages.standalone.trial import AloneTask, Trial
 from poolsearch.supernet.single_path import SinglePath
 
 Tiny = Callable[..., Settings]

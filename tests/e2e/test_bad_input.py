@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from poolsearch.cli import main
+from poolsearch.cli.main import main
 
 Folder = Callable[..., Path]
 
@@ -242,13 +242,13 @@ def test_names_that_are_no_text_are_written_as_such(
 def test_whatever_stops_the_opening_the_next_run_can_begin(
     tmp_path: Path, tiny_flags: list[str], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    from poolsearch import context
+    from poolsearch.session import open_run
 
     def fail(*_: object) -> None:
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(context, "write_split", fail)
+        patch.setattr(open_run, "write_split", fail)
         with pytest.raises(type(error)):
             main(["search", "--out", str(tmp_path / "run"), "--quiet", *tiny_flags])
     assert not (tmp_path / "run").exists()

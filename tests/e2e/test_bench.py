@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from poolsearch.bench import Bandit, entrant, ground_truth, regrets
+from poolsearch.research.bench import Bandit, entrant, ground_truth, regrets
 
 Command = Callable[..., CompletedProcess[str]]
 

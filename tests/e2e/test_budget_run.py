@@ -13,9 +13,9 @@ import pytest
 
 import poolsearch
 from damage import forget_digests
-from poolsearch import budget
-from poolsearch.cli import main
-from poolsearch.files import RunDir
+from poolsearch.cli.main import main
+from poolsearch.session import apply_budget
+from poolsearch.storage.files import RunDir
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -75,8 +75,8 @@ def test_a_resumed_run_measures_nothing_and_ends_the_same(
     def never(*arguments: object) -> None:
         raise AssertionError("measured anew")
 
-    monkeypatch.setattr(budget, "latency_table", never)
-    monkeypatch.setattr(budget, "profile", never)
+    monkeypatch.setattr(apply_budget, "latency_table", never)
+    monkeypatch.setattr(apply_budget, "profile", never)
     files.scores.unlink()
     poolsearch.search(out, resume=True)
     assert (files.costs.read_bytes(), files.scores.read_bytes()) == before

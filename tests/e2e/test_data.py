@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from poolsearch.cli import main
+from poolsearch.cli.main import main
 
 Folder = Callable[..., Path]
 

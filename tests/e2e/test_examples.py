@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from poolsearch.files import RunDir
-from poolsearch.placement import Placement
-from poolsearch.space import Space
+from poolsearch.space import Placement, Space
+from poolsearch.storage.files import RunDir
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
 EXAMPLES = Path(__file__).parents[2] / "examples"

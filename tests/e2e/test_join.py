@@ -10,9 +10,9 @@ import pytest
 
 import poolsearch
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import RunDir, write_json
-from poolsearch.record import begin, read_record
 from poolsearch.settings import Settings
+from poolsearch.storage.files import RunDir, write_json
+from poolsearch.storage.run_record import begin, read_record
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from poolsearch.cli import main
+from poolsearch.cli.main import main
 from poolsearch.commands.recipe import RecipeName
 
 FLAGS = "--width 2 --epochs 1 --batch 128 --seeds 2 --precision fp32 --device cpu --quiet".split()
@@ -110,6 +110,6 @@ def test_a_mistake_leaves_nothing_behind(tmp_path, capsys):
 
 
 def test_the_command_knows_every_recipe():
-    from poolsearch.recipes import RECIPES
+    from poolsearch.research.recipes import RECIPES
 
     assert set(get_args(RecipeName)) == set(RECIPES)

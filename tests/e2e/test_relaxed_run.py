@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from poolsearch import pipeline
-from poolsearch.files import RunDir
-from poolsearch.placement import Placement
 from poolsearch.settings import Settings
+from poolsearch.space import Placement
+from poolsearch.storage.files import RunDir
 
 Tiny = Callable[..., Settings]
 SMALL = {"members": 4, "batch": 32, "val_batch": 32, "subset": 240, "epochs": 2}

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 import poolsearch
-from poolsearch.context import open_run
-from poolsearch.files import RunDir, read_json
 from poolsearch.progress import Silent
-from poolsearch.reports import findings
-from poolsearch.reports.read import read_run
+from poolsearch.reports.data.run_data import read_run
+from poolsearch.reports.text import verdict_text
 from poolsearch.samplers.tree import TreeSearch
+from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.stages.search import SearchTask
+from poolsearch.storage.files import RunDir, read_json
 from poolsearch.train import checkpoint
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -99,7 +99,7 @@ def test_what_a_tree_search_settled_on_stands_first(
     values = [(row["images"] != first["images"], -float(row["val_metric"])) for row in rest]  # stopped ones last
     assert values == sorted(values)
     assert read_json(out.ranking_summary)["found"] == (first["placement"] if method == "mcts" else None)
-    told = findings.verdict(read_run(out.root)).sentence
+    told = verdict_text.verdict(read_run(out.root)).sentence
     if method == "mcts":
         assert int(first["number"]) == worst
         assert told.startswith(f"MCTS found {first['placement']} with ")

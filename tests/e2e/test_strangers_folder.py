@@ -15,14 +15,14 @@ import pytest
 
 import poolsearch
 from damage import forget_digests
-from poolsearch import trusted
-from poolsearch.cli import main
-from poolsearch.context import open_run
+from poolsearch.cli.main import main
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import sha256
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.progress import Silent
+from poolsearch.session import trusted
+from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
+from poolsearch.storage.files import sha256
 
 # What it would do is shown by a file that it leaves; then it fails, so that nothing is trained
 EVIL = """

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import poolsearch
-from poolsearch.files import RunDir
-from poolsearch.placement import Placement
+from poolsearch.space import Placement
+from poolsearch.storage.files import RunDir
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 import poolsearch
-from poolsearch.cli import main
+from poolsearch.cli.main import main
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import RunDir
 from poolsearch.settings import Settings
+from poolsearch.storage.files import RunDir
 
 FILE = """
 from torch import nn

@@ -20,8 +20,8 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import precision_recall_fscore_support
 
 import poolsearch
-from poolsearch.files import RunDir
 from poolsearch.settings import Settings
+from poolsearch.storage.files import RunDir
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -378,7 +378,7 @@ def test_one_command_on_a_folder_of_mixed_photos(
 
 def test_help_imports_no_torch() -> None:
     code = (
-        "import sys; from poolsearch.cli import main\n"
+        "import sys; from poolsearch.cli.main import main\n"
         "try: main(['run', '--help'])\n"
         "except SystemExit: pass\n"
         "sys.exit('torch' in sys.modules)"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from forked import Forked
-from poolsearch.files import RunDir, is_held
+from poolsearch.storage.files import RunDir, is_held
 
 Start = Callable[..., Forked]
 

@@ -16,7 +16,7 @@ import pytest
 from safetensors.torch import load_file
 
 from forked import Forked
-from poolsearch.files import RunDir
+from poolsearch.storage.files import RunDir
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., Forked]
@@ -134,7 +134,7 @@ def kill_at(source, target):
     replace(source, target)
     if os.path.basename(target) == name: os.kill(os.getpid(), signal.SIGKILL)
 os.replace = kill_at
-from poolsearch.cli import console
+from poolsearch.cli.main import console
 console()
 """
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from forked import Forked
-from poolsearch.files import RunDir
+from poolsearch.storage.files import RunDir
 
 Start = Callable[..., Forked]
 KILLS = 8
@@ -93,7 +93,7 @@ def kill_at(source, target):
     replace(source, target)
     if hit and count == 0: os.kill(os.getpid(), signal.SIGKILL)
 os.replace = kill_at
-from poolsearch.cli import console
+from poolsearch.cli.main import console
 console()
 """
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from forked import Forked
-from poolsearch.files import RunDir
+from poolsearch.storage.files import RunDir
 
 FLAGS = (
     "--width 2 --members 2 --epochs 1 --retrain-epochs 6 --retrain-seeds 2 --top-k 2 --precision fp32 --device cpu "
@@ -129,7 +129,7 @@ def test_two_workers_leave_what_one_leaves(begun: Path, expected: dict[str, Any]
     """From a script without a main guard."""
     script = begun.parent / "script.py"
     script.write_text(
-        "import poolsearch, pathlib\nfrom poolsearch.record import saved_settings\n"
+        "import poolsearch, pathlib\nfrom poolsearch.storage.run_record import saved_settings\n"
         f"print('script runs')\nout = pathlib.Path({str(begun)!r})\n"
         "poolsearch.retrain(out, saved_settings(out).changed(workers=2))\n"
     )

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolsearch import texts
-from poolsearch.cli import main
+from poolsearch.cli.main import main
 from poolsearch.progress import PlainConsole, Shown, Table
 
 SOURCE = Path(texts.__file__).parent

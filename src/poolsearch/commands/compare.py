@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from poolsearch.cli.commands.run_commands import Begin
 from poolsearch.commands.groups import AllSettings
-from poolsearch.commands.runs import Begin
-from poolsearch.options import CompareSettings
+from poolsearch.settings.groups import CompareSettings
 
 
 @dataclass(frozen=True)

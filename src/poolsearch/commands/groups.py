@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from poolsearch.options import (
+from poolsearch.settings.groups import (
     AloneSettings,
     BudgetSettings,
     DataSettings,

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from poolsearch.options import Auto
+from poolsearch.settings.groups import Auto
 
 RecipeName = Literal["figure1", "figure3", "table1", "table2"]
-"""The recipes, as :data:`poolsearch.recipes.RECIPES` has them."""
+"""The recipes, as :data:`poolsearch.research.recipes.RECIPES` has them."""
 
 
 @dataclass(frozen=True)

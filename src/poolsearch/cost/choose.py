@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from poolsearch import rng
 from poolsearch.cost.costs import Costs, Profile
 from poolsearch.errors import PoolsearchError
-from poolsearch.limits import Kind, Limit, shown_amount
+from poolsearch.settings.cost_limits import Kind, Limit, shown_amount
 from poolsearch.space import Space
 
 WHOLE_UP_TO = 1 << 21

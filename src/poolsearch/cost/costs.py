@@ -15,8 +15,7 @@ from poolsearch.cost.macs import CostTable, cost_table
 from poolsearch.cost.memory import StepTable, peak_bytes, step_table
 from poolsearch.cost.routes import Grid, Routes, summed
 from poolsearch.nets.poolable import Poolable
-from poolsearch.placement import Placement
-from poolsearch.space import Space
+from poolsearch.space import Placement, Space
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from poolsearch.cost.costs import Costs
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import atomic, parse_json
-from poolsearch.parquet_file import read_table
 from poolsearch.space import Space
+from poolsearch.storage.files import atomic, parse_json
+from poolsearch.storage.parquet import read_table
 
 _COLUMNS = ("number", "placement", "macs", "memory", "field_height", "field_width", "latency_ms")
 _KEY = b"poolsearch"

@@ -23,9 +23,8 @@ from torch import Tensor
 from poolsearch.cost.macs import Class, CostTable
 from poolsearch.cost.routes import Grid, Routes, classes, cover, summed
 from poolsearch.nets.poolable import Poolable, Size
-from poolsearch.placement import Placement
 from poolsearch.progress import Progress
-from poolsearch.space import Space
+from poolsearch.space import Placement, Space
 
 _WARM_UP = 3  # rounds not counted: the first passes build kernels
 _LEAST, _MOST = 7, 100  # rounds

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from poolsearch.nets.poolable import Poolable, Size, every_block, state_size
-from poolsearch.placement import Exponents, Placement
-from poolsearch.space import Space
+from poolsearch.space import Exponents, Placement, Space
 
 Class = tuple[int, Size, Exponents]
 """(block, size of its input, exponents of its site): what decides all that a block does."""

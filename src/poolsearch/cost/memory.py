@@ -31,8 +31,7 @@ from poolsearch.cost.routes import Grid, Routes, classes, cover
 from poolsearch.nets.live_bytes import LiveBytes
 from poolsearch.nets.poolable import Poolable, Size
 from poolsearch.nets.restride.trace import copy_with
-from poolsearch.placement import Placement
-from poolsearch.space import Space
+from poolsearch.space import Placement, Space
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from poolsearch.cost.macs import Class, CostTable
 from poolsearch.nets.poolable import Size
-from poolsearch.placement import KEEP, Exponents, Placement
-from poolsearch.space import Space
+from poolsearch.space import KEEP, Exponents, Placement, Space
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from poolsearch.data.feed import send
+from poolsearch.data.prefetch import send
 
 CENTRAL = 7 / 8
 """The part of the side that evaluation looks at when images are stored larger than they are used."""

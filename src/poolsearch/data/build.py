@@ -15,13 +15,13 @@ from threading import Lock
 
 from PIL import Image
 
-from poolsearch.cores import available_cores
 from poolsearch.data.decode import OtherSize, Raw, Size, decode, size_of
 from poolsearch.data.gate import PASSING, PIXELS_AT_ONCE, TooLarge, Unfit
 from poolsearch.data.items import Source, writable
 from poolsearch.data.processes import Processes, Worker
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
+from poolsearch.resources import available_cores
 
 SMALL = 64
 """Images of one common size up to this side are stored as they are."""

@@ -28,17 +28,17 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from poolsearch import files
-from poolsearch.cores import available_cores
 from poolsearch.data.build import LARGE_SIDE, Plan, make_plan, write_pixels
 from poolsearch.data.cachedir import private_folder, why_not_ours
 from poolsearch.data.checks import check_classes
 from poolsearch.data.decode import OtherSize
 from poolsearch.data.gate import Unfit, open_regular, size_text
+from poolsearch.data.image_hash import exact_prints, prints
 from poolsearch.data.items import PARTS, Source
-from poolsearch.data.prints import exact_prints, prints
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
+from poolsearch.resources import available_cores
+from poolsearch.storage import files
 
 FORMAT = 3
 """Part of the key: raised when decoding or the files change, so that old caches are made again."""
@@ -89,7 +89,7 @@ class Images:
 
     @cached_property
     def print_N2(self) -> npt.NDArray[np.uint64]:
-        """Hashes of each image's bytes and look: see :mod:`poolsearch.data.prints`.
+        """Hashes of each image's bytes and look: see :mod:`poolsearch.data.image_hash`.
 
         Raises:
             PoolsearchError: they are damaged, since the images were opened.

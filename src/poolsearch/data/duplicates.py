@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from poolsearch.data.cache import Images
-from poolsearch.data.prints import LEAST_SIDE, Bits, averages
+from poolsearch.data.image_hash import LEAST_SIDE, Bits, averages
 from poolsearch.data.split import Split
-from poolsearch.files import RunDir, write_json
+from poolsearch.storage.files import RunDir, write_json
 
 Ints = npt.NDArray[np.int64]
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from poolsearch import files
 from poolsearch.data.cache import Images
 from poolsearch.data.checks import is_training
 from poolsearch.data.gate import TABLE_BYTES, Unfit, open_regular
 from poolsearch.errors import PoolsearchError
+from poolsearch.storage import files
 
 Ints = npt.NDArray[np.int64]
 

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from poolsearch import files
 from poolsearch.data.checks import check_classes, check_labels
 from poolsearch.data.decode import Raw
+from poolsearch.storage import files
 
 Ints = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.str_]

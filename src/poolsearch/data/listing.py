@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from poolsearch.data.cache import Images
 from poolsearch.data.split import PARTS, Split
-from poolsearch.files import RunDir, atomic, is_whole, write_json
+from poolsearch.storage.files import RunDir, atomic, is_whole, write_json
 
 
 def write_split(files: RunDir, images: Images, split: Split) -> None:

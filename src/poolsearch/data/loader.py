@@ -13,7 +13,7 @@ from torch import Tensor
 
 from poolsearch.data.augment import centre, normalise, pad_crop_flip, random_resized_crop_flip
 from poolsearch.data.cache import Images
-from poolsearch.data.feed import Batch, Feed, Part, choose_feed, fed, free_bytes
+from poolsearch.data.prefetch import Batch, Feed, Part, choose_feed, fed, free_bytes
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.rng import generator
 

@@ -18,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from poolsearch import files
 from poolsearch.data.checks import as_labels, class_numbers
 from poolsearch.data.folder import PART_NAMES
 from poolsearch.data.gate import ARRAY_BYTES, PASSING, TooLarge, Unfit, open_regular, size_text
 from poolsearch.data.items import PARTS, Piece, Raw, Source, make_source, stamp
 from poolsearch.errors import PoolsearchError
+from poolsearch.storage import files
 
 LABEL_NAMES = ("label", "labels", "fine_label", "class", "target")
 GROUPS_HELD = 2

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from poolsearch import files
 from poolsearch.data.checks import is_training
 from poolsearch.data.groups import Groups, hold_out_groups
 from poolsearch.errors import PoolsearchError
 from poolsearch.rng import generator, key
+from poolsearch.storage import files
 
 Ints = npt.NDArray[np.int64]
 

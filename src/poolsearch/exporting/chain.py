@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.exporting import parts
+from poolsearch.exporting import code_templates
 from poolsearch.nets import poolable
 from poolsearch.nets.restride import Restrided, shrink
 from poolsearch.nets.restride.network import Section
 from poolsearch.nets.restride.trace import blank_copy
-from poolsearch.placement import KEEP, Exponents, Placement
+from poolsearch.space import KEEP, Exponents, Placement
 
 Stride = tuple[int, int]
 
@@ -142,11 +142,11 @@ class _ChainWriter:
             case shrink.pooling_at:
                 return self._pooling(*args)
             case shrink.pooling_like:
-                return self._small(parts.pooled_like, args)
+                return self._small(code_templates.pooled_like, args)
             case shrink.subsample:
-                return self._small(parts.subsample, (args[0], _short(args[1])))
+                return self._small(code_templates.subsample, (args[0], _short(args[1])))
             case shrink.unshuffle_at:
-                return self._small(parts.unshuffle, args)
+                return self._small(code_templates.unshuffle, args)
             case shrink.max_pool_at | shrink.average_pool_at:
                 function = F.max_pool2d if node.target is shrink.max_pool_at else F.avg_pool2d
                 settings = shrink.narrowed(shrink.settings_of(function, args[2:], kwargs), args[1])
@@ -174,7 +174,7 @@ class _ChainWriter:
     def _pooled(self, node: fx.Node, exponents: Exponents, op: str) -> fx.Node:
         stride = _short(poolable.factors(exponents))
         if op == "blur":
-            return self._small(parts.blur, (node, stride))
+            return self._small(code_templates.blur, (node, stride))
         function = F.max_pool2d if op == "max" else F.avg_pool2d
         return self._small(function, (node, stride), {"ceil_mode": True})
 

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.exporting import fresh
-from poolsearch.exporting.fresh import BATCHES
+from poolsearch.exporting import run_isolated
+from poolsearch.exporting.run_isolated import BATCHES
 
 TOLERANCE = 1e-4
 """Largest difference, as a part of the largest logit (or of the largest value of a map).
@@ -77,7 +77,13 @@ def run_fresh(
     """
     given, taken = folder / "inputs.safetensors", folder / "outputs.safetensors"
     save_file({"images": images_BCHW.contiguous()}, given)
-    command = [sys.executable, fresh.__file__, str(folder), str(torch.get_num_threads()), *(["--onnx"] if onnx else [])]
+    command = [
+        sys.executable,
+        run_isolated.__file__,
+        str(folder),
+        str(torch.get_num_threads()),
+        *(["--onnx"] if onnx else []),
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="backslashreplace", check=False)
         if done.returncode:

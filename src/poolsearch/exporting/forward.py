@@ -11,7 +11,7 @@ import torch
 from torch import fx, nn
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.exporting import parts
+from poolsearch.exporting import code_templates
 from poolsearch.nets.restride.trace import enters, leaves, path_of, trace
 
 _FUNCTIONS = ("call_function", "call_method")
@@ -152,7 +152,7 @@ def code_of(graph: fx.Graph, modules: Mapping[str, str]) -> Code:
         if not re.search(rf"\b{re.escape(name)}\b", text) or name in ("torch", "inf", "nan", "NoneType", "device"):
             continue
         home, own = getattr(value, "__module__", None), getattr(value, "__name__", "")
-        if home == parts.__name__:
+        if home == code_templates.__name__:
             text = re.sub(rf"\b{re.escape(name)}\b", own, text)
         elif home and own.isidentifier():
             imports.add(f"from {modules.get(home, home)} import {own} as {name}")

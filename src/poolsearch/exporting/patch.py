@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.exporting import parts
+from poolsearch.exporting import code_templates
 from poolsearch.exporting.chain import Chain
 from poolsearch.exporting.forward import CannotPatch, Code, Forward, code_of, origin, same, with_features
 from poolsearch.nets.restride.trace import enters, leaves, path_of, trace, within
 
-_SHRINKING = (F.max_pool2d, F.avg_pool2d, parts.blur, parts.subsample)
+_SHRINKING = (F.max_pool2d, F.avg_pool2d, code_templates.blur, code_templates.subsample)
 
 
 @dataclass
@@ -122,7 +122,7 @@ class _Patcher:
         It is put in front of a module, else in the place of a pooling that is left out, else in an empty place of a
         shortcut, else into a forward method.
         """
-        if node.target is parts.pooled_like:
+        if node.target is code_templates.pooled_like:
             self._alike(node)
         elif node.target not in _SHRINKING:
             raise CannotPatch(f"'{node.name}' is no pooling")
@@ -176,7 +176,7 @@ class _Patcher:
 
     def _in_place(self, node: fx.Node) -> bool:
         """Pool where a pooling of the network's own is left out."""
-        for other in self._left_out if node.target is not parts.blur else []:
+        for other in self._left_out if node.target is not code_templates.blur else []:
             source = origin(other.all_input_nodes[0])
             if source == origin(node.all_input_nodes[0]) and {*map(origin, other.users)} == {*map(origin, node.users)}:
                 self.patch.replaced[str(other.target)] = _as_layer(node)
@@ -186,7 +186,12 @@ class _Patcher:
     def _on_shortcut(self, node: fx.Node) -> bool:
         """Pool on a shortcut that has a place for a module: an identity, or an attribute that is None."""
         value, readers = node.all_input_nodes[0], [*node.users]
-        if len(readers) > 1 or not origin(readers[0]) or readers[0].op == "call_module" or node.target is parts.blur:
+        if (
+            len(readers) > 1
+            or not origin(readers[0])
+            or readers[0].op == "call_module"
+            or node.target is code_templates.blur
+        ):
             return False
         path = path_of(readers[0])
         name = self._identity(path, value, readers[0]) or self._empty(path, node)
@@ -278,8 +283,8 @@ def _is_identity(module: nn.Module) -> bool:
 def _as_layer(node: fx.Node) -> str:
     """A pooling as the Python of a layer (a function for blurs, which are in front of modules only)."""
     stride: Any = node.args[1]
-    if node.target is parts.subsample:
+    if node.target is code_templates.subsample:
         return f"nn.MaxPool2d(1, {stride})"
-    if node.target is parts.blur:
+    if node.target is code_templates.blur:
         return f"partial(blur, stride={stride})"
     return f"nn.{'Max' if node.target is F.max_pool2d else 'Avg'}Pool2d({stride}, ceil_mode=True)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from poolsearch.exporting.check import TOLERANCE, Found
-from poolsearch.exporting.facts import Facts, Feature, reductions
+from poolsearch.exporting.model_card import Facts, Feature, reductions
 from poolsearch.texts import markdown
 
 

@@ -7,7 +7,7 @@ import pprint
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from poolsearch.exporting.facts import Facts, Feature, reductions
+from poolsearch.exporting.model_card import Facts, Feature, reductions
 
 _WIDTH = 118
 

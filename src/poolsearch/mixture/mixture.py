@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch.mixture.balance import assign, balance
-from poolsearch.temperature import Schedule, inverse_temperature
+from poolsearch.mixture.temperature import Schedule, inverse_temperature
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.placement import KEEP, Exponents, Placement
-from poolsearch.space import Space
+from poolsearch.space import KEEP, Exponents, Placement, Space
 
 Op = Literal["max", "avg", "blur", "stride", "native"]
 OPS: tuple[str, ...] = get_args(Op)

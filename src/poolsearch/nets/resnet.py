@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolsearch.nets.poolable import Block, Op, Poolable, factors, he_init
-from poolsearch.placement import KEEP, Exponents, Placement
+from poolsearch.space import KEEP, Exponents, Placement
 
 Norm = Callable[[int], nn.Module]
 """Makes the normalisation of so many channels."""

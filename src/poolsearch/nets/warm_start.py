@@ -17,9 +17,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import sha256
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.restride.loading import check_library, pretrained_model
+from poolsearch.storage.files import sha256
 
 PRETRAINED = "pretrained"
 

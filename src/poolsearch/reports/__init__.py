@@ -20,10 +20,10 @@ def write_report(run: Path, truth: str | Path | None = None) -> Path:
         PoolsearchError: there is no run in the folder, a file of it is damaged, or the truth does not fit the run.
     """
     # Altair takes a while to import, and whoever imports this package may never write a report
-    from poolsearch.reports.agreeing import agreed
-    from poolsearch.reports.plots import figures
-    from poolsearch.reports.read import read_run
-    from poolsearch.reports.sections import body
+    from poolsearch.reports.data.run_data import read_run
+    from poolsearch.reports.figures.all_figures import figures
+    from poolsearch.reports.figures.truth_agreement import agreed
+    from poolsearch.reports.page.sections import body
     from poolsearch.reports.write import write_page
 
     data = read_run(run)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import cast
 
-from poolsearch.reports.parse import Json
-from poolsearch.reports.read import RunData
-from poolsearch.rungs import told
+from poolsearch.reports.data.parse import Json
+from poolsearch.reports.data.run_data import RunData
+from poolsearch.samplers.successive_halving import told
 
 BY_MACS = "Ranked by MACs alone, the most first: nothing was trained or evaluated for it."
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from html import escape
 from typing import cast
 
-from poolsearch.reports.parse import Json
-from poolsearch.reports.read import RunData
+from poolsearch.reports.data.parse import Json
+from poolsearch.reports.data.run_data import RunData
 
 MOST_CLASSES = 200
 
 Table = tuple[str, Sequence[tuple[str, str]], Sequence[tuple[str, Sequence[str]]]]
-"""Caption, head and lines, as :func:`poolsearch.reports.markup.table` takes them."""
+"""Caption, head and lines, as :func:`poolsearch.reports.page.markup.table` takes them."""
 
 _VALUES = ("recall", "precision", "f1")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from html import escape
 
-from poolsearch.reports.markup import table
-from poolsearch.reports.read import RunData
+from poolsearch.reports.data.run_data import RunData
+from poolsearch.reports.page.markup import table
 
 
 def filter_table(data: RunData) -> str:

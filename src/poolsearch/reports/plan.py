@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich import box
 from rich.table import Table
 
-from poolsearch.planned import Estimate, Plan, told
+from poolsearch.inspection_results import Estimate, Plan
+from poolsearch.inspection_results import told as told_time
 from poolsearch.progress import PlainConsole
 
 
@@ -30,9 +31,9 @@ def _ways(found: Plan) -> Table:
         table.add_column(name, justify="right")
     for way in found.ways:
         advised = way.method == found.method and way.members in (None, 1, found.members)
-        whole = told((way.takes + found.after_takes).seconds)
+        whole = told_time((way.takes + found.after_takes).seconds)
         table.add_row(
-            way.method, way.what, told(way.takes.seconds), _range(way.takes), whole, f"{way.memory / 1e9:.1f} GB",
+            way.method, way.what, told_time(way.takes.seconds), _range(way.takes), whole, f"{way.memory / 1e9:.1f} GB",
             style="bold" if advised else None,
         )  # fmt: skip
     return table
@@ -43,9 +44,9 @@ def _after(found: Plan) -> Table:
     for name in ("stage", "takes", "range"):
         table.add_column(name, justify="left" if name == "stage" else "right")
     for stage in found.after:
-        table.add_row(stage.name, told(stage.takes.seconds), _range(stage.takes))
+        table.add_row(stage.name, told_time(stage.takes.seconds), _range(stage.takes))
     return table
 
 
 def _range(takes: Estimate) -> str:
-    return f"{told(takes.low)} to {told(takes.high)}"
+    return f"{told_time(takes.low)} to {told_time(takes.high)}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.record import typed
-from poolsearch.reports.parse import Json
+from poolsearch.reports.data.parse import Json
 from poolsearch.settings import Settings
+from poolsearch.storage.run_record import typed
 from poolsearch.texts import command
 
 

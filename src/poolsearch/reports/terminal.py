@@ -9,19 +9,19 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from poolsearch.answers import limit_text
 from poolsearch.checked import Checked
-from poolsearch.files import RunDir, is_held, read_json
-from poolsearch.placement import shown
+from poolsearch.evaluation.budget_picks import limit_text
 from poolsearch.priced import Priced
 from poolsearch.progress import PlainConsole
 from poolsearch.reports.alone import BY_MACS
-from poolsearch.reports.answers import AnswerRow, answer_rows
-from poolsearch.reports.doubts import grave, warnings
-from poolsearch.reports.found import FIRST, settled
-from poolsearch.reports.read import RunData, read_run
+from poolsearch.reports.data.run_data import RunData, read_run
+from poolsearch.reports.figures.test_accuracy import AnswerRow, answer_rows
+from poolsearch.reports.text.caveats import grave, warnings
+from poolsearch.reports.text.method_notes import FIRST, settled
 from poolsearch.reports.truth import truth_sentence
-from poolsearch.rungs import told
+from poolsearch.samplers.successive_halving import told
+from poolsearch.space import shown
+from poolsearch.storage.files import RunDir, is_held, read_json
 from poolsearch.texts import command
 
 _ROWS = 10

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 
-from poolsearch.bench.table import GroundTruth, Known
-from poolsearch.placement import shown
-from poolsearch.reports.markup import badges, macs_text, table
+from poolsearch.evaluation.ground_truth import GroundTruth, Known
+from poolsearch.reports.page.markup import badges, macs_text, table
+from poolsearch.space import shown
 
 
 def tested(truth: GroundTruth) -> list[Known]:

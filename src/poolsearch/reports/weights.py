@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch.placement import shown
+from poolsearch.space import shown
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from poolsearch import files
-from poolsearch.disk import replacing
-from poolsearch.reports.page import Body, build_page
-from poolsearch.reports.theme import Figure, to_png, to_svg
+from poolsearch.reports.figures.theme import Figure, to_png, to_svg
+from poolsearch.reports.page.html import Body, build_page
+from poolsearch.storage import files
+from poolsearch.storage.disk import replacing
 
 HEAVY_SVG = 150_000
 """Above this many bytes a still picture is drawn in pixels, so that the page stays light."""

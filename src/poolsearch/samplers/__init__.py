@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from poolsearch.placement import Placement
+from poolsearch.space import Placement
 
 
 class Sampler(Protocol):

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch import rng
-from poolsearch.options import SearchSettings
-from poolsearch.placement import Placement
+from poolsearch.mixture.temperature import inverse_temperature
 from poolsearch.samplers.uniform import uniform_number, warm_up_draws
-from poolsearch.space import Space
-from poolsearch.temperature import inverse_temperature
+from poolsearch.settings.groups import SearchSettings
+from poolsearch.space import Placement, Space
 
 
 class Boltzmann:

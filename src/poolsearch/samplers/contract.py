@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from poolsearch import rng
-from poolsearch.placement import Placement
 from poolsearch.samplers import Sampler
-from poolsearch.samplers.own import Make
-from poolsearch.space import Space
+from poolsearch.samplers.user_sampler import Make
+from poolsearch.space import Placement, Space
 
 DRAWS = 40
 Reward = Callable[[Space, Placement, int], float]

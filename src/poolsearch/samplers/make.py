@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from poolsearch.methods import is_own
-from poolsearch.options import SearchSettings
 from poolsearch.samplers import Sampler
 from poolsearch.samplers.boltzmann import Boltzmann
-from poolsearch.samplers.own import Own
 from poolsearch.samplers.tree import TreeSearch
 from poolsearch.samplers.uniform import Uniform
+from poolsearch.samplers.user_sampler import Own
+from poolsearch.settings.groups import SearchSettings
+from poolsearch.settings.methods import is_own
 from poolsearch.space import Space
 
 
@@ -26,7 +26,7 @@ SAMPLERS: dict[str, Callable[[Space, SearchSettings, int, int], Sampler]] = {
 }
 """What makes the sampler of a method from the space, the settings, the seed, and the number of draws of the search.
 
-A new one is a line here and one in :data:`poolsearch.methods.METHODS`.
+A new one is a line here and one in :data:`poolsearch.settings.methods.METHODS`.
 """
 
 

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch import rng
-from poolsearch.options import SearchSettings
-from poolsearch.placement import Placement
 from poolsearch.samplers.boltzmann import softmax
 from poolsearch.samplers.uniform import uniform_number, warm_up_draws
-from poolsearch.space import Space
+from poolsearch.settings.groups import SearchSettings
+from poolsearch.space import Placement, Space
 
 Node = tuple[int, int]
 """A prefix of placements, as the range (low, high) of those that begin with it, in the order of their sites."""

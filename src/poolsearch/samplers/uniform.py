@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from poolsearch import rng
-from poolsearch.placement import Placement
-from poolsearch.space import Space
+from poolsearch.space import Placement, Space
 
 
 class Uniform:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from poolsearch.context import Run
-from poolsearch.files import write_json, write_text
+from poolsearch.session.open_run import Run
 from poolsearch.stages.ranking.table import COLUMNS, answers, as_csv
+from poolsearch.storage.files import write_json, write_text
 
 
 def by_macs(run: Run) -> None:

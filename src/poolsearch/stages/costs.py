@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from poolsearch import rng
-from poolsearch.budget import check_memory, latency_machine, measured
 from poolsearch.cost.choose import WHOLE_UP_TO, amounts, quantiles, within
 from poolsearch.cost.costs import Costs, Profile, profile
 from poolsearch.errors import PoolsearchError
-from poolsearch.limits import Kind, limits_of, shown_amount
 from poolsearch.nets.build import NetSpec, blank
-from poolsearch.options import BudgetSettings, MachineSettings
 from poolsearch.priced import PARTS, Column, Priced
 from poolsearch.progress import Progress, Silent
+from poolsearch.session.apply_budget import check_memory, latency_machine, measured
+from poolsearch.settings.cost_limits import Kind, limits_of, shown_amount
+from poolsearch.settings.groups import BudgetSettings, MachineSettings
 from poolsearch.space import Axes, Space
 from poolsearch.stages.check import image_size_for
 from poolsearch.train.machine import pick_machine

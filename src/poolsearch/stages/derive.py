@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import write_json, write_text
-from poolsearch.metrics import interval, score
-from poolsearch.placement import Placement
-from poolsearch.results import read_object
+from poolsearch.evaluation.metrics import interval, score
+from poolsearch.session.open_run import Run
+from poolsearch.space import Placement
 from poolsearch.stages.ranking.evaluate import load, order_of, parts
 from poolsearch.stages.ranking.table import COLUMNS, answers, as_csv
 from poolsearch.stages.search import make_members, searched
+from poolsearch.storage.files import write_json, write_text
+from poolsearch.storage.stage_results import read_object
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.texts import command
 from poolsearch.train import checkpoint

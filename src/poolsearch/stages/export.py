@@ -12,25 +12,25 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from poolsearch.context import Run
 from poolsearch.data.augment import CENTRAL
-from poolsearch.disk import check_place, workspace
 from poolsearch.errors import PoolsearchError
+from poolsearch.exporting.builtin_code import own_code
 from poolsearch.exporting.check import ONNX_PACKAGES, Found, missing_packages, run_fresh
-from poolsearch.exporting.facts import Facts, Feature, features_of, reductions, states_of
-from poolsearch.exporting.foreign import ORIGINAL, check_patchable, foreign_codes
-from poolsearch.exporting.fresh import BATCHES
-from poolsearch.exporting.own import own_code
+from poolsearch.exporting.library_code import ORIGINAL, check_patchable, foreign_codes
+from poolsearch.exporting.model_card import Facts, Feature, features_of, reductions, states_of
 from poolsearch.exporting.readme import readme
-from poolsearch.factory import file_of, source_of
-from poolsearch.files import RunDir, sha256, write_json, write_text
+from poolsearch.exporting.run_isolated import BATCHES
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.restride import Restrided
-from poolsearch.placement import Placement
-from poolsearch.results import read_metrics, read_opening, read_ranking
-from poolsearch.stages.alone import Trial
+from poolsearch.session.open_run import Run
+from poolsearch.space import Placement
+from poolsearch.stages.standalone.trial import Trial
+from poolsearch.storage.disk import check_place, workspace
+from poolsearch.storage.files import RunDir, sha256, write_json, write_text
+from poolsearch.storage.stage_results import read_metrics, read_opening, read_ranking
 from poolsearch.texts import command
 from poolsearch.train import checkpoint
+from poolsearch.user_code import file_of, source_of
 
 _GET_ONNX = "pip install 'poolsearch[onnx]'"
 

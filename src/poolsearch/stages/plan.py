@@ -9,17 +9,18 @@ from pathlib import Path
 
 import torch
 
-from poolsearch.context import Run, open_run
-from poolsearch.planned import Plan
-from poolsearch.prepare import absolute
+from poolsearch.inspection_results import Plan
 from poolsearch.progress import Progress, Silent, Update
+from poolsearch.session.open_run import Run, open_run
+from poolsearch.session.prepare import absolute
+from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
 from poolsearch.stages.planning.advice import advise
 from poolsearch.stages.planning.alone_prices import alone_prices
 from poolsearch.stages.planning.jobs import alone_ways, retraining
 from poolsearch.stages.planning.measure import alone_passes, search_prices
 from poolsearch.stages.planning.memory import try_largest
-from poolsearch.stages.planning.ways import (
+from poolsearch.stages.planning.options import (
     Prices,
     after_ranking,
     alone_way,
@@ -29,7 +30,6 @@ from poolsearch.stages.planning.ways import (
     untrained_way,
 )
 from poolsearch.stages.planning.work import work_of
-from poolsearch.trusted import NAMED, Trust
 from poolsearch.usage import with_method
 
 

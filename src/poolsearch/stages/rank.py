@@ -14,20 +14,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import RunDir, remove, sha256, write_json, write_text
-from poolsearch.metrics import score
+from poolsearch.evaluation.metrics import score
 from poolsearch.mixture.mixture import Mixture
-from poolsearch.record import saved_settings
-from poolsearch.results import read_object, read_ranking
 from poolsearch.samplers.tree import TreeSearch
+from poolsearch.session.open_run import Run
 from poolsearch.stages.ranking.batch import eval_batch
 from poolsearch.stages.ranking.choice import Pair, by_member, choose, pairs_of
 from poolsearch.stages.ranking.evaluate import evaluate, load, order_of, parts
 from poolsearch.stages.ranking.table import as_csv, rows_of, summary_of
 from poolsearch.stages.ranking.tally import Tally, load_tally
 from poolsearch.stages.search import make_members, mixture_rules, searched
+from poolsearch.storage.files import RunDir, remove, sha256, write_json, write_text
+from poolsearch.storage.run_record import saved_settings
+from poolsearch.storage.stage_results import read_object, read_ranking
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.texts import command

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import RunDir, write_json
 from poolsearch.mixture.balance import entropy
-from poolsearch.placement import Placement
+from poolsearch.session.open_run import Run
+from poolsearch.space import Placement
 from poolsearch.stages.search import make_members, search_epochs, search_rates, searched
+from poolsearch.storage.files import RunDir, write_json
 from poolsearch.supernet.relaxed import Relaxed, path_of, resolutions
 from poolsearch.train import checkpoint
 from poolsearch.train.architecture import Forward, first_order, make_architecture, second_order

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
-from poolsearch.placement import Placement
-from poolsearch.record import tested
-from poolsearch.results import RESULTS, read_object
+from poolsearch.session.open_run import Run
 from poolsearch.settings import Settings
-from poolsearch.stages.alone import Recipe, Trial, train_trials
+from poolsearch.space import Placement
 from poolsearch.stages.retraining.controls import rivals
 from poolsearch.stages.retraining.finalists import finalists
-from poolsearch.stages.retraining.opening import check_choice, open_test, trials_of
-from poolsearch.stages.trainings import benchmark
+from poolsearch.stages.retraining.open_test_split import check_choice, open_test, trials_of
+from poolsearch.stages.standalone.rung import benchmark
+from poolsearch.stages.standalone.trial import Recipe, Trial, train_trials
+from poolsearch.storage.run_record import tested
+from poolsearch.storage.stage_results import RESULTS, read_object
 
 
 def retrain(run: Run) -> None:

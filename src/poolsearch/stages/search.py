@@ -13,17 +13,18 @@ import torch
 from torch import Tensor
 
 from poolsearch import rng
-from poolsearch.context import Run
 from poolsearch.mixture.balance import entropy
 from poolsearch.mixture.mixture import Mixture, MixtureRules
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
-from poolsearch.options import SearchSettings
-from poolsearch.placement import KEEP, Exponents
 from poolsearch.samplers import Sampler
 from poolsearch.samplers.make import make_sampler
-from poolsearch.stages.filters import evenness, filter_steps, write_filters
-from poolsearch.stages.history import History
+from poolsearch.session.open_run import Run
+from poolsearch.session.trusted import digest_of
+from poolsearch.settings.groups import SearchSettings
+from poolsearch.space import KEEP, Exponents
+from poolsearch.stages.searching.filters import evenness, filter_steps, write_filters
+from poolsearch.stages.searching.history import History
 from poolsearch.supernet.norms import SupernetNorm
 from poolsearch.supernet.per_resolution import PerResolution, name_of
 from poolsearch.supernet.single_path import SinglePath
@@ -32,7 +33,6 @@ from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.optim import Cosine, load_momentum, momentum_tensors, set_lr, sgd
 from poolsearch.train.seeded import seeded
 from poolsearch.train.step import train_step, tree_backward, tree_scores
-from poolsearch.trusted import digest_of
 
 
 def search(run: Run) -> None:

@@ -13,17 +13,17 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
-from poolsearch.context import Run
 from poolsearch.data import thin
-from poolsearch.files import remove, remove_lock, write_json, write_text
 from poolsearch.nets.build import blank, default_width
 from poolsearch.nets.poolable import parameters_of
-from poolsearch.results import read_metrics
-from poolsearch.rungs import Rung, brackets, drawn, rungs, told
-from poolsearch.stages.alone import Trial, diverged, unfinished
-from poolsearch.stages.ranking.standing import Scored, Standing, order, standing_rows, standing_summary
+from poolsearch.samplers.successive_halving import Rung, brackets, drawn, rungs, told
+from poolsearch.session.open_run import Run
+from poolsearch.stages.ranking.standalone_table import Scored, Standing, order, standing_rows, standing_summary
 from poolsearch.stages.ranking.table import as_csv
-from poolsearch.stages.trainings import benchmark, images_to_learn, open_test, train_rung
+from poolsearch.stages.standalone.rung import benchmark, images_to_learn, open_test, train_rung
+from poolsearch.stages.standalone.trial import Trial, diverged, unfinished
+from poolsearch.storage.files import remove, remove_lock, write_json, write_text
+from poolsearch.storage.stage_results import read_metrics
 
 TABLE_COLUMNS = (
     "placement", "number", "seed", "macs", "part", "accuracy", "metric", "epochs", "images", "seconds", "train_loss",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from poolsearch.placement import Placement
+from poolsearch.space import Placement
 from poolsearch.supernet.single_path import SinglePath
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.restride.norms import use_batch_statistics
-from poolsearch.placement import Exponents
+from poolsearch.space import Exponents
 
 SupernetNorm = Literal["batch", "calibrate", "per_placement"]
 

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.poolable import Block, Poolable
 from poolsearch.nets.resnet import Norm
-from poolsearch.placement import KEEP, Exponents, Placement
-from poolsearch.space import Space
+from poolsearch.space import KEEP, Exponents, Placement, Space
 from poolsearch.supernet.norms import SupernetNorm
 from poolsearch.supernet.single_path import SinglePath
 

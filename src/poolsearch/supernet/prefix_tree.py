@@ -16,7 +16,7 @@ from itertools import groupby
 
 from torch import Tensor
 
-from poolsearch.placement import Placement
+from poolsearch.space import Placement
 from poolsearch.supernet.single_path import SinglePath
 
 

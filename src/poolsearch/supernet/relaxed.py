@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.poolable import Op, Poolable, Size, resize, state_size
-from poolsearch.placement import KEEP
+from poolsearch.space import KEEP
 from poolsearch.supernet.single_path import SinglePath
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
-from poolsearch.placement import KEEP, Exponents, Placement
+from poolsearch.space import KEEP, Exponents, Placement
 from poolsearch.supernet.norms import PrefixNorms, SupernetNorm, adapt, batch_norm, calibrated_norm, tracked_norm
 
 _NORMS: dict[SupernetNorm, Norm] = {

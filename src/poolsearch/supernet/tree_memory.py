@@ -20,8 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from poolsearch.nets.live_bytes import LiveBytes
 from poolsearch.nets.poolable import Poolable, Size, every_block, state_size
-from poolsearch.placement import Exponents, Placement
-from poolsearch.space import Space
+from poolsearch.space import Exponents, Placement, Space
 
 _BATCH = 2
 

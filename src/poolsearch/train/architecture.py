@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from poolsearch.options import RelaxedSettings
+from poolsearch.settings.groups import RelaxedSettings
 
 Forward = Callable[..., Tensor]
 """The relaxed supernet, with its weights as they are or as they would be."""

@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from poolsearch.files import atomic, damaged, verify
-from poolsearch.shape import misfit
+from poolsearch.storage.files import atomic, damaged, verify
+from poolsearch.storage.json_shape import misfit
 
 _HEADER = "poolsearch"
 

@@ -16,11 +16,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from poolsearch import sums
-from poolsearch.disk import append, check_place, cut
 from poolsearch.errors import Interrupted
-from poolsearch.files import damaged, finite
 from poolsearch.progress import Progress
+from poolsearch.storage import digests
+from poolsearch.storage.disk import append, check_place, cut
+from poolsearch.storage.files import damaged, finite
 from poolsearch.train import checkpoint
 
 
@@ -102,7 +102,7 @@ def run_loop(
             for done in _steps(task, files, start, began, identity, stopped, progress.say):
                 update(done, task.note())
             if files.events.exists():
-                sums.seal(files.events)
+                digests.seal(files.events)
             if stopped():  # during the last step: all is saved, and nothing more is to be begun
                 raise Interrupted
     return time.monotonic() - began
@@ -150,7 +150,7 @@ def _save(task: Task, files: LoopFiles, done: int, seconds: float) -> None:
 
 def _resume(task: Task, files: LoopFiles) -> tuple[int, float]:
     """(first step to do, seconds spent so far)."""
-    sums.drop(files.events)
+    digests.drop(files.events)
     if not files.checkpoint.exists():
         check_place(files.events.parent)
         files.events.parent.mkdir(parents=True, exist_ok=True)

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from poolsearch.cores import available_cores, available_memory
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.nets.poolable import Poolable
-from poolsearch.options import MachineSettings
+from poolsearch.resources import available_cores, available_memory
+from poolsearch.settings.groups import MachineSettings
 
 Module = TypeVar("Module", bound=nn.Module)
 

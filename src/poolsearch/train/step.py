@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from poolsearch.options import Metric
-from poolsearch.placement import Placement
+from poolsearch.settings.groups import Metric
+from poolsearch.space import Placement
 from poolsearch.supernet.prefix_tree import Group, children, grouped, run_tree
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train.machine import Machine
@@ -140,7 +140,7 @@ def tree_scores(
 
 
 def batch_score(metric: Metric, logits_BK: Tensor, y_B: Tensor) -> Tensor:
-    """The metric of a minibatch, as :func:`poolsearch.metrics.score`, without waiting for the device.
+    """The metric of a minibatch, as :func:`poolsearch.evaluation.metrics.score`, without waiting for the device.
 
     Of the classes, those with images in the minibatch count.
     """

@@ -11,9 +11,9 @@ from poolsearch.cost.choose import choose, quantiles, within
 from poolsearch.cost.costs import Costs, profile
 from poolsearch.cost.macs import macs_of
 from poolsearch.errors import PoolsearchError
-from poolsearch.limits import read_limit
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.placement import Placement
+from poolsearch.settings.cost_limits import read_limit
+from poolsearch.space import Placement
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import pool
 from poolsearch.nets.restride.network import restride
 from poolsearch.nets.restride.trace import blank_copy
-from poolsearch.placement import Placement
+from poolsearch.space import Placement
 
 IMAGE = torch.zeros(2, 3, 64, 64, device="meta")
 

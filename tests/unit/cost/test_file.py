@@ -9,8 +9,7 @@ import pytest
 
 from poolsearch.cost.costs import Costs
 from poolsearch.cost.file import read_costs, write_costs
-from poolsearch.placement import Placement
-from poolsearch.space import Space
+from poolsearch.space import Placement, Space
 
 SPACE = Space(4, 1, Placement.of_blocks((2, 2)))
 ABOUT = {"batch": 8, "dtype": "fp32"}

@@ -12,11 +12,10 @@ from poolsearch.cost.field import Field, field_of, field_table, receptive_fields
 from poolsearch.cost.macs import cost_table, macs_of
 from poolsearch.cost.memory import _fake, peak_bytes, run_step, step_table
 from poolsearch.cost.routes import Grid, classes, cover
-from poolsearch.free_space import FreeSpace
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import Fixed, resize
 from poolsearch.nets.restride.trace import copy_with
-from poolsearch.placement import Placement
+from poolsearch.space import FreeSpace, Placement
 
 NUMBERS = [0, 1, 728, 9_841, 12_345, 19_000, 19_682]
 

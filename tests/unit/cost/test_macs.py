@@ -9,9 +9,9 @@ import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
 from poolsearch.cost import cost_table, macs_of
+from poolsearch.evaluation.stats import kendall_tau
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.placement import Placement
-from poolsearch.stats import kendall_tau
+from poolsearch.space import Placement
 
 
 def table_of(name, size, **spec):

@@ -16,7 +16,7 @@ from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import Block, Poolable
 from poolsearch.nets.restride.network import restride
 from poolsearch.nets.restride.trace import blank_copy, copy_with
-from poolsearch.placement import HALVE, KEEP, Placement
+from poolsearch.space import HALVE, KEEP, Placement
 from poolsearch.train.machine import Machine
 from poolsearch.train.optim import sgd
 from poolsearch.train.step import backward, train_step

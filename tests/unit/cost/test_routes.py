@@ -9,8 +9,7 @@ import torch
 from poolsearch.cost.macs import cost_table, macs_of
 from poolsearch.cost.routes import Grid, classes, cover, summed
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.placement import HALVE, KEEP, Placement
-from poolsearch.space import Space
+from poolsearch.space import HALVE, KEEP, Placement, Space
 
 
 def meta(name, size, axes="hw", **spec):

@@ -18,10 +18,10 @@ from scipy.ndimage import gaussian_filter
 
 from poolsearch.data import Images, Split, find_source, make_split, open_images, write_duplicates
 from poolsearch.data.duplicates import MOST_BITS, Duplicate, _close, duplicates
-from poolsearch.data.prints import averages, prints
+from poolsearch.data.image_hash import averages, prints
 from poolsearch.errors import PoolsearchError
-from poolsearch.files import RunDir
 from poolsearch.progress import Silent
+from poolsearch.storage.files import RunDir
 
 
 def scene(seed: int, side: int = 48) -> Image.Image:

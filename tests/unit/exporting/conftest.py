@@ -28,7 +28,7 @@ def run_code(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def facts():
     """Makes what a file says beside the network."""
-    from poolsearch.exporting.facts import Facts
+    from poolsearch.exporting.model_card import Facts
 
     def make(spec, placement, stored=32, crop=32):
         names = [f"class {i}" for i in range(spec.classes)]

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from poolsearch.errors import PoolsearchError
+from poolsearch.exporting.builtin_code import own_code
 from poolsearch.exporting.check import Difference, Found
-from poolsearch.exporting.facts import Facts, features_of
-from poolsearch.exporting.foreign import foreign_codes
-from poolsearch.exporting.own import own_code
+from poolsearch.exporting.library_code import foreign_codes
+from poolsearch.exporting.model_card import Facts, features_of
 from poolsearch.exporting.readme import readme
 from poolsearch.exporting.usage import literal, quoted
-from poolsearch.files import write_text
 from poolsearch.nets.build import NetSpec, build
+from poolsearch.storage.files import write_text
 
 CODE = "__import__('pathlib').Path('ran').touch()"
 NAMES = [

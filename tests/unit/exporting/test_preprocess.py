@@ -7,8 +7,8 @@ from PIL import Image
 
 from poolsearch.data.augment import CENTRAL, centre, normalise
 from poolsearch.data.decode import decode
-from poolsearch.exporting.facts import features_of
-from poolsearch.exporting.own import own_code
+from poolsearch.exporting.builtin_code import own_code
+from poolsearch.exporting.model_card import features_of
 from poolsearch.nets.build import NetSpec, build
 
 

@@ -19,7 +19,7 @@ from poolsearch.nets.poolable import (
     smallest_input,
 )
 from poolsearch.nets.resnet import BasicBlock, Bottleneck, Head, StemBlock
-from poolsearch.placement import HALVE, KEEP, Placement
+from poolsearch.space import HALVE, KEEP, Placement
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,7 +10,7 @@ from torchvision.models.resnet import BasicBlock
 
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import parameters_of
-from poolsearch.placement import HALVE, Placement
+from poolsearch.space import HALVE, Placement
 from poolsearch.supernet.norms import batch_norm
 
 pytestmark = pytest.mark.usefixtures("one_thread")

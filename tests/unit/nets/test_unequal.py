@@ -14,8 +14,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import map_sizes
 from poolsearch.nets.restride import restride
-from poolsearch.placement import Placement
-from poolsearch.space import Space
+from poolsearch.space import Placement, Space
 from poolsearch.supernet.prefix_tree import tree_macs
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -6,11 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.free_space import FreeSpace
 from poolsearch.nets.poolable import map_sizes, pool, resize
 from poolsearch.nets.restride import prove, restride
 from poolsearch.nets.restride.walk import resized
-from poolsearch.placement import Placement
+from poolsearch.space import FreeSpace, Placement
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

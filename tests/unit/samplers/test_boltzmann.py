@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from poolsearch.options import SearchSettings
-from poolsearch.placement import Placement
 from poolsearch.samplers.boltzmann import Boltzmann, softmax
 from poolsearch.samplers.uniform import Uniform
-from poolsearch.space import Space
+from poolsearch.settings.groups import SearchSettings
+from poolsearch.space import Placement, Space
 
 SPACE = Space(6, 2, Placement.of_blocks([2, 2, 2]))
 

@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolsearch.options import SearchSettings
-from poolsearch.placement import Placement
+from poolsearch.evaluation.stats import kendall_tau
 from poolsearch.samplers.tree import PlacementTree, TreeSearch, Visits, bounds, bounds_by_leaves
 from poolsearch.samplers.uniform import Uniform
-from poolsearch.space import Space
-from poolsearch.stats import kendall_tau
+from poolsearch.settings.groups import SearchSettings
+from poolsearch.space import Placement, Space
 
 SPACE = Space(6, 2, Placement.of_blocks([2, 2, 2]))
 SPACES = {

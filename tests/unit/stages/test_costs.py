@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 import poolsearch
-from poolsearch.options import BudgetSettings
 from poolsearch.priced import PARTS, Priced
 from poolsearch.reports.terminal import show_costs
+from poolsearch.settings.groups import BudgetSettings
 from poolsearch.stages import costs as module
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -11,11 +11,11 @@ import torch
 
 import poolsearch
 from poolsearch.errors import PoolsearchError
-from poolsearch.exporting import own
+from poolsearch.exporting import builtin_code
 from poolsearch.exporting.check import TOLERANCE
-from poolsearch.files import sha256
 from poolsearch.settings import Settings
 from poolsearch.stages import export as stage
+from poolsearch.storage.files import sha256
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_code_that_computes_something_else_is_not_kept(
     finished: Path, monkeypatch: pytest.MonkeyPatch, change: tuple[str, str], message: str
 ) -> None:
     monkeypatch.setattr(stage, "missing_packages", lambda: ["onnx"])
-    monkeypatch.setattr(stage, "own_code", lambda *a: own.own_code(*a).replace(*change))
+    monkeypatch.setattr(stage, "own_code", lambda *a: builtin_code.own_code(*a).replace(*change))
     with pytest.raises(PoolsearchError, match=message):
         poolsearch.export(finished)
     assert not (finished / "export").exists()

@@ -13,7 +13,7 @@ import torch
 import poolsearch
 from poolsearch import pipeline
 from poolsearch.errors import PoolsearchError
-from poolsearch.planned import Estimate, Plan, StageCost, Way
+from poolsearch.inspection_results import Estimate, Plan, StageCost, Way
 from poolsearch.settings import Settings
 from poolsearch.stages.planning import steps
 from poolsearch.stages.planning.advice import PREFERRED

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 import poolsearch
-from poolsearch import sums
-from poolsearch.context import open_run
 from poolsearch.errors import Interrupted, PoolsearchError
-from poolsearch.files import RunDir
 from poolsearch.progress import Silent
+from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.stages import rank as stage
 from poolsearch.stages.ranking import evaluate as evaluation
 from poolsearch.stages.ranking.evaluate import order_of
 from poolsearch.stages.ranking.tally import load_tally
+from poolsearch.storage import digests
+from poolsearch.storage.files import RunDir
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EARLY = {"rank_early_stop": True, "top_k": 1, "eval_batch": 64}
@@ -125,7 +125,7 @@ def test_that_of_another_search_is_passed_over(copy, tmp_path, monkeypatch):
     poolsearch.rank(fresh, settings())
     progress_of(tmp_path / "other", monkeypatch, lr=0.07)
     shutil.copy(RunDir(tmp_path / "other").ranking_progress, RunDir(stale).ranking_progress)
-    sums.seal(RunDir(stale).ranking_progress)
+    digests.seal(RunDir(stale).ranking_progress)
     poolsearch.rank(stale, settings())
     assert (stale / "ranking.csv").read_text() == (fresh / "ranking.csv").read_text()
 
@@ -184,7 +184,7 @@ def test_the_progress_file_counts_what_it_says(copy, monkeypatch):
     out = copy()
     progress_of(out, monkeypatch, answers=40)
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(poolsearch.context.open_run(out, None, True, poolsearch.progress.Silent()))
+        run = stack.enter_context(poolsearch.session.open_run.open_run(out, None, True, poolsearch.progress.Silent()))
         _, mixture = stage.load_search(run)
         pairs = stage.pairs_of(stage.choose(run, mixture), mixture, False)
         true_N = run.images.label_N[order_of(run)]

@@ -17,15 +17,15 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from poolsearch import pipeline
-from poolsearch.context import Run, open_run
 from poolsearch.errors import Interrupted, PoolsearchError
-from poolsearch.files import write_json
-from poolsearch.placement import Placement
 from poolsearch.progress import Silent
+from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
+from poolsearch.space import Placement
 from poolsearch.stages.derive import derive, load_relaxed, rows_of
 from poolsearch.stages.ranking.evaluate import load, order_of
 from poolsearch.stages.relax import History, RelaxTask, check_machine
+from poolsearch.storage.files import write_json
 from poolsearch.supernet.relaxed import forward
 from poolsearch.train.machine import Machine
 

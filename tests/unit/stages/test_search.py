@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from poolsearch.context import Run, open_run
 from poolsearch.progress import Silent
+from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.stages.search import SearchTask
 

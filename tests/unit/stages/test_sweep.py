@@ -11,16 +11,16 @@ import pytest
 from sklearn.datasets import load_digits
 
 import poolsearch
-from poolsearch.context import open_run
 from poolsearch.errors import Interrupted
-from poolsearch.files import RunDir, write_json
 from poolsearch.progress import Silent
-from poolsearch.rungs import Rung, brackets, drawn
+from poolsearch.samplers.successive_halving import Rung, brackets, drawn
+from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.stages import sweep as stage
-from poolsearch.stages import trainings as training
-from poolsearch.stages.alone import AloneTask, Trial
-from poolsearch.stages.ranking.standing import standing_rows
+from poolsearch.stages.ranking.standalone_table import standing_rows
+from poolsearch.stages.standalone import rung as training
+from poolsearch.stages.standalone.trial import AloneTask, Trial
+from poolsearch.storage.files import RunDir, write_json
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIX = ("4,3,3", "5,3,2", "7,1,2", "1,1,8", "2,4,4", "3,3,4")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.placement import Placement
+from poolsearch.space import Placement
 from poolsearch.supernet.maps import first_map, run_maps
 from poolsearch.supernet.single_path import SinglePath
 

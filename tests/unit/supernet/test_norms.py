@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.placement import Placement
+from poolsearch.space import Placement
 from poolsearch.supernet.norms import PrefixNorms, batch_norm
 from poolsearch.supernet.single_path import SinglePath
 

@@ -4,13 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from poolsearch.context import open_run
 from poolsearch.errors import PoolsearchError
-from poolsearch.free_space import FreeSpace
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.restride import restride
-from poolsearch.placement import KEEP, Placement
 from poolsearch.progress import Silent
+from poolsearch.session.open_run import open_run
+from poolsearch.space import KEEP, FreeSpace, Placement
 from poolsearch.stages.search import make_members
 from poolsearch.supernet.norms import tracked_norm
 from poolsearch.supernet.per_resolution import PerResolution

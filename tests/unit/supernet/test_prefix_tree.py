@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from poolsearch.cost import cost_table
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.placement import Placement
+from poolsearch.space import Placement
 from poolsearch.supernet.prefix_tree import run_tree, tree_macs
 from poolsearch.supernet.single_path import SinglePath
 

@@ -11,7 +11,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import Block
 from poolsearch.nets.restride import restride
-from poolsearch.placement import HALVE, KEEP, Placement
+from poolsearch.space import HALVE, KEEP, Placement
 from poolsearch.supernet.relaxed import Relaxed, forward, path_of, resolutions
 from poolsearch.supernet.single_path import SinglePath
 

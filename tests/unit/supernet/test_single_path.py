@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.placement import Placement
+from poolsearch.space import Placement
 from poolsearch.supernet.norms import tracked_norm
 from poolsearch.supernet.single_path import SinglePath
 

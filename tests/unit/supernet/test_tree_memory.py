@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.placement import KEEP, Placement
+from poolsearch.space import KEEP, Placement
 from poolsearch.supernet.norms import batch_norm
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath

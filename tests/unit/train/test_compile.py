@@ -10,7 +10,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.options import MachineSettings
+from poolsearch.settings.groups import MachineSettings
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train import machine as machines
 from poolsearch.train.machine import Machine, pick_machine

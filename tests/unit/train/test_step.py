@@ -9,10 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from poolsearch.metrics import score
+from poolsearch.evaluation.metrics import score
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.options import Metric
-from poolsearch.placement import Placement
+from poolsearch.settings.groups import Metric
+from poolsearch.space import Placement
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train.machine import Machine
 from poolsearch.train.step import backward, batch_score, predicted, tree_backward, tree_scores

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from poolsearch.errors import Interrupted, PoolsearchError
-from poolsearch.options import MachineSettings
 from poolsearch.progress import Silent
+from poolsearch.settings.groups import MachineSettings
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.machine import Machine, pick_machine

@@ -12,7 +12,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.nets.restride.find import Network, Span
 from poolsearch.nets.restride.measure import Map
 from poolsearch.nets.restride.shrink import Shrink, resizes, shrink_of
-from poolsearch.placement import HALVE, KEEP, Exponents
+from poolsearch.space import HALVE, KEEP, Exponents
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from poolsearch.nets.restride.cut import Part
 from poolsearch.nets.restride.find import Network
 from poolsearch.nets.restride.shrink import Shrink
 from poolsearch.nets.restride.trace import path_of, within
-from poolsearch.placement import HALVE
+from poolsearch.space import HALVE
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from poolsearch.nets.restride.cut import Part
 from poolsearch.nets.restride.family import Strided, strided_form, templates
 from poolsearch.nets.restride.find import Network
 from poolsearch.nets.restride.program import Program, Writer, overwritten
-from poolsearch.placement import HALVE, KEEP, Exponents
+from poolsearch.space import HALVE, KEEP, Exponents
 
 SITES: tuple[Exponents, ...] = (KEEP, HALVE, (1, 0), (0, 1))
 """What a site may ask for."""

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.factory import built, factory_of, file_of
 from poolsearch.nets.poolable import Op
 from poolsearch.nets.restride.network import Restrided, restride
+from poolsearch.user_code import built, factory_of, file_of
 
 FORMS = ("timm:NAME", "torchvision:NAME", "FILE.py:FACTORY")
 

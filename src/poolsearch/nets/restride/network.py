@@ -19,8 +19,7 @@ from poolsearch.nets.restride.program import Program
 from poolsearch.nets.restride.shrink import resizes, shrink_of
 from poolsearch.nets.restride.trace import blank_copy, trace
 from poolsearch.nets.restride.walk import check_sizes
-from poolsearch.placement import HALVE, KEEP, Exponents, Placement
-from poolsearch.space import Space
+from poolsearch.space import HALVE, KEEP, Exponents, Placement, Space
 
 OPS: tuple[Op, ...] = ("native", "max", "avg", "blur")
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from poolsearch.nets.poolable import Fixed, Poolable, Size, state_size
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.nets.restride.walk import resized
-from poolsearch.placement import Exponents, Placement
 from poolsearch.progress import Progress, Silent
+from poolsearch.space import Exponents, Placement
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.poolable import Poolable, every_block, state_size
-from poolsearch.placement import HALVE, Exponents
-from poolsearch.space import Space
+from poolsearch.space import HALVE, Exponents, Space
 
 
 @torch.no_grad()

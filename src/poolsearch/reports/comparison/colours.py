@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from poolsearch.reports.comparison.values import Case, Comparison
-from poolsearch.reports.theme import DEFAULT, FRONT, MEMBERS, MUTED, WINNER
+from poolsearch.reports.figures.theme import DEFAULT, FRONT, MEMBERS, MUTED, WINNER
+from poolsearch.research.reports.comparison.values import Case, Comparison
 
 LINES = {"default": DEFAULT, "MACs alone": WINNER, "best": FRONT, "one random placement": MUTED}
 """The references that charts have a line for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from poolsearch.reports.comparison.values import ORDERS, Case, Comparison, Correlation
+from poolsearch.research.reports.comparison.values import ORDERS, Case, Comparison, Correlation
 
 _ORDERED = [
     f"{name}_{order}{end}" for name in ("tau", "rho", "given_macs") for order in ORDERS for end in ("", "_low", "_high")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from poolsearch.reports.comparison.costs import costs
-from poolsearch.reports.comparison.dots import found, taus
-from poolsearch.reports.comparison.members import members
-from poolsearch.reports.comparison.panels import panels
-from poolsearch.reports.comparison.values import Comparison
-from poolsearch.reports.theme import Figure
+from poolsearch.reports.figures.theme import Figure
+from poolsearch.research.reports.comparison.costs import costs
+from poolsearch.research.reports.comparison.dots import found, taus
+from poolsearch.research.reports.comparison.members import members
+from poolsearch.research.reports.comparison.panels import panels
+from poolsearch.research.reports.comparison.values import Comparison
 
 
 def figures(data: Comparison) -> list[Figure]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from poolsearch.reports.comparison.values import Against, Case, Correlation, Spread
+from poolsearch.research.reports.comparison.values import Against, Case, Correlation, Spread
 
 DASH = "–"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from poolsearch.planned import Way, told
+from poolsearch.inspection_results import Way, told
 
 WORTH = 1.5
 """A sweep, or another way without a supernet, is preferred while the job takes no more than so many times as long as

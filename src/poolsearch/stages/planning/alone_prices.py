@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from poolsearch.context import Run
-from poolsearch.execute import run_trials
 from poolsearch.nets.poolable import Fixed
-from poolsearch.placement import Placement
 from poolsearch.progress import Progress, Silent
-from poolsearch.stages.alone import AloneTask, Trial, crew
+from poolsearch.session.open_run import Run
+from poolsearch.space import Placement
 from poolsearch.stages.planning.estimate import Crew, Price
 from poolsearch.stages.planning.jobs import Job
 from poolsearch.stages.planning.measure import chosen, step_price
 from poolsearch.stages.planning.steps import rounds_of, time_passes
 from poolsearch.stages.planning.work import Work, work_of
+from poolsearch.stages.standalone.trial import AloneTask, Trial, crew
 from poolsearch.train import checkpoint
+from poolsearch.workers.pool import run_trials
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch.planned import Estimate
+from poolsearch.inspection_results import Estimate
 
 Floats = NDArray[np.float64]
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from poolsearch.context import Run
-from poolsearch.methods import named
-from poolsearch.resolve import resolve
-from poolsearch.rungs import Rung, rungs, together
+from poolsearch.samplers.successive_halving import Rung, rungs, together
+from poolsearch.session.open_run import Run
 from poolsearch.settings import Settings
-from poolsearch.stages.alone import Recipe
+from poolsearch.settings.methods import named
+from poolsearch.settings.resolve import resolve
 from poolsearch.stages.retrain import retrain_recipe
+from poolsearch.stages.standalone.rung import sweep_recipe
+from poolsearch.stages.standalone.trial import Recipe
 from poolsearch.stages.sweep import at_fidelity
-from poolsearch.stages.trainings import sweep_recipe
 from poolsearch.usage import with_method
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch import rng
-from poolsearch.context import Run
 from poolsearch.nets.poolable import Fixed
-from poolsearch.placement import Placement
+from poolsearch.session.open_run import Run
+from poolsearch.space import Placement
 from poolsearch.stages.planning.estimate import Price
 from poolsearch.stages.planning.fit import Fitted, fit
 from poolsearch.stages.planning.steps import SearchSteps, mixture_seconds, time_passes

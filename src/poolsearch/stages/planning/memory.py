@@ -9,11 +9,11 @@ from typing import Literal
 
 import torch
 
-from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.build import blank
 from poolsearch.nets.poolable import parameters_of
-from poolsearch.placement import Placement
+from poolsearch.session.open_run import Run
+from poolsearch.space import Placement
 from poolsearch.stages.planning.steps import SearchSteps
 from poolsearch.train.machine import Machine
 

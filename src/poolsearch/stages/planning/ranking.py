@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch import rng
-from poolsearch.context import Run
-from poolsearch.placement import Placement
-from poolsearch.planned import Estimate
+from poolsearch.inspection_results import Estimate
+from poolsearch.session.open_run import Run
+from poolsearch.space import Placement
 from poolsearch.stages.planning.fit import Fitted
 from poolsearch.stages.planning.work import Work
 from poolsearch.stages.rank import CALIBRATION_BATCHES, MEASURED_ALONE, MEASURED_IMAGES

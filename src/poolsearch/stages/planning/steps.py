@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from poolsearch import rng
-from poolsearch.context import Run
 from poolsearch.mixture.mixture import Mixture
-from poolsearch.placement import Placement
+from poolsearch.session.open_run import Run
+from poolsearch.space import Placement
 from poolsearch.stages.search import SearchTask, mixture_rules
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train import checkpoint

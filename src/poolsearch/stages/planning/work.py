@@ -9,11 +9,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch.context import Run
 from poolsearch.cost import CostTable, cost_table
 from poolsearch.nets.build import blank
-from poolsearch.placement import Placement
-from poolsearch.space import Space
+from poolsearch.session.open_run import Run
+from poolsearch.space import Placement, Space
 from poolsearch.supernet.prefix_tree import tree_macs
 from poolsearch.supernet.tree_memory import MemoryTable, memory_table
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from poolsearch.context import Run
 from poolsearch.nets.build import blank
-from poolsearch.record import saved_settings
+from poolsearch.session.open_run import Run
 from poolsearch.stages.ranking.choice import Pair, by_member
+from poolsearch.storage.run_record import saved_settings
 from poolsearch.supernet.tree_memory import memory_table, tree_bytes
 
 GOOD_BATCH = 64

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from poolsearch import rng
-from poolsearch.context import Run
 from poolsearch.mixture.mixture import Mixture
+from poolsearch.session.open_run import Run
 
 Pair = tuple[int, int]
 """(number of a placement, member)."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from poolsearch import rng
-from poolsearch.context import Run
 from poolsearch.errors import Interrupted
+from poolsearch.session.open_run import Run
 from poolsearch.stages.ranking.choice import Pair
 from poolsearch.stages.ranking.early_stop import Bools, Ints, behind, needed
 from poolsearch.stages.ranking.tally import Tally

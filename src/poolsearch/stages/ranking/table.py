@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from poolsearch.answers import answers_of
-from poolsearch.context import Run
-from poolsearch.metrics import interval, score
+from poolsearch.evaluation.budget_picks import answers_of
+from poolsearch.evaluation.metrics import interval, score
+from poolsearch.evaluation.stats import kendall_tau
 from poolsearch.mixture.mixture import Mixture
+from poolsearch.session.open_run import Run
 from poolsearch.stages.ranking.choice import Candidates, Pair, by_member
 from poolsearch.stages.ranking.early_stop import ERROR
 from poolsearch.stages.ranking.tally import Tally
-from poolsearch.stats import kendall_tau
 from poolsearch.supernet.prefix_tree import tree_macs
 
 COLUMNS = (

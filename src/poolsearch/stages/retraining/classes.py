@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from poolsearch.metrics import Ints, per_class
+from poolsearch.evaluation.metrics import Ints, per_class
 
 
 def class_results(

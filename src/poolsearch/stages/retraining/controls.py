@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from poolsearch import rng
-from poolsearch.context import Run
 from poolsearch.errors import PoolsearchError
-from poolsearch.options import Control
-from poolsearch.placement import Placement
-from poolsearch.stages.alone import Trial
+from poolsearch.session.open_run import Run
+from poolsearch.settings.groups import Control
+from poolsearch.space import Placement
+from poolsearch.stages.standalone.trial import Trial
 
 
 @dataclass(frozen=True)

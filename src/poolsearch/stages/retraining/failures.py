@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch.metrics import Ints, alike, chance, in_words, score
-from poolsearch.options import Metric
-from poolsearch.verdict import FEW_IMAGES
+from poolsearch.evaluation.metrics import Ints, alike, chance, in_words, score
+from poolsearch.evaluation.verdict import FEW_IMAGES
+from poolsearch.settings.groups import Metric
 
 NEVER_PREDICTED = 0.05
 """A network that never predicts this part of the classes has not learnt its task: one of ten, not one of a hundred."""

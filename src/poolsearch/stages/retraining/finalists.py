@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from poolsearch.answers import answers_of
-from poolsearch.context import Run
-from poolsearch.placement import Placement
-from poolsearch.results import read_ranking
+from poolsearch.evaluation.budget_picks import answers_of
+from poolsearch.session.open_run import Run
+from poolsearch.space import Placement
+from poolsearch.storage.stage_results import read_ranking
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Chosen:
 
     Attributes:
         finalists: who is trained, by rank; the winner is the first.
-        picks: (limit on MACs, placement) of each answer, in the order of :func:`~poolsearch.answers.answers_of`; None
-            where nothing ranked is within the limit.
+        picks: (limit on MACs, placement) of each answer, in the order of
+            :func:`~poolsearch.evaluation.budget_picks.answers_of`; None where nothing ranked is within the limit.
     """
 
     finalists: list[Finalist]

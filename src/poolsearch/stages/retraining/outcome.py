@@ -10,16 +10,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch.context import Run
-from poolsearch.methods import kind_of
-from poolsearch.metrics import contributions, in_words
-from poolsearch.placement import Placement
-from poolsearch.stages.alone import Trial, diverged
+from poolsearch.evaluation.metrics import contributions, in_words
+from poolsearch.evaluation.verdict import (
+    Compared,
+    Judged,
+    Trained,
+    common_spread,
+    compare,
+    judge,
+    rarest,
+    told,
+    verdict,
+)
+from poolsearch.session.open_run import Run
+from poolsearch.settings.methods import kind_of
+from poolsearch.space import Placement
 from poolsearch.stages.retraining.classes import class_results
 from poolsearch.stages.retraining.controls import Rival
 from poolsearch.stages.retraining.failures import failure
 from poolsearch.stages.retraining.finalists import Chosen
-from poolsearch.verdict import Compared, Judged, Trained, common_spread, compare, judge, rarest, told, verdict
+from poolsearch.stages.standalone.trial import Trial, diverged
 
 Predicted = Mapping[Trial, NDArray[np.int64]]
 """The class that each trained network sees in every test image."""

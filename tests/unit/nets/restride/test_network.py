@@ -10,7 +10,7 @@ from torch import nn
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.poolable import map_sizes
 from poolsearch.nets.restride import prove, restride, space_of_model, use_batch_statistics
-from poolsearch.placement import HALVE, KEEP, Placement
+from poolsearch.space import HALVE, KEEP, Placement
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

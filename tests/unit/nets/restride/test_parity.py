@@ -14,7 +14,7 @@ from torchvision.models.mobilenetv2 import InvertedResidual
 
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.restride import restride
-from poolsearch.placement import HALVE, KEEP, Placement
+from poolsearch.space import HALVE, KEEP, Placement
 
 from .families import seeded
 

@@ -11,8 +11,8 @@ from torch import nn
 from poolsearch.nets.resnet import BasicBlock
 from poolsearch.nets.restride import prove, restride
 from poolsearch.nets.restride.program import Program
-from poolsearch.placement import HALVE, KEEP, Placement
 from poolsearch.progress import Silent
+from poolsearch.space import HALVE, KEEP, Placement
 
 from .test_network import plain
 

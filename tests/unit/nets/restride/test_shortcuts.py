@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from poolsearch.nets.restride import prove, restride
-from poolsearch.placement import HALVE, KEEP
+from poolsearch.space import HALVE, KEEP
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

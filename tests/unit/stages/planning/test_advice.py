@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poolsearch.planned import Estimate, StageCost, Way, told
+from poolsearch.inspection_results import Estimate, StageCost, Way, told
 from poolsearch.stages.planning.advice import WORTH, advise
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolsearch.planned import Estimate
+from poolsearch.inspection_results import Estimate
 from poolsearch.stages.planning.estimate import Crew, Price, makespan, search_seconds, trials_seconds
 
 

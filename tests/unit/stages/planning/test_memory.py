@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from poolsearch.context import open_run
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.poolable import parameters_of
-from poolsearch.placement import Placement
 from poolsearch.progress import Silent
+from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
+from poolsearch.space import Placement
 from poolsearch.stages.planning.memory import Memory, fitting, largest, try_largest
 from poolsearch.train.machine import Machine
 

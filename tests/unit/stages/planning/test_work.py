@@ -7,7 +7,7 @@ import pytest
 
 from poolsearch.cost import cost_table
 from poolsearch.nets.build import NetSpec, blank
-from poolsearch.placement import Placement
+from poolsearch.space import Placement
 from poolsearch.stages.planning.fit import Fitted
 from poolsearch.stages.planning.ranking import ranking_seconds
 from poolsearch.stages.planning.work import Work

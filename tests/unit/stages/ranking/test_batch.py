@@ -6,8 +6,8 @@ import json
 import pytest
 
 import poolsearch
-from poolsearch.context import open_run
 from poolsearch.progress import Silent
+from poolsearch.session.open_run import open_run
 from poolsearch.stages.ranking.batch import OVERHEAD, bytes_per_image, eval_batch, fit
 from poolsearch.train.machine import Machine
 

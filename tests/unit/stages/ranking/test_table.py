@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from poolsearch.context import open_run
 from poolsearch.mixture.mixture import Mixture
 from poolsearch.progress import Silent
+from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.stages.ranking.choice import Candidates
 from poolsearch.stages.ranking.table import rows_of

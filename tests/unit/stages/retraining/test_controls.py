@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from poolsearch.context import open_run
-from poolsearch.placement import Placement
 from poolsearch.progress import Silent
+from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
-from poolsearch.stages.alone import AloneTask, Trial
+from poolsearch.space import Placement
 from poolsearch.stages.retrain import retrain_recipe
 from poolsearch.stages.retraining.controls import rivals, size_for
+from poolsearch.stages.standalone.trial import AloneTask, Trial
 
 
 def square(size: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poolsearch.placement import Placement
+from poolsearch.space import Placement
 from poolsearch.stages.retraining.finalists import choose
 
 RANKING = [("7,1,2", 2.0), ("5,3,2", 1.5), ("8,1,1", 3.0), ("3,4,3", 0.9), ("4,3,3", 1.0), ("2,2,6", 0.5)]

@@ -1,0 +1,100 @@
+"""What an exported file says about its network and its images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from poolsearch.nets.build import NetSpec, blank
+from poolsearch.nets.poolable import Poolable, enlargement, factors, state_size
+from poolsearch.space import KEEP, Placement
+
+Factor = int | tuple[int, int]
+"""Of both axes, or (height, width) where they differ."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What stands in an exported file beside the network itself.
+
+    Attributes:
+        spec, placement, seed: the network, where it downsamples, and which of its trainings this is.
+        classes: their names, in the order of the logits.
+        mean, std: of each channel, in units of 0..1.
+        stored: the side of the centre square that an image is first resized to; the network sees its centre.
+        crop: side of that part, which is then resized to ``spec.image_size`` where it is larger.
+        run: name of the run's folder.
+        maker: what made this, with its version.
+    """
+
+    spec: NetSpec
+    placement: Placement
+    seed: int
+    classes: Sequence[str]
+    mean: Sequence[float]
+    std: Sequence[float]
+    stored: int
+    crop: int
+    run: str
+    maker: str
+
+    @property
+    def name(self) -> str:
+        """The network as people call it."""
+        return self.spec.name.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """The last map of one resolution: the block that makes it, its channels, how much smaller than the image it is."""
+
+    block: int
+    channels: int
+    reduction: tuple[int, int]
+
+
+def last_blocks(placement: Placement) -> list[int]:
+    """The last block at each resolution."""
+    return [i for i in range(placement.length) if i + 1 == placement.length or placement.at(i + 1) != KEEP]
+
+
+@torch.no_grad()
+def states_of(net: Poolable, x_BCHW: Tensor, placement: Placement) -> tuple[Tensor, list[Any]]:
+    """Logits, and what is alive after the last block of each resolution."""
+    ends, found = last_blocks(placement), []
+    state: Any = net.stem(x_BCHW)
+    for index in range(placement.length):
+        state = net.run_block(index, state, placement.at(index))
+        if index in ends:
+            found.append(state.clone() if isinstance(state, Tensor) else tuple(state))
+    return net.head(state), found
+
+
+def features_of(spec: NetSpec, placement: Placement, net: Poolable | None = None) -> list[Feature]:
+    """The maps that a backbone gives; where several maps are alive, all of them together."""
+    net, side = net or blank(spec).eval(), spec.image_size
+    _, states = states_of(net, torch.empty(1, 3, side, side, device="meta"), placement)
+    height, width = (round(side / n) for n in state_size(states[0]))
+    features: list[Feature] = []
+    for block, state in zip(last_blocks(placement), states, strict=True):
+        if features:
+            site = placement.at(features[-1].block + 1)
+            (rows, columns), (high, wide) = factors(site), enlargement(site)
+            height, width = height * rows // high, width * columns // wide
+        features.append(Feature(block, _channels(state), (height, width)))
+    return features
+
+
+def _channels(state: Any) -> int:
+    values = state if isinstance(state, tuple) else (state,)
+    return sum(v.shape[1] for v in values if isinstance(v, Tensor) and v.dim() == 4)
+
+
+def reductions(features: Sequence[Feature]) -> list[Factor]:
+    """One number each, or pairs where height and width differ somewhere."""
+    pairs = [feature.reduction for feature in features]
+    return [h for h, _ in pairs] if all(h == w for h, w in pairs) else [*pairs]

@@ -1,0 +1,180 @@
+"""The files of a run directory, one by one, with placements in their text for people; what is damaged is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.evaluation.ground_truth import GroundTruth, Known
+from poolsearch.reports.data.ranking_row import Ranked, ranked
+from poolsearch.reports.data.score_table import Scores, read_scores
+from poolsearch.reports.truth import tested
+from poolsearch.reports.weights import Weights, weights_of
+from poolsearch.samplers.successive_halving import Rung
+from poolsearch.space import shown
+from poolsearch.storage.files import RunDir, damaged, parse_json, read_bytes, read_csv, read_json
+from poolsearch.storage.json_shape import misfit
+from poolsearch.storage.parquet import read_table
+from poolsearch.storage.stage_results import EVENT, RELAXED, RESULTS, read_metrics, read_object, read_ranking
+
+COSTS = ("memory", "field_height", "field_width", "latency_ms")
+
+Json = dict[str, Any]
+Cost = int | float | list[float]
+"""Bytes, milliseconds, or receptive fields in pixels at the end of each resolution."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One stand-alone training; ``metrics`` is None while it is not finished."""
+
+    placement: str
+    seed: int
+    events: list[Json]
+    metrics: Json | None
+
+
+@dataclass(frozen=True)
+class FilterSet:
+    """The weights of a block for one resolution (``1x1``: halvings of height x width so far) in one member, and the
+    steps that trained them."""
+
+    member: int
+    block: int
+    resolution: str
+    steps: int
+
+
+def results_of(path: Path, test: Json) -> Json:
+    """The results of the test split with placements as people read them."""
+    if (wrong := misfit(test, RESULTS)) is not None:
+        raise damaged(path, wrong)
+    lines = {
+        name: [entry | {"placement": shown(entry["placement"])} for entry in cast(list[Json], test[name])]
+        for name in ("trials", "summary")
+    }
+    own: Json = {"winner": shown(test["winner"])}
+    if "answers" in test:
+        answers = cast("list[Json]", test["answers"])
+        own["answers"] = [e | {"placement": e["placement"] and shown(e["placement"])} for e in answers]
+    if "controls" in test:
+        controls = cast("list[Json]", test["controls"])
+        own["controls"] = [
+            entry | {"trials": [t | {"placement": shown(t["placement"])} for t in entry["trials"]]}
+            for entry in controls
+        ]
+    return test | lines | own
+
+
+def event_lines(path: Path) -> list[Json]:
+    """The lines of an events file; a last line cut off by an interruption is dropped."""
+    if not path.exists():
+        return []
+    lines = read_bytes(path, growing=True).splitlines()
+    events: list[Json] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            event = parse_json(line)
+        except (ValueError, RecursionError) as error:
+            if number == len(lines):
+                break
+            raise damaged(path, f"line {number}: {error}") from None
+        if (wrong := misfit(event, EVENT)) is not None:
+            raise damaged(path, f"line {number}: {wrong}")
+        events.append(event)
+    return events
+
+
+def ranking_of(files: RunDir) -> list[Ranked]:
+    """The lines of ranking.csv, best first."""
+    ranking: list[Ranked] = []
+    for line, row in enumerate(read_ranking(files), start=2):
+        try:
+            ranking.append(ranked(row))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise damaged(files.ranking, f"line {line}: {type(error).__name__} {error}") from None
+    return ranking
+
+
+def rungs_of(path: Path, summary: Json) -> list[Rung]:
+    """The rungs in ranking.json; none where supernets ranked."""
+    try:
+        return [Rung(**rung) for rung in summary.get("rungs", [])]
+    except TypeError as error:
+        raise damaged(path, f"not a list of rungs: {error}") from None
+
+
+def truth_of(folder: Path) -> list[Known]:
+    """The placements of a sweep in benchmark mode, best first; none of another."""
+    return tested(GroundTruth.of_sweep(folder))
+
+
+def found_weights(path: Path) -> Weights:
+    """What a relaxed search found."""
+    try:
+        return weights_of(read_object(path, RELAXED))
+    except ValueError as error:
+        raise damaged(path, error) from None
+
+
+def score_table(path: Path, ranked: list[int], default: str) -> Scores | None:
+    """Scores and assignment over the search."""
+    try:
+        return read_scores(path, ranked, default)
+    except PoolsearchError:
+        raise
+    except (pa.ArrowException, KeyError, TypeError, ValueError, IndexError) as error:
+        raise damaged(path, f"{type(error).__name__} {error}") from None
+
+
+def trials_of(folder: Path) -> list[Trial]:
+    """Every trial that has begun, by placement and seed."""
+    trials: list[Trial] = []
+    for trial in sorted(path for path in folder.glob("*/*") if path.is_dir()):
+        if trial.name.isdigit():
+            metrics = read_metrics(trial) if (trial / "metrics.json").exists() else None
+            name, _, side = trial.parent.name.partition("@")
+            name = shown(name) + (f" at {side}x{side}" if side else "")
+            trials.append(Trial(name, int(trial.name), event_lines(trial / "events.jsonl"), metrics))
+    return trials
+
+
+def costs_of(path: Path, numbers: set[int]) -> dict[str, dict[str, Cost]]:
+    """What costs.parquet knows of these placements beside MACs, by placement and column."""
+    table = read_table(path)
+    columns = [name for name in COSTS if name in table.column_names]
+    if not columns:
+        return {}
+    if not {"number", "placement"} <= {*table.column_names}:
+        raise damaged(path, "it has no column number, placement")
+    lines = table.select(["number", "placement", *columns]).to_pylist()
+    return {
+        shown(line["placement"]): {name: line[name] for name in columns if line[name] is not None}
+        for line in lines
+        if line["number"] in numbers
+    }
+
+
+def filters_of(path: Path) -> list[FilterSet]:
+    """The lines of filters.csv."""
+    lines = read_csv(path, ("member", "block", "resolution", "steps"))
+    try:
+        return [
+            FilterSet(int(line["member"]), int(line["block"]), line["resolution"], int(line["steps"])) for line in lines
+        ]
+    except ValueError as error:
+        raise damaged(path, error) from None
+
+
+def skipped_of(path: Path) -> list[tuple[str, str]]:
+    """``[{file, reason}]`` as pairs."""
+    if not path.exists():
+        return []
+    found = read_json(path)
+    if (wrong := misfit(found, [{"file": str, "reason": str}])) is not None:
+        raise damaged(path, wrong)
+    return [(entry["file"], entry["reason"]) for entry in found]

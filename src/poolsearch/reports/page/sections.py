@@ -1,0 +1,204 @@
+"""The parts of the page, in its order. Every text that comes from a run passes through ``escape``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import cast
+
+from poolsearch.reports.alone import BY_MACS, trainings
+from poolsearch.reports.classes import class_table
+from poolsearch.reports.data.parse import Json
+from poolsearch.reports.data.rows import Retrained, Row, facts, ranked_rows, retrained
+from poolsearch.reports.data.run_data import RunData
+from poolsearch.reports.figures.truth_agreement import TITLE, Agreed, note, sentence
+from poolsearch.reports.filters import filter_table
+from poolsearch.reports.page.markup import badges, doubted, footer, macs_text, or_dash, section, table
+from poolsearch.reports.page.tables import answers, controls
+from poolsearch.reports.rerun import rerun_command
+from poolsearch.reports.text.caveats import early_stops, grave, warnings
+from poolsearch.reports.text.method_notes import FIRST, described, settled
+from poolsearch.reports.text.verdict_text import verdict
+from poolsearch.reports.truth import truth_table
+
+SHOWN_ROWS = 20
+MOST_ROWS = 1000
+MOST_SKIPPED = 200
+
+
+def body(data: RunData, figures: Mapping[str, str], truth: Agreed | None = None) -> str:
+    """All sections that have something to say.
+
+    Args:
+        data: the run.
+        figures: HTML of each figure by its name.
+        truth: the ranking beside a ground truth, where one was given.
+    """
+    parts = [
+        _head(data),
+        section("Answers at a compute budget", answers(data), figures.get("alone_macs"), figures.get("accuracy_macs")),
+        section("Where the resolution drops", figures.get("ladder")),
+        section("Every placement by itself", _truth(data)),
+        section("What the relaxed search found", _found(data), figures.get("relaxed")),
+        section("Ranking", _ranking(data)),
+        section(TITLE, _agreement(data, truth), figures.get("truth")),
+        section("Trained alone", _retrain(data), figures.get("retrain"), controls(data)),
+        section("Class by class", _classes(data)),
+        _search(data, figures),
+        section("What to doubt", doubted([*warnings(data), *(truth.differs if truth else ())])),
+        section("Skipped files", _skipped(data)),
+        section("The run", _command(data), _facts(data)),
+        footer(str(data.run.get("poolsearch", ""))),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _head(data: RunData) -> str:
+    said = verdict(data)
+    dataset = cast(Json, data.run.get("data") or {})
+    space = cast(Json, data.run.get("space") or {})
+    on = f"{space.get('net', '')} on {dataset.get('name', '')}"
+    doubts = grave(data)
+    first = f"<p>To be doubted first:</p>\n{doubted(doubts)}\n" if doubts else ""
+    command = "" if said.command is None else f"<p>To go on:</p>\n<pre><code>{escape(said.command)}</code></pre>"
+    return (
+        f"<header>\n<h1><strong>poolsearch</strong>: {escape(data.name)}, {escape(on)}</h1>\n"
+        f'<p class="verdict">{escape(said.sentence)}</p>\n<p class="detail">{escape(said.detail)}</p>\n'
+        f"{first}{command}\n</header>"
+    )
+
+
+def _found(data: RunData) -> str:
+    return "" if data.relaxed is None else f"<p>{escape(described(data))}</p>"
+
+
+def _ranking(data: RunData) -> str:
+    lines = ranked_rows(data)
+    if not lines:
+        return ""
+    images = (data.ranking_summary or {}).get("images")
+    on = f" on {images:,} images" if images else ""
+    caption = f"Validation {data.metric}{on} with its 95% interval. Pareto: nothing ranked is both cheaper and better."
+    caption = BY_MACS if data.kind == "untrained" else caption
+    order = FIRST if settled(data) else ""
+    caption = " ".join(filter(None, [caption, order, data.notation, trainings(data), early_stops(data)]))
+    first = _ranking_table(data, caption, lines[:SHOWN_ROWS])
+    rest = lines[SHOWN_ROWS:MOST_ROWS]
+    if not rest:
+        return first
+    left = len(lines) - SHOWN_ROWS - len(rest)
+    more = f" The last {left:,} are only in ranking.csv." if left else ""
+    caption = f"Ranks {SHOWN_ROWS + 1} to {SHOWN_ROWS + len(rest)}.{more}"
+    return f"{first}\n<details><summary>{len(rest)} more</summary>{_ranking_table(data, caption, rest)}</details>"
+
+
+def _ranking_table(data: RunData, caption: str, lines: Sequence[Row]) -> str:
+    mixture = data.members > 1
+    head = [("rank", ""), ("placement", "text"), (f"validation {data.metric}", "")]
+    head += [("score", "")] if data.kind == "sampled" else []
+    head += [("member", "")] if mixture else []
+    head += [("MACs", ""), ("vs. default", ""), ("remarks", "text")]
+    cells = [_ranking_cells(row, _supernet_cells(data, row)) for row in lines]
+    return table(caption, head, [(_role(row), line) for row, line in zip(lines, cells, strict=True)])
+
+
+def _role(row: Row) -> str:
+    return "winner" if row.ranked.rank == 1 else "default" if row.ranked.is_default else ""
+
+
+def _supernet_cells(data: RunData, row: Row) -> list[str]:
+    """The score, and the member where there are several; nothing where placements were not drawn and scored."""
+    score = [or_dash(data.known_score(row.ranked), ".2%")] if data.kind == "sampled" else []
+    return score + ([or_dash(row.ranked.member, "d")] if data.members > 1 else [])
+
+
+def _ranking_cells(row: Row, of_supernet: Sequence[str]) -> list[str]:
+    ranked = row.ranked
+    value = ranked.told(".2%")
+    value += f" <small>{100 * ranked.low:.2f} to {100 * ranked.high:.2f}</small>" if ranked.evaluated else ""
+    cells = [str(ranked.rank), escape(ranked.placement), value, *of_supernet]
+    return [*cells, macs_text(ranked.macs), or_dash(ranked.macs_ratio, ".2f", " ×"), badges(row.flags)]
+
+
+def _agreement(data: RunData, truth: Agreed | None) -> str:
+    return "" if truth is None else f"<p>{escape(sentence(data, truth))} {escape(note(truth))}</p>"
+
+
+def _truth(data: RunData) -> str:
+    return truth_table(data.truth, data.default, data.metric) if data.truth else ""
+
+
+def _retrain(data: RunData) -> str:
+    entries = retrained(data)
+    if not entries:
+        return ""
+    start = "given weights" if data.run.get("init") else "scratch"
+    caption = f"Mean and standard deviation over seeds of networks trained from {start} on all training data. "
+    caption += "The test split has not been opened yet." if data.test is None else _finalists(data.test, data.metric)
+    head = [("rank", ""), ("placement", "text"), (f"test {data.metric}", ""), ("trained", ""), ("seeds", "text")]
+    head += [("MACs vs. default", ""), ("seconds", ""), ("remarks", "text")]
+    return table(caption, head, [(next(iter(entry.flags), ""), _retrain_cells(entry)) for entry in entries])
+
+
+def _finalists(test: Json, metric: str) -> str:
+    """The three figures of the paper's Table 7."""
+    return (
+        f"Test {metric} of the first of the ranking: {test['top1']:.2%}. Of the finalists, the best reached "
+        f"{test['best_of_top']:.2%} and their mean is {test['mean_of_top']:.2%}; these two are shown, "
+        "never chosen from."
+    )
+
+
+def _classes(data: RunData) -> str:
+    found = class_table(data)
+    return "" if found is None else table(*found)
+
+
+def _retrain_cells(entry: Retrained) -> list[str]:
+    spread = "" if entry.std is None else f" <small>± {100 * entry.std:.2f}</small>"
+    mean = "–" if entry.mean is None else f"{entry.mean:.2%}{spread}"
+    ended = len(entry.seeds) - entry.unfinished
+    count = str(len(entry.values) or ended) if not entry.unfinished else f"{ended} of {len(entry.seeds)}"
+    seeds = ", ".join(str(seed) for seed in entry.seeds or sorted(entry.values))
+    macs = or_dash(entry.macs_ratio, ".2f", " ×")
+    cells = [or_dash(entry.rank, "d"), escape(entry.placement), mean, count, seeds, macs]
+    return [*cells, f"{entry.seconds:,.0f}", badges(entry.flags)]
+
+
+def _search(data: RunData, figures: Mapping[str, str]) -> str:
+    titles = {
+        "assignment": "Which member learns which placement",
+        "weights": "How the weights of the resolutions went",
+        "curves": "Curves",
+        "scores": "How well the scores rank",
+    }
+    parts = [f"<h3>{title}</h3>\n{figures[name]}" for name, title in titles.items() if name in figures]
+    return section("How the search went", *parts, filter_table(data))
+
+
+def _skipped(data: RunData) -> str:
+    if not data.skipped:
+        return ""
+    shown = data.skipped[:MOST_SKIPPED]
+    tail = f" The first {len(shown)} are shown; all are in skipped.json." if len(data.skipped) > len(shown) else ""
+    caption = f"Left out of the data: {len(data.skipped):,}.{tail}"
+    lines = [("", [escape(path), escape(reason)]) for path, reason in shown]
+    return table(caption, [("file", "wrap"), ("why", "wrap")], lines)
+
+
+def _command(data: RunData) -> str:
+    command = rerun_command(data.run)
+    shown = "" if command is None else f"<pre><code>{escape(command)}</code></pre>"
+    return f"<h3>To run it again</h3>\n{shown}\n<p>All settings, as they were used, are below and in run.json.</p>"
+
+
+def _facts(data: RunData) -> str:
+    tables = [_facts_table(title, pairs) for title, pairs in facts(data).items()]
+    summary = "Data, space, settings, versions, hardware, seconds per stage"
+    return "\n".join([f"<details><summary>{summary}</summary>", *tables, "</details>"])
+
+
+def _facts_table(title: str, pairs: Sequence[tuple[str, str]]) -> str:
+    lines = "\n".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(text)}</td></tr>' for name, text in pairs)
+    caption = f"<caption><span>{escape(title)}</span></caption>"
+    return f'<div class="scroll" tabindex="0"><table class="facts">{caption}\n<tbody>\n{lines}\n</tbody></table></div>'

@@ -1,0 +1,110 @@
+"""The tables of the answers at each limit on MACs, and of the controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import cast
+
+from poolsearch.evaluation.budget_picks import limit_text
+from poolsearch.reports.data.parse import Cost, Json
+from poolsearch.reports.data.run_data import RunData
+from poolsearch.reports.figures.test_accuracy import AnswerRow, answer_rows, trained_controls
+from poolsearch.reports.page.markup import badges, or_dash, table
+
+_TITLES = {  # of each cost that costs.parquet may know
+    "memory": "memory of a step",
+    "latency_ms": "latency",
+    "field_height": "receptive field",
+}
+
+
+def answers(data: RunData) -> str:
+    """The pick of each limit, as far as it is known what it is worth."""
+    lines = answer_rows(data)
+    if not lines:
+        return ""
+    tested = data.test is not None
+    head = [("MACs limit", "text"), ("pick", "text"), ("rank", ""), ("MACs vs. default", ""), ("validation", "")]
+    if tested:
+        head += [("test", ""), ("against the default", ""), ("beats it", ""), ("at equal MACs", "")]
+    others = [name for name in _TITLES if any(name in row.costs for row in lines)]
+    head += [(_TITLES[name], "") for name in others]
+    caption = (
+        "The pick is the first of the ranking within the limit, in times the default's MACs: fixed before "
+        "anything is retrained."
+    )
+    if tested:
+        caption += (
+            f" Against the default: points of test {data.metric} with their 95% interval, and p adjusted for all picks "
+            "that are tested. Beats it: the bootstrap probability. At equal MACs: against what the default is "
+            "worth at the pick's MACs, where that was trained."
+        )
+    rows = [("winner" if row.better else "", _answer_cells(row, tested, others)) for row in lines]
+    return table(" ".join(filter(None, [caption, data.notation])), head, rows)
+
+
+def _answer_cells(row: AnswerRow, tested: bool, others: Sequence[str]) -> list[str]:
+    pick = row.pick
+    cells = [limit_text(row.limit)]
+    if pick is None:
+        return [*cells, "none was ranked", *["–"] * (3 + 4 * tested + len(others))]
+    flag = badges(["default"]) if pick.is_default else ""
+    cells += [f"{escape(pick.placement)} {flag}", str(pick.rank)]
+    cells += [or_dash(pick.macs_ratio, ".2f", " ×"), pick.told(".2%")]
+    if tested:
+        adjusted = "" if row.adjusted_p is None else f"<br><small>p {row.adjusted_p:.2g}</small>"
+        probability = (row.default or {}).get("probability")
+        cells += [_mean(row.tested), _difference(row.default) + adjusted, or_dash(probability, ".1%"), _equal(row)]
+    return [*cells, *(_cost(row.costs.get(name)) for name in others)]
+
+
+def _cost(cost: Cost | None) -> str:
+    """A list is of the resolutions, from the first to the last; 0 stands for one that no block is at."""
+    if cost is None:
+        return "–"
+    if isinstance(cost, list):
+        return f"{', '.join(f'{pixels:,.0f}' if pixels else '–' for pixels in cost)} px"
+    return f"{cost / 1e6:,.1f} MB" if isinstance(cost, int) else f"{cost:.3g} ms"
+
+
+def _mean(tested: Json | None) -> str:
+    if tested is None:
+        return "–"
+    spread = "" if tested["std"] is None else f" <small>± {100 * tested['std']:.2f}</small>"
+    return f"{tested['mean']:.2%}{spread}<br><small>n = {tested['n']}</small>"
+
+
+def _difference(found: Json | None) -> str:
+    if not found:
+        return "–"
+    difference = found["difference"]
+    low, high = 100 * difference["low"], 100 * difference["high"]
+    return f"{100 * difference['mean']:+.2f} <small>{low:+.2f} to {high:+.2f}</small>"
+
+
+def _equal(row: AnswerRow) -> str:
+    found = row.equal_macs
+    if not found:
+        return "–"
+    against = f"<br><small>against {escape(str(found['against']))}</small>"
+    return f"{_difference(found)}{against}"
+
+
+def controls(data: RunData) -> str:
+    """What the winner was compared with."""
+    notes = cast("list[str]", (data.test or {}).get("notes", []))
+    lines = [
+        ("", [
+            escape(entry["control"]), escape(entry["name"]), _mean(entry), f"{entry['macs_ratio']:.2f} ×",
+            _difference(entry["winner"]), or_dash((entry["winner"] or {}).get("probability"), ".1%"),
+        ])
+        for entry in trained_controls(data)
+    ]  # fmt: skip
+    if not notes:
+        return ""
+    head = [("control", "text"), ("network", "text"), (f"test {data.metric}", ""), ("MACs vs. default", "")]
+    head += [("winner against it", ""), ("winner beats it", "")]
+    told = "".join(f"<p>{escape(note)}</p>" for note in notes)
+    caption = "Trained to compare the winner with; never chosen from. Differences are points with 95% intervals."
+    return f"<h3>Controls</h3>\n{table(caption, head, lines) if lines else ''}\n{told}"

@@ -1,0 +1,114 @@
+"""What the run says, in one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from poolsearch import texts
+from poolsearch.reports.alone import so_far
+from poolsearch.reports.data.parse import Json
+from poolsearch.reports.data.rows import stopped
+from poolsearch.reports.data.run_data import RunData
+from poolsearch.reports.text import method_notes
+from poolsearch.reports.truth import truth_sentence
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The sentence, what makes it firmer or weaker, and the command that goes on; None when nothing is left to do."""
+
+    sentence: str
+    detail: str
+    command: str | None
+
+
+def verdict(data: RunData) -> Verdict:
+    """The verdict of the furthest stage that has ended."""
+    if data.test is not None:
+        return Verdict(str(data.test["verdict"]), _opened(data, data.test), None)
+    if data.truth:
+        return Verdict(
+            truth_sentence(data.truth, data.default, data.metric), "There is no winner and no verdict.", None
+        )
+    command = texts.command("run", "--resume", "--out", data.out)
+    if data.ranking:
+        return Verdict(_ranked_sentence(data), _ranked_detail(data), command)
+    if data.kind == "alone":
+        return Verdict(so_far(data), "Nothing has been ranked yet, so there is no answer yet.", command)
+    if data.events:
+        return Verdict(_searching_sentence(data), "Nothing has been ranked yet, so there is no answer yet.", command)
+    return Verdict("The search has not logged an epoch yet.", "There is no answer yet.", command)
+
+
+def _opened(data: RunData, test: Json) -> str:
+    fixed = "by its MACs" if data.kind == "untrained" else "from validation"
+    return (
+        f"The winner was fixed {fixed}; only then, at {moment(test['opened'])}, was the test split of "
+        f"{test['images']:,} images opened."
+    )
+
+
+def moment(iso: object) -> str:
+    """An ISO time for reading; whatever else stands there is shown as it is."""
+    try:
+        when = datetime.fromisoformat(str(iso))
+    except ValueError:
+        return str(iso)
+    zone = when.strftime("%Z") if when.tzinfo else ""
+    return f"{when:%Y-%m-%d %H:%M} {zone}".strip()
+
+
+def _ranked_sentence(data: RunData) -> str:
+    winner, default = data.ranking[0], data.default_row
+    if method_notes.settled(data):
+        return method_notes.sentence(data)
+    if data.kind == "untrained":
+        return f"{winner.placement} has the most MACs; nothing has been trained yet, so there is no answer yet."
+    if winner.is_default:
+        return f"So far, no placement beats the default {winner.placement} on validation ({winner.value:.1%})."
+    best = f"Best on validation so far: {winner.placement} with {winner.value:.1%}"
+    if default is None:
+        return f"{best}; the default {data.default} was not ranked."
+    if stopped(data, default) and not stopped(data, winner):
+        return f"{best}; the default {default.placement} was stopped early (rank {default.rank})."
+    cost = "" if winner.macs_ratio is None else f", at {winner.macs_ratio:.2f} times its MACs"
+    return f"{best}, against {default.value:.1%} for the default {default.placement} (rank {default.rank}){cost}."
+
+
+def _ranked_detail(data: RunData) -> str:
+    total = len({trial.placement for trial in data.trials})
+    done = sum(trial.metrics is not None for trial in data.trials)
+    trained = f" {done} of {len(data.trials)} begun trials ({total} placements) have ended." if data.trials else ""
+    if data.rungs:
+        return (
+            "These figures are of networks trained on the search-train half alone. Training the first ones and the "
+            f"default on all training images, then opening the test split, decides.{trained}"
+        )
+    if data.kind == "untrained":
+        return f"Training the first ones and the default, then opening the test split, decides.{trained}"
+    if data.kind == "relaxed":
+        return (
+            "These figures are of single paths with the weights of the relaxed supernet; they are not what a network "
+            "trained alone reaches. Training what was found and the default alone, then opening the test split, "
+            f"decides.{trained}"
+        )
+    return (
+        "These figures inside the supernet rank placements; they are not what a network trained alone reaches. "
+        f"Training the first ones and the default alone, then opening the test split, decides.{trained}"
+    )
+
+
+def _searching_sentence(data: RunData) -> str:
+    event = data.events[-1]
+    accuracy = event.get("val_accuracy")
+    reached = "" if accuracy is None else f"; validation minibatches are at {accuracy:.1%}"
+    state = "The search has ended" if ended(data, "search") else "The search is under way or was interrupted"
+    return f"{state}: epoch {event.get('epoch')}{reached}."
+
+
+def ended(data: RunData, name: str) -> bool:
+    """Whether a stage came to its end."""
+    stages = cast(list[Json], data.run.get("stages", []))
+    return any(stage.get("stage") == name and stage.get("ended") for stage in stages)

@@ -1,0 +1,179 @@
+"""Figure 1 of the paper: two placements in one supernet disturb each other (NOTES C3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from poolsearch.commands.recipe import RecipeOptions
+from poolsearch.evaluation.stats import mean_interval
+from poolsearch.progress import Progress
+from poolsearch.research.recipes.arms import (
+    ARMS,
+    RESULT,
+    Search,
+    make,
+    placements_of,
+    searches_of,
+    seeds_of,
+    settings_of,
+    trained_alike,
+)
+from poolsearch.research.recipes.folder import Made, begin, fixed, options_of
+from poolsearch.research.recipes.views import (
+    ALONE,
+    PAIRS,
+    VIEWS,
+    Chosen,
+    Seen,
+    View,
+    alikeness,
+    as_grey,
+    channels_of,
+    choose_images,
+    look,
+)
+from poolsearch.research.reports.figure1 import write_figure1
+from poolsearch.research.reports.figure1_words import sentences
+from poolsearch.session.prepare import absolute
+from poolsearch.session.trusted import NAMED, Gate, Trust
+from poolsearch.settings import Settings
+from poolsearch.storage.files import RunDir, atomic, locked, read_json, write_json
+
+MAPS = "maps.npz"
+
+
+def figure1(out: Path, options: RecipeOptions, resume: bool, progress: Progress, trust: Trust = NAMED) -> Made:
+    """Train a placement that pools early, one that pools late, and both in one supernet; compare them.
+
+    Each search is single-path one-shot training (SPOS) restricted to one or two placements, on the same images, with
+    the same weights at the start; of one placement alone it is that network's own training. All are evaluated on the
+    whole search-val half. Leaves a run folder for each search with a ``figure1.json``, and of all together
+    ``figure1.json``, ``maps.npz``, ``report.html`` and ``figures/``.
+
+    Differs: the paper shows neither the placements nor how long both were trained. Here they are the two ends of the
+    space, and both are trained as long as one alone and twice as long; the accuracy is that on search-val.
+
+    Args:
+        out: the folder; new or empty, unless ``resume``.
+        options: what to change; with ``resume`` those that it was begun with may be left out.
+        resume: go on with what is in ``out``; finished searches are not made again.
+        progress: where work shows itself.
+        trust: whether a Python file that the folder names may run.
+
+    Returns:
+        The page, and what came out.
+
+    Raises:
+        PoolsearchError: a mistake in what was asked for.
+        Interrupted: stopped on request; everything is saved.
+    """
+    named = trust.named(Settings.of(net=options.net))
+    options = options_of(out, "figure1", options, resume)
+    settings, seeds = settings_of(options), seeds_of(options)
+    code = Gate(out, trust, named).code(absolute(settings), progress)
+    placements = placements_of(options, settings, progress, code)
+    with locked(out):
+        if not resume:
+            options = fixed(options, settings)
+            settings = settings_of(options)
+            begin(out, "figure1", options)
+        trust = trust.also(settings)
+        searches = list(searches_of(out, settings, placements, seeds))
+        with progress.bar("figure1", len(searches)) as update:
+            for done, search in enumerate(searches):
+                update(done, f"{search.arm.name}, seed {search.seed}")
+                make(search, progress, trust)
+            update(len(searches), "")
+        progress.say("looking into the trained supernets")
+        seen = _look_into(out, searches, placements, trust)
+        result = _summary(options, searches, placements) | seen
+        write_json(out / RESULT, result)
+        return Made(write_figure1(out), sentences(result))
+
+
+def _summary(options: RecipeOptions, searches: Sequence[Search], placements: dict[str, str]) -> dict[str, Any]:
+    """What is measured, of what, and on what."""
+    run = read_json(RunDir(searches[0].folder).run)
+    results = [read_json(search.folder / RESULT) for search in searches]
+    return {
+        "recipe": "figure1",
+        "scale": options.scale or "mini",
+        "poolsearch": version("poolsearch"),
+        "versions": run["versions"],
+        "hardware": run["hardware"],
+        "data": {name: run["data"][name] for name in ("images", "fingerprint")}
+        | {"name": Path(run["data"]["name"]).name},  # pages are passed on: no whole path of a folder
+        "net": run["settings"]["net"]["net"],
+        "settings": {name: run["settings"]["search"][name] for name in ("batch", "lr", "weight_decay", "norm")}
+        | {"width": run["settings"]["net"]["width"]},
+        "placements": placements,
+        "default": run["space"]["default"],
+        "seeds": len(searches) // len(ARMS),
+        "searches": results,
+        "means": [_mean(results, view) for view in VIEWS],
+        "differences": [_difference(results, view) for view in VIEWS if view not in ALONE],
+    }  # fmt: skip
+
+
+def _mean(results: Sequence[dict[str, Any]], view: View) -> dict[str, Any]:
+    values = trained_alike(results, view.arm, view.role)
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {
+        "arm": view.arm, "role": view.role, "n": len(values), "mean": float(np.mean(values)), "std": deviation,
+        "values": values,
+    }  # fmt: skip
+
+
+def _difference(results: Sequence[dict[str, Any]], view: View) -> dict[str, Any]:
+    """A placement trained together less the same one alone, over seeds, which share halves and first weights."""
+    together, alone = trained_alike(results, view.arm, view.role), trained_alike(results, view.role, view.role)
+    values = [a - b for a, b in zip(together, alone, strict=True)]
+    mean, low, high = mean_interval(values)
+    return {
+        "arm": view.arm, "role": view.role, "n": len(values), "mean": mean, "low": low, "high": high, "values": values,
+    }  # fmt: skip
+
+
+def _look_into(out: Path, searches: Sequence[Search], placements: dict[str, str], trust: Trust) -> dict[str, Any]:
+    """Compare the representations of every seed, and keep the maps of the first."""
+    folders = {(search.arm.name, search.seed): search.folder for search in searches}
+    seeds = len(searches) // len(ARMS)
+    cka: list[dict[str, Any]] = []
+    shown: dict[str, Any] = {}
+    for seed in range(seeds):
+        other = (seed + 1) % seeds
+        chosen = choose_images(folders["early", seed], folders["early", other] if seeds > 1 else None, trust)
+        seen: dict[View, Seen] = {}
+        for arm in ARMS:
+            found = look(folders[arm.name, seed], {role: placements[role] for role in arm.roles}, chosen, trust)
+            seen |= {View(arm.name, role): view for role, view in found.items()}
+        cka += [_alike(seed, a.name, b.name, seen[a], seen[b], chosen) for a, b in PAIRS]
+        for view in ALONE if seeds > 1 else ():
+            again = look(folders[view.arm, other], {view.role: placements[view.role]}, chosen, trust)[view.role]
+            cka.append(_alike(seed, view.name, f"{view.name} again", seen[view], again, chosen))
+        if seed == 0:
+            shown = _keep_maps(out, seen, chosen)
+    return {"cka": cka, "maps": shown}
+
+
+def _alike(seed: int, a: str, b: str, seen_a: Seen, seen_b: Seen, chosen: Chosen) -> dict[str, Any]:
+    return {"seed": seed, "a": a, "b": b, "images": len(chosen.indices), "blocks": alikeness(seen_a, seen_b)}
+
+
+def _keep_maps(out: Path, seen: dict[View, Seen], chosen: Chosen) -> dict[str, Any]:
+    """Write ``maps.npz``; gives what its maps are of."""
+    channels = {arm.name: channels_of([view for at, view in seen.items() if at.arm == arm.name]) for arm in ARMS}
+    arrays = {
+        f"{at.name}/{block}": as_grey(maps_SCHW[:, channels[at.arm][block]])
+        for at, view in seen.items()
+        for block, maps_SCHW in enumerate(view.maps_SCHW)
+    }
+    arrays["images"] = chosen.pixels_SHWC
+    with atomic(out / MAPS) as temporary, temporary.open("wb") as handle:
+        np.savez_compressed(handle, allow_pickle=False, **arrays)
+    return {"seed": 0, "classes": chosen.classes, "channels": channels}

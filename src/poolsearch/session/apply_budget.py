@@ -1,0 +1,170 @@
+"""Costs of the placements before anything is trained, and the space cut down to those within the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from poolsearch.cost.choose import choose
+from poolsearch.cost.costs import Costs, Profile, profile
+from poolsearch.cost.file import CostsFile, read_costs
+from poolsearch.cost.latency import LatencyTable, latency_table
+from poolsearch.errors import PoolsearchError
+from poolsearch.nets.build import NetSpec, blank, build
+from poolsearch.nets.poolable import Poolable
+from poolsearch.progress import Progress
+from poolsearch.settings import Settings
+from poolsearch.settings.cost_limits import limits_of, shown_amount
+from poolsearch.settings.groups import BudgetSettings, MachineSettings
+from poolsearch.space import Placement, Space
+from poolsearch.storage.files import RunDir
+from poolsearch.train.machine import Machine, pick_machine
+
+
+@dataclass(frozen=True)
+class Costed:
+    """The space that is searched, and what it costs.
+
+    Attributes:
+        space: its placements.
+        costs: of each.
+        about: what the costs are of, for costs.parquet.
+        budget: for run.json; None where none was given.
+    """
+
+    space: Space
+    costs: Costs
+    about: Mapping[str, Any]
+    budget: dict[str, Any] | None
+
+
+def costed(
+    run_dir: RunDir,
+    record: Mapping[str, Any],
+    spec: NetSpec,
+    space: Space,
+    settings: Settings,
+    machine: Machine,
+    progress: Progress,
+) -> Costed:
+    """The placements within the budget, at most ``--max-placements``, and their costs.
+
+    A run that is resumed takes both from its costs.parquet, so that nothing is measured anew and the space stays.
+
+    Args:
+        run_dir: where costs.parquet may be.
+        record: run.json.
+        spec: the network.
+        space: all that may be searched.
+        settings: resolved.
+        machine: of the run.
+        progress: where work shows itself.
+
+    Raises:
+        PoolsearchError: nothing is within the budget, the latency's device is not there, or costs.parquet of a run with
+            a budget is gone.
+    """
+    budget: dict[str, Any] | None = record.get("budget")
+    most, seed = settings.net.max_placements, settings.machine.seed
+    before = read_costs(run_dir.costs) if "space" in record else None
+    kept = None if before is None else _kept(before, space, budget, most, seed)
+    if kept is not None:
+        return kept
+    if budget is not None:
+        raise PoolsearchError(
+            f"{run_dir.costs} is missing or damaged. It says which placements are within the budget: restore it, or "
+            "start a new run with --out."
+        )
+    found, about = _profile(spec, space, settings, machine, progress)
+    limits = limits_of(settings.budget)
+    if not limits:
+        cut = space.subset(most, seed)
+        return Costed(cut, found.costs(cut), about, None)
+    chosen = choose(space, found, limits, most, seed)
+    given = {limit.flag.lstrip("-").replace("-", "_"): limit.text for limit in limits}
+    budget = {"given": given, "before": space.size, "tried": chosen.tried, "after": chosen.within}
+    progress.say(budget_note(budget, found.of(space.default, space)))
+    return Costed(chosen.space, found.costs(chosen.space), about, budget)
+
+
+def _kept(kept: CostsFile, space: Space, budget: dict[str, Any] | None, most: int, seed: int) -> Costed | None:
+    """What the file says; None where it is of other placements than it was written for."""
+    if budget is None:
+        whole = space.subset(most, seed)
+        same = kept.placements == [str(placement) for placement in whole]
+        return Costed(whole, kept.costs, kept.about, None) if same else None
+    if len(kept.placements) != min(most, budget["after"]):
+        return None
+    return Costed(space.keep(Placement.parse(text) for text in kept.placements), kept.costs, kept.about, budget)
+
+
+def _profile(
+    spec: NetSpec, space: Space, settings: Settings, machine: Machine, progress: Progress
+) -> tuple[Profile, dict[str, Any]]:
+    """The tables, and what they are of."""
+    batch, dtype, wanted = settings.search.batch or 0, machine.dtype, settings.budget
+    progress.say("costs: trying every block at every size, without computing anything")
+    found = profile(blank(spec), space, spec.image_size, spec.image_size, batch, dtype)
+    check_memory(found, settings.budget, spec.name, progress)
+    about: dict[str, Any] = {"image_size": spec.image_size, "batch": batch, "dtype": machine.precision}
+    if wanted.max_latency is None and wanted.latency_device is None:
+        return found, about | {"latency_device": None, "latency_batch": None, "latency_dtype": None}
+    on = latency_machine(wanted.latency_device, settings.machine, machine)
+    latency = measured(spec, found, space, wanted.latency_batch, on, progress)
+    about |= {
+        "latency_device": on.describe()["device_name"], "latency_batch": wanted.latency_batch,
+        "latency_dtype": on.precision,
+    }  # fmt: skip
+    return replace(found, latency=latency), about
+
+
+def check_memory(found: Profile, budget: BudgetSettings, name: str, progress: Progress) -> None:
+    """Say where the memory of a training step is not known.
+
+    Raises:
+        PoolsearchError: there is a limit to it.
+    """
+    if not isinstance(found.memory, str):
+        return
+    told = f"the memory of a training step of {name} is not known, as it does not run without numbers: {found.memory}"
+    if budget.max_memory is not None:
+        raise PoolsearchError(f"--max-memory {budget.max_memory}: {told}. Leave --max-memory out.")
+    progress.say(told)
+
+
+def latency_machine(asked: str | None, settings: MachineSettings, machine: Machine) -> Machine:
+    """Where latency is measured: the run's own machine, unless another device was asked for.
+
+    Raises:
+        PoolsearchError: the device is not there.
+    """
+    if asked in (None, "auto", machine.device.type):
+        return machine
+    return pick_machine(replace(settings, device=asked, precision="auto"), "--latency-device")
+
+
+def measured(
+    spec: NetSpec, found: Profile, space: Space, batch: int, machine: Machine, progress: Progress
+) -> LatencyTable:
+    """Time the blocks of the network, with fresh weights, on a machine."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net: Poolable = machine.place(build(spec))
+        x_BCHW = torch.rand(batch, 3, spec.image_size, spec.image_size)
+    x_BCHW = x_BCHW.to(machine.device, memory_format=torch.channels_last)
+    return latency_table(net, found.table, space, x_BCHW, machine.autocast, progress)
+
+
+def budget_note(budget: Mapping[str, Any], default: Costs) -> str:
+    """How many placements are within the budget, in a sentence."""
+    given = ", ".join(f"--{name.replace('_', '-')} {text}" for name, text in budget["given"].items())
+    of = f"{budget['before']:,}" if budget["tried"] == budget["before"] else f"{budget['tried']:,} random"
+    own = [shown_amount("macs", float(default.macs_A[0])) + " MACs"]
+    if default.memory_A is not None:
+        own.append(shown_amount("memory", float(default.memory_A[0])) + " a training step")
+    if default.latency_A is not None:
+        own.append(shown_amount("latency", float(default.latency_A[0])) + " a forward pass")
+    return f"budget: {given}: {budget['after']:,} of {of} placements are within it; the default has {', '.join(own)}"

@@ -1,0 +1,333 @@
+"""Opening a run directory: a new one, or one to go on with. Every stage starts here and leaves its entry."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolsearch import rng
+from poolsearch.cost import Costs, CostTable, cost_table
+from poolsearch.cost.file import write_costs
+from poolsearch.data import Images, Loader, Split, mean_std, write_split
+from poolsearch.errors import PoolsearchError
+from poolsearch.inspection_results import Plan
+from poolsearch.nets.build import NetSpec, blank, build
+from poolsearch.nets.poolable import Poolable
+from poolsearch.nets.resnet import Norm
+from poolsearch.nets.warm_start import Weights, check_init, find_weights, fit, load_weights
+from poolsearch.progress import Progress, Silent
+from poolsearch.session.apply_budget import Costed, costed
+from poolsearch.session.prepare import (
+    absolute,
+    augment_of,
+    check_outside,
+    check_sampler_file,
+    check_sizes,
+    data_record,
+    duplicates_of,
+    image_size_of,
+    images_of,
+    machine_settings,
+    net_spec,
+    resolved,
+    space_note,
+    space_of,
+    split_notes,
+    split_of,
+)
+from poolsearch.session.trusted import NAMED, Gate, Trust, code_of
+from poolsearch.settings import Settings
+from poolsearch.settings.methods import kind_of
+from poolsearch.settings.resolve import check
+from poolsearch.space import FreeSpace, Space
+from poolsearch.storage import digests
+from poolsearch.storage.files import RunDir, locked, remove_leftovers, write_json
+from poolsearch.storage.run_record import (
+    add_warning,
+    begin,
+    changed,
+    check_free,
+    check_same,
+    check_weights,
+    installed,
+    merge,
+    read_record,
+    tested,
+    write_stage,
+)
+from poolsearch.texts import command
+from poolsearch.train.machine import Machine, pick_machine
+
+_STATISTICS_BYTES = 2 << 30  # so much of the images is read for their mean and deviation
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open run: everything that a stage works with. Made by :func:`open_run`.
+
+    ``code`` has the SHA-256 of the Python files that may run, by their paths.
+    ``joined``: another process holds the folder, or none; of it only trainings are written.
+    """
+
+    dir: RunDir
+    settings: Settings
+    images: Images
+    split: Split
+    space: Space
+    space_costs: Costs
+    full_size: int
+    image_size: int
+    machine: Machine
+    progress: Progress
+    code: Mapping[str, str] = field(default_factory=dict[str, str])
+    joined: bool = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker process: all but images and weights, which it reads itself, and what belongs to this process."""
+        left_out = ("images", "weights", "machine", "progress")
+        return {name: value for name, value in vars(self).items() if name not in left_out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        settings = state["settings"]
+        images, machine = images_of(settings, Silent()), pick_machine(settings.machine)
+        vars(self).update(state, images=images, machine=machine, progress=Silent())
+
+    @property
+    def seed(self) -> int:
+        return self.settings.machine.seed
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells this run from others, for the headers of its checkpoints: the same on every machine."""
+        return {"net": self.net_spec.name, "data": self.images.fingerprint, "seed": self.seed}
+
+    def at(self, image_size: int) -> Run:
+        """The same run with networks that see each image at this size: a larger one than stored is enlarged."""
+        return self if image_size == self.image_size else replace(self, image_size=image_size)
+
+    @property
+    def net_spec(self) -> NetSpec:
+        """What the network is."""
+        return net_spec(self.settings, len(self.images.class_names), self.image_size, self.code)
+
+    def build(self, norm: Norm | None = None) -> Poolable:
+        """The network with fresh weights from torch's generator, on the CPU."""
+        return build(self.net_spec) if norm is None else build(self.net_spec, norm)
+
+    @cached_property
+    def weights(self) -> Weights | None:
+        """What every network begins with, read when first asked for and once in each process; None: fresh weights.
+
+        Raises:
+            PoolsearchError: they cannot be read, or are not those that the run was begun with.
+        """
+        net = self.settings.net
+        found = None if net.init is None else find_weights(net.init, self.net_spec.name)
+        check_weights(self.dir, found and found.sha256)
+        return found
+
+    def initial(self, norm: Norm | None = None) -> Poolable:
+        """The network as its training begins, on the CPU.
+
+        With given weights, ``norm`` does not count: each BatchNorm keeps the weights and statistics that were trained.
+        """
+        if self.weights is None:
+            return self.build(norm)
+        net = self.build()
+        load_weights(net, self.weights)
+        return net
+
+    @property
+    def paths(self) -> Space:
+        """Every placement that may be run: those of the space, and of a relaxed method all paths, in it or not."""
+        relaxed = kind_of(self.settings.search.method) == "relaxed"
+        return FreeSpace.of(self.space) if relaxed else self.space
+
+    @cached_property
+    def costs(self) -> CostTable:
+        """MACs of every block, on all paths."""
+        return cost_table(blank(self.net_spec), self.image_size, self.image_size, self.paths)
+
+    @property
+    def macs_A(self) -> NDArray[np.int64]:
+        """MACs of every placement of the space."""
+        return self.space_costs.macs_A
+
+    def loader(self, indices: NDArray[np.int64], batch: int, purpose: str, seed: int, augmented: bool) -> Loader:
+        """Minibatches of these images, normalised by the statistics of the training images."""
+        device, size, view = self.machine.device, self.image_size, image_size_of(self.settings, self.images)
+        augment = augment_of(self.settings, view, self.images.flippable) if augmented else "none"
+        return Loader(self.images, indices, batch, seed, purpose, device, size, augment, *self.statistics, view=view)
+
+    @cached_property
+    def statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and deviation of each channel by which images are normalised, in units of 0..1."""
+        images = self.split.search_train
+        most = _STATISTICS_BYTES // int(np.prod(self.images.pixels_NHWC.shape[1:]))
+        if len(images) > most:
+            images = np.sort(rng.generator(self.seed, "statistics").choice(images, most, replace=False))
+        return mean_std(self.images.pixels_NHWC, images)
+
+    def warn(self, text: str) -> None:
+        """Tell the user, and the report."""
+        self.progress.say(f"warning: {text}")
+        add_warning(self.dir, text)
+
+    @contextmanager
+    def stage(self, name: str, resumed_at_step: int | None = None) -> Generator[None]:
+        """Record that a stage began, and when it ended."""
+        began = datetime.now(timezone.utc)
+        place = len(read_record(self.dir)["stages"])
+        write_stage(self.dir, place, name, began, None, resumed_at_step)
+        yield
+        write_stage(self.dir, place, name, began, datetime.now(timezone.utc), resumed_at_step)
+
+
+@contextmanager
+def open_run(
+    out: Path,
+    settings: Settings | None,
+    resume: bool,
+    progress: Progress,
+    plan: Plan | None = None,
+    trust: Trust = NAMED,
+) -> Generator[Run]:
+    """Open ``out`` for this process alone: a new run with ``settings``, or with ``resume`` the one that is there.
+
+    Args:
+        out: the run directory.
+        settings: as the user gave them; None takes those of the run that is there.
+        resume: go on with the run in ``out``.
+        progress: where work shows itself.
+        plan: by which the method of a new run was chosen; it is kept.
+        trust: whether Python files that the folder names may run.
+
+    Raises:
+        PoolsearchError: the folder is in use, not empty, or belongs to other settings; the data, the network and the
+            settings do not fit each other, or the data changed since; or it names a Python file that may not run.
+    """
+    run_dir = RunDir(out)
+    named = trust.named(settings)
+    if settings is not None:
+        check(settings)
+        settings = absolute(settings)
+    if resume and not run_dir.run.exists():
+        raise PoolsearchError(
+            f"nothing to resume in {out}: it holds no run (no run.json). Begin one: {command('run', '--out', out)}"
+        )
+    code: dict[str, str] = {}
+    if not resume:
+        check_free(run_dir)
+        check_outside(out, settings or Settings())
+        code = Gate(out, trust, named).code(settings or Settings(), progress)
+        check_sampler_file(settings or Settings(), code)
+        if settings is not None and settings.net.init is not None:
+            check_init(settings.net.init, settings.net.net or "poolsearch's own network")
+    with locked(out):
+        remove_leftovers(out)
+        if resume:
+            given = merge(run_dir, settings)
+        else:
+            given = settings or Settings()
+            begin(run_dir, given, plan, code)
+        try:
+            opened = _open(run_dir, given, trust, named, progress)
+        except Exception:  # whatever it is
+            if not resume:  # a run that could not begin must not stand in the way of the next
+                run_dir.remove_record()
+            raise
+        yield opened
+
+
+def _open(run_dir: RunDir, given: Settings, trust: Trust, named: frozenset[Path], progress: Progress) -> Run:
+    record = read_record(run_dir)
+    if "data" not in record:  # nothing of the run was written yet
+        digests.begin(run_dir.root)
+    elif "digests" not in record:
+        progress.say(f"{run_dir.root} was begun when no digests of files were kept: damage to them is not noticed")
+    gate = Gate.of(run_dir.root, trust, named, record)
+    run, found = assemble(run_dir, given, record, gate, progress)
+    data = _record(run, given, record, found)
+    progress.say(f"machine: {run.machine}")
+    told, doubts = split_notes(run.images, run.split, run.settings.data, data["duplicates"])
+    progress.say(told)
+    for doubt in doubts:
+        run.warn(doubt)
+    return run
+
+
+def assemble(
+    run_dir: RunDir, given: Settings, record: dict[str, Any], gate: Gate, progress: Progress
+) -> tuple[Run, Costed]:
+    """Everything that stages work with, and the costs it rests on; nothing is written into the folder.
+
+    Raises PoolsearchError as :func:`open_run`, where the data, the network and the settings do not fit each other, or
+    the gate lets a Python file not run.
+    """
+    code = gate.code(given, progress, searched=run_dir.scores.exists())
+    given = gate.with_cache(given, progress)
+    images = images_of(given, progress)
+    split = split_of(given, images)
+    image_size = image_size_of(given, images)
+    settings = resolved(given, split, image_size, record)
+    machine = pick_machine(machine_settings(settings.machine, record))
+    spec = net_spec(settings, len(images.class_names), image_size, code)
+    space = space_of(blank(spec), settings, image_size)
+    found = costed(run_dir, record, spec, space, settings, machine, progress)
+    within = found.budget["after"] if found.budget else space.size
+    progress.say(space_note(settings, found.space, space.size, within))
+    settings = replace(
+        settings, machine=replace(settings.machine, device=machine.device.type, precision=machine.precision)
+    )
+    run = Run(
+        run_dir, settings, images, split, found.space, found.costs, space.size, image_size, machine, progress, code
+    )
+    check_sizes(settings, split, run.space.size)
+    return run, found
+
+
+def _init(run: Run, record: dict[str, Any]) -> dict[str, Any] | None:
+    """What the networks begin with, for run.json; seen to fit them as long as something may still be trained."""
+    if tested(run.dir):
+        return record.get("init")
+    if run.weights is None:
+        return None
+    replaced = fit(blank(run.net_spec), run.weights).replaced
+    kept = f"; of another number of classes, so begun anew: {', '.join(replaced)}" if replaced else ""
+    run.progress.say(f"networks begin with {run.weights.source}{kept}")
+    return {"source": run.weights.source, "sha256": run.weights.sha256, "replaced": replaced}
+
+
+def _record(run: Run, given: Settings, record: dict[str, Any], found: Costed) -> dict[str, Any]:
+    """Write what the run rests on, or see that it is still the same; gives what there is to say about the images."""
+    init = _init(run, record)
+    data = data_record(run.images, run.split, run.image_size)
+    check_same(run.dir, record, data, run.split.hash)
+    data["duplicates"] = duplicates_of(run.dir, record, run.images, run.split)
+    space = {
+        "net": run.settings.net.net, "length": run.space.length, "poolings": run.space.poolings,
+        "axes": run.space.axes, "paths": run.settings.net.paths, "default": str(run.space.default),
+        "size": run.full_size, "covered": run.space.size,
+    }  # fmt: skip
+    versions, hardware, recorded = installed(), run.machine.describe(), code_of(record)
+    write_costs(run.dir.costs, run.space, run.space_costs, dict(found.about))  # first: a budget rests on it
+    write_json(run.dir.run, record | {
+        "given": given.to_dict(), "settings": run.settings.to_dict(), "versions": versions, "hardware": hardware,
+        "seed": run.seed, "data": data, "space": space, "budget": found.budget, "init": init,
+        "split_hash": run.split.hash, "code": {**recorded, **run.code},
+    } | ({"digests": digests.NAME} if digests.kept(run.dir.root) else {}))  # fmt: skip
+    for file in (file for file, digest in run.code.items() if recorded.get(file, digest) != digest):
+        run.warn(f"resumed with another {file} than the run was begun with: results may be of both.")
+    for text in changed(record, versions, hardware):
+        run.warn(f"resumed with {text}")
+    write_split(run.dir, run.images, run.split)
+    write_json(run.dir.skipped, run.images.skipped)
+    return data

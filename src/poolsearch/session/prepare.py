@@ -1,0 +1,296 @@
+"""From settings to what a run works with: images, network, costs, space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from poolsearch.data import (
+    PARTS,
+    Augment,
+    Images,
+    Split,
+    default_cache_dir,
+    find_source,
+    make_split,
+    open_images,
+    read_groups,
+    shrink,
+    unread_kinds,
+    write_duplicates,
+)
+from poolsearch.errors import PoolsearchError
+from poolsearch.nets.build import NetSpec
+from poolsearch.nets.poolable import Poolable
+from poolsearch.nets.warm_start import PRETRAINED
+from poolsearch.progress import Progress
+from poolsearch.samplers.user_sampler import own_factory
+from poolsearch.session.trusted import digest_of
+from poolsearch.settings import Settings
+from poolsearch.settings.cost_limits import limits_of
+from poolsearch.settings.groups import LARGEST_NATIVE, DataSettings, MachineSettings, Metric
+from poolsearch.settings.methods import is_own
+from poolsearch.settings.resolve import resolve
+from poolsearch.space import FreeSpace, Placement, Space
+from poolsearch.storage.files import RunDir, is_whole
+from poolsearch.user_code import file_of
+
+UNEQUAL = 3
+"""Where the largest class has more than so many times the images of the smallest, accuracy is doubted."""
+
+
+def absolute(settings: Settings) -> Settings:
+    """Paths to data, groups, files of a network and a sampler, and weights are kept whole: a run can be resumed from
+    anywhere."""
+    path = Path(settings.data.data).expanduser()
+    if path.exists():
+        settings = settings.changed(data=str(path.resolve()))
+    for name, value in (("net", settings.net.net), ("method", settings.search.method)):
+        if value is not None and (file := file_of(value)) is not None:
+            whole = Path(file).expanduser().resolve()
+            settings = settings.changed(**{name: f"{whole}:{value.removeprefix(f'{file}:')}"})
+    if settings.data.groups is not None:
+        settings = settings.changed(groups=str(Path(settings.data.groups).expanduser().resolve()))
+    if (init := settings.net.init) not in (None, PRETRAINED):
+        settings = settings.changed(init=str(Path(init).expanduser().resolve()))
+    return settings
+
+
+def check_outside(out: Path, settings: Settings) -> None:
+    """A run inside its own data folder would be taken for a class of images.
+
+    Raises:
+        PoolsearchError: it would lie there.
+    """
+    data = Path(settings.data.data)
+    if data.is_absolute() and data.is_dir() and out.resolve().is_relative_to(data):
+        raise PoolsearchError(f"the run folder {out} lies inside the data folder {data}. Choose another with --out.")
+
+
+def check_sampler_file(settings: Settings, code: Mapping[str, str]) -> None:
+    """See that a sampler of the user's own is where ``--method`` says, before anything is done.
+
+    Args:
+        code: SHA-256 of the files that may run, by their paths.
+
+    Raises:
+        PoolsearchError: it is not, or its file cannot be imported.
+    """
+    if is_own(settings.search.method):
+        own_factory(settings.search.method, digest_of(settings.search.method, code))
+
+
+def images_of(given: Settings, progress: Progress) -> Images:
+    """The decoded images, from the cache where it has them."""
+    cache = Path(given.data.cache_dir).expanduser() if given.data.cache_dir else default_cache_dir()
+    size = given.data.image_size
+    # Random resized crops cut from a somewhat larger picture, as 224 is cut from 256
+    store = None if size is None else size if size <= LARGEST_NATIVE else round(size * 256 / 224)
+    return open_images(find_source(given.data.data, cache / "torchvision"), store, cache, progress)
+
+
+def split_of(given: Settings, images: Images) -> Split:
+    """Which images are for what.
+
+    Raises:
+        PoolsearchError: the groups do not fit the images, or --subset does not.
+    """
+    groups = None if given.data.groups is None else read_groups(Path(given.data.groups), images)
+    split = make_split(images.label_N, images.part_N, given.machine.seed, groups=groups)
+    if given.data.subset is None:
+        return split
+    return shrink(split, images.label_N, given.data.subset, given.machine.seed)
+
+
+def image_size_of(settings: Settings, images: Images) -> int:
+    """Height and width that the network sees."""
+    stored = min(images.pixels_NHWC.shape[1:3])
+    return settings.data.image_size or (stored if stored <= LARGEST_NATIVE else 224)
+
+
+def augment_of(settings: Settings, image_size: int, flippable: bool) -> Augment:
+    """How training images are varied; ``flippable`` says whether a mirrored image means the same."""
+    if settings.data.augment != "auto":
+        return settings.data.augment
+    if image_size > LARGEST_NATIVE:
+        return "resized-crop-flip"
+    return "crop-flip" if flippable else "crop"
+
+
+def net_spec(settings: Settings, classes: int, image_size: int, code: Mapping[str, str]) -> NetSpec:
+    """The network that the settings describe; ``code``: SHA-256 of the files that may run, by their paths."""
+    net = settings.net
+    assert net.net is not None, "resolve the settings first"
+    digest = digest_of(net.net, code)
+    return NetSpec(net.net, classes, net.width, net.op, net.zero_init, image_size, net.search_stem, digest)
+
+
+def space_of(net: Poolable, settings: Settings, image_size: int) -> Space:
+    """The placements that may be searched, before the budget and before a too large space is cut down.
+
+    Args:
+        net: on the meta device.
+        settings: limits and lists of placements.
+        image_size: height and width of what the network sees.
+
+    Raises:
+        PoolsearchError: the images are too small, or a placement or limit does not fit.
+    """
+    space = replace(net.space, low=settings.net.min_blocks, high=settings.net.max_blocks, axes=settings.net.axes)
+    if settings.net.paths == "any":
+        space = FreeSpace.of(space)
+    net.check_input(image_size, image_size, space)
+    if settings.net.placements:
+        space = space.keep(Placement.parse(text) for text in settings.net.placements)
+    return space
+
+
+def machine_settings(asked: MachineSettings, record: dict[str, Any]) -> MachineSettings:
+    """A resumed run keeps the device and precision it began with, so that it ends the same, unless told otherwise."""
+    before = record.get("settings", {}).get("machine")
+    if before is None or asked.device not in ("auto", before["device"]):
+        return asked
+    return replace(asked, device=before["device"], precision=before["precision"])
+
+
+def resolved(given: Settings, split: Split, image_size: int, record: dict[str, Any]) -> Settings:
+    """The settings as used. A resumed run keeps the trainings it began to rank by, whatever its retraining becomes.
+
+    Raises:
+        PoolsearchError: a value is out of range, or does not belong to the method.
+    """
+    settings = resolve(given, len(split.search_train), len(split.search_val), image_size)
+    before: dict[str, Any] = record.get("settings", {}).get("alone", {})
+    kept = {name: value for name, value in before.items() if value is not None}
+    return replace(settings, alone=replace(settings.alone, **kept))
+
+
+def check_sizes(settings: Settings, split: Split, placements: int) -> None:
+    """See that batches and members are not more than there are images and placements.
+
+    Raises:
+        PoolsearchError: there are more; the message says of what.
+    """
+    search, retrain = settings.search, settings.retrain
+    for flag, batch, images, what in (
+        ("--batch", search.batch, len(split.search_train), "search-train half"),
+        ("--val-batch", search.val_batch, len(split.search_val), "search-val half"),
+        ("--retrain-batch", retrain.retrain_batch, len(split.train_all), "training images"),
+    ):
+        if batch is not None and batch > images:
+            raise PoolsearchError(
+                f"{flag} {batch} is larger than the {what} ({images} images). Choose {images} or less."
+            )
+    if search.members > placements:
+        raise PoolsearchError(
+            f"--members {search.members} is more than the {placements} placements of the space: each member needs "
+            f"at least one. Use --members {placements} or less, or allow more placements"
+            f"{' (a wider budget)' if limits_of(settings.budget) else ''}."
+        )
+
+
+def data_record(images: Images, split: Split, image_size: int) -> dict[str, Any]:
+    """What run.json says about the images."""
+    return {
+        "name": images.name,
+        "fingerprint": images.fingerprint,
+        "class_names": list(images.class_names),
+        "image_size": image_size,
+        "images": {part: len(getattr(split, part)) for part in PARTS},
+        "groups": split.groups and len(split.groups.names),
+        "skipped": len(images.skipped),
+    }
+
+
+def duplicates_of(run_dir: RunDir, record: dict[str, Any], images: Images, split: Split) -> dict[str, dict[str, int]]:
+    """How many images are copies of one that they should be new to; what was found once is not looked for again."""
+    known = record.get("data", {}).get("duplicates")
+    there = run_dir.duplicates.exists() and is_whole(run_dir.duplicates)
+    return known if known and there else write_duplicates(run_dir, images, split)
+
+
+def space_note(settings: Settings, space: Space, full_size: int, within: int) -> str:
+    """How many placements there are, and how many of them (``within`` are within the budget) are searched."""
+    each = " (height and width each by itself)" if space.axes == "h,w" else ""
+    each = " (all paths, with upsampling)" if settings.net.paths == "any" else each
+    part = f"; searched is a random subset of {space.size:,}" if space.size < within else ""
+    if not part and space.size < full_size:
+        part = f"; searched are the {space.size:,} within the budget"
+    return f"{settings.net.net}: {full_size:,} placements{each}{part}; its own is {space.default}"
+
+
+def split_notes(
+    images: Images, split: Split, settings: DataSettings, copies: dict[str, dict[str, int]]
+) -> tuple[str, list[str]]:
+    """Which images are for what, in a sentence, and what there is to doubt about it."""
+    parts = set(images.part_N.tolist())
+    source = "the data's test part" if "test" in parts else "the data's val part" if "val" in parts else "held out"
+    told = (
+        f"images: {len(split.search_train):,} search-train, {len(split.search_val):,} search-val, "
+        f"{len(split.test):,} test ({source})"
+    )
+    named = {"search-train half": split.search_train, "search-val half": split.search_val, "test split": split.test}
+    doubts = [*_groups_across(split), *_copies_across(split, copies), *_unequal(images, split, settings.metric)]
+    for name, indices in named.items():
+        absent = np.setdiff1d(np.arange(len(images.class_names)), images.label_N[indices])
+        if len(absent):
+            listed = ", ".join(images.class_names[c] for c in absent[:5]) + (", ..." if len(absent) > 5 else "")
+            doubts.append(f"the {name} has no image of {len(absent)} of {len(images.class_names)} classes: {listed}.")
+    if Path(settings.data).is_dir() and (unread := unread_kinds(Path(settings.data))):
+        kinds = ", ".join(f"{count:,} {ending}" for ending, count in sorted(unread.items()))
+        doubts.append(f"files of kinds that cannot be read were passed over: {kinds}. Convert them to JPEG or PNG.")
+    if images.skipped:
+        doubts.append(f"{len(images.skipped)} files could not be used and were left out: see skipped.json.")
+    return told, doubts
+
+
+def _groups_across(split: Split) -> list[str]:
+    """What --groups says against a division that the data itself has, and that is kept."""
+    if split.groups is None:
+        return []
+    doubts: list[str] = []
+    boundaries = (
+        ("training images", split.train_all, "test", split.test),
+        ("search-train", split.search_train, "search-val", split.search_val),
+    )
+    for one, images, other, others in boundaries:
+        if len(shared := split.groups.across(images, others)):
+            touched = int(np.isin(split.groups.number_N[others], shared).sum())
+            doubts.append(
+                f"{len(shared):,} groups have images on both sides of the data's own division into {one} and {other} "
+                f"({touched:,} of {len(others):,} images of {other}): accuracy on {other} may be too high. "
+                "It was left as it is."
+            )
+    return doubts
+
+
+def _copies_across(split: Split, copies: dict[str, dict[str, int]]) -> list[str]:
+    """What copies of images make doubtful."""
+    doubts: list[str] = []
+    for part, others in (("test", "training"), ("search_val", "search-train")):
+        exact, near = copies[part]["exact"], copies[part]["near"]
+        if exact + near:
+            name = part.replace("_", "-")
+            doubts.append(
+                f"{exact + near:,} of {len(getattr(split, part)):,} {name} images are copies of {others} images "
+                f"({exact:,} exact, {near:,} nearly), listed in duplicates.json: right answers to them say little "
+                "about new images. They are left as they are. Copies in one group of --groups stay together."
+            )
+    return doubts
+
+
+def _unequal(images: Images, split: Split, metric: Metric) -> list[str]:
+    """Accuracy says little about small classes beside large ones."""
+    count_C = np.bincount(images.label_N[split.train_all], minlength=len(images.class_names))
+    most, least = int(count_C.argmax()), int(count_C.argmin())
+    if metric != "accuracy" or count_C[most] <= UNEQUAL * count_C[least]:
+        return []
+    return [
+        f"classes are of very different sizes ({count_C[most]:,} training images of {images.class_names[most]}, "
+        f"{count_C[least]:,} of {images.class_names[least]}), and accuracy is mostly that of the large ones. If small "
+        "classes matter as much, use --metric balanced-accuracy or macro-f1 in a new run."
+    ]

@@ -1,0 +1,10 @@
+"""What a user can set: groups of fields, methods, checks, what is filled in. May import nothing but
+``poolsearch.errors``."""
+
+from __future__ import annotations
+
+from poolsearch.settings.settings import Settings
+
+__all__ = [
+    "Settings",
+]

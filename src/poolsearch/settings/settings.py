@@ -1,0 +1,127 @@
+"""All settings of a run as one value: from fields, from JSON and back. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from poolsearch.errors import unknown
+from poolsearch.settings.groups import (
+    AloneSettings,
+    BudgetSettings,
+    DataSettings,
+    MachineSettings,
+    NetSettings,
+    RankSettings,
+    RelaxedSettings,
+    RetrainSettings,
+    SearchSettings,
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a run, by stage."""
+
+    data: DataSettings = field(default_factory=DataSettings)
+    net: NetSettings = field(default_factory=NetSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
+    relaxed: RelaxedSettings = field(default_factory=RelaxedSettings)
+    alone: AloneSettings = field(default_factory=AloneSettings)
+    rank: RankSettings = field(default_factory=RankSettings)
+    retrain: RetrainSettings = field(default_factory=RetrainSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """As JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Mapping[str, Any]]) -> Settings:
+        """Undo of :meth:`to_dict`.
+
+        Raises:
+            PoolsearchError: a group or field is unknown; the nearest name is given.
+        """
+        groups = {f.name: f for f in dataclasses.fields(cls)}
+        made = {}
+        for group, fields in values.items():
+            if group not in groups:
+                raise unknown("group of settings", group, groups)
+            made[group] = _group(type(getattr(_DEFAULTS, group)), fields)
+        return cls(**made)
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Mapping[str, Any]]) -> Settings:
+        """As :meth:`from_dict`, for what an earlier version may have written: a run keeps doing what that version did.
+
+        Raises:
+            PoolsearchError: as :meth:`from_dict`.
+        """
+        return cls.from_dict({group: {**_EARLIER.get(group, {}), **fields} for group, fields in values.items()})
+
+    @classmethod
+    def of(cls, **fields: Any) -> Settings:
+        """From flat field names, as on the command line: ``Settings.of(data="cifar10", members=2)``.
+
+        Raises:
+            PoolsearchError: a field is unknown; the nearest name is given.
+        """
+        return _DEFAULTS.changed(**fields)
+
+    def changed(self, **fields: Any) -> Settings:
+        """These settings with some fields replaced, given by their flat names.
+
+        Raises:
+            PoolsearchError: a field is unknown; the nearest name is given.
+        """
+        owner = {name: group for group, name, _ in self.flat()}
+        wrong = [name for name in fields if name not in owner]
+        if wrong:
+            raise unknown("setting", wrong[0], owner)
+        result = self
+        for name, value in fields.items():
+            group = getattr(result, owner[name])
+            value = _plain(value)
+            result = dataclasses.replace(result, **{owner[name]: dataclasses.replace(group, **{name: value})})
+        return result
+
+    def groups(self) -> dict[str, Any]:
+        """The groups by their names."""
+        return {group.name: getattr(self, group.name) for group in dataclasses.fields(self)}
+
+    def flat(self) -> Iterator[tuple[str, str, Any]]:
+        """(group, field, value) of every setting."""
+        for group in dataclasses.fields(self):
+            values = getattr(self, group.name)
+            for item in dataclasses.fields(values):
+                yield group.name, item.name, getattr(values, item.name)
+
+
+_DEFAULTS = Settings()
+_EARLIER: dict[str, dict[str, Any]] = {"search": {"lr_every": "epoch"}}
+"""What versions did that had no such setting, where it is not the default."""
+
+
+def _plain(value: Any) -> Any:
+    """The value as the settings hold it: lists become tuples, paths text, other libraries' integers plain ones."""
+    if isinstance(value, list):
+        return tuple(cast("list[Any]", value))
+    if isinstance(value, os.PathLike):
+        return os.fspath(cast("os.PathLike[str]", value))
+    if isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, numbers.Integral) else value
+
+
+def _group(kind: type[Any], fields: Mapping[str, Any]) -> Any:
+    names = {f.name for f in dataclasses.fields(kind)}
+    wrong = [name for name in fields if name not in names]
+    if wrong:
+        raise unknown("setting", wrong[0], names)
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})

@@ -1,0 +1,117 @@
+"""Each way to a ranking, and what comes after it, as estimates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from poolsearch.inspection_results import NOTHING, Estimate, StageCost, Way
+from poolsearch.session.open_run import Run
+from poolsearch.stages.planning.alone_prices import AlonePrice
+from poolsearch.stages.planning.estimate import search_seconds, trials_seconds
+from poolsearch.stages.planning.fit import Fitted
+from poolsearch.stages.planning.jobs import Job
+from poolsearch.stages.planning.measure import SearchPrices
+from poolsearch.stages.planning.memory import Memory
+from poolsearch.stages.planning.ranking import ranking_seconds, trees_of
+from poolsearch.stages.planning.work import Work
+from poolsearch.stages.search import search_epochs
+
+_MEMBERS = (1, 2, 4, 8)  # told of beside the M that is set
+
+
+@dataclass(frozen=True)
+class Prices:
+    """All that was measured."""
+
+    work: Work
+    memory: Memory
+    search: SearchPrices
+    passes: Fitted
+    alone: dict[Job, AlonePrice]
+
+
+def mixture_sizes(run: Run) -> list[int]:
+    """Each M that is told of; 1 is a single supernet."""
+    return [m for m in sorted({*_MEMBERS, run.settings.search.members}) if m <= run.space.size]
+
+
+def supernets(run: Run, sizes: Sequence[int], prices: Prices) -> list[Way]:
+    """One supernet, and mixtures of several."""
+    return [
+        Way(
+            "spos" if members == 1 else "mixture",
+            members,
+            "one supernet" if members == 1 else f"{members} supernets",
+            (StageCost("search", _search(run, members, prices)), StageCost("rank", _rank(run, members, prices))),
+            prices.memory.search(members),
+        )
+        for members in sizes
+    ]
+
+
+def _search(run: Run, members: int, prices: Prices) -> Estimate:
+    settings = run.settings.changed(members=members).search
+    steps = search_epochs(settings) * (len(run.split.search_train) // (settings.batch or 1))
+    scores = 1 / settings.val_every + (1 / settings.refresh if settings.refresh else 0)
+    price = prices.search
+    # what was measured holds the work of the mixture that is set
+    extra = price.mixture[members] - price.mixture[run.settings.search.members]
+    every = run.settings.machine.checkpoint_seconds
+    saving = min(1.0, price.save / every) if every else 0.0
+    return search_seconds(steps, price.train, price.score, scores, extra, saving)
+
+
+def _rank(run: Run, members: int, prices: Prices) -> Estimate:
+    images, calibrated = len(run.split.search_val), run.settings.search.norm == "calibrate"
+    batch = min(run.settings.rank.eval_batch or 1, images)
+    trees = trees_of(run, members)
+    return ranking_seconds(trees, images, batch, calibrated, prices.work, prices.search.passes)
+
+
+def alone_way(method: str, jobs: Sequence[Job], prices: Prices) -> Way:
+    """A method without supernets: rounds of trainings, one after the other."""
+    takes = sum((_trials(job, prices) for job in jobs), NOTHING)
+    memory = max(prices.memory.alone(prices.alone[job].crew.workers, job.recipe.batch) for job in jobs)
+    return Way(method, None, _told(jobs), (StageCost("sweep", takes),), memory)
+
+
+def untrained_way() -> Way:
+    """Ranking by MACs, which is done before a plan could be."""
+    return Way("macs", None, "nothing: ranked by MACs", (StageCost("rank", NOTHING),), 0)
+
+
+def _trials(job: Job, prices: Prices) -> Estimate:
+    price = prices.alone[job]
+    scoring = price.score.mean * job.scored / price.images
+    return trials_seconds(price.step, job.placements, job.seeds, job.steps, price.crew, scoring)
+
+
+def after_ranking(run: Run, last: Job, prices: Prices) -> tuple[StageCost, ...]:
+    """Retraining of the finalists, and evaluating them on the test split."""
+    batch, images = run.settings.rank.eval_batch or 1, len(run.split.test)
+    chunks = -(-images // batch)
+    each = float(prices.passes.seconds(prices.work.of_all(images / chunks)).mean()) * chunks
+    test = last.trials * (each + prices.alone[last].crew.begin)
+    return StageCost("retrain", _trials(last, prices)), StageCost("test", Estimate.of(test, prices.passes.error))
+
+
+def short_of_memory(ways: Sequence[Way], last: Job, prices: Prices) -> tuple[str, ...]:
+    """A sentence for each way, and for the retraining, that needs more memory than is free."""
+    memory, workers = prices.memory, prices.alone[last].crew.workers
+    needs = {f"{way.method} ({way.what})": way.memory for way in ways}
+    needs[f"retraining by {workers} at once"] = memory.alone(workers, last.recipe.batch)
+    room = None if memory.free is None else memory.free + memory.process
+    return tuple(
+        f"{name} needs about {needed / 1e9:.1f} GB of memory, and {room / 1e9:.1f} GB can be had: use a smaller batch, "
+        "fewer --members or fewer --workers."
+        for name, needed in needs.items()
+        if room is not None and needed > room
+    )
+
+
+def _told(jobs: Sequence[Job]) -> str:
+    """What is trained, in a few words."""
+    first, *rest = jobs
+    further = "".join(f", {job.placements:,} for {job.epochs:,}{'' if job.begins else ' more'}" for job in rest)
+    return f"{first.trials:,} networks for {first.epochs:,} epochs{further}"

@@ -1,0 +1,92 @@
+"""A ranking by stand-alone trainings: its order, the rows of ranking.csv, and ranking.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from poolsearch.evaluation.stats import wilson
+from poolsearch.samplers.successive_halving import Rung
+from poolsearch.session.open_run import Run
+from poolsearch.stages.ranking.table import COLUMNS, answers, tau
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a placement ended: epochs it was trained, and how each seed then did on the search-val images."""
+
+    number: int
+    epochs: int
+    scored: Sequence[Scored]
+
+    @property
+    def correct(self) -> int:
+        """Images that are right, over all seeds."""
+        return sum(scored.correct for scored in self.scored)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A training on the search-val images: how many are right, and the metric with its interval."""
+
+    correct: int
+    value: float
+    low: float
+    high: float
+
+
+def order(run: Run, standings: Iterable[Standing]) -> list[Standing]:
+    """Best first, among placements trained equally far; ties as in every ranking: fewer MACs, then the number."""
+
+    def merit(standing: Standing) -> float:
+        # whole numbers, where there are any: of sums of fractions, equal ones may differ in the last bit
+        if run.settings.data.metric == "accuracy":
+            return standing.correct
+        return math.fsum(scored.value for scored in standing.scored)
+
+    return sorted(standings, key=lambda s: (-merit(s), run.macs_A[s.number], s.number))
+
+
+def standing_rows(run: Run, standings: Sequence[Standing], seeds: int) -> list[dict[str, Any]]:
+    """One row per placement in the order given; what only supernets have is empty.
+
+    Accuracy and metric are means over seeds, the interval is that of one training on the search-val images: the mean
+    of the seeds' intervals, for accuracy the interval of the mean.
+    """
+    images, default_macs = len(run.split.search_val), run.costs.macs(run.space.default)
+    rows = []
+    for position, standing in enumerate(standings, 1):
+        placement, macs = run.space[standing.number], int(run.macs_A[standing.number])
+        low, high = (statistics.mean(ends) for ends in zip(*((s.low, s.high) for s in standing.scored), strict=True))
+        if run.settings.data.metric == "accuracy":
+            low, high = wilson(round(standing.correct / seeds), images)
+        values = (
+            position, str(placement), standing.number, standing.correct / seeds / images, low, high, None, None, None,
+            macs, macs / default_macs, placement == run.space.default, False, images,
+            statistics.mean(scored.value for scored in standing.scored),
+        )  # fmt: skip
+        rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return rows
+
+
+def standing_summary(
+    run: Run, rows: Sequence[dict[str, Any]], standings: Sequence[Standing], plan: Sequence[Rung]
+) -> dict[str, Any]:
+    """The contents of ranking.json. Accuracies of different rungs are not compared with MACs."""
+    full = plan[-1].epochs
+    return {
+        "images": len(run.split.search_val),
+        "mode": "all" if len(rows) == run.space.size else "drawn",
+        "metric": run.settings.data.metric,
+        "method": run.settings.search.method,
+        "placements": len(rows),
+        "answers": answers(rows, run.settings.retrain.answer_at),
+        "rungs": [dataclasses.asdict(rung) for rung in plan],
+        "finished": sum(standing.epochs == full for standing in standings),
+        "whole_trainings": sum(standing.epochs * len(standing.scored) for standing in standings) / full,
+        "tau_macs_accuracy": tau(rows, "macs") if len(plan) == 1 else None,
+    }

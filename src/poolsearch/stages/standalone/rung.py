@@ -1,0 +1,205 @@
+"""Trainings of a sweep: each takes place once, whichever of several processes does it, and is scored when it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from poolsearch.evaluation import metrics
+from poolsearch.progress import Progress
+from poolsearch.samplers.successive_halving import Rung, rungs
+from poolsearch.session.open_run import Run
+from poolsearch.settings import Settings
+from poolsearch.space import Placement
+from poolsearch.stages.ranking.standalone_table import Scored
+from poolsearch.stages.standalone.progress import Live
+from poolsearch.stages.standalone.trial import AloneTask, Recipe, Trial, crew, train_alone
+from poolsearch.storage.files import held, is_held, remove_leftovers, write_json
+from poolsearch.storage.stage_results import read_metrics, read_opening
+from poolsearch.workers.pool import run_trials
+from poolsearch.workers.queue import Busy
+
+_WAIT_SECONDS = 0.1
+Done = Callable[[Trial, Scored], None]
+
+
+def benchmark(settings: Settings) -> bool:
+    """Whether a sweep is the ground truth of research, which reads the test split."""
+    return settings.search.method == "sweep" and settings.alone.sweep_mode == "benchmark"
+
+
+def images_to_learn(run: Run) -> NDArray[np.int64]:
+    """Those that a sweep trains on."""
+    return run.split.train_all if benchmark(run.settings) else run.split.search_train
+
+
+def open_test(run: Run) -> None:
+    """Write down what the test split is read for, before the first image is.
+
+    The process that holds the folder does it, as all that is not of a training; without one, who joined.
+    """
+    while not read_opening(run.dir):
+        with held(run.dir.root) if run.joined else nullcontext(True) as ours:
+            if ours:
+                now, why = datetime.now(timezone.utc).isoformat(timespec="seconds"), "a sweep in benchmark mode"
+                write_json(run.dir.test, {"opened": now, "for": why, "images": len(run.split.test)})
+                return
+        time.sleep(_WAIT_SECONDS)
+
+
+def sweep_recipe(settings: Settings, epochs: int, until: int) -> Recipe:
+    """The training of a placement, from resolved settings: as the search, up to ``until`` of ``epochs`` epochs."""
+    search, part = settings.search, "train_all" if benchmark(settings) else "search_train"
+    return Recipe(
+        "sweep", part, epochs, search.batch or 0, search.lr or 0, search.lr_floor or 0, search.lr_every or "step",
+        search.momentum, search.weight_decay or 0, until,
+    )  # fmt: skip
+
+
+def train_placements(run: Run, placements: Sequence[Placement]) -> dict[Placement, list[float]]:
+    """Train these placements to the end of a sweep, each with all its seeds; those that have been are read.
+
+    They need not be of the space, as long as the run has their costs.
+
+    Args:
+        run: of a sweep.
+        placements: what to train.
+
+    Returns:
+        The metric of each seed by placement.
+    """
+    rung = _last_rung(run)
+    if benchmark(run.settings):
+        open_test(run)
+    trials = [Trial(placement, seed) for seed in range(rung.seeds) for placement in placements]
+    found = train_rung(run, rung, rung.epochs, trials, "truth")
+    return {p: [found[Trial(p, seed)].value for seed in range(rung.seeds)] for p in placements}
+
+
+def trained_before(run: Run, placements: Sequence[Placement]) -> dict[Placement, list[float]]:
+    """As :func:`train_placements`, of what has been trained so far: seeds may be missing, or whole placements."""
+    rung = _last_rung(run)
+    found = {
+        p: [scored_at(Trial(p, seed).folder(run.dir.sweep), rung.epochs) for seed in range(rung.seeds)]
+        for p in placements
+    }
+    known = {p: [one.value for one in values if one is not None] for p, values in found.items()}
+    return {p: values for p, values in known.items() if values}
+
+
+def _last_rung(run: Run) -> Rung:
+    return rungs(run.settings, run.space.size, len(images_to_learn(run)))[-1]
+
+
+def train_rung(
+    run: Run, rung: Rung, epochs: int, trials: Sequence[Trial], label: str, done: Done | None = None
+) -> dict[Trial, Scored]:
+    """Train these up to the end of the rung, with other processes that may do the same; those that have been are read.
+
+    Args:
+        run: at the rung's fidelity.
+        rung: where they end.
+        epochs: of a whole training, for the learning rate.
+        trials: what is trained.
+        label: for the bar.
+        done: told each and how good it is, first those that have been trained, then the others as they end.
+
+    Raises:
+        Interrupted: stopped on request; the state is saved.
+    """
+    macs_of = {trial: run.costs.macs(trial.placement) for trial in trials}
+    scored_of: dict[Trial, Scored] = {}
+
+    def scored(trial: Trial, found: Scored) -> None:
+        scored_of[trial] = found
+        if done is not None:
+            done(trial, found)
+
+    for trial in trials:
+        if (found := scored_at(trial.folder(run.dir.sweep), rung.epochs)) is not None:
+            scored(trial, found)
+    workers, threads, cards = crew(run, len(trials))
+    left = [trial for trial in trials if trial not in scored_of]
+    work = partial(train_trial, run, sweep_recipe(run.settings, epochs, rung.epochs), workers)
+    live = _live(run, rung, label, macs_of, scored_of)
+
+    def ended(trial: Trial, found: Scored) -> None:
+        scored(trial, found)
+        live.ended(trial, found.value)
+
+    run_trials(work, left, [macs_of[trial] for trial in left], live, label, workers, threads, cards, ended)
+    return scored_of
+
+
+def _live(run: Run, rung: Rung, label: str, macs_of: Mapping[Trial, int], scored_of: Mapping[Trial, Scored]) -> Live:
+    """What is shown of the rung's trainings while they are under way."""
+
+    def value(trial: Trial) -> float | None:
+        found = scored_at(trial.folder(run.dir.sweep), rung.epochs)
+        return None if found is None else found.value
+
+    measure = f"{'test' if benchmark(run.settings) else 'validation'} {metrics.in_words(run.settings.data.metric)}"
+    known = {trial: found.value for trial, found in scored_of.items()}
+    return Live(run.progress, label, measure, macs_of, known, value, lambda trial: is_held(trial.folder(run.dir.sweep)))
+
+
+def train_trial(run: Run, recipe: Recipe, workers: int, trial: Trial, progress: Progress) -> Scored | Busy:
+    """Train one and score it, unless another process does, or has done so."""
+    folder = trial.folder(run.dir.sweep)
+    with held(folder) as ours:
+        if not ours:
+            return Busy()
+        if (found := scored_at(folder, recipe.until or recipe.epochs)) is not None:
+            return found
+        remove_leftovers(folder)
+        return _train_and_score(run, recipe, workers, trial, progress)
+
+
+def _train_and_score(run: Run, recipe: Recipe, workers: int, trial: Trial, progress: Progress) -> Scored:
+    """Train one as far as the recipe goes, and score it on the search-val images, or those of test.
+
+    The checkpoint stays, as it may be gone on with; how good it was at earlier rungs stays in the metrics.
+    """
+    path = trial.folder(run.dir.sweep) / "metrics.json"
+    before = read_metrics(path.parent).get("rungs", []) if path.exists() else []
+    task, found = train_alone(run, recipe, run.dir.sweep, workers, trial, progress)
+    part: Literal["test", "val"] = "test" if benchmark(run.settings) else "val"
+    indices = run.split.test if part == "test" else run.split.search_val
+    scored, images = _score(run, task, indices), len(indices)
+    rung = {"epochs": task.epochs} | dataclasses.asdict(scored)
+    score = {f"{part}_images": images, f"{part}_accuracy": scored.correct / images, f"{part}_metric": scored.value}
+    write_json(path, found | score | {"rungs": [*before, rung]})
+    return scored
+
+
+@torch.inference_mode()
+def _score(run: Run, task: AloneTask, indices: NDArray[np.int64]) -> Scored:
+    metric = run.settings.data.metric
+    loader = run.loader(indices, 1, "sweep-val", run.seed, augmented=False)
+    model, found = task.net.eval(), list[Tensor]()
+    for x_BCHW, _ in loader.chunks(run.settings.rank.eval_batch or 0):
+        with run.machine.autocast():
+            found.append(model(x_BCHW).argmax(1))
+    true_N, predicted_N = run.images.label_N[indices], torch.cat(found).cpu().numpy()
+    answers = (metric, true_N, predicted_N, len(run.images.class_names))
+    return Scored(int((true_N == predicted_N).sum()), float(metrics.score(*answers)), *metrics.interval(*answers))
+
+
+def scored_at(folder: Path, epochs: int) -> Scored | None:
+    """How good a trial was at the end of that rung; None where it has not come so far."""
+    if not (folder / "metrics.json").exists():
+        return None
+    found: list[dict[str, Any]] = read_metrics(folder).get("rungs", [])
+    rung = next((rung for rung in found if rung["epochs"] == epochs), None)
+    return None if rung is None else Scored(*(rung[field.name] for field in dataclasses.fields(Scored)))

@@ -1,0 +1,232 @@
+"""Stand-alone training of placements: what retraining and every rival without a supernet have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from poolsearch import rng
+from poolsearch.nets.poolable import Fixed, parameters_of
+from poolsearch.progress import Progress
+from poolsearch.session.open_run import Run
+from poolsearch.settings.groups import LARGEST_NATIVE
+from poolsearch.space import Placement
+from poolsearch.storage.files import remove, write_json
+from poolsearch.storage.stage_results import read_metrics
+from poolsearch.train import checkpoint
+from poolsearch.train.loop import LoopFiles, run_loop
+from poolsearch.train.machine import cuda_cards
+from poolsearch.train.optim import Cosine, load_momentum, momentum_tensors, set_lr, sgd
+from poolsearch.train.seeded import seeded
+from poolsearch.train.step import backward, predicted, train_step
+from poolsearch.workers.pool import plan_workers, run_trials
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One stand-alone training: a placement and a seed; ``image_size`` is None for that of the run."""
+
+    placement: Placement
+    seed: int
+    image_size: int | None = None
+
+    def __str__(self) -> str:
+        at = f" at {self.image_size}x{self.image_size}" if self.image_size else ""
+        return f"{self.placement.shown}{at} seed {self.seed}"
+
+    def folder(self, root: Path) -> Path:
+        """Where the trial leaves what it found, below ``root``."""
+        at = f"@{self.image_size}" if self.image_size else ""
+        return root / f"{self.placement.file_name}{at}" / str(self.seed)
+
+    def of(self, run: Run) -> Run:
+        """The run with images of the trial's size."""
+        return run.at(self.image_size or run.image_size)
+
+    def identity(self, run: Run) -> dict[str, Any]:
+        """What tells it from others, for the headers of its files."""
+        return run.identity | {
+            "placement": str(self.placement), "trial_seed": self.seed, "image_size": self.of(run).image_size,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How placements are trained stand-alone: SGD and half a cosine, as the search.
+
+    Attributes:
+        purpose: keys the random draws, and names the stage in events.
+        part: the images to learn from: both halves, or search-train.
+        epochs, batch, lr, lr_floor, lr_every, momentum, weight_decay: as in the settings.
+        until: epochs to stop after, on the way to all ``epochs``; None: all.
+    """
+
+    purpose: str
+    part: Literal["train_all", "search_train"]
+    epochs: int
+    batch: int
+    lr: float
+    lr_floor: float
+    lr_every: Literal["step", "epoch"]
+    momentum: float
+    weight_decay: float
+    until: int | None = None
+
+
+class AloneTask:
+    """A stand-alone training as a :class:`~poolsearch.train.loop.Task`.
+
+    Two placements with the same seed begin with the same weights and see the same minibatches, so that their
+    difference is paired.
+    """
+
+    def __init__(self, run: Run, recipe: Recipe, trial: Trial) -> None:
+        run = trial.of(run)
+        self._recipe = recipe
+        self._machine = run.machine
+        self.device = run.machine.device
+        self.epochs = recipe.until or recipe.epochs
+        self.seed = rng.key(run.seed, recipe.purpose, trial.seed)
+        with seeded(self.seed, "weights"):
+            net = Fixed(run.initial(), trial.placement)
+        self.net = run.machine.place(net)
+        self._optimizer = sgd(net.parameters(), recipe.lr, recipe.momentum, recipe.weight_decay)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=run.machine.precision == "fp16")
+        images: NDArray[np.int64] = getattr(run.split, recipe.part)
+        self._train = run.loader(images, recipe.batch, recipe.purpose, self.seed, augmented=True)
+        self.images = len(images)
+        self.steps_per_epoch = self._train.steps_per_epoch
+        hold = self.steps_per_epoch if recipe.lr_every == "epoch" else 1
+        self._rates = Cosine(recipe.lr, recipe.lr_floor, recipe.epochs * self.steps_per_epoch, hold)
+        self._loss = torch.zeros((), device=self.device)
+        self.last_loss = float("nan")
+
+    def step(self, step: int) -> None:
+        set_lr(self._optimizer, self._rates.at(step))
+        self.net.train()
+        x_BCHW, y_B = self._train.batch(step)
+        self._loss += train_step(
+            lambda: backward(self.net, x_BCHW, y_B, self._scaler, self._machine), self._optimizer, self._scaler
+        )
+
+    def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
+        self.last_loss = float(self._loss) / self.steps_per_epoch
+        self._loss = torch.zeros((), device=self.device)
+        return {"learning_rate": self._rates.at(step - 1), "train_loss": self.last_loss}
+
+    def note(self) -> str:
+        return f"loss {self.last_loss:.3f}" if self.last_loss == self.last_loss else ""
+
+    def tensors(self) -> dict[str, Tensor]:
+        found = checkpoint.under("net", self.net.net.original.state_dict())
+        return found | checkpoint.under("momentum", momentum_tensors(self._optimizer)) | {"loss": self._loss}
+
+    def meta(self) -> Any:
+        return {"scaler": self._scaler.state_dict(), "last_loss": self.last_loss}
+
+    def load(self, tensors: dict[str, Tensor], meta: Any) -> None:
+        self.net.net.original.load_state_dict(checkpoint.of("net", tensors))
+        load_momentum(self._optimizer, checkpoint.of("momentum", tensors))
+        self._loss = tensors["loss"].to(self.device)
+        self._scaler.load_state_dict(meta["scaler"])
+        self.last_loss = meta["last_loss"]
+
+
+def train_trials(run: Run, recipe: Recipe, trials: Sequence[Trial], root: Path) -> None:
+    """Train those that are not finished, several at once where that is faster or asked for.
+
+    Each leaves ``model.safetensors``, ``metrics.json`` and ``events.jsonl`` in its own folder below ``root``.
+
+    Raises:
+        Interrupted: stopped on request; the state is saved.
+    """
+    workers, threads, cards = crew(run, len(trials))
+    left = [trial for trial in trials if not _finished(trial.folder(root))]
+    costs = [trial.of(run).costs.macs(trial.placement) for trial in left]
+    work = partial(_train, run, recipe, root, workers)
+    run_trials(work, left, costs, run.progress, recipe.purpose, workers, threads, cards)
+    for trial in trials:
+        if diverged(trial.folder(root)):
+            run.warn(f"the training of {trial} diverged: lower --retrain-lr in a new run.")
+
+
+def crew(run: Run, trials: int) -> tuple[int, int, list[str]]:
+    """(workers, threads of each, CUDA devices) for so many trials on the run's machine."""
+    device = run.machine.device.type
+    cards = cuda_cards() if device == "cuda" else []
+    small = device == "cpu" and run.image_size <= LARGEST_NATIVE
+    workers, threads = plan_workers(run.settings.machine.workers, trials, torch.get_num_threads(), len(cards), small)
+    return workers, threads, cards
+
+
+def _finished(folder: Path) -> bool:
+    if not (folder / "metrics.json").exists():
+        return False
+    remove(unfinished(folder))  # stopped between the two
+    return True
+
+
+def diverged(folder: Path) -> bool:
+    """Whether the last training loss of a finished trial was no finite number."""
+    return read_metrics(folder)["train_loss"] is None
+
+
+def unfinished(folder: Path) -> Path:
+    """Where a trial keeps its state while it may still be gone on with."""
+    return folder / "checkpoint.safetensors"
+
+
+def _train(run: Run, recipe: Recipe, root: Path, workers: int, trial: Trial, progress: Progress) -> None:
+    """Train one, in a worker process or in ours; what it finds goes into its own folder only."""
+    folder = trial.folder(root)
+    task, metrics = train_alone(run, recipe, root, workers, trial, progress)
+    weights = dict(task.net.net.original.state_dict())
+    checkpoint.save(folder / "model.safetensors", weights, {"of": trial.identity(run)})
+    write_json(folder / "metrics.json", metrics)
+    remove(unfinished(folder))
+
+
+def train_alone(
+    run: Run, recipe: Recipe, root: Path, workers: int, trial: Trial, progress: Progress
+) -> tuple[AloneTask, dict[str, Any]]:
+    """Train one from its checkpoint, if there is one, as far as the recipe goes.
+
+    Leaves a checkpoint and ``events.jsonl`` in the trial's folder. Gives the trained task, and what ``metrics.json``
+    says about every trial; ``workers`` is how many there are at once.
+
+    Raises:
+        Interrupted: stopped on request; the state is saved.
+    """
+    folder = trial.folder(root)
+    task = AloneTask(run, recipe, trial)
+    every_seconds, of = run.settings.machine.checkpoint_seconds, trial.identity(run) | {"stage": recipe.purpose}
+    files = LoopFiles(unfinished(folder), folder / "events.jsonl", every_seconds, of)
+    identity = {"stage": recipe.purpose, "placement": str(trial.placement), "seed": trial.seed}
+    seconds = run_loop(task, files, str(trial), progress, identity, task.seed)
+    return task, {
+        "placement": str(trial.placement), "seed": trial.seed, "epochs": task.epochs,
+        "steps": task.epochs * task.steps_per_epoch, "seconds": round(seconds, 1),
+        "images": task.images, "image_size": trial.of(run).image_size, "train_loss": task.last_loss,
+        "macs": trial.of(run).costs.macs(trial.placement), "parameters": parameters_of(task.net), "workers": workers,
+        "threads": torch.get_num_threads(),
+    }  # fmt: skip
+
+
+def predictions(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], purpose: str) -> NDArray[np.int64]:
+    """The number of the class that a finished trial's network sees in each image, shape (N,)."""
+    folder, run = trial.folder(root), trial.of(run)
+    net = run.build()
+    weights, _ = checkpoint.load(folder / "model.safetensors", of=trial.identity(run))
+    net.original.load_state_dict(weights)
+    model = run.machine.place(Fixed(net, trial.placement)).eval()
+    loader = run.loader(images, 1, purpose, run.seed, augmented=False)
+    chunks = loader.chunks(run.settings.rank.eval_batch or 0)
+    return torch.cat([predicted(model, x_BCHW, run.machine).cpu() for x_BCHW, _ in chunks]).numpy()

@@ -1,0 +1,155 @@
+"""What stages leave for later ones, read and seen to be whole: run.json, ranking, trainings, the opened test split."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from poolsearch.errors import PoolsearchError
+from poolsearch.space import Placement
+from poolsearch.storage.files import RunDir, damaged, read_csv, read_json
+from poolsearch.storage.json_shape import Shape, misfit
+from poolsearch.texts import command
+
+_COPIES = {"exact": int, "near": int}
+_STAGE = {"stage": str, "started?": str, "ended?": (str, None), "seconds?": (float, None)}
+RUN = {
+    "given": {}, "stages": [_STAGE], "warnings": [str], "poolsearch?": str, "digests?": str, "split_hash?": str,
+    "settings?": {
+        "data?": {"metric?": str}, "search?": {"members?": int, "method?": str}, "machine?": {"device": str},
+        "retrain?": {"top_k?": int, "answer_at?": [float]}, "alone?": {},
+    },
+    "data?": {
+        "name": str, "fingerprint": str, "class_names?": [str], "images?": {},
+        "duplicates?": {"test": _COPIES, "search_val": _COPIES},
+    },
+    "space?": {"net?": str, "default?": str, "poolings?": int, "covered?": int, "axes?": str, "paths?": str},
+    "budget?": ({"given": {}, "before": int, "tried": int, "after": int}, None),
+    "init?": ({"sha256": str}, None), "versions?": {}, "hardware?": {},
+}  # fmt: skip
+"""Of run.json, that which is read."""
+RUN_SHOWN = {key if key.endswith("?") else f"{key}?": shape for key, shape in RUN.items()}
+"""The same for a page, which is written of whatever there is."""
+
+SUMMARY = {
+    "placements?": int, "images?": int, "method?": str, "mode?": str, "norm?": str, "finished?": int, "rungs?": [{}],
+    "tau_score_accuracy?": (float, None), "tau_macs_accuracy?": (float, None),
+    "early_stop?": ({"stopped": int, "images_saved": float, "error": float, "top": int}, None),
+}  # fmt: skip
+"""Of ranking.json, that which is read."""
+
+EVENT = {
+    "epoch": int, "step?": int, "seconds?": float, "learning_rate?": (float, None), "inv_temp?": (float, None),
+    "train_loss?": (float, None), "val_accuracy?": (float, None), "assign_entropy?": (float, None),
+    "weight_entropy?": (float, None), "oldest_score?": (int, None), "least_trained?": (int, None),
+    "most_trained?": (int, None), "lock_in_step?": (int, None), "balance_iterations?": (float, None),
+    "filters_least_trained?": (int, None), "filters_most_trained?": (int, None),
+}  # fmt: skip
+"""A line of events.jsonl."""
+
+RELAXED = {"placement": str, "path": [int], "steps": [int], "weights": [[[(float, None)]]]}
+"""relaxed.json."""
+
+_RUNG = {"epochs": int, "correct": int, "value": float, "low": float, "high": float}
+METRICS = {
+    "placement": str, "seed": int, "epochs": int, "train_loss": (float, None), "image_size?": int, "rungs?": [_RUNG],
+}  # fmt: skip
+"""Of metrics.json, that which is read."""
+
+OPENING = {
+    "opened": str, "winner?": str, "images?": int, "verdict?": str,
+    "answers?": [{"limit": (float, None), "placement": (str, None)}],
+}  # fmt: skip
+"""Of test.json, that which is written before the split is opened."""
+
+
+_DIFFERENCE = {"mean": float, "low": float, "high": float}
+_COMPARED = ({"against": str, "difference": _DIFFERENCE, "probability": (float, None)}, None)
+_TRIAL = {"placement": str, "seed": int, "accuracy": float, "value?": float, "image_size?": int}
+_RATE = {"recall": (float, None), "precision?": (float, None), "f1?": (float, None)}
+RESULTS = {
+    "winner": str, "images": int, "verdict": str, "top1": float, "best_of_top": float, "mean_of_top": float,
+    "trials": [_TRIAL], "difference?": (_DIFFERENCE, None), "notes?": [str],
+    "summary": [{
+        "placement": str, "rank": (int, None), "is_default": bool, "mean": float, "std": (float, None), "n": int,
+        "macs?": int, "macs_ratio": float,
+    }],
+    "classes?": [{"class": str, "images": int, "winner": _RATE, "default": _RATE}],
+    "answers?": [{
+        "limit": (float, None), "placement": (str, None), "default?": _COMPARED, "equal_macs?": _COMPARED,
+        "adjusted_p?": (float, None), "better?": bool,
+    }],
+    "controls?": [{
+        "control": str, "why_not": (str, None), "trials": [_TRIAL], "winner?": _COMPARED, "mean?": float,
+        "std?": (float, None), "n?": int, "macs_ratio?": float,
+    }],
+}  # fmt: skip
+"""Of test.json, that which is read when all is evaluated."""
+
+
+def read_object(path: Path, shape: Shape) -> dict[str, Any]:
+    """A JSON file of this shape.
+
+    Raises:
+        PoolsearchError: it is damaged.
+    """
+    value = read_json(path)
+    if (wrong := misfit(value, shape)) is not None:
+        raise damaged(path, wrong)
+    return value
+
+
+def read_ranking(files: RunDir) -> list[dict[str, str]]:
+    """The rows of ranking.csv, best first.
+
+    Raises:
+        PoolsearchError: there is none, or it is damaged.
+    """
+    if not files.ranking.exists():
+        raise PoolsearchError(f"{files.root} has no ranking yet. Run: {command('rank', '--out', files.root)}")
+    rows = read_csv(files.ranking, ("rank", "placement", "number", "macs", "macs_ratio"))
+    for place, row in enumerate(rows, 1):
+        if row["rank"] != str(place):
+            raise damaged(files.ranking, f"line {place + 1} has the rank {row['rank']!r}, not {place}")
+        for name in ("macs", "macs_ratio"):
+            if not _positive(row[name]):
+                raise damaged(files.ranking, f"line {place + 1}: {name} is {row[name]!r}")
+    if not rows:
+        raise damaged(files.ranking, "it holds no placement")
+    if files.ranking_summary.exists():
+        wanted = read_object(files.ranking_summary, {"placements?": int}).get("placements", len(rows))
+        if wanted != len(rows):
+            raise damaged(files.ranking, f"it has {len(rows):,} placements, and by ranking.json {wanted:,}")
+    return rows
+
+
+def _positive(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """metrics.json of the training in a folder, ``PLACEMENT/SEED`` or ``PLACEMENT@SIZE/SEED``.
+
+    Raises:
+        PoolsearchError: it is damaged, or of another training.
+    """
+    path = folder / "metrics.json"
+    found = read_object(path, METRICS)
+    name, _, size = folder.parent.name.partition("@")
+    there = Placement.parse(found["placement"]).file_name, str(found["seed"])
+    if there != (name, folder.name) or (size and str(found.get("image_size", size)) != size):
+        raise damaged(path, f"it is of {found['placement']} seed {found['seed']}, not of {folder.parent.name}")
+    return found
+
+
+def read_opening(files: RunDir) -> dict[str, Any]:
+    """test.json: when and for what the test split was opened, and the results so far; empty where it was not.
+
+    Raises:
+        PoolsearchError: it is damaged.
+    """
+    return read_object(files.test, OPENING) if files.test.exists() else {}

@@ -1,0 +1,39 @@
+"""The record of a comparison: how work is counted in it stays as it was begun."""
+
+from dataclasses import replace
+
+import pytest
+
+from poolsearch.research.compare.folder import Asked, ComparisonDir, asked_before, begin, go_on
+from poolsearch.settings import Settings
+from poolsearch.settings.groups import CompareSettings
+from poolsearch.storage.files import read_json, write_json
+
+ASKED = Asked(Settings.of(epochs=2), CompareSettings(("spos", "bse"), 2))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = ComparisonDir(tmp_path / "compared")
+    begin(made, ASKED)
+    return made
+
+
+def of_an_older_version(folder):
+    record = read_json(folder.record)
+    del record["charged"]
+    write_json(folder.record, record)
+
+
+def test_scores_that_are_not_used_are_not_charged(folder):
+    assert asked_before(folder) == ASKED and ASKED.charged == "used"
+    assert go_on(folder, replace(ASKED, options=CompareSettings(("spos",), 3))).charged == "used"
+
+
+def test_a_comparison_of_an_older_version_goes_on_charging_all(folder):
+    of_an_older_version(folder)
+    assert asked_before(folder).charged == "all"
+    assert go_on(folder, ASKED).charged == "all"
+    more = replace(ASKED, options=CompareSettings(("spos", "mcts"), 3))
+    assert go_on(folder, more) == replace(more, charged="all")
+    assert asked_before(folder) == replace(more, charged="all"), "it is written down"
