@@ -18,7 +18,7 @@ from typing import Any
 import poolsearch
 from poolsearch.cli import process
 from poolsearch.progress import Shown
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 CASES: dict[str, dict[str, Any]] = {
     "spos": {"method": "spos"},

@@ -27,7 +27,8 @@ from poolsearch.cli import process
 from poolsearch.evaluation.ground_truth import TABLE6, GroundTruth, ground_truth
 from poolsearch.evaluation.rank_agreement import agreement
 from poolsearch.progress import Shown
-from poolsearch.storage.files import RunDir, read_json, write_text
+from poolsearch.storage.files import read_json, write_text
+from poolsearch.storage.run_dir import RunDir
 
 COLUMNS = (
     "width", "images", "epochs", "whole_trainings", "placements", "tau", "tau_low", "tau_high", "regret1", "regret5",

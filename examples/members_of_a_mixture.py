@@ -27,7 +27,8 @@ from poolsearch.evaluation.rank_agreement import agreement, given_macs
 from poolsearch.progress import Shown
 from poolsearch.session.open_run import open_run
 from poolsearch.stages.rank import load_search, values_of
-from poolsearch.storage.files import RunDir, read_json, write_json
+from poolsearch.storage.files import read_json, write_json
+from poolsearch.storage.run_dir import RunDir
 
 IMAGES = 4096
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import poolsearch
 from poolsearch.cli import process
 from poolsearch.inspection_results import Estimate, Plan, StageCost
-from poolsearch.storage.files import RunDir
-from poolsearch.usage import with_method
+from poolsearch.settings.methods import with_method
+from poolsearch.storage.run_dir import RunDir
 
 
 @dataclass(frozen=True)

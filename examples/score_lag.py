@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import poolsearch
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 
 def one(folder: Path, lag: int, seed: int, epochs: int) -> dict[str, float]:

@@ -114,3 +114,92 @@ def told(seconds: float) -> str:
     units = (("s", 1, 100), ("min", 60, 6000), ("h", 3600, 172_800), ("days", 86_400, float("inf")))
     unit, size = next((unit, size) for unit, size, most in units if seconds < most)
     return f"{seconds / size:.{0 if seconds / size >= 9.95 else 1}f} {unit}"
+
+
+PARTS = (0.0, 0.1, 0.5, 0.9, 1.0)
+"""Where the quantiles are taken: smallest, tenths, median, largest."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One kind of cost.
+
+    Attributes:
+        title: in a word or two.
+        note: what it is of.
+        default: of the network's own placement.
+        quantiles: of all placements, at ``PARTS``.
+    """
+
+    title: str
+    note: str
+    default: str
+    quantiles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Priced:
+    """Costs of a network's placements.
+
+    Attributes:
+        net: its name.
+        image_size: height and width of the images.
+        default: its own placement.
+        placements: A, the size of the space.
+        looked_at: how many of them the figures are of: all, or random ones of a large space.
+        columns: MACs, receptive field, memory where it is known, and latency where it was measured.
+        budget: the limits as given; empty when there is none.
+        within: how many of those looked at are within it.
+    """
+
+    net: str
+    image_size: int
+    default: str
+    placements: int
+    looked_at: int
+    columns: tuple[Column, ...]
+    budget: str
+    within: int
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was looked at, and what of it does not hold.
+
+    Attributes:
+        net: name of the network.
+        image_size: height and width of the images.
+        own: whether it is one of poolsearch's, which was made movable and has no original.
+        op: how a site downsamples.
+        blocks: for each, where it is and how it downsamples, in words.
+        halved: the blocks (0-based) with a halving before them at the default placement.
+        default: its own placement.
+        axes: whether height and width are halved together (``hw``) or each by itself (``h,w``).
+        placements: A, the size of the space.
+        proved: placements of which the sizes of all maps were looked at.
+        ran: of those, how many were run forward and backward.
+        parameters: learnable numbers.
+        logit_gap: the largest difference of the logits at the default placement to the original's; None where there is
+            nothing to compare with.
+        problems: (placement, what does not hold) of all that does not.
+    """
+
+    net: str
+    image_size: int
+    own: bool
+    op: str
+    blocks: tuple[str, ...]
+    halved: frozenset[int]
+    default: str
+    axes: str
+    placements: int
+    proved: int
+    ran: int
+    parameters: int
+    logit_gap: float | None
+    problems: tuple[tuple[str, str], ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether all of it does."""
+        return not self.problems

@@ -13,7 +13,7 @@ from poolsearch.session.join import join_run
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
-from poolsearch.settings.methods import Kind, kind_of
+from poolsearch.settings.methods import Kind, benchmark, kind_of, with_method
 from poolsearch.settings.resolve import check as check_settings
 from poolsearch.stages.by_macs import by_macs as _by_macs
 from poolsearch.stages.check import check as check
@@ -25,12 +25,11 @@ from poolsearch.stages.rank import rank as _rank
 from poolsearch.stages.relax import relax as _relax
 from poolsearch.stages.retrain import retrain as _retrain
 from poolsearch.stages.search import search as _search
-from poolsearch.stages.standalone.rung import benchmark
 from poolsearch.stages.sweep import assist
 from poolsearch.stages.sweep import sweep as _sweep
-from poolsearch.storage.files import RunDir, read_json
+from poolsearch.storage.files import read_json
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import check_free, saved_settings
-from poolsearch.usage import with_method
 
 
 def run(

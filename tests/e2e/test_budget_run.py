@@ -15,7 +15,7 @@ import poolsearch
 from damage import forget_digests
 from poolsearch.cli.main import main
 from poolsearch.session import apply_budget
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 from forked import Forked
-from poolsearch.storage.files import locked
+from poolsearch.storage.locks import locked
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 EXAMPLES = Path(__file__).parents[2] / "examples"

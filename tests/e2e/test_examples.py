@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from poolsearch.space import Placement, Space
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -11,7 +11,8 @@ import pytest
 import poolsearch
 from poolsearch.errors import PoolsearchError
 from poolsearch.settings import Settings
-from poolsearch.storage.files import RunDir, write_json
+from poolsearch.storage.files import write_json
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import begin, read_record
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FEW = "--method spos --subset 400 --rank-top 4 --rank-control 2 --top-k 1".split()

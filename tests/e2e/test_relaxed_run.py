@@ -12,7 +12,7 @@ import pytest
 from poolsearch import pipeline
 from poolsearch.settings import Settings
 from poolsearch.space import Placement
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 Tiny = Callable[..., Settings]
 SMALL = {"members": 4, "batch": 32, "val_batch": 32, "subset": 240, "epochs": 2}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scipy import stats
 
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FLAGS = "--subset 600 --width 2 --precision fp32 --device cpu --placements 4,3,3 5,3,2 7,1,2 1,1,8".split()

@@ -18,7 +18,8 @@ from poolsearch.samplers.tree import TreeSearch
 from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.stages.search import SearchTask
-from poolsearch.storage.files import RunDir, read_json
+from poolsearch.storage.files import read_json
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.train import checkpoint
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -13,7 +13,7 @@ import pytest
 
 import poolsearch
 from poolsearch.space import Placement
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

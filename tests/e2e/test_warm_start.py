@@ -16,7 +16,7 @@ import poolsearch
 from poolsearch.cli.main import main
 from poolsearch.errors import PoolsearchError
 from poolsearch.settings import Settings
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 FILE = """
 from torch import nn

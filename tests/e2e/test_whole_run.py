@@ -21,7 +21,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 import poolsearch
 from poolsearch.settings import Settings
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

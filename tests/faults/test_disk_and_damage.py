@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from damage import close_test, rewrite
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

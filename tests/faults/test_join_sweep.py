@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from forked import Forked
-from poolsearch.storage.files import RunDir, is_held
+from poolsearch.storage.locks import is_held
+from poolsearch.storage.run_dir import RunDir
 
 Start = Callable[..., Forked]
 

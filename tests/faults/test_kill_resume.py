@@ -16,7 +16,7 @@ import pytest
 from safetensors.torch import load_file
 
 from forked import Forked
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., Forked]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from forked import Forked
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 Start = Callable[..., Forked]
 KILLS = 8

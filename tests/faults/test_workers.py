@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from forked import Forked
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 FLAGS = (
     "--width 2 --members 2 --epochs 1 --retrain-epochs 6 --retrain-seeds 2 --top-k 2 --precision fp32 --device cpu "

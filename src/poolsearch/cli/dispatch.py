@@ -23,8 +23,8 @@ from poolsearch.cli.commands import (
     Run,
     Search,
 )
+from poolsearch.cli.commands.research_commands import RecipeFolder
 from poolsearch.cli.commands.run_commands import GoOn
-from poolsearch.commands.recipe import RecipeFolder
 from poolsearch.progress import Shown, Silent
 from poolsearch.session.trusted import Trust
 from poolsearch.settings import Settings
@@ -149,7 +149,7 @@ def _plan(command: Plan) -> int:
     check(settings.changed(method="auto"))  # before torch is imported; whatever a method makes use of may be given
     from poolsearch import pipeline
     from poolsearch.cli import process
-    from poolsearch.reports.plan import show_plan
+    from poolsearch.reports.terminal import show_plan
 
     process.limit_threads()
     process.keep_memory()

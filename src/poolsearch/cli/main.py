@@ -35,7 +35,7 @@ from poolsearch.cli.dispatch import perform
 from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.research.compare.folder import ComparisonDir, asked_before
 from poolsearch.settings import Settings
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import saved_settings
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from poolsearch.data.cache import Images, open_images
-    from poolsearch.data.cachedir import default_cache_dir
     from poolsearch.data.duplicates import write_duplicates
     from poolsearch.data.folder import unread_kinds
     from poolsearch.data.groups import Groups, read_groups
     from poolsearch.data.items import Source
-    from poolsearch.data.listing import write_split
     from poolsearch.data.loader import Augment, Loader, mean_std
-    from poolsearch.data.source import find_source
-    from poolsearch.data.split import PARTS, Split, make_split, shrink, thin
+    from poolsearch.data.source import default_cache_dir, find_source
+    from poolsearch.data.split import PARTS, Split, make_split, shrink, thin, write_split
 
 _HOMES = {
     "Augment": "loader",
@@ -29,7 +27,7 @@ _HOMES = {
     "PARTS": "split",
     "Source": "items",
     "Split": "split",
-    "default_cache_dir": "cachedir",
+    "default_cache_dir": "source",
     "find_source": "source",
     "make_split": "split",
     "mean_std": "loader",
@@ -39,7 +37,7 @@ _HOMES = {
     "thin": "split",
     "unread_kinds": "folder",
     "write_duplicates": "duplicates",
-    "write_split": "listing",
+    "write_split": "split",
 }
 
 __all__ = [

@@ -29,12 +29,12 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from poolsearch.data.build import LARGE_SIDE, Plan, make_plan, write_pixels
-from poolsearch.data.cachedir import private_folder, why_not_ours
 from poolsearch.data.checks import check_classes
 from poolsearch.data.decode import OtherSize
 from poolsearch.data.gate import Unfit, open_regular, size_text
 from poolsearch.data.image_hash import exact_prints, prints
 from poolsearch.data.items import PARTS, Source
+from poolsearch.data.source import private_folder, why_not_ours
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 from poolsearch.resources import available_cores

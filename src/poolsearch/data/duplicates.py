@@ -17,7 +17,8 @@ import numpy.typing as npt
 from poolsearch.data.cache import Images
 from poolsearch.data.image_hash import LEAST_SIDE, Bits, averages
 from poolsearch.data.split import Split
-from poolsearch.storage.files import RunDir, write_json
+from poolsearch.storage.files import write_json
+from poolsearch.storage.run_dir import RunDir
 
 Ints = npt.NDArray[np.int64]
 

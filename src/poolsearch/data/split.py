@@ -7,14 +7,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from poolsearch.data.cache import Images
 from poolsearch.data.checks import is_training
 from poolsearch.data.groups import Groups, hold_out_groups
 from poolsearch.errors import PoolsearchError
 from poolsearch.rng import generator, key
 from poolsearch.storage import files
+from poolsearch.storage.files import atomic, is_whole, write_json
+from poolsearch.storage.run_dir import RunDir
 
 Ints = npt.NDArray[np.int64]
+
 
 PARTS = ("search_train", "search_val", "test")
 
@@ -180,3 +186,26 @@ def shrink(split: Split, label_N: Ints, size: int, seed: int) -> Split:
         )
     ]
     return _split(kept[0], kept[1], split.test, split.groups)
+
+
+def write_split(files: RunDir, images: Images, split: Split) -> None:
+    """``split.json``, and ``images.parquet``: index, file, class, part and group of every image.
+
+    ``part`` is empty for images that --subset leaves out, ``group`` where no groups were told.
+    """
+    write_json(files.split, split.to_json())
+    if files.images.exists() and is_whole(files.images):  # of the same images and split, as was seen by their hashes
+        return
+    part_N = np.full(len(images.label_N), "", dtype=object)
+    for part in PARTS:
+        part_N[getattr(split, part)] = part
+    names_N = np.array(split.groups.names, object)[split.groups.number_N] if split.groups else np.full(len(part_N), "")
+    table = pa.table({
+        "index": np.arange(len(part_N)),
+        "file": images.files,
+        "class": np.array(images.class_names, object)[images.label_N],
+        "part": part_N,
+        "group": names_N,
+    })  # fmt: skip
+    with atomic(files.images) as temporary:
+        pq.write_table(table, temporary)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.storage.files import RunDir, read_csv, read_json
+from poolsearch.storage.files import read_csv, read_json
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.texts import command
 
 Floats = NDArray[np.float64]

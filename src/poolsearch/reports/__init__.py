@@ -23,8 +23,8 @@ def write_report(run: Path, truth: str | Path | None = None) -> Path:
     from poolsearch.reports.data.run_data import read_run
     from poolsearch.reports.figures.all_figures import figures
     from poolsearch.reports.figures.truth_agreement import agreed
+    from poolsearch.reports.page.html import write_page
     from poolsearch.reports.page.sections import body
-    from poolsearch.reports.write import write_page
 
     data = read_run(run)
     beside = None if truth is None else agreed(data, truth)

@@ -9,22 +9,24 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from poolsearch.checked import Checked
 from poolsearch.evaluation.budget_picks import limit_text
-from poolsearch.priced import Priced
+from poolsearch.inspection_results import Checked, Estimate, Plan, Priced
+from poolsearch.inspection_results import told as told_time
 from poolsearch.progress import PlainConsole
-from poolsearch.reports.alone import BY_MACS
+from poolsearch.reports.data.answer_rows import AnswerRow, answer_rows
 from poolsearch.reports.data.run_data import RunData, read_run
-from poolsearch.reports.figures.test_accuracy import AnswerRow, answer_rows
 from poolsearch.reports.text.caveats import grave, warnings
-from poolsearch.reports.text.method_notes import FIRST, settled
-from poolsearch.reports.truth import truth_sentence
+from poolsearch.reports.text.method_notes import BY_MACS, FIRST, settled, truth_sentence
 from poolsearch.samplers.successive_halving import told
 from poolsearch.space import shown
-from poolsearch.storage.files import RunDir, is_held, read_json
+from poolsearch.storage.files import read_json
+from poolsearch.storage.locks import is_held
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.texts import command
 
 _ROWS = 10
+
+
 _PROBLEMS = 10
 
 
@@ -224,3 +226,45 @@ def _gap(found: Checked) -> str:
     if found.logit_gap is None:
         return f"not the original's: --op {found.op} pools where that is strided" if found.op != "native" else "–"
     return f"largest difference to the original's: {found.logit_gap:.3g}, in evaluation and in training"
+
+
+def show_plan(found: Plan) -> None:
+    """Print a plan."""
+    console = PlainConsole()
+    console.print(_ways(found))
+    console.print(_after(found))
+    for warning in found.warnings:
+        console.print(f"warning: {warning}")
+    console.print(f"\nAdvised: --method {found.method}", style="bold")
+    console.print(found.reason)
+    console.print(f"\nPlanned in {found.seconds:.0f} s; not counted: the start and the report, a few seconds.")
+
+
+def _ways(found: Plan) -> Table:
+    title = f"{found.net}, {found.placements:,} placements, default {found.default}; {found.machine}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("method")
+    table.add_column("trained before the ranking", overflow="fold")
+    for name in ("until ranked", "range", "whole job", "memory"):
+        table.add_column(name, justify="right")
+    for way in found.ways:
+        advised = way.method == found.method and way.members in (None, 1, found.members)
+        whole = told_time((way.takes + found.after_takes).seconds)
+        table.add_row(
+            way.method, way.what, told_time(way.takes.seconds), _range(way.takes), whole, f"{way.memory / 1e9:.1f} GB",
+            style="bold" if advised else None,
+        )  # fmt: skip
+    return table
+
+
+def _after(found: Plan) -> Table:
+    table = Table(title="After the ranking, whichever way", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("stage", "takes", "range"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    for stage in found.after:
+        table.add_row(stage.name, told_time(stage.takes.seconds), _range(stage.takes))
+    return table
+
+
+def _range(takes: Estimate) -> str:
+    return f"{told_time(takes.low)} to {told_time(takes.high)}"

@@ -20,7 +20,7 @@ from poolsearch.settings import Settings
 from poolsearch.settings.cost_limits import limits_of, shown_amount
 from poolsearch.settings.groups import BudgetSettings, MachineSettings
 from poolsearch.space import Placement, Space
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.train.machine import Machine, pick_machine
 
 

@@ -15,7 +15,8 @@ from poolsearch.session.trusted import NAMED, Gate, Trust
 from poolsearch.settings import Settings
 from poolsearch.settings.methods import kind_of, named
 from poolsearch.settings.resolve import check
-from poolsearch.storage.files import RunDir, is_held
+from poolsearch.storage.locks import is_held
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import changed, check_same, installed, joined, read_record
 from poolsearch.texts import command
 

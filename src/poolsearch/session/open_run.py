@@ -49,7 +49,9 @@ from poolsearch.settings.methods import kind_of
 from poolsearch.settings.resolve import check
 from poolsearch.space import FreeSpace, Space
 from poolsearch.storage import digests
-from poolsearch.storage.files import RunDir, locked, remove_leftovers, write_json
+from poolsearch.storage.files import write_json
+from poolsearch.storage.locks import locked, remove_leftovers
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import (
     add_warning,
     begin,

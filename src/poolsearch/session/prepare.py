@@ -36,7 +36,8 @@ from poolsearch.settings.groups import LARGEST_NATIVE, DataSettings, MachineSett
 from poolsearch.settings.methods import is_own
 from poolsearch.settings.resolve import resolve
 from poolsearch.space import FreeSpace, Placement, Space
-from poolsearch.storage.files import RunDir, is_whole
+from poolsearch.storage.files import is_whole
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.user_code import file_of
 
 UNEQUAL = 3

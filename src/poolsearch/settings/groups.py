@@ -10,12 +10,20 @@ import tyro
 LARGEST_NATIVE = 64
 """Images up to this side are small: kept as they are, shifted instead of cropped, for networks with a small stem."""
 
+
 T = TypeVar("T")
+
+
 Auto = Annotated[T | None, tyro.conf.arg(help_behavior_hint="")]  # the help text itself says what None becomes
 """A setting that is left to us when it is None."""
 
+
 Augment = Literal["auto", "none", "crop", "crop-flip", "resized-crop-flip"]
+
+
 Control = Literal["macs", "random", "input-size"]
+
+
 Metric = Literal["accuracy", "balanced-accuracy", "macro-f1"]
 
 
@@ -306,3 +314,42 @@ class CompareSettings:
     """What is known of placements trained stand-alone on all training images, by the test split. picks: those that a
     method finds, and a few to compare with, are trained (--sweep-epochs, --sweep-seeds). all: every placement, so that
     whole rankings can be judged. Or the folder of a sweep in benchmark mode that has ended, or 'table6'."""
+
+
+RecipeName = Literal["figure1", "figure3", "table1", "table2"]
+"""The recipes, as :data:`poolsearch.research.recipes.RECIPES` has them."""
+
+
+@dataclass(frozen=True)
+class RecipeOptions:
+    """What may be changed in a recipe; all else is as in the paper."""
+
+    scale: Auto[Literal["mini", "full"]] = None
+    """mini: on the built-in digits with a narrow network, a minute or two. full: the paper's data, network and number
+    of epochs, for a GPU. Default: mini."""
+    data: Auto[str] = None
+    """Other images, as in 'poolsearch run'. Default: digits for mini, cifar10 for full."""
+    subset: Auto[int] = None
+    """Use only this many training images (stratified). Default: all."""
+    net: Auto[str] = None
+    """Another network, as in 'poolsearch run'. Default: cifar-resnet20."""
+    width: Auto[int] = None
+    """Channels of the first stage. Default: 8 for mini (4 in comparisons), the network's own for full."""
+    epochs: Auto[int] = None
+    """Length of a search, for each of its supernets. Default: 10 for mini (2 in comparisons), 75 for full."""
+    batch: Auto[int] = None
+    """Images per minibatch. Default: 64 for mini, 256 for full."""
+    seeds: Auto[int] = None
+    """How often each search is made, each time with other halves, weights and draws. Default: 3 (2 for mini
+    comparisons)."""
+    early: Auto[str] = None
+    """Of figure1: the placement that pools early, such as 1,1,8. Default: the first of the space, each halving as
+    early as can be."""
+    late: Auto[str] = None
+    """Of figure1: the placement that pools late, such as 8,1,1. Default: the last of the space, each halving as late
+    as can be."""
+    device: Auto[Literal["auto", "cpu", "cuda", "mps"]] = None
+    """Where it runs. Default: auto, which is cuda, else mps, else cpu."""
+    precision: Auto[Literal["fp32", "bf16", "fp16"]] = None
+    """Number format of all searches. Default: bf16 where the machine is faster with it, else fp32; found out once, so
+    that every search has the same."""

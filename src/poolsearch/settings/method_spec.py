@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from poolsearch.errors import PoolsearchError, unknown
-from poolsearch.settings.methods import METHODS, is_own
+from poolsearch.settings.methods import METHODS, flag, is_own
 from poolsearch.settings.settings import Settings
-from poolsearch.usage import flag
 
 FORM = "NAME[:setting=value]..., such as bse:warm-up=0.5:beta=0.8"
 OWN = "FILE.py:FACTORY"

@@ -10,9 +10,8 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.settings.cost_limits import limits_of
 from poolsearch.settings.groups import LARGEST_NATIVE, AloneSettings, RelaxedSettings
-from poolsearch.settings.methods import kind_of
+from poolsearch.settings.methods import check_method, flag, kind_of
 from poolsearch.settings.settings import Settings
-from poolsearch.usage import check_method, flag
 
 T = TypeVar("T")
 

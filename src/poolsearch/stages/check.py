@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from poolsearch.checked import Checked
 from poolsearch.errors import PoolsearchError
+from poolsearch.inspection_results import Checked
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import Poolable, parameters_of
 from poolsearch.nets.restride.proof import Proof, prove

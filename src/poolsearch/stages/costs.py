@@ -13,8 +13,8 @@ from poolsearch import rng
 from poolsearch.cost.choose import WHOLE_UP_TO, amounts, quantiles, within
 from poolsearch.cost.costs import Costs, Profile, profile
 from poolsearch.errors import PoolsearchError
+from poolsearch.inspection_results import PARTS, Column, Priced
 from poolsearch.nets.build import NetSpec, blank
-from poolsearch.priced import PARTS, Column, Priced
 from poolsearch.progress import Progress, Silent
 from poolsearch.session.apply_budget import check_memory, latency_machine, measured
 from poolsearch.settings.cost_limits import Kind, limits_of, shown_amount

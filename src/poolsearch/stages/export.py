@@ -26,7 +26,8 @@ from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.standalone.trial import Trial
 from poolsearch.storage.disk import check_place, workspace
-from poolsearch.storage.files import RunDir, sha256, write_json, write_text
+from poolsearch.storage.files import sha256, write_json, write_text
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.stage_results import read_metrics, read_opening, read_ranking
 from poolsearch.texts import command
 from poolsearch.train import checkpoint

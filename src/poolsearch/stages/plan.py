@@ -15,6 +15,7 @@ from poolsearch.session.open_run import Run, open_run
 from poolsearch.session.prepare import absolute
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
+from poolsearch.settings.methods import with_method
 from poolsearch.stages.planning.advice import advise
 from poolsearch.stages.planning.alone_prices import alone_prices
 from poolsearch.stages.planning.jobs import alone_ways, retraining
@@ -30,7 +31,6 @@ from poolsearch.stages.planning.options import (
     untrained_way,
 )
 from poolsearch.stages.planning.work import work_of
-from poolsearch.usage import with_method
 
 
 def plan(settings: Settings | None = None, progress: Progress | None = None, trust: Trust = NAMED) -> Plan:

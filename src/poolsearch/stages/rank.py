@@ -25,7 +25,8 @@ from poolsearch.stages.ranking.evaluate import evaluate, load, order_of, parts
 from poolsearch.stages.ranking.table import as_csv, rows_of, summary_of
 from poolsearch.stages.ranking.tally import Tally, load_tally
 from poolsearch.stages.search import make_members, mixture_rules, searched
-from poolsearch.storage.files import RunDir, remove, sha256, write_json, write_text
+from poolsearch.storage.files import remove, sha256, write_json, write_text
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import saved_settings
 from poolsearch.storage.stage_results import read_object, read_ranking
 from poolsearch.supernet.prefix_tree import run_tree

@@ -15,7 +15,8 @@ from poolsearch.mixture.balance import entropy
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.search import make_members, search_epochs, search_rates, searched
-from poolsearch.storage.files import RunDir, write_json
+from poolsearch.storage.files import write_json
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.supernet.relaxed import Relaxed, path_of, resolutions
 from poolsearch.train import checkpoint
 from poolsearch.train.architecture import Forward, first_order, make_architecture, second_order

@@ -5,11 +5,11 @@ from __future__ import annotations
 from poolsearch.errors import PoolsearchError
 from poolsearch.session.open_run import Run
 from poolsearch.settings import Settings
+from poolsearch.settings.methods import benchmark
 from poolsearch.space import Placement
 from poolsearch.stages.retraining.controls import rivals
 from poolsearch.stages.retraining.finalists import finalists
 from poolsearch.stages.retraining.open_test_split import check_choice, open_test, trials_of
-from poolsearch.stages.standalone.rung import benchmark
 from poolsearch.stages.standalone.trial import Recipe, Trial, train_trials
 from poolsearch.storage.run_record import tested
 from poolsearch.storage.stage_results import RESULTS, read_object

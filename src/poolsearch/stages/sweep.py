@@ -18,11 +18,13 @@ from poolsearch.nets.build import blank, default_width
 from poolsearch.nets.poolable import parameters_of
 from poolsearch.samplers.successive_halving import Rung, brackets, drawn, rungs, told
 from poolsearch.session.open_run import Run
+from poolsearch.settings.methods import benchmark
 from poolsearch.stages.ranking.standalone_table import Scored, Standing, order, standing_rows, standing_summary
 from poolsearch.stages.ranking.table import as_csv
-from poolsearch.stages.standalone.rung import benchmark, images_to_learn, open_test, train_rung
+from poolsearch.stages.standalone.rung import images_to_learn, open_test, train_rung
 from poolsearch.stages.standalone.trial import Trial, diverged, unfinished
-from poolsearch.storage.files import remove, remove_lock, write_json, write_text
+from poolsearch.storage.files import remove, write_json, write_text
+from poolsearch.storage.locks import remove_lock
 from poolsearch.storage.stage_results import read_metrics
 
 TABLE_COLUMNS = (

@@ -12,7 +12,8 @@ from typing import Any, cast
 from poolsearch.errors import PoolsearchError
 from poolsearch.inspection_results import Plan
 from poolsearch.settings import Settings
-from poolsearch.storage.files import RunDir, check_digests, write_json
+from poolsearch.storage.files import check_digests, write_json
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.stage_results import RUN, read_object, read_opening
 
 # Which files show that a group of settings is in use; the rest are in use from the start.

@@ -8,8 +8,9 @@ from typing import Any
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.space import Placement
-from poolsearch.storage.files import RunDir, damaged, read_csv, read_json
+from poolsearch.storage.files import damaged, read_csv, read_json
 from poolsearch.storage.json_shape import Shape, misfit
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.texts import command
 
 _COPIES = {"exact": int, "near": int}

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -22,6 +18,7 @@ from poolsearch.storage import digests
 from poolsearch.storage.disk import append, check_place, cut
 from poolsearch.storage.files import damaged, finite
 from poolsearch.train import checkpoint
+from poolsearch.workers.signals import stop_requests
 
 
 class Task(Protocol):
@@ -169,25 +166,3 @@ def _resume(task: Task, files: LoopFiles) -> tuple[int, float]:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-@contextmanager
-def stop_requests() -> Generator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a flag that the loop reads between steps; a second one stops at once."""
-    requested = False
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal requested
-        if requested:
-            raise KeyboardInterrupt
-        requested = True
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # signals reach the main thread only; whoever runs us elsewhere handles them
-        return
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: requested
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

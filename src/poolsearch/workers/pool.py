@@ -20,8 +20,8 @@ from typing import Any, NoReturn, TypeVar
 
 from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.progress import Part, Progress, Update, Whole
-from poolsearch.train.loop import stop_requests
 from poolsearch.workers.queue import Busy, Waiting
+from poolsearch.workers.signals import stop_requests
 from poolsearch.workers.worker import STOP, BarClosed, BarMoved, BarOpened, Failed, Finished, Said
 
 T = TypeVar("T")

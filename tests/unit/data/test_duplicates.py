@@ -21,7 +21,7 @@ from poolsearch.data.duplicates import MOST_BITS, Duplicate, _close, duplicates
 from poolsearch.data.image_hash import averages, prints
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Silent
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 
 def scene(seed: int, side: int = 48) -> Image.Image:

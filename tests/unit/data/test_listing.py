@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from poolsearch.data import find_source, make_split, open_images, read_groups, shrink, write_split
 from poolsearch.progress import Silent
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 
 def test_every_image_is_listed_with_its_part_and_group(write_folder: Callable[..., Path], tmp_path: Path) -> None:

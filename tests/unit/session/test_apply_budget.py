@@ -10,7 +10,7 @@ from poolsearch.progress import Silent
 from poolsearch.session import apply_budget
 from poolsearch.session.apply_budget import Costed, budget_note, costed
 from poolsearch.settings import Settings
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.train.machine import Machine
 
 pytestmark = pytest.mark.usefixtures("one_thread")

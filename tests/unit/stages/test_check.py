@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import poolsearch
-from poolsearch.checked import Checked
 from poolsearch.errors import PoolsearchError
+from poolsearch.inspection_results import Checked
 from poolsearch.reports.terminal import show_check
 from poolsearch.stages import check as module
 from poolsearch.stages.check import check

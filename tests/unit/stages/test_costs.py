@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 import poolsearch
-from poolsearch.priced import PARTS, Priced
+from poolsearch.inspection_results import PARTS, Priced
 from poolsearch.reports.terminal import show_costs
 from poolsearch.settings.groups import BudgetSettings
 from poolsearch.stages import costs as module

@@ -15,9 +15,9 @@ from poolsearch import pipeline
 from poolsearch.errors import PoolsearchError
 from poolsearch.inspection_results import Estimate, Plan, StageCost, Way
 from poolsearch.settings import Settings
+from poolsearch.settings.methods import with_method
 from poolsearch.stages.planning import steps
 from poolsearch.stages.planning.advice import PREFERRED
-from poolsearch.usage import with_method
 
 SMALL = {"placements": ("4,3,3", "5,3,2", "3,4,3"), "workers": 1}
 
@@ -151,7 +151,7 @@ def test_settings_of_a_method_are_those_that_are_of_use_to_it() -> None:
 
 
 def test_a_plan_is_told_in_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    from poolsearch.reports.plan import show_plan
+    from poolsearch.reports.terminal import show_plan
 
     show_plan(dataclasses.replace(made_up("halving"), warnings=("a warning",)))
     said = " ".join(capsys.readouterr().out.split())

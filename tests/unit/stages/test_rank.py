@@ -18,7 +18,7 @@ from poolsearch.stages.ranking import evaluate as evaluation
 from poolsearch.stages.ranking.evaluate import order_of
 from poolsearch.stages.ranking.tally import load_tally
 from poolsearch.storage import digests
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EARLY = {"rank_early_stop": True, "top_k": 1, "eval_batch": 64}

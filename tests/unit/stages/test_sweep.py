@@ -20,7 +20,8 @@ from poolsearch.stages import sweep as stage
 from poolsearch.stages.ranking.standalone_table import standing_rows
 from poolsearch.stages.standalone import rung as training
 from poolsearch.stages.standalone.trial import AloneTask, Trial
-from poolsearch.storage.files import RunDir, write_json
+from poolsearch.storage.files import write_json
+from poolsearch.storage.run_dir import RunDir
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIX = ("4,3,3", "5,3,2", "7,1,2", "1,1,8", "2,4,4", "3,3,4")

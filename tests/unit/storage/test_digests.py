@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.storage import digests, disk, files
+from poolsearch.storage import digests, disk, files, run_dir
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_folder_without_its_digests_is_refused_where_its_run_keeps_them(run):
         files.read_json(path)
     (run / "SHA256SUMS").unlink()
     with pytest.raises(PoolsearchError, match=r"SHA256SUMS is missing.*sha256sum FILES > SHA256SUMS"):
-        files.check_digests(files.RunDir(run), files.read_json(run / "run.json"))
+        files.check_digests(run_dir.RunDir(run), files.read_json(run / "run.json"))
 
 
 def test_digests_made_anew_by_the_common_tool_are_accepted(run):
@@ -91,7 +91,7 @@ def test_a_run_of_before_there_were_digests_is_read_as_it_is(tmp_path):
     (tmp_path / "ranking.json").write_text("[]")
     assert files.read_json(tmp_path / "ranking.json") == []
     assert not (tmp_path / "SHA256SUMS").exists()
-    files.check_digests(files.RunDir(tmp_path), {})
+    files.check_digests(run_dir.RunDir(tmp_path), {})
 
 
 def test_no_digests_are_left_outside_of_runs(tmp_path):

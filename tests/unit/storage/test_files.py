@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.storage import disk, files
+from poolsearch.storage import disk, files, locks, run_dir
 from poolsearch.train import checkpoint
 
 FULL = Path("/dev/full")
@@ -124,7 +124,7 @@ from pathlib import Path
 from poolsearch.errors import PoolsearchError
 from poolsearch.train import checkpoint
 from poolsearch.train import checkpoint
-from poolsearch.storage.files import locked
+from poolsearch.storage.locks import locked
 try:
     with locked(Path(sys.argv[1])):
         print("held")
@@ -135,14 +135,14 @@ except PoolsearchError as error:
 
 
 def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
-    with files.locked(tmp_path / "run"):
+    with locks.locked(tmp_path / "run"):
         assert "another process is working in" in in_another_process(tmp_path / "run")
         assert in_another_process(tmp_path / "other") == "held\n"
     assert in_another_process(tmp_path / "run") == "held\n"
 
 
 def test_a_holder_that_fails_lets_go(tmp_path):
-    with pytest.raises(RuntimeError), files.locked(tmp_path):
+    with pytest.raises(RuntimeError), locks.locked(tmp_path):
         raise RuntimeError
     assert in_another_process(tmp_path) == "held\n"
 
@@ -151,7 +151,7 @@ def test_a_holder_that_is_killed_lets_go(tmp_path):
     code = """
 import os, sys
 from pathlib import Path
-from poolsearch.storage.files import locked
+from poolsearch.storage.locks import locked
 with locked(Path(sys.argv[1])):
     os.kill(os.getpid(), 9)
 """
@@ -166,17 +166,17 @@ def test_sha256_of_parts_is_that_of_the_whole():
 
 
 def test_every_path_of_a_run_lies_in_its_folder(tmp_path):
-    run = files.RunDir(tmp_path)
-    paths = [getattr(run, name) for name, value in vars(files.RunDir).items() if isinstance(value, property)]
+    run = run_dir.RunDir(tmp_path)
+    paths = [getattr(run, name) for name, value in vars(run_dir.RunDir).items() if isinstance(value, property)]
     assert len(paths) == len({*paths}) >= 12
     assert all(path.is_relative_to(tmp_path) for path in paths)
 
 
 def test_a_folder_in_which_nothing_was_begun_is_gone_again(tmp_path):
-    with files.locked(tmp_path / "run"):
+    with locks.locked(tmp_path / "run"):
         pass
     assert not (tmp_path / "run").exists()
-    with files.locked(tmp_path / "run"):
+    with locks.locked(tmp_path / "run"):
         files.write_text(tmp_path / "run" / "run.json", "{}")
     assert (tmp_path / "run" / "run.json").read_text() == "{}"
 
@@ -215,14 +215,14 @@ def test_only_our_own_unfinished_files_are_deleted(tmp_path):
     for path in kept:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    files.remove_leftovers(tmp_path)
+    locks.remove_leftovers(tmp_path)
     assert all(path.exists() for path in kept)
     assert not any(path.exists() for path, _ in gone)
 
 
 def test_nothing_is_deleted_in_a_folder_that_holds_no_run(tmp_path):
     path, _work = left_by_a_killed_process(tmp_path)
-    files.remove_leftovers(tmp_path)
+    locks.remove_leftovers(tmp_path)
     assert path.exists()
 
 
@@ -234,14 +234,14 @@ def test_nothing_is_deleted_through_links(tmp_path):
     (tmp_path / "run" / "retrain").mkdir()
     (tmp_path / "run" / "retrain" / "4,3,3").symlink_to(tmp_path / "other" / "p")
     (tmp_path / "run" / ".poolsearch-abcd1234.tmp").symlink_to(tmp_path / "other")
-    files.remove_leftovers(tmp_path / "run")
+    locks.remove_leftovers(tmp_path / "run")
     assert all(path.exists() for path, _ in kept)
 
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from poolsearch.storage.files import held
+from poolsearch.storage.locks import held
 with held(Path(sys.argv[1])) as ours:
     print(ours, flush=True)
     time.sleep(1000)
@@ -267,19 +267,19 @@ def other_holder(tmp_path):
 
 def test_a_folder_is_held_by_one_process_until_it_ends(tmp_path, other_holder):
     folder = tmp_path / "sweep" / "4,3,3"
-    assert not files.is_held(folder) and not folder.exists(), "looking leaves nothing"
+    assert not locks.is_held(folder) and not folder.exists(), "looking leaves nothing"
     other = other_holder(folder)
-    with files.held(folder) as ours:
+    with locks.held(folder) as ours:
         assert not ours
-    assert files.is_held(folder)
+    assert locks.is_held(folder)
     other.kill()
     other.wait()
-    assert not files.is_held(folder)
-    with files.held(folder) as ours:
-        assert ours and files.is_held(folder)
-        with files.held(folder) as twice:
+    assert not locks.is_held(folder)
+    with locks.held(folder) as ours:
+        assert ours and locks.is_held(folder)
+        with locks.held(folder) as twice:
             assert not twice
-    assert not files.is_held(folder)
+    assert not locks.is_held(folder)
 
 
 def test_what_is_left_over_in_a_folder_that_is_held_may_be_being_written(tmp_path, other_holder):
@@ -287,15 +287,15 @@ def test_what_is_left_over_in_a_folder_that_is_held_may_be_being_written(tmp_pat
     places = [tmp_path / "sweep" / name / "0" for name in ("4,3,3", "5,3,2")]
     (living, _one), (dead, _two) = (left_by_a_killed_process(place) for place in places)
     for place in places:
-        with files.held(place):
+        with locks.held(place):
             pass
     other_holder(places[0])
-    files.remove_leftovers(tmp_path)
+    locks.remove_leftovers(tmp_path)
     assert living.exists() and not dead.exists()
-    with files.held(places[1]) as ours:
+    with locks.held(places[1]) as ours:
         dead, _two = left_by_a_killed_process(places[1])
         assert ours
-        files.remove_leftovers(places[1])
+        locks.remove_leftovers(places[1])
     assert not dead.exists(), "who holds the folder cleans it"
 
 
@@ -303,7 +303,7 @@ def test_a_lock_that_is_a_link_is_refused_by_both_ways_of_holding(tmp_path):
     precious = tmp_path / "precious"
     precious.write_text("precious")
     (tmp_path / ".lock").symlink_to(precious)
-    for hold in (files.locked, files.held):
+    for hold in (locks.locked, locks.held):
         with pytest.raises(PoolsearchError, match=r"\.lock is a link"), hold(tmp_path):
             pass
     assert precious.read_text() == "precious"

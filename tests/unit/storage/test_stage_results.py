@@ -6,14 +6,14 @@ import sys
 import pytest
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.storage import files, stage_results
+from poolsearch.storage import files, run_dir, stage_results
 
 
 @pytest.fixture
 def run(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     (tmp_path / "ranking.json").write_text('{"placements": 2}')
-    return files.RunDir(tmp_path)
+    return run_dir.RunDir(tmp_path)
 
 
 def ranking(*rows):

@@ -25,7 +25,7 @@ JOBS = """
 import os, sys, time
 from pathlib import Path
 from poolsearch.errors import Interrupted, PoolsearchError
-from poolsearch.train.loop import stop_requests
+from poolsearch.workers.signals import stop_requests
 
 def who(trial, progress):
     return trial, os.getpid()
@@ -51,7 +51,7 @@ def talk(trial, progress):
             update(done, "note")
 
 def shared(trial, progress):
-    from poolsearch.storage.files import held
+    from poolsearch.storage.locks import held
     from poolsearch.workers.queue import Busy
     folder, name = trial
     with held(Path(folder, name)) as ours:
@@ -219,7 +219,7 @@ print(run_trials(jobs_of_test.shared, trials, [1] * 8, Silent(), "test"))
 HOLDING = """
 import sys, time
 from pathlib import Path
-from poolsearch.storage.files import held
+from poolsearch.storage.locks import held
 with held(Path(sys.argv[1])):
     print("begins", flush=True)
     time.sleep(1000)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from poolsearch.cli.commands.inspect_commands import Check, Costs, Plan
-from poolsearch.cli.commands.research_commands import Bench
+from poolsearch.cli.commands.research_commands import Bench, Compare, Recipe
 from poolsearch.cli.commands.run_commands import Export, Rank, Report, Retrain, Run, Search
-from poolsearch.commands.compare import Compare
-from poolsearch.commands.recipe import Recipe
 
 DESCRIPTION = """Find where a CNN should downsample, on your data.
 

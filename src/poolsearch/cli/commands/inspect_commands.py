@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from poolsearch.commands.groups import AllSettings
+from poolsearch.cli.commands.run_commands import AllSettings
 from poolsearch.settings.groups import Auto, BudgetSettings
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from poolsearch.settings.groups import Auto
+from poolsearch.cli.commands.run_commands import AllSettings, Begin
+from poolsearch.settings.groups import Auto, CompareSettings, RecipeName, RecipeOptions
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,75 @@ class Bench:
     """Folder of the page. Default: runs/bench-TABLE; an older page in it is replaced."""
     quiet: bool = False
     """No progress, only the result."""
+
+
+@dataclass(frozen=True)
+class RecipeFolder:
+    """Where the results go."""
+
+    out: Auto[Path] = None
+    """The recipe's folder. Default: runs/NAME."""
+    resume: bool = False
+    """Go on with the recipe in --out, with its own options: what is finished is not done again."""
+    quiet: bool = False
+    """No progress, only the result."""
+    trust: bool = False
+    """Run the Python file that the folder names as its network though you did not name it; as in 'poolsearch run'."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Make a published experiment again, small or at its full size, with a page of what came out.
+
+      poolsearch recipe figure1
+      poolsearch recipe figure1 --data cifar10 --subset 10000 --epochs 8 --batch 128
+      poolsearch recipe figure1 --scale full --out runs/figure1-full
+      poolsearch recipe figure1 --resume
+
+    figure1: two placements trained in one supernet against each of them trained alone; their accuracies, their feature
+    maps, and how alike their representations are.
+    figure3: how rankings by 1, 2, 4 and 8 supernets agree with the ground truth of all placements.
+    table1, table2: the paper's methods against each other, at their own budget and at the same total training, by the
+    ground truth of what they find. Full, all three train every placement alone three times: days on one GPU.
+    """
+
+    name: tyro.conf.Positional[Annotated[RecipeName, tyro.conf.arg(metavar="NAME")]]
+    """figure1, figure3, table1 or table2."""
+    folder: RecipeFolder = field(default_factory=RecipeFolder)
+    options: RecipeOptions = field(default_factory=RecipeOptions)
+
+    @property
+    def out(self) -> Path:
+        """The recipe's folder."""
+        return (self.folder.out or Path("runs") / self.name).expanduser()
+
+
+@dataclass(frozen=True)
+class BeginOrSumUp(Begin):
+    """The comparison."""
+
+    so_far: bool = False
+    """With --resume: run and train nothing more, but write the page of what has ended so far."""
+
+
+@dataclass(frozen=True)
+class _Begun:
+    where: BeginOrSumUp = field(default_factory=BeginOrSumUp)
+    compare: CompareSettings = field(default_factory=CompareSettings)
+
+
+@dataclass(frozen=True)
+class Compare(AllSettings, _Begun):
+    """Compare methods on the same space, images and budget: what each finds, what it is worth, what it costs.
+
+      poolsearch compare --methods mixture spos random proxy --seeds 3
+      poolsearch compare --data cifar10 --methods spos mixture:members=2 mixture:members=8 --epochs 6 --total-epochs 24
+      poolsearch compare --data cifar10 --methods spos bse mcts:warm-up=0.5 --truth runs/sweep
+      poolsearch compare --resume --out runs/cifar10-compared --methods spos bse mixture --seeds 5
+      poolsearch compare --resume --out runs/cifar10-compared --so-far        a look at it meanwhile
+
+    Every method with every seed is a run of its own in OUT/runs/; OUT/report.html compares them by the ground truth of
+    what they found. Start the same command with --resume in several terminals, or on several machines that share the
+    folder, and each takes runs and trainings that no other has. With --resume, methods and seeds may be added. For
+    research: the test split is read, and nothing is chosen by it.
+    """

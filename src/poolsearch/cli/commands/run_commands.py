@@ -8,8 +8,31 @@ from typing import Annotated
 
 import tyro
 
-from poolsearch.commands.groups import AllSettings
-from poolsearch.settings.groups import Auto, MachineSettings, RankSettings, RetrainSettings
+from poolsearch.settings.groups import (
+    AloneSettings,
+    Auto,
+    BudgetSettings,
+    DataSettings,
+    MachineSettings,
+    NetSettings,
+    RankSettings,
+    RelaxedSettings,
+    RetrainSettings,
+    SearchSettings,
+)
+
+
+@dataclass(frozen=True)
+class AllSettings:
+    data: DataSettings = field(default_factory=DataSettings)
+    net: NetSettings = field(default_factory=NetSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
+    relaxed: RelaxedSettings = field(default_factory=RelaxedSettings)
+    alone: AloneSettings = field(default_factory=AloneSettings)
+    rank: RankSettings = field(default_factory=RankSettings)
+    retrain: RetrainSettings = field(default_factory=RetrainSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
 
 
 @dataclass(frozen=True)

@@ -2,28 +2,63 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.evaluation.ground_truth import GroundTruth, Known
 from poolsearch.reports.data.ranking_row import Ranked, ranked
 from poolsearch.reports.data.score_table import Scores, read_scores
-from poolsearch.reports.truth import tested
-from poolsearch.reports.weights import Weights, weights_of
 from poolsearch.samplers.successive_halving import Rung
 from poolsearch.space import shown
-from poolsearch.storage.files import RunDir, damaged, parse_json, read_bytes, read_csv, read_json
+from poolsearch.storage.files import damaged, parse_json, read_bytes, read_csv, read_json
 from poolsearch.storage.json_shape import misfit
 from poolsearch.storage.parquet import read_table
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.stage_results import EVENT, RELAXED, RESULTS, read_metrics, read_object, read_ranking
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of the resolutions over the training, and what was found by them.
+
+    Attributes:
+        placement: that was found, for people.
+        path: the resolution of every block, in halvings of the full one.
+        steps: of the snapshots, T.
+        weight_TLR: of each block but the first, and each resolution; NaN where the training diverged.
+    """
+
+    placement: str
+    path: list[int]
+    steps: list[int]
+    weight_TLR: NDArray[np.float64]
+
+
+def weights_of(found: Mapping[str, Any]) -> Weights:
+    """The contents of relaxed.json.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is damaged.
+    """
+    weight_TLR = np.array(found["weights"], np.float64)
+    if weight_TLR.shape[:2] != (len(found["steps"]), len(found["path"]) - 1) or weight_TLR.ndim != 3:
+        raise ValueError(f"weights of shape {weight_TLR.shape}")
+    return Weights(shown(str(found["placement"])), list(found["path"]), list(found["steps"]), weight_TLR)
+
 
 COSTS = ("memory", "field_height", "field_width", "latency_ms")
 
+
 Json = dict[str, Any]
+
+
 Cost = int | float | list[float]
 """Bytes, milliseconds, or receptive fields in pixels at the end of each resolution."""
 
@@ -178,3 +213,11 @@ def skipped_of(path: Path) -> list[tuple[str, str]]:
     if (wrong := misfit(found, [{"file": str, "reason": str}])) is not None:
         raise damaged(path, wrong)
     return [(entry["file"], entry["reason"]) for entry in found]
+
+
+def tested(truth: GroundTruth) -> list[Known]:
+    """The placements by their names for people, best first; none where they were not measured on the test split."""
+    if truth.part != "test":
+        return []
+    named = (replace(entry, placement=shown(entry.placement)) for entry in truth.known)
+    return sorted(named, key=lambda entry: (-entry.mean, entry.macs))

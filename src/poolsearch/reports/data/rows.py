@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch.evaluation.stats import pareto
+from poolsearch.reports.data.answer_rows import answer_rows
 from poolsearch.reports.data.parse import Json
 from poolsearch.reports.data.ranking_row import Ranked
 from poolsearch.reports.data.run_data import RunData
-from poolsearch.reports.figures.test_accuracy import answer_rows
 
 CHUNK = 2000
 

@@ -14,14 +14,14 @@ from typing import cast
 from poolsearch.evaluation.ground_truth import Known
 from poolsearch.evaluation.metrics import in_words
 from poolsearch.reports.data import parse
-from poolsearch.reports.data.parse import Cost, FilterSet, Json, Trial
+from poolsearch.reports.data.parse import Cost, FilterSet, Json, Trial, Weights
 from poolsearch.reports.data.ranking_row import Ranked
 from poolsearch.reports.data.score_table import Scores
-from poolsearch.reports.weights import Weights
 from poolsearch.samplers.successive_halving import Rung
 from poolsearch.settings.methods import Kind, kind_of
 from poolsearch.space import shown
-from poolsearch.storage.files import RunDir, check_digests
+from poolsearch.storage.files import check_digests
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.stage_results import RUN_SHOWN, SUMMARY, read_object, read_opening
 
 

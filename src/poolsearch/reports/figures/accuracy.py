@@ -5,7 +5,6 @@ from __future__ import annotations
 import altair as alt
 import numpy as np
 
-from poolsearch.reports.alone import trainings
 from poolsearch.reports.data.rows import Row, ranked_rows
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.figures.theme import (
@@ -22,6 +21,7 @@ from poolsearch.reports.figures.theme import (
     rows,
 )
 from poolsearch.reports.text.caveats import early_stops
+from poolsearch.reports.text.method_notes import trainings
 
 MOST_INTERVALS = 250
 MOST_POINTS = 1500

@@ -7,10 +7,10 @@ import json
 import altair as alt
 import numpy as np
 
+from poolsearch.reports.data.parse import Weights
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.figures.heatmap import HEAT
 from poolsearch.reports.figures.theme import FAINT, INK, WINNER, Figure, Json, rows
-from poolsearch.reports.weights import Weights
 
 ROW = 64
 FIXED = "#cfd5db"

@@ -23,7 +23,7 @@ from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.figures.outcomes import member_colour
 from poolsearch.reports.figures.theme import DEFAULT, OTHER, PERCENT, Figure, rows
 from poolsearch.space import shown
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.stage_results import RUN_SHOWN, read_object
 from poolsearch.texts import command
 

@@ -6,23 +6,26 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import cast
 
-from poolsearch.reports.alone import BY_MACS, trainings
-from poolsearch.reports.classes import class_table
+from poolsearch.errors import PoolsearchError
 from poolsearch.reports.data.parse import Json
 from poolsearch.reports.data.rows import Retrained, Row, facts, ranked_rows, retrained
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.figures.truth_agreement import TITLE, Agreed, note, sentence
-from poolsearch.reports.filters import filter_table
 from poolsearch.reports.page.markup import badges, doubted, footer, macs_text, or_dash, section, table
-from poolsearch.reports.page.tables import answers, controls
-from poolsearch.reports.rerun import rerun_command
+from poolsearch.reports.page.tables import answers, class_table, controls, filter_table, truth_table
 from poolsearch.reports.text.caveats import early_stops, grave, warnings
-from poolsearch.reports.text.method_notes import FIRST, described, settled
+from poolsearch.reports.text.method_notes import BY_MACS, FIRST, described, settled, trainings
 from poolsearch.reports.text.verdict_text import verdict
-from poolsearch.reports.truth import truth_table
+from poolsearch.settings import Settings
+from poolsearch.storage.run_record import typed
+from poolsearch.texts import command
 
 SHOWN_ROWS = 20
+
+
 MOST_ROWS = 1000
+
+
 MOST_SKIPPED = 200
 
 
@@ -202,3 +205,12 @@ def _facts_table(title: str, pairs: Sequence[tuple[str, str]]) -> str:
     lines = "\n".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(text)}</td></tr>' for name, text in pairs)
     caption = f"<caption><span>{escape(title)}</span></caption>"
     return f'<div class="scroll" tabindex="0"><table class="facts">{caption}\n<tbody>\n{lines}\n</tbody></table></div>'
+
+
+def rerun_command(run: Json) -> str | None:
+    """The command that makes the run again: what was given and is not the default; None when that cannot be told."""
+    try:
+        given = Settings.from_record(run.get("given") or run.get("settings") or {})
+    except (PoolsearchError, AttributeError, TypeError):
+        return None  # settings of another version of this package
+    return command("run", *typed(given))

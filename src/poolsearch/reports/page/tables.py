@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from html import escape
 from typing import cast
 
 from poolsearch.evaluation.budget_picks import limit_text
+from poolsearch.evaluation.ground_truth import Known
+from poolsearch.reports.data.answer_rows import AnswerRow, answer_rows, trained_controls
 from poolsearch.reports.data.parse import Cost, Json
 from poolsearch.reports.data.run_data import RunData
-from poolsearch.reports.figures.test_accuracy import AnswerRow, answer_rows, trained_controls
-from poolsearch.reports.page.markup import badges, or_dash, table
+from poolsearch.reports.page.markup import badges, macs_text, or_dash, table
+from poolsearch.reports.text.method_notes import known_text
 
 _TITLES = {  # of each cost that costs.parquet may know
     "memory": "memory of a step",
@@ -108,3 +111,97 @@ def controls(data: RunData) -> str:
     told = "".join(f"<p>{escape(note)}</p>" for note in notes)
     caption = "Trained to compare the winner with; never chosen from. Differences are points with 95% intervals."
     return f"<h3>Controls</h3>\n{table(caption, head, lines) if lines else ''}\n{told}"
+
+
+def truth_table(truths: Sequence[Known], default: str, metric: str) -> str:
+    """Every placement, best first."""
+    own = next((truth.macs for truth in truths if truth.placement == default), None)
+    head = [("", ""), ("placement", "text"), (f"test {metric}", ""), ("MACs", ""), ("vs. default", ""), ("", "text")]
+    lines = [
+        (
+            "default" if truth.placement == default else "",
+            [
+                str(place), escape(truth.placement), known_text(truth), macs_text(truth.macs),
+                "–" if own is None else f"{truth.macs / own:.2f} ×",
+                badges(["default"] if truth.placement == default else []),
+            ],
+        )
+        for place, truth in enumerate(truths, 1)
+    ]  # fmt: skip
+    caption = f"Mean and standard deviation over {truths[0].n} trainings on all training images."
+    return table(caption, head, lines)
+
+
+MOST_CLASSES = 200
+
+
+Table = tuple[str, Sequence[tuple[str, str]], Sequence[tuple[str, Sequence[str]]]]
+"""Caption, head and lines, as :func:`poolsearch.reports.page.markup.table` takes them."""
+
+
+_VALUES = ("recall", "precision", "f1")
+
+
+def class_table(data: RunData) -> Table | None:
+    """Recall, precision and F1 of each class; None before the test split was opened.
+
+    Classes come in the order of what the winner gains: those that lose most first.
+    """
+    lines = cast(list[Json], (data.test or {}).get("classes", []))
+    if not lines:
+        return None
+    same = bool(data.winner and data.winner.is_default)
+    networks = ("default",) if same else ("winner", "default")
+    ordered = sorted(lines, key=_gain)
+    shown = ordered[:MOST_CLASSES]
+    texts = [
+        f"Of {'the default, which is the winner' if same else 'the winner and of the default'}: means over seeds.",
+        "Recall: part of the images of a class that is right. Precision: part of those taken for the class that is.",
+        "" if same else "Classes in which the winner loses recall come first.",
+        f"Shown are {len(shown)} of {len(lines):,}; all are in test.json." if len(shown) < len(lines) else "",
+    ]
+    head = [("class", "text"), ("test images", "")]
+    head += [(f"{value if value != 'f1' else 'F1'}, {name}", "") for value in _VALUES for name in networks]
+    return " ".join(filter(None, texts)), head, [("", _cells(line, networks)) for line in shown]
+
+
+def _gain(line: Json) -> float:
+    winner, default = line["winner"]["recall"], line["default"]["recall"]
+    return 0.0 if winner is None or default is None else winner - default
+
+
+def _cells(line: Json, networks: Sequence[str]) -> list[str]:
+    values = [line[name][value] for value in _VALUES for name in networks]
+    return [escape(str(line["class"])), f"{line['images']:,}", *("–" if v is None else f"{v:.1%}" for v in values)]
+
+
+def filter_table(data: RunData) -> str:
+    """Training steps by block and resolution, summed over the members; nothing where weights are shared."""
+    if not data.filters:
+        return ""
+    steps: dict[tuple[int, str], int] = defaultdict(int)
+    for each in data.filters:
+        steps[each.block, each.resolution] += each.steps
+    resolutions = sorted({resolution for _, resolution in steps}, key=_halvings)
+    blocks = sorted({block for block, _ in steps})
+    lines = [
+        ("", [str(block + 1), *(f"{steps[block, r]:,}" if (block, r) in steps else "–" for r in resolutions)])
+        for block in blocks
+    ]
+    head = [("block", ""), *((escape(_fraction(resolution)), "") for resolution in resolutions)]
+    caption = (
+        "Training steps of each block's weights for each resolution"
+        f"{', of all members together' if data.members > 1 else ''}. A dash: no placement has the block there. Weights "
+        "that were trained rarely make the placements that use them look worse than they are."
+    )
+    return f"<h3>How often each set of weights was trained</h3>\n{table(caption, head, lines)}"
+
+
+def _halvings(resolution: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in resolution.split("x"))
+
+
+def _fraction(resolution: str) -> str:
+    """A resolution in words: of height and width where they differ."""
+    height, width = ("full" if n == 0 else f"1/{2**n}" for n in _halvings(resolution))
+    return height if height == width else f"{height} x {width}"

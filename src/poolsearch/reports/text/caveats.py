@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from poolsearch.evaluation.budget_picks import limit_text
+from poolsearch.reports.data.answer_rows import answer_rows
 from poolsearch.reports.data.parse import Json
 from poolsearch.reports.data.ranking_row import Ranked
 from poolsearch.reports.data.rows import retrained, stopped
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.data.score_table import Scores
-from poolsearch.reports.figures.test_accuracy import answer_rows
 from poolsearch.reports.text import method_notes
 from poolsearch.reports.text.verdict_text import ended, moment
 from poolsearch.settings.groups import SearchSettings

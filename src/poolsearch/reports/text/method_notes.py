@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from poolsearch.errors import PoolsearchError
+from poolsearch.evaluation.ground_truth import Known
 from poolsearch.reports.data.parse import Json
 from poolsearch.reports.data.ranking_row import Ranked
 from poolsearch.reports.data.rows import stopped
 from poolsearch.reports.data.run_data import RunData
+from poolsearch.samplers.successive_halving import told
 from poolsearch.space import Placement
 
 FIRST = "What the search settled on stands first, whatever the others have on validation."
@@ -82,3 +85,45 @@ def _why(data: RunData, text: str) -> str:
 
 def _blocks(count: int) -> str:
     return f"{count} block{'' if count == 1 else 's'}"
+
+
+def known_text(entry: Known) -> str:
+    """Mean, and the deviation over trainings where there are several."""
+    spread = "" if entry.std is None else f" ± {entry.std:.2%}"
+    return f"{entry.mean:.2%}{spread}"
+
+
+def truth_sentence(truths: Sequence[Known], default: str, metric: str) -> str:
+    """The best, and the network's own placement."""
+    best, own = truths[0], next((truth for truth in truths if truth.placement == default), None)
+    beside = "" if own is None or own is best else f"; the default {default} {known_text(own)}"
+    seeds = best.n
+    return (
+        f"Ground truth of {len(truths):,} placements, {seeds} seed{'' if seeds == 1 else 's'} each: {best.placement} "
+        f"has the best test {metric}, {known_text(best)}{beside}. For research: the test split was read for all of "
+        "them, so that nothing is chosen by it."
+    )
+
+
+BY_MACS = "Ranked by MACs alone, the most first: nothing was trained or evaluated for it."
+
+
+def so_far(data: RunData) -> str:
+    """How far the trainings are, while there is no ranking yet."""
+    placements = cast(Json, data.run.get("space", {})).get("covered", 0)
+    settings = cast(Json, data.run.get("settings", {}))
+    part = "test" if cast(Json, settings.get("alone", {})).get("sweep_mode") == "benchmark" else "validation"
+    return (
+        f"Placements are being trained alone ({data.method}), or this was interrupted: {data.scored:,} trainings, of "
+        f"{placements:,} placements, were scored on the {part} images."
+    )
+
+
+def trainings(data: RunData) -> str:
+    """What was trained, and what the accuracies are of; empty where supernets ranked."""
+    if not data.rungs:
+        return ""
+    accuracies = "The figures are of these trainings, on the search-train half."
+    if len(data.rungs) > 1:
+        accuracies = "A placement that was stopped stands with what it then had, below all that went on."
+    return f"{told(data.method, data.rungs)} {accuracies}"

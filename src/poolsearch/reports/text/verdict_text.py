@@ -7,12 +7,11 @@ from datetime import datetime
 from typing import cast
 
 from poolsearch import texts
-from poolsearch.reports.alone import so_far
 from poolsearch.reports.data.parse import Json
 from poolsearch.reports.data.rows import stopped
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.text import method_notes
-from poolsearch.reports.truth import truth_sentence
+from poolsearch.reports.text.method_notes import so_far, truth_sentence
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from typing import Literal
 from poolsearch.errors import PoolsearchError
 from poolsearch.settings import Settings
 from poolsearch.settings.method_spec import parse_spec, spec_of
-from poolsearch.settings.methods import kind_of
+from poolsearch.settings.methods import flag, kind_of, with_method
 from poolsearch.settings.resolve import check
-from poolsearch.usage import flag, with_method
 
 Budget = Literal["own", "equal", ""]
 """own: epochs in proportion to the members (paper, appendix B.1). equal: the same total training for all. Else: as the

@@ -26,9 +26,10 @@ from poolsearch.session.trusted import NAMED, Gate, Trust
 from poolsearch.settings import Settings
 from poolsearch.settings.groups import CompareSettings, SearchSettings
 from poolsearch.settings.method_spec import parse_spec
+from poolsearch.settings.methods import with_method
 from poolsearch.settings.resolve import check, resolve
-from poolsearch.storage.files import RunDir, write_json
-from poolsearch.usage import with_method
+from poolsearch.storage.files import write_json
+from poolsearch.storage.run_dir import RunDir
 
 T = TypeVar("T")
 

@@ -11,11 +11,12 @@ from poolsearch.evaluation.ground_truth import TABLE6, GroundTruth, Known, groun
 from poolsearch.session.open_run import Run
 from poolsearch.settings import Settings
 from poolsearch.settings.groups import CompareSettings
+from poolsearch.settings.methods import flag, with_method
 from poolsearch.space import FreeSpace, Placement
 from poolsearch.stages.standalone.rung import train_placements, trained_before
-from poolsearch.storage.files import RunDir, read_json
+from poolsearch.storage.files import read_json
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import saved_settings
-from poolsearch.usage import flag, with_method
 
 PICKS, ALL = "picks", "all"
 _SAME = ("subset", "metric", "image_size", "augment", "net", "width", "op", "init", "search_stem", "axes", "zero_init")

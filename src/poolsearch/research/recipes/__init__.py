@@ -2,7 +2,7 @@
 
 A recipe trains by the same functions as everything else (:mod:`poolsearch.pipeline`), and leaves a folder that is
 readable without this package. To add one: a module with its function, a line here, and its name in
-:data:`poolsearch.commands.recipe.RecipeName`.
+:data:`poolsearch.settings.groups.RecipeName`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from poolsearch.commands.recipe import RecipeName, RecipeOptions
 from poolsearch.progress import Progress
 from poolsearch.research.recipes.figure1 import figure1
 from poolsearch.research.recipes.folder import Made
 from poolsearch.research.recipes.tables import FIGURE3, TABLE1, TABLE2, compared
 from poolsearch.session.trusted import Trust
+from poolsearch.settings.groups import RecipeName, RecipeOptions
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from poolsearch import pipeline
-from poolsearch.commands.recipe import RecipeOptions
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.build import blank
 from poolsearch.progress import Progress
@@ -16,9 +15,11 @@ from poolsearch.research.recipes.folder import passed_on
 from poolsearch.session.prepare import absolute, image_size_of, images_of, net_spec, resolved, space_of, split_of
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
+from poolsearch.settings.groups import RecipeOptions
 from poolsearch.settings.resolve import check
 from poolsearch.space import Placement, Space
-from poolsearch.storage.files import RunDir, read_json, write_json
+from poolsearch.storage.files import read_json, write_json
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.stage_results import read_ranking
 
 RESULT = "figure1.json"

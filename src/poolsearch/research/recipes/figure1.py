@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from poolsearch.commands.recipe import RecipeOptions
 from poolsearch.evaluation.stats import mean_interval
 from poolsearch.progress import Progress
 from poolsearch.research.recipes.arms import (
@@ -42,7 +41,10 @@ from poolsearch.research.reports.figure1_words import sentences
 from poolsearch.session.prepare import absolute
 from poolsearch.session.trusted import NAMED, Gate, Trust
 from poolsearch.settings import Settings
-from poolsearch.storage.files import RunDir, atomic, locked, read_json, write_json
+from poolsearch.settings.groups import RecipeOptions
+from poolsearch.storage.files import atomic, read_json, write_json
+from poolsearch.storage.locks import locked
+from poolsearch.storage.run_dir import RunDir
 
 MAPS = "maps.npz"
 

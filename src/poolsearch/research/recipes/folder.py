@@ -7,12 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from poolsearch.commands.recipe import RecipeName, RecipeOptions
 from poolsearch.errors import PoolsearchError
 from poolsearch.session.prepare import absolute
 from poolsearch.settings import Settings
-from poolsearch.settings.groups import MachineSettings
-from poolsearch.storage.files import RunDir, read_json, write_json
+from poolsearch.settings.groups import MachineSettings, RecipeName, RecipeOptions
+from poolsearch.storage.files import read_json, write_json
+from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import check_free
 from poolsearch.texts import command
 from poolsearch.train.machine import pick_machine

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from poolsearch.commands.recipe import RecipeName, RecipeOptions
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 from poolsearch.research.compare.compare import compare
@@ -14,7 +13,7 @@ from poolsearch.research.recipes.folder import Made, passed_on
 from poolsearch.research.reports.comparison import findings_of
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
-from poolsearch.settings.groups import CompareSettings
+from poolsearch.settings.groups import CompareSettings, RecipeName, RecipeOptions
 
 MEMBERS = 4
 """Supernets of the mixture in both tables; the others are trained as long as all of these together."""

@@ -16,9 +16,9 @@ from rich.table import Table
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import PlainConsole
+from poolsearch.reports.page.html import write_page
 from poolsearch.reports.page.markup import footer, or_dash, section, table
-from poolsearch.reports.truth import known_text
-from poolsearch.reports.write import write_page
+from poolsearch.reports.text.method_notes import known_text
 from poolsearch.research.bench import Curve, Known, Regrets
 from poolsearch.research.reports.regret import MOST_CURVES, regret_figures
 from poolsearch.space import shown

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from poolsearch.reports.page.html import write_page
 from poolsearch.reports.page.markup import footer, macs_text, section, table
-from poolsearch.reports.write import write_page
 from poolsearch.research.reports.feature_maps import MapGrid, draw_grid
 from poolsearch.research.reports.figure1_charts import accuracies, representations
 from poolsearch.research.reports.figure1_words import difference_text, doubts, percent, sentences, view_name
-from poolsearch.storage.files import RunDir, atomic, read_json
+from poolsearch.storage.files import atomic, read_json
+from poolsearch.storage.run_dir import RunDir
 
 Json = dict[str, Any]
 

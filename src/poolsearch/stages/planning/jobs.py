@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from poolsearch.samplers.successive_halving import Rung, rungs, together
 from poolsearch.session.open_run import Run
 from poolsearch.settings import Settings
-from poolsearch.settings.methods import named
+from poolsearch.settings.methods import named, with_method
 from poolsearch.settings.resolve import resolve
 from poolsearch.stages.retrain import retrain_recipe
 from poolsearch.stages.standalone.rung import sweep_recipe
 from poolsearch.stages.standalone.trial import Recipe
 from poolsearch.stages.sweep import at_fidelity
-from poolsearch.usage import with_method
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from poolsearch.stages.ranking.early_stop import Bools, Ints, behind, needed
 from poolsearch.stages.ranking.tally import Tally
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
-from poolsearch.train.loop import stop_requests
+from poolsearch.workers.signals import stop_requests
 
 
 def parts(run: Run, size: int) -> list[Ints]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch.evaluation.metrics import contributions, in_words
+from poolsearch.evaluation.metrics import Ints, contributions, in_words, per_class
 from poolsearch.evaluation.verdict import (
     Compared,
     Judged,
@@ -25,7 +25,6 @@ from poolsearch.evaluation.verdict import (
 from poolsearch.session.open_run import Run
 from poolsearch.settings.methods import kind_of
 from poolsearch.space import Placement
-from poolsearch.stages.retraining.classes import class_results
 from poolsearch.stages.retraining.controls import Rival
 from poolsearch.stages.retraining.failures import failure
 from poolsearch.stages.retraining.finalists import Chosen
@@ -167,3 +166,25 @@ def _answers(chosen: Chosen, judged: Sequence[Judged]) -> list[dict[str, Any]]:
 
 def _compared(found: Compared | None) -> dict[str, Any] | None:
     return found and dataclasses.asdict(found)
+
+
+def class_results(
+    true_N: Ints, predicted_of: Mapping[str, Sequence[Ints]], class_names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One line for each class: its images, and recall, precision and F1 of each network, mean over its seeds.
+
+    Args:
+        true_N: the class of each test image.
+        predicted_of: what each training of each network sees in them.
+        class_names: of all classes. One without test images has precision alone.
+    """
+    found = {name: per_class(true_N, np.stack(seeds), len(class_names)) for name, seeds in predicted_of.items()}
+    images_K = np.bincount(true_N, minlength=len(class_names))
+    return [
+        {"class": label, "images": int(images_K[k])}
+        | {
+            name: {value: float(getattr(of, value)[:, k].mean()) for value in ("recall", "precision", "f1")}
+            for name, of in found.items()
+        }
+        for k, label in enumerate(class_names)
+    ]

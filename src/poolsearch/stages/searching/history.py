@@ -13,7 +13,8 @@ from torch import Tensor
 
 from poolsearch.mixture.mixture import Mixture
 from poolsearch.space import Space
-from poolsearch.storage.files import RunDir, atomic
+from poolsearch.storage.files import atomic
+from poolsearch.storage.run_dir import RunDir
 
 _SNAPSHOTS = 100
 _SNAPSHOT_VALUES = 5_000_000  # (placement, member) values kept over the whole search

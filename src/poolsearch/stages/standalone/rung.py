@@ -21,22 +21,21 @@ from poolsearch.progress import Progress
 from poolsearch.samplers.successive_halving import Rung, rungs
 from poolsearch.session.open_run import Run
 from poolsearch.settings import Settings
+from poolsearch.settings.methods import benchmark
 from poolsearch.space import Placement
 from poolsearch.stages.ranking.standalone_table import Scored
 from poolsearch.stages.standalone.progress import Live
 from poolsearch.stages.standalone.trial import AloneTask, Recipe, Trial, crew, train_alone
-from poolsearch.storage.files import held, is_held, remove_leftovers, write_json
+from poolsearch.storage.files import write_json
+from poolsearch.storage.locks import held, is_held, remove_leftovers
 from poolsearch.storage.stage_results import read_metrics, read_opening
 from poolsearch.workers.pool import run_trials
 from poolsearch.workers.queue import Busy
 
 _WAIT_SECONDS = 0.1
+
+
 Done = Callable[[Trial, Scored], None]
-
-
-def benchmark(settings: Settings) -> bool:
-    """Whether a sweep is the ground truth of research, which reads the test split."""
-    return settings.search.method == "sweep" and settings.alone.sweep_mode == "benchmark"
 
 
 def images_to_learn(run: Run) -> NDArray[np.int64]:

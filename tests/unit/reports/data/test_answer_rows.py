@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from fake_run import compositions, write_fake_run
 
+from poolsearch.reports.data.answer_rows import answer_rows
 from poolsearch.reports.data.rows import retrained
 from poolsearch.reports.data.run_data import read_run
-from poolsearch.reports.figures.test_accuracy import alone_macs, answer_rows
+from poolsearch.reports.figures.test_accuracy import alone_macs
 from poolsearch.reports.figures.theme import page_specs
 from poolsearch.reports.page.tables import answers, controls
 from poolsearch.reports.terminal import show

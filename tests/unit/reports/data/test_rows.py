@@ -10,13 +10,12 @@ import pytest
 from fake_run import compositions, write_fake_run
 
 from poolsearch.evaluation.stats import pareto
-from poolsearch.reports.alone import trainings
 from poolsearch.reports.data.ranking_row import Ranked
 from poolsearch.reports.data.rows import ranked_rows, retrained
 from poolsearch.reports.data.run_data import RunData, read_run
-from poolsearch.reports.page.sections import macs_text
-from poolsearch.reports.rerun import rerun_command
+from poolsearch.reports.page.sections import macs_text, rerun_command
 from poolsearch.reports.text.caveats import early_stops, grave, warnings
+from poolsearch.reports.text.method_notes import trainings
 from poolsearch.reports.text.verdict_text import verdict
 from poolsearch.samplers.successive_halving import Rung
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from fake_run import HOSTILE, write_fake_run
 
-from poolsearch.reports.classes import MOST_CLASSES, class_table
 from poolsearch.reports.data.run_data import read_run
 from poolsearch.reports.page.sections import body
+from poolsearch.reports.page.tables import MOST_CLASSES, class_table
 
 
 def line(name: str, images: int, winner: float | None, default: float | None) -> dict[str, object]:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from poolsearch.commands.recipe import RecipeOptions
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Silent
 from poolsearch.research.recipes.arms import placements_of, searches_of, seeds_of, settings_of, trained_alike
+from poolsearch.settings.groups import RecipeOptions
 
 ENDS = {"early": "1,1,8", "late": "8,1,1"}
 

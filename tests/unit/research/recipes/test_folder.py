@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from poolsearch.commands.recipe import RecipeOptions
 from poolsearch.errors import PoolsearchError
 from poolsearch.research.recipes.folder import begin, options_of
+from poolsearch.settings.groups import RecipeOptions
 
 GIVEN = RecipeOptions(scale="mini", epochs=3, data="digits")
 

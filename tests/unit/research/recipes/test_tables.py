@@ -2,12 +2,12 @@
 
 import pytest
 
-from poolsearch.commands.recipe import RecipeOptions
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Silent
 from poolsearch.research.compare.cases import cases_of
 from poolsearch.research.recipes import RECIPES
 from poolsearch.research.recipes.tables import FIGURE3, MEMBERS, TABLE1, TABLE2, asked_for
+from poolsearch.settings.groups import RecipeOptions
 
 
 @pytest.mark.parametrize("methods", [TABLE1, TABLE2, FIGURE3])

@@ -16,14 +16,13 @@ from fake_comparison import OUTSIDE, comparison, write_fake_comparison
 from fake_run import HOSTILE
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.reports.comparison.plots import figures
 from poolsearch.reports.figures.theme import page_specs
 from poolsearch.research.reports.comparison import show_comparison, write_comparison
 from poolsearch.research.reports.comparison.caveats import warnings
 from poolsearch.research.reports.comparison.findings import detail, sentence
 from poolsearch.research.reports.comparison.json_reader import Node
 from poolsearch.research.reports.comparison.read import comparison_of, read_comparison
-from poolsearch.research.reports.comparison.sections import body
+from poolsearch.research.reports.comparison.sections import body, figures
 from poolsearch.research.reports.comparison.values import Comparison
 
 Json = dict[str, Any]

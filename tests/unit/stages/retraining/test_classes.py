@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from poolsearch.stages.retraining.classes import class_results
+from poolsearch.stages.retraining.outcome import class_results
 
 
 def test_means_over_seeds_by_hand():

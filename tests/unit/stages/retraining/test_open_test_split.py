@@ -18,7 +18,7 @@ from poolsearch.reports.text.verdict_text import verdict as told
 from poolsearch.settings import Settings
 from poolsearch.stages.retraining import open_test_split, outcome
 from poolsearch.stages.standalone import trial as alone
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 pytestmark = pytest.mark.slow  # whole runs
 

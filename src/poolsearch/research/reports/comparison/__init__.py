@@ -16,11 +16,10 @@ def write_comparison(folder: Path) -> Path:
         PoolsearchError: there is no comparison in the folder, or its file is damaged.
     """
     # Altair takes a while to import, and whoever imports this package may never write a report
-    from poolsearch.reports.comparison.lines import as_csv
-    from poolsearch.reports.comparison.plots import figures
-    from poolsearch.reports.write import write_page
+    from poolsearch.reports.page.html import write_page
     from poolsearch.research.reports.comparison.read import read_comparison
-    from poolsearch.research.reports.comparison.sections import body
+    from poolsearch.research.reports.comparison.sections import body, figures
+    from poolsearch.research.reports.comparison.tables import as_csv
     from poolsearch.storage.files import write_text
 
     data = read_comparison(folder)

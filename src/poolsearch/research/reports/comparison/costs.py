@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import altair as alt
 
 from poolsearch.evaluation.stats import pareto
-from poolsearch.reports.comparison.colours import DASHES, LINES, group_colour
 from poolsearch.reports.figures.theme import FRONT, INK, PERCENT, Figure, Json, rows
+from poolsearch.research.reports.comparison.panels import DASHES, LINES, group_colour
 from poolsearch.research.reports.comparison.values import Comparison
 
 HEIGHT, WIDTH = 420, 760

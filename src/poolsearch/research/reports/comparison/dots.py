@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from poolsearch.reports.comparison.colours import DASHES, LINES, group_colour
 from poolsearch.reports.figures.theme import INK, LABEL, MUTED, PERCENT, Figure, Json, rows
+from poolsearch.research.reports.comparison.panels import DASHES, LINES, group_colour
 from poolsearch.research.reports.comparison.values import Case, Comparison, Correlation
 
 LINE = 26

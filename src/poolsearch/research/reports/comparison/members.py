@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from poolsearch.reports.comparison.colours import DASHES, LINES
 from poolsearch.reports.figures.theme import MEMBERS, OTHER, PERCENT, Figure, Json, rows
+from poolsearch.research.reports.comparison.panels import DASHES, LINES
 from poolsearch.research.reports.comparison.values import Case, Comparison
 
 LINES_OF = {"own budget": OTHER, "equal total training": MEMBERS[1]}

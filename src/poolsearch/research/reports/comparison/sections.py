@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-from poolsearch.reports.comparison.words import share
 from poolsearch.reports.data.rows import text
+from poolsearch.reports.figures.theme import Figure
 from poolsearch.reports.page.markup import doubted, footer, section
 from poolsearch.research.reports.comparison.caveats import warnings
+from poolsearch.research.reports.comparison.costs import costs
+from poolsearch.research.reports.comparison.dots import found, taus
 from poolsearch.research.reports.comparison.findings import detail, sentence
+from poolsearch.research.reports.comparison.members import members
+from poolsearch.research.reports.comparison.panels import panels
 from poolsearch.research.reports.comparison.tables import agreements, differences, methods, seeds
-from poolsearch.research.reports.comparison.values import Comparison
+from poolsearch.research.reports.comparison.values import Comparison, share
 
 
 def body(data: Comparison, figures: Mapping[str, str]) -> str:
@@ -64,3 +68,9 @@ def _facts(data: Comparison) -> str:
     )
     caption = "<caption><span>What was compared</span></caption>"
     return f'<div class="scroll" tabindex="0"><table class="facts">{caption}\n<tbody>\n{lines}\n</tbody></table></div>'
+
+
+def figures(data: Comparison) -> list[Figure]:
+    """Every figure that there are numbers for, in the order of the page."""
+    made = [found(data), costs(data), members(data), taus(data), panels(data)]
+    return [figure for figure in made if figure is not None]

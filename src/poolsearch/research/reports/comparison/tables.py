@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from html import escape
 
-from poolsearch.reports.comparison.words import (
+from poolsearch.reports.page.markup import badges, or_dash, table
+from poolsearch.research.reports.comparison.values import (
+    ORDERS,
+    Case,
+    Comparison,
+    Correlation,
+    Reference,
     against_text,
     correlation_text,
     found_texts,
@@ -17,13 +25,13 @@ from poolsearch.reports.comparison.words import (
     spread_text,
     work_text,
 )
-from poolsearch.reports.page.markup import badges, or_dash, table
-from poolsearch.research.reports.comparison.values import ORDERS, Case, Comparison, Correlation, Reference
 
 GIVEN_MACS = (
     "Given MACs: the correlation with the truth of what log MACs and its square leave of both (partial, Pearson's), 0 "
     "for an order that only follows the MACs."
 )
+
+
 _OUTSIDE = "<br>" + badges(["outside the space"])
 
 
@@ -150,3 +158,49 @@ def seeds(data: Comparison) -> str:
         return ""
     inside = table("Regret in points below the best that is known.", head, lines)
     return f"<details><summary>Every seed of every method</summary>{inside}</details>"
+
+
+_ORDERED = [
+    f"{name}_{order}{end}" for name in ("tau", "rho", "given_macs") for order in ORDERS for end in ("", "_low", "_high")
+]
+
+
+_RIVALS = [f"against_{rival}{end}" for rival in ("default", "macs", "random") for end in ("", "_low", "_high", "_p")]
+
+
+COLUMNS = [
+    "case", "name", "group", "budget", "members", "epochs_total", "seeds", "work", "seconds", "found", "outside",
+    "macs_ratio", "truth", "truth_std", "truth_n", "regret1", "regret1_std", "regret5", "regret5_std", *_ORDERED,
+    *_RIVALS, "verdict",
+]  # fmt: skip
+
+
+def as_csv(data: Comparison) -> str:
+    """The text of the file; metrics and regrets are fractions, an empty cell is not known."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(_line(case) for case in data.cases)
+    return text.getvalue()
+
+
+def _line(case: Case) -> list[object]:
+    found = "; ".join(pick.placement for pick in case.picks)
+    spreads = [case.truth.mean, case.truth.std, case.truth.n, case.regret1.mean, case.regret1.std]
+    orders = [
+        value
+        for found in (case.tau, case.rho, case.given_macs)
+        for order in ORDERS
+        for one in (found.get(order, Correlation()),)
+        for value in (one.value, one.low, one.high)
+    ]
+    rivals = [
+        None if entry is None else value
+        for entry in (case.against.get(name) for name in ("default", "macs", "random"))
+        for value in ((None,) * 4 if entry is None else (entry.mean, entry.low, entry.high, entry.p))
+    ]
+    return [
+        case.case, case.label, case.group, case.budget, case.members, case.epochs_total, case.seeds, case.work,
+        case.seconds, found, "; ".join(case.outside), case.macs_ratio, *spreads, case.regret5.mean, case.regret5.std,
+        *orders, *rivals, case.verdict,
+    ]  # fmt: skip

@@ -8,8 +8,14 @@ from rich import box
 from rich.table import Table
 
 from poolsearch.progress import PlainConsole
-from poolsearch.reports.comparison.words import (
+from poolsearch.research.reports.comparison.caveats import warnings
+from poolsearch.research.reports.comparison.findings import detail, sentence
+from poolsearch.research.reports.comparison.values import (
     DASH,
+    Case,
+    Comparison,
+    Correlation,
+    Reference,
     correlation_text,
     found_texts,
     interval_text,
@@ -19,10 +25,7 @@ from poolsearch.reports.comparison.words import (
     spread_text,
     work_text,
 )
-from poolsearch.research.reports.comparison.caveats import warnings
-from poolsearch.research.reports.comparison.findings import detail, sentence
-from poolsearch.research.reports.comparison.values import Case, Comparison, Correlation, Reference
-from poolsearch.storage.files import RunDir
+from poolsearch.storage.run_dir import RunDir
 
 
 def show(data: Comparison, folder: Path) -> None:

@@ -1,0 +1,116 @@
+"""One process at a time in a folder, and clearing up after those that were killed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from poolsearch.errors import InUse, PoolsearchError
+from poolsearch.storage.disk import check_place, owner, remove_workspaces
+from poolsearch.storage.run_dir import RunDir
+
+_LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Generator[None]:
+    """Hold ``folder`` for this process alone; it is made if need be, and removed again if nothing was begun in it.
+
+    Raises:
+        PoolsearchError: another process works in it, or it cannot be made or written.
+    """
+    new = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    lock = FileLock(folder / _LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InUse(
+            f"another process is working in {folder}. Wait for it, or choose another folder with --out."
+        ) from None
+    except OSError as error:
+        raise _not_locked(folder, error) from None
+    try:
+        yield
+    finally:
+        # Done while the lock is held, so that no one else can hold it
+        if all(path.name == _LOCK for path in folder.iterdir()):
+            (folder / _LOCK).unlink(missing_ok=True)
+            for made in new:
+                made.rmdir()
+        lock.release()
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Generator[bool]:
+    """Hold ``folder``, which is made if need be, unless another process does; gives whether it is ours now.
+
+    The system lets go of it when the process ends, however it ends. The lock's file stays: if it were deleted at
+    the end, one who had opened it before and one who comes later could both hold the folder.
+
+    Raises:
+        PoolsearchError: it cannot be made or written, or is a link inside of a run.
+    """
+    check_place(folder)
+    lock = FileLock(folder / _LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    except OSError as error:
+        raise _not_locked(folder, error) from None
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def _not_locked(folder: Path, error: OSError) -> PoolsearchError:
+    if (folder / _LOCK).is_symlink():  # filelock follows none
+        return PoolsearchError(f"{folder / _LOCK} is a link, and nothing is written through it. Delete it.")
+    return PoolsearchError(
+        f"the folder {folder} cannot be made or written ({error.strerror}). Choose another with --out."
+    )
+
+
+def is_held(folder: Path) -> bool:
+    """Whether some process holds ``folder``, by :func:`locked` or :func:`held`; this one counts, too."""
+    if not (folder / _LOCK).exists():
+        return False
+    with held(folder) as ours:
+        return not ours
+
+
+def remove_lock(folder: Path) -> None:
+    """Delete the lock's file of a folder in which nothing is left to be done."""
+    (folder / _LOCK).unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what processes that were killed while writing left in a run folder, or in that of one of its trainings.
+
+    Only what :func:`~poolsearch.storage.disk.workspace` makes, only in folders that a run has, and never through
+    links. That of a training which another process holds is its own, and stays.
+    """
+    if owner(folder, ("run.json",)) is None:
+        return
+    run = RunDir(folder)
+    remove_workspaces(folder)
+    for below in (run.checkpoint.parent, run.figures, *_trials(run.sweep), *_trials(run.retrain)):
+        if below.is_symlink() or not below.is_dir():
+            continue
+        with held(below) if (below / _LOCK).exists() else contextlib.nullcontext(True) as free:
+            if free:
+                remove_workspaces(below)
+
+
+def _trials(folder: Path) -> Iterator[Path]:
+    """The folders of trainings below ``sweep`` or ``retrain``."""
+    for placement in folder.glob("*") if not folder.is_symlink() else ():
+        if not placement.is_symlink():
+            yield from placement.glob("*")

@@ -1,0 +1,108 @@
+"""Where things lie in a run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from poolsearch.storage.digests import NAME
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Where things lie in ``runs/NAME/``. Everything is readable without this package."""
+
+    root: Path
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run.json"
+
+    @property
+    def recipe(self) -> Path:
+        return self.root / "recipe.json"
+
+    @property
+    def split(self) -> Path:
+        return self.root / "split.json"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images.parquet"
+
+    @property
+    def duplicates(self) -> Path:
+        return self.root / "duplicates.json"
+
+    @property
+    def skipped(self) -> Path:
+        return self.root / "skipped.json"
+
+    @property
+    def costs(self) -> Path:
+        return self.root / "costs.parquet"
+
+    @property
+    def events(self) -> Path:
+        return self.root / "events.jsonl"
+
+    @property
+    def scores(self) -> Path:
+        return self.root / "scores.parquet"
+
+    @property
+    def filters(self) -> Path:
+        return self.root / "filters.csv"
+
+    @property
+    def relaxed(self) -> Path:
+        return self.root / "relaxed.json"
+
+    @property
+    def ranking(self) -> Path:
+        return self.root / "ranking.csv"
+
+    @property
+    def ranking_summary(self) -> Path:
+        return self.root / "ranking.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "checkpoint" / "search.safetensors"
+
+    @property
+    def ranking_progress(self) -> Path:
+        return self.root / "checkpoint" / "rank.safetensors"
+
+    @property
+    def sweep(self) -> Path:
+        return self.root / "sweep"
+
+    @property
+    def sweep_table(self) -> Path:
+        return self.root / "sweep.csv"
+
+    @property
+    def retrain(self) -> Path:
+        return self.root / "retrain"
+
+    @property
+    def test(self) -> Path:
+        return self.root / "test.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        return self.root / "figures"
+
+    @property
+    def export(self) -> Path:
+        return self.root / "export"
+
+    def remove_record(self) -> None:
+        """Remove what is written before any work begins."""
+        for path in (self.run, self.split, self.images, self.duplicates, self.skipped, self.costs, self.root / NAME):
+            path.unlink(missing_ok=True)
