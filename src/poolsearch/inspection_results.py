@@ -1,4 +1,4 @@
-"""What a plan of a job found, in plain values: so that it can be shown and kept without torch."""
+"""What a check, costs and a plan found, in plain values: so that it can be shown and kept without torch."""
 
 from __future__ import annotations
 

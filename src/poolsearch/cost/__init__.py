@@ -1,4 +1,5 @@
-"""What every placement costs, known before any training: MACs, memory, receptive fields, latency."""
+"""What every placement costs, known before any training: MACs, memory, receptive fields, latency. May import
+``nets``."""
 
 from __future__ import annotations
 

@@ -1,1 +1,2 @@
-"""The balanced mixture: scores, temperature, balancing. Tables and indices only; it knows no network."""
+"""The balanced mixture: scores, temperature, balancing. Tables and indices only; may import ``poolsearch.errors``
+alone."""

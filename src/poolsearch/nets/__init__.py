@@ -1,0 +1,2 @@
+"""Networks whose downsampling can be moved: ours, and any CNN restrided. May import ``space`` and what lies below
+it."""

@@ -1,4 +1,7 @@
-"""Pages and figures: reads folders only and imports no torch."""
+"""Pages, figures and what is printed of a run: ``data`` -> ``text`` -> ``figures`` -> ``page``.
+
+Reads run folders only; may import neither torch nor the stages.
+"""
 
 from __future__ import annotations
 

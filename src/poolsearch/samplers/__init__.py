@@ -1,4 +1,7 @@
-"""Samplers decide which placement is trained next: ``ask() -> placement``, ``tell(placement, reward)``."""
+"""Samplers decide which placement is trained next: ``ask() -> placement``, ``tell(placement, reward)``.
+
+May import ``space``, ``settings`` and the mixture's temperature; no torch.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values of ``--method``, and what each of them trains. No torch: ``--help`` and settings need it."""
+"""The values of ``--method``, what each of them trains, and which settings it makes use of. Imports no torch."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One stage each: an open run in, files in the run directory out."""
+"""One stage each: an open run in, files in the run directory out. May import neither reports nor research."""

@@ -1,4 +1,4 @@
-"""The run directory: its paths, and writing that leaves either the old file or the new one, never half of one."""
+"""Writing that leaves either the old file or the new one, never half of one; JSON and hashes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The commands and what each can be told: with the settings, all that ``--help`` shows. Imports no torch."""
+"""The commands and what each can be told: with the settings, all that ``--help`` shows. May import settings only; no
+torch."""
 
 from __future__ import annotations
 

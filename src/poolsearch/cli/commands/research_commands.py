@@ -1,4 +1,4 @@
-"""Commands that compare methods. Imports no torch."""
+"""Commands that compare methods, samplers, and published experiments. Imports no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of the answers at each limit on MACs, and of the controls."""
+"""The tables of the page, as HTML."""
 
 from __future__ import annotations
 
