@@ -444,7 +444,8 @@ def main() -> None:
     import_all()
     settings = TINY | FEW | {"method": asked.method}
     if asked.method != "mixture":
-        settings = {name: v for name, v in settings.items() if name not in ("members", "epochs", "val_batch")} | {"sweep_epochs": 1}
+        settings = {name: v for name, v in settings.items() if name not in ("members", "epochs", "val_batch")}
+        settings["sweep_epochs"] = 1
     values = {name: value if isinstance(value, tuple) else (value,) for name, value in settings.items()}
     words = [w for name, several in values.items() for w in (f"--{name.replace('_', '-')}", *map(str, several))]
     with tempfile.TemporaryDirectory() as folder:

@@ -54,13 +54,14 @@ def balance(
 
     Rows and columns of the joint p(placement, member) are normalised in turn until the Kullback-Leibler
     divergence of p(member) from uniform is below the tolerance; rows are exact. In log space nothing underflows
-    at 1/temperature = 400 with a member that lags everywhere by 0.3 (NOTES D6). The joint softmax of Eq. 3 needs no
-    step of its own: its constant is one more factor that the fitting removes (NOTES D3).
+    at 1/temperature = 400 with a member that lags everywhere by 0.3. The joint softmax of Eq. 3 needs no step of its
+    own: its constant is one more factor that the fitting removes (docs/differences.md#joint-softmax).
 
     Paper: section 2.3, Eq. 3 and "iterative proportional fitting", with delta = 1e-4.
-    Differs: after :data:`_FITTING_ROUNDS` rounds, steps of Newton's method on the convex dual take over. The balanced
-    table is the same (it is unique); but where members split the placements 51 to 49 by a large gap, fitting alone
-    moves by log(51/49) a round and needs tens of thousands, and Newton's method about five.
+    Differs (docs/differences.md#balancing): after :data:`_FITTING_ROUNDS` rounds, steps of Newton's method on the
+    convex dual take over. The balanced table is the same (it is unique); but where members split the placements 51 to
+    49 by a large gap, fitting alone moves by log(51/49) a round and needs tens of thousands, and Newton's method about
+    five.
 
     Args:
         logit_AM: scores divided by the temperature.

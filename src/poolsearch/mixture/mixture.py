@@ -14,19 +14,18 @@ from poolsearch.mixture.temperature import Schedule, inverse_temperature
 
 @dataclass(frozen=True)
 class MixtureRules:
-    """The algorithm's settings; the defaults are the paper's, or where it is silent those of NOTES section 2.
+    """The algorithm's settings; the defaults are the paper's, or where it is silent those of docs/differences.md.
 
     Attributes:
         members: M; one member is single-path one-shot (SPOS; paper, section 3.2).
-        beta: weight of the past in a score (Eq. 2; NOTES D8).
+        beta: weight of the past in a score (Eq. 2).
         score_init: the score of a pair never scored: a number (1.0 is optimistic and drives early exploration), or
-            "first": such a pair counts as the mean of the scored ones and takes its first observation whole (D7).
+            "first": such a pair counts as the mean of the scored ones and takes its first observation whole.
         schedule, inv_temp_end: see :func:`inverse_temperature`.
-        balance_every: "step", or "epoch": member scalings are then found once per epoch, and reused on fresh scores
-            (D5).
+        balance_every: "step", or "epoch": member scalings are then found once per epoch, and reused on fresh scores.
         score: "accuracy", or "advantage": accuracy minus the running mean of all accuracies at that step, so that an
-            old score is not low merely for being old (D10).
-        explore: probability of ignoring the assignment and drawing the member uniformly; keeps the balance (D10).
+            old score is not low merely for being old (docs/differences.md#stale-scores).
+        explore: probability of ignoring the assignment and drawing the member uniformly; keeps the balance.
     """
 
     members: int = 4
@@ -118,7 +117,7 @@ class Mixture:
         """Take in the accuracy (a fraction) of the pair on one validation minibatch (Eq. 2).
 
         Raises:
-            ValueError: the accuracy is not a fraction (percent would scale the temperature by 100; NOTES D9).
+            ValueError: the accuracy is not a fraction (percent would scale the temperature by 100).
         """
         if not 0 <= accuracy <= 1:
             raise ValueError(f"accuracy {accuracy} is not a fraction between 0 and 1")

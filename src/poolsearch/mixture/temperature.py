@@ -13,7 +13,8 @@ def inverse_temperature(progress: float, end: float, schedule: Schedule) -> floa
 
     Paper: section 2.3 and appendix B.1, temperature "1 decreased linearly to 1/(100 M)".
     Differs: the default ``inverse-linear`` grows 1/temperature linearly, as the authors' runs did: with the literal
-    ``tau-linear`` members can only specialise in the last few percent of the training (NOTES D1).
+    ``tau-linear`` members can only specialise in the last few percent of the training
+    (docs/differences.md#annealing-schedule).
     """
     match schedule:
         case "inverse-linear":

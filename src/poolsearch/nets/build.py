@@ -55,12 +55,12 @@ def default_width(name: str) -> int:
 
 
 def default_op(name: str) -> Op:
-    """Max pooling for the 6n+2 family (paper, appendix B.2), strided blocks elsewhere (NOTES D26)."""
+    """Max pooling for the 6n+2 family (paper, appendix B.2), strided blocks elsewhere."""
     return "max" if _is_cifar_family(name) else "stride"
 
 
 def stand_alone_norm(channels: int) -> nn.Module:
-    """The normalisation of a network that is trained by itself (NOTES D13)."""
+    """The normalisation of a network that is trained by itself (docs/differences.md#batchnorm-stand-alone)."""
     return nn.BatchNorm2d(channels)
 
 

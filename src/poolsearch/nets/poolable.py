@@ -41,7 +41,7 @@ def resize(x: Any, exponents: Exponents, op: Op) -> Any:
         exponents: of height and width.
         op: how to shrink, as in :func:`pool`.
 
-    Differs: the paper (sections 2.1, 3.3) does not say how maps are enlarged; nearest as for DARTS (NOTES B5, D39).
+    Differs: the paper (sections 2.1, 3.3) does not say how maps are enlarged (docs/differences.md#upsampling).
     """
     if isinstance(x, tuple):
         return tuple(resize(v, exponents, op) if isinstance(v, Tensor) and v.dim() == 4 else v for v in x)

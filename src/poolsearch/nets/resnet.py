@@ -23,7 +23,10 @@ def _strided(convolution: nn.Conv2d, x_BCHW: Tensor, stride: tuple[int, int]) ->
 
 
 def _shortcut(downsample: nn.Module | None, x_BCHW: Tensor, stride: tuple[int, int]) -> Tensor:
-    """Projection at the stride, or the identity subsampled by slicing (no parameters; NOTES D26)."""
+    """Projection at the stride, or the identity subsampled by slicing, which has no parameters.
+
+    Source: docs/differences.md#downsampling-operation.
+    """
     if isinstance(downsample, nn.Sequential):
         convolution, norm = downsample
         assert isinstance(convolution, nn.Conv2d)

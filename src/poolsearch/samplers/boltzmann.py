@@ -15,12 +15,14 @@ from poolsearch.space import Placement, Space
 
 
 class Boltzmann:
-    """Draws placement c with p(c) = softmax(inv_temp * a_c) (paper, appendix C, Eq. 7; NOTES B13, B14).
+    """Draws placement c with p(c) = softmax(inv_temp * a_c) (paper, appendix C, Eq. 7).
 
-    The inverse temperature, which Eq. 7 calls tau, grows from 1 over all draws (NOTES P5), in a warm-up too.
+    The inverse temperature grows from 1 over all draws, in a warm-up too. (Eq. 7 has the symbol of a temperature for
+    it: docs/differences.md#temperature-and-its-inverse.)
 
-    Differs: the text says neither where it ends nor what a_c is. Here it ends at ``inv_temp_end`` (100, as that of a
-    mixture of one), and a_c is the moving average of the rewards of c, as the score of a mixture (Eq. 2).
+    Differs (docs/differences.md#boltzmann-exploration): the text says neither where it ends nor what a_c is. Here it
+    ends at ``inv_temp_end`` (100, as that of a mixture of one), and a_c is the moving average of the rewards of c, as
+    the score of a mixture (Eq. 2).
 
     Args:
         space: to draw from.

@@ -72,18 +72,19 @@ class Visits:
 
 
 class TreeSearch:
-    """Monte-Carlo tree search with upper confidence bounds (paper, appendix C, Eq. 6; NOTES B11, B12).
+    """Monte-Carlo tree search with upper confidence bounds (paper, appendix C, Eq. 6).
 
     From the root down, a child that was never visited is taken first, one of several at random; where all were, the
     one of the highest bound, again at random between equals. A reward is added to every node on the placement's path.
 
-    Differs: Eq. 6 is said to give "sampling probabilities", and it is the index of an argmax: so it is used, unless
-    ``ucb_pick`` is "softmax" (NOTES P17). The text leaves c open: the default, sqrt 2, is that of UCB1. A placement
-    whose reward is still under way (``score_lag``) or never comes (``val_every``) counts as a visit, and not in the
-    mean. As settings, beside the paper's form: ``ucb_reward`` "advantage" takes a reward less the running mean of all
-    rewards, m, which is the first reward, and then beta m + (1 - beta) reward, the present one included (as the score
-    of a mixture); ``ucb_prior`` "leaves" takes the child of the highest bound of :func:`bounds_by_leaves`, visited or
-    not; ``ucb_warm_up`` "forget" begins with an empty tree, but the running mean, after the warm-up.
+    Differs (docs/differences.md#tree-search): Eq. 6 is said to give "sampling probabilities", and it is the index of an
+    argmax: so it is used, unless ``ucb_pick`` is "softmax". The text leaves c open: the default, sqrt 2, is that of
+    UCB1. A placement whose reward is still under way (``score_lag``) or never comes (``val_every``) counts as a visit,
+    and not in the mean. As settings, beside the paper's form: ``ucb_reward`` "advantage" takes a reward less the
+    running mean of all rewards, m, which is the first reward, and then beta m + (1 - beta) reward, the present one
+    included (as the score of a mixture); ``ucb_prior`` "leaves" takes the child of the highest bound of
+    :func:`bounds_by_leaves`, visited or not; ``ucb_warm_up`` "forget" begins with an empty tree, but the running mean,
+    after the warm-up.
 
     Args:
         space: to draw from.

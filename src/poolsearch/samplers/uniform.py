@@ -35,5 +35,8 @@ def uniform_number(space: Space, seed: int, draw: int) -> int:
 
 
 def warm_up_draws(part: float, draws: int) -> int:
-    """How many of all draws, the first ones, are uniform when this part of them is the warm-up (NOTES B12, B14)."""
+    """How many of all draws, the first ones, are uniform when this part of them is the warm-up.
+
+    Source: docs/differences.md#uniform-warm-up.
+    """
     return round(part * draws)

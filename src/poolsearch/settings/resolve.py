@@ -90,7 +90,7 @@ def _resolved_relaxed(settings: Settings) -> RelaxedSettings:
     relaxed, method = settings.relaxed, settings.search.method
     if kind_of(method) != "relaxed":
         return relaxed
-    adam = method == "darts" and relaxed.arch_optimizer == "adam"  # paper, appendix B.1; else NOTES D46
+    adam = method == "darts" and relaxed.arch_optimizer == "adam"  # paper, B.1; else docs/differences.md#gaea
     return dataclasses.replace(relaxed, arch_lr=_given(relaxed.arch_lr, 0.01 if adam else 0.1))
 
 

@@ -20,9 +20,9 @@ class FreeSpace(Space):
     """All placements whose blocks stand at any of the R = p + 1 resolutions of the default, the first one at the full.
 
     A site leads from any resolution to any other, so that there are R^(L-1) placements (paper, sections 2.1 and 3.3:
-    3^9 = 19,683 of ResNet20; NOTES P8). A placement's number has the resolutions of blocks 1 to L-1 as its digits to
-    the base R, that of block 1 first. Height and width are halved together. The placements of the restricted space
-    are among them.
+    3^9 = 19,683 of ResNet20; docs/differences.md#all-paths). A placement's number has the resolutions of blocks 1 to
+    L-1 as its digits to the base R, that of block 1 first. Height and width are halved together. The placements of
+    the restricted space are among them.
     """
 
     def __post_init__(self) -> None:

@@ -43,8 +43,11 @@ def rank(run: Run) -> None:
     """Evaluate the placements and leave ``ranking.csv`` and ``ranking.json``.
 
     Spaces up to ``rank_all_up_to`` are evaluated whole; of larger ones the best by score, a random control group and
-    the default (NOTES M14, M15, D30). The member of a placement is the one with the highest assignment, found anew
-    from the final scores (D31). Stopped at any moment, it goes on where it was and ends the same to the bit.
+    the default. The member of a placement is the one with the highest assignment, found anew from the final scores.
+    Stopped at any moment, it goes on where it was and ends the same to the bit.
+
+    Source: paper, section 2.3.
+    Differs: docs/differences.md#which-placements-are-evaluated, docs/differences.md#member-of-a-placement.
 
     Raises:
         PoolsearchError: the search is not finished.

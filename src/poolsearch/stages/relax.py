@@ -70,9 +70,9 @@ class RelaxTask:
     """The relaxed supernet's training as a :class:`~poolsearch.train.loop.Task`.
 
     Order 1 (the default): a step of the supernet on a search-train minibatch, then one of the architecture on a
-    search-val minibatch, with the supernet's weights held, both in training mode (NOTES D42). Order 2: first the
-    architecture's, on both minibatches, through the step that the supernet then makes (without its momentum), as in
-    DARTS (Liu et al. 2018).
+    search-val minibatch, with the supernet's weights held, both in training mode. Order 2: first the architecture's, on
+    both minibatches, through the step that the supernet then makes (without its momentum), as in DARTS (Liu et al.
+    2018). See docs/differences.md#order-of-darts-and-gaea.
 
     Differs: the order is not given in the paper; validation minibatches begin anew at the end of the half, as in every
     other search here.

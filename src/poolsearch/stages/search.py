@@ -233,7 +233,10 @@ class SearchTask:
 
 
 def search_epochs(settings: SearchSettings) -> int:
-    """Epochs in all: in proportion to the members (paper, appendix B.1); the authors' loop has one more (NOTES D17)."""
+    """Epochs in all: in proportion to the members (paper, appendix B.1).
+
+    Differs: docs/differences.md#number-of-epochs; the authors' loop has one more, as the preset ``official``.
+    """
     epochs = (settings.epochs or 0) * settings.members
     return epochs + 1 if settings.preset == "official" else epochs
 

@@ -1,7 +1,8 @@
 """Ranking without a supernet: placements are trained stand-alone on search-train and scored on search-val.
 
-A sweep in benchmark mode is the ground truth of research instead (paper, section 3.1 and Table 6; NOTES P36): it trains
-on all training images, scores on the test split, and there is no ranking to choose from.
+A sweep in benchmark mode is the ground truth of research instead (paper, section 3.1 and Table 6;
+docs/differences.md#ground-truth): it trains on all training images, scores on the test split, and there is no ranking
+to choose from.
 """
 
 from __future__ import annotations

@@ -18,7 +18,10 @@ Prefix = tuple[Exponents, ...]
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """No parameters, no running statistics: always normalises by the batch at hand (NOTES D11)."""
+    """No parameters, no running statistics: always normalises by the batch at hand.
+
+    Source: docs/differences.md#batchnorm-in-a-supernet.
+    """
     return nn.BatchNorm2d(channels, affine=False, track_running_stats=False)
 
 

@@ -23,10 +23,10 @@ def name_of(resolution: Exponents) -> str:
 class PerResolution(SinglePath):
     """As :class:`SinglePath`, but a block has one set of weights for each resolution that it may be at.
 
-    A block's resolution is how often height and width were halved so far, its own site included (NOTES B4, D40). Stem,
-    first block and head are the same for all. There is a network for each resolution, cut down to the blocks that some
-    placement of the space has there, so that what no placement needs is neither trained nor kept. A block at a prefix
-    is one set of weights; trees of placements are run and trained as ever.
+    A block's resolution is how often height and width were halved so far, its own site included. Stem, first block and
+    head are the same for all (docs/differences.md#weights-per-resolution). There is a network for each resolution, cut
+    down to the blocks that some placement of the space has there, so that what no placement needs is neither trained
+    nor kept. A block at a prefix is one set of weights; trees of placements are run and trained as ever.
 
     Args:
         make_net: builds the network whose blocks are those of a resolution, with the normalisation that it is given.

@@ -31,11 +31,11 @@ def forward(supernet: SinglePath, x_BCHW: Tensor, weight_LR: Tensor) -> Tensor:
     Between blocks every map has the size of the first block's. Each block but the first, which stays as it is, runs
     at every resolution: its input pooled by ``2**r``, its output enlarged again by the nearest neighbour, and the R
     results summed by their weights (Eq. 4). A block of several convolutions and its shortcut are run whole at each
-    resolution (NOTES D39).
+    resolution.
 
-    Differs: r runs from 0 (the full resolution can be reached; NOTES P15), to the halvings of the network's own
-    placement. Maps are shrunk by the network's pooling where it pools, else by max pooling; the paper does not say how
-    they are resized. Blocks and not single convolutions are weighed.
+    Differs (docs/differences.md#relaxed-search): r runs from 0, so that the full resolution can be reached, to the
+    halvings of the network's own placement. Maps are shrunk by the network's pooling where it pools, else by max
+    pooling; the paper does not say how they are resized. Blocks and not single convolutions are weighed.
 
     Args:
         supernet: its BatchNorm normalises by the batch at hand.

@@ -19,7 +19,7 @@ Loss = Callable[[Forward], Tensor]
 """The loss of a minibatch."""
 
 LEAST = 1e-5
-"""The least weight in GAEA (NOTES D46)."""
+"""The least weight in GAEA (docs/differences.md#gaea)."""
 
 
 class Architecture(ABC):
@@ -53,7 +53,7 @@ class Darts(Architecture):
     """Weights are the softmax of free numbers over the resolutions (Eq. 5), learned by Adam or SGD.
 
     Differs: SGD (plain, rate 0.1 by default) stands for "another standard optimizer", which is not named. The numbers
-    have no weight decay, of which nothing is said. They begin equal, as in the authors' release (NOTES D39).
+    have no weight decay, of which nothing is said. They begin equal (docs/differences.md#relaxed-search).
 
     Args:
         blocks: L, those that are weighed.
@@ -98,8 +98,8 @@ class Gaea(Architecture):
     """Weights are learned on the simplex itself, by exponentiated gradient (Li et al. 2021, "Geometry-aware gradient
     algorithms for neural architecture search").
 
-    Differs: rate, least weight and equal start are those of that paper's released configurations (NOTES D46); here
-    nothing is said of them.
+    Differs: rate, least weight and equal start are those of that paper's released configurations, since ours gives
+    none (docs/differences.md#gaea).
 
     Args:
         blocks, resolutions, lr, device: as of :class:`Darts`.

@@ -37,7 +37,7 @@ class Cosine:
 
 
 def sgd(parameters: Iterable[nn.Parameter], lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
-    """Plain momentum SGD (no Nesterov; NOTES D15), in one kernel where torch has it for the device.
+    """Plain momentum SGD (docs/differences.md#optimizer), in one kernel where torch has it for the device.
 
     Momentum begins at zero, which is the same as torch's beginning without: the first step's is the gradient. torch's
     fused kernel cannot mix parameters with and without.

@@ -52,7 +52,7 @@ def test_best_at_or_below_the_defaults_cost_is_3_4_3(resnet20, table6):
     affordable = [
         (accuracy, blocks) for _, blocks, accuracy in table6 if resnet20.macs(Placement.of_blocks(blocks)) <= budget
     ]
-    assert max(affordable) == (90.92, (3, 4, 3))  # NOTES, key facts
+    assert max(affordable) == (90.92, (3, 4, 3))  # docs/differences.md#equal-macs
 
 
 def test_ranking_table_6_by_macs_alone_has_the_kendall_tau_of_a_count_of_pairs(resnet20, table6):
@@ -61,7 +61,7 @@ def test_ranking_table_6_by_macs_alone_has_the_kendall_tau_of_a_count_of_pairs(r
     # of 630 pairs: 463 agree, 153 disagree, 13 tie in MACs and 1 in accuracy (counted from weights x area, by hand)
     expected = (463 - 153) / math.sqrt((630 - 13) * (630 - 1))
     assert kendall_tau(macs, accuracy) == pytest.approx(expected, abs=1e-12)
-    assert expected == pytest.approx(0.504, abs=0.01)  # NOTES say 0.504; the MACs it rests on are not given
+    assert expected == pytest.approx(0.504, abs=0.01)  # docs/experiments.md#ranking-table-6-by-macs
 
 
 def test_every_placement_of_resnet20_is_weights_times_area(resnet20):

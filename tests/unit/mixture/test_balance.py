@@ -61,7 +61,7 @@ def test_plan_is_pots_sinkhorn(case):
     )  # fmt: skip
     found = balance(inv_temp * score_AM, tolerance=1e-14)
     np.testing.assert_allclose(found.assign_AM / placements, plan_AM, atol=1e-7)
-    # p(member given placement) = p(placement, member) / sum over members (NOTES P1)
+    # p(member given placement) = p(placement, member) / sum over members (docs/differences.md#assignment-formula)
     np.testing.assert_allclose(found.assign_AM, plan_AM / plan_AM.sum(1, keepdims=True), atol=1e-5)
 
 
@@ -99,7 +99,8 @@ def test_constants_of_a_placement_or_a_member_change_nothing(inv_temp, gap):
 @given(tables, st.floats(1, 4))
 @settings(max_examples=30, deadline=None)
 def test_joint_softmax_or_row_softmax_first_is_the_same(score_AM, inv_temp):
-    # NOTES D3, against fitting in probability space: up to 4, 500 rounds contract by tanh(2)^1000 < 1e-15
+    # docs/differences.md#joint-softmax
+    # against fitting in probability space: up to 4, 500 rounds contract by tanh(2)^1000 < 1e-15
     weight_AM = np.exp(inv_temp * score_AM)
     joint_AM = plain_ipf(weight_AM / weight_AM.sum())
     rows_AM = plain_ipf(weight_AM / weight_AM.sum(1, keepdims=True))

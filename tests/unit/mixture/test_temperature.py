@@ -57,5 +57,5 @@ def test_a_quarter_of_the_way_to_400(schedule, quarter):
 
 @pytest.mark.parametrize(("schedule", "odds"), [("inverse-linear", 2.3e4), ("tau-linear", 1.1)])
 def test_odds_of_a_gap_of_0_05_half_way_with_four_members(schedule, odds):
-    # NOTES, key facts
+    # docs/differences.md#annealing-schedule
     assert math.exp(0.05 * inverse_temperature(0.5, 100 * 4, schedule)) == pytest.approx(odds, rel=0.02)

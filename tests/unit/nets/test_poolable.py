@@ -138,7 +138,7 @@ def test_every_placement_shows_p_plus_1_sizes_on_the_smallest_image(tiny_net, na
 
     net.run_block = run_block
     seen = [len({*map_sizes(net, side, side, placement)}) for placement in net.space]
-    assert seen == [poolings + 1] * placements  # also where the last resolution has one block (NOTES D27)
+    assert seen == [poolings + 1] * placements  # docs/differences.md#last-pooling
 
 
 @pytest.mark.parametrize("poolings", [1, 2, 3, 4])

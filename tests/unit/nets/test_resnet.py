@@ -104,7 +104,7 @@ def test_resnet20_is_torchvisions_blocks_with_poolings_between_at_any_placement(
 def test_resnet20_of_the_supernet_has_the_papers_parameters():
     with torch.device("meta"):
         net = build(NetSpec("cifar-resnet20", 10), batch_norm)
-    assert parameters_of(net) == 270_906  # NOTES D25
+    assert parameters_of(net) == 270_906  # docs/differences.md#classifier-of-resnet20
     by_hand = 27 * 16 + 6 * 9 * 16**2  # stem, first stage
     by_hand += 9 * 16 * 32 + 5 * 9 * 32**2 + 16 * 32  # second stage and its projection
     by_hand += 9 * 32 * 64 + 5 * 9 * 64**2 + 32 * 64 + 64 * 10 + 10  # third, and the classifier

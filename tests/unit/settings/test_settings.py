@@ -125,7 +125,7 @@ def test_what_is_left_to_us_on_cifar10():
     assert (search.epochs, search.batch, search.val_batch, search.lr) == (75, 256, 256, 0.1)
     assert (search.weight_decay, search.inv_temp_end, search.balance_every) == (1e-3, 400.0, "step")
     assert made.retrain.retrain_epochs == 200
-    assert search.members == 4 and search.beta == 0.9 and search.score_init == 1.0  # NOTES D7, D8
+    assert search.members == 4 and search.beta == 0.9 and search.score_init == 1.0
 
 
 def test_digits_are_few_and_take_fewer_epochs():
@@ -192,9 +192,9 @@ def test_official_differs_where_the_authors_release_does():
     made = resolved(data="cifar10", preset="official")
     assert (made.search.lr_every, resolved(data="cifar10").search.lr_every) == ("epoch", "step")
     search = made.search
-    assert (search.batch, search.weight_decay) == (128, 0.0)  # NOTES D19, D20
-    assert (search.inv_temp_end, search.balance_every) == (100.0, "epoch")  # D2, D5
-    assert made.rank.rank_members == "best"  # D30
+    assert (search.batch, search.weight_decay) == (128, 0.0)  # docs/differences.md#preset-official
+    assert (search.inv_temp_end, search.balance_every) == (100.0, "epoch")
+    assert made.rank.rank_members == "best"
     assert resolved(data="cifar10").rank.rank_members == "assignment"
 
 

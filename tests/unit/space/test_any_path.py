@@ -25,7 +25,7 @@ def resolutions(placement):
 
 
 def test_resnet20_has_3_to_the_9_paths():
-    assert free(4, 3, 3).size == 19_683  # paper, Table 1, with NOTES P8
+    assert free(4, 3, 3).size == 19_683  # docs/differences.md#all-paths
 
 
 @pytest.mark.parametrize(("default", "size"), [((3, 2, 2, 2), 4**8), ((3, 4, 6, 3), 4**15), ((3, 4, 23, 3), 4**32)])

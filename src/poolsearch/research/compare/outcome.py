@@ -23,8 +23,8 @@ SEARCHING = ("search", "rank", "sweep")
 def outcome(run: Run, charged: Charged = "used") -> dict[str, Any]:
     """The contents of result.json, of a run that has its ranking.
 
-    Placements that supernets ranked are also evaluated on the test split, for Figure 3 alone (NOTES P27); that it was
-    opened, and what for, is written to test.json before.
+    Placements that supernets ranked are also evaluated on the test split, for Figure 3 alone
+    (docs/differences.md#figure-3); that it was opened, and what for, is written to test.json before.
     """
     search, kind = run.settings.search, kind_of(run.settings.search.method)
     tested = _on_test(run) if kind == "sampled" else {}

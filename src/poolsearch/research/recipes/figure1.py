@@ -1,4 +1,4 @@
-"""Figure 1 of the paper: two placements in one supernet disturb each other (NOTES C3)."""
+"""Figure 1 of the paper: two placements in one supernet disturb each other (docs/claims.md#claim-by-claim)."""
 
 from __future__ import annotations
 

@@ -22,13 +22,13 @@ def test_every_method_of_a_table_can_be_compared(methods, scale):
 
 
 def test_table1_has_its_rows():
-    """NOTES T1: shared or not, with the two path sets, and DARTS shared, alike and random at the start."""
+    """Table 1 of the paper: shared or not, with the two path sets, and DARTS shared, alike and random at the start."""
     assert sum(spec.startswith("darts") for spec in TABLE1) == 3
     assert sum(spec.startswith("spos") for spec in TABLE1) == 3 and "paths=any" in " ".join(TABLE1)
 
 
 def test_table2_has_its_rows():
-    """NOTES T2."""
+    """Table 2 of the paper."""
     wanted = {"gaea", "darts", "bse", "bse:warm-up=0.5", "mcts", "mcts:warm-up=0.5", "mixture:members=4"}
     assert wanted <= set(TABLE2)
 
