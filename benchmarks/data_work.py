@@ -17,7 +17,7 @@ from PIL import Image
 
 from poolsearch.data import Augment, Images, Loader, find_source, open_images
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.resources import available_cores
 from poolsearch.settings.groups import MachineSettings
 from poolsearch.train.machine import pick_machine
@@ -82,10 +82,10 @@ def building(root: Path, number: int, width: int, height: int, rounds: int) -> s
     """The cache against PIL alone, of one kind of images."""
     folder = folder_of_jpegs(root / f"{width}x{height}", number, width, height)
     paths, caches, cores = sorted(folder.rglob("*.jpg")), count(), available_cores()
-    side = open_images(find_source(str(folder)), None, root / "first", Silent()).pixels_NHWC.shape[1]
+    side = open_images(find_source(str(folder)), None, root / "first", SilentProgress()).pixels_NHWC.shape[1]
 
     def cache() -> None:
-        open_images(find_source(str(folder)), None, root / f"{width}-{next(caches)}", Silent())
+        open_images(find_source(str(folder)), None, root / f"{width}-{next(caches)}", SilentProgress())
 
     with decoders(cores) as decode:
         works = {"cache": cache, "decoding alone": lambda: decode(paths, 0)}

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 
-from poolsearch.progress import Progress, Silent
+from poolsearch.progress import Progress, SilentProgress
 from poolsearch.resources import available_cores
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.stages.retrain import retrain_recipe
-from poolsearch.stages.standalone.trial import AloneTask, Trial
+from poolsearch.stages.standalone.trial import StandaloneTask, Trial
 from poolsearch.workers.pool import run_trials
 from search_step import images
 from timing import ratio
@@ -48,7 +48,7 @@ def count(
     run: Run, turns: list[Stretch], seconds: float, folder: Path, process: int, progress: Progress
 ) -> list[float]:
     """Steps per second of this process in each turn; 0 in those that it waits through."""
-    task = AloneTask(run, retrain_recipe(run.settings), Trial(run.space.default, process))
+    task = StandaloneTask(run, retrain_recipe(run.settings), Trial(run.space.default, process))
     step, found = 0, []
     for turn, stretch in enumerate(turns):
         meet(folder / f"{turn}", process, max(s.processes for s in turns))
@@ -86,10 +86,10 @@ def measure(width: int, batch: int, rounds: int, seconds: float) -> list[str]:
             data=str(images(Path(folder), 20 * batch)), batch=batch, val_batch=batch, width=width,
             augment="crop-flip", net="cifar-resnet20", cache_dir=f"{folder}/cache",
         )  # fmt: skip
-        with open_run(Path(folder) / "run", settings, False, Silent()) as run:
+        with open_run(Path(folder) / "run", settings, False, SilentProgress()) as run:
             work = partial(count, run, turns, seconds, Path(folder))
             processes = kinds[-1].processes
-            each = run_trials(work, range(processes), [1] * processes, Silent(), "", processes, processes)
+            each = run_trials(work, range(processes), [1] * processes, SilentProgress(), "", processes, processes)
             precision = run.machine.precision
     total: dict[str, list[float]] = {}
     for stretch, rates in list(zip(turns, zip(*each, strict=True), strict=True))[len(kinds) :]:

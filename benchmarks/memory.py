@@ -19,7 +19,7 @@ import torch
 from poolsearch.cli import process
 from poolsearch.session.open_run import open_run
 from poolsearch.nets.poolable import parameters_of
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.settings import Settings
 import search_step
 kind, data, steps, changes = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
@@ -29,7 +29,7 @@ def peak():
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 with tempfile.TemporaryDirectory() as folder:
     settings = Settings.of(data=data, augment="crop-flip", cache_dir=data + ".cache", **changes)
-    with open_run(Path(folder) / "run", settings, False, Silent()) as run:
+    with open_run(Path(folder) / "run", settings, False, SilentProgress()) as run:
         task, count = search_step.ours(run)
         weights = parameters_of(task.members[0]) * 4
         if kind == "bare":

@@ -11,7 +11,7 @@ from typing import Any
 
 from allocated import most_allocated
 from poolsearch.nets.poolable import parameters_of
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.settings.methods import kind_of
@@ -65,7 +65,7 @@ def main(batch: int = 64, steps: int = 8, rounds: int = 2, **changes: Any) -> li
                 data=data, batch=batch, val_batch=batch, augment="crop-flip", net="cifar-resnet20",
                 cache_dir=f"{folder}/cache", **changes | own,
             )  # fmt: skip
-            run = stack.enter_context(open_run(Path(folder) / str(i), settings, False, Silent()))
+            run = stack.enter_context(open_run(Path(folder) / str(i), settings, False, SilentProgress()))
             step, kept[name] = stepper(run)
             works[name] = lambda step=step: [step() for _ in range(steps)]
             step()

@@ -21,7 +21,7 @@ from torch import Tensor
 from torchvision import transforms
 
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.space import Placement
@@ -117,7 +117,7 @@ def main(batch: int = 128, steps: int = 36, rounds: int = 5) -> list[str]:
             data=str(images(Path(folder), 20 * batch)), batch=batch, val_batch=batch, members=MEMBERS,
             augment="crop-flip", net="cifar-resnet20", cache_dir=f"{folder}/cache",
         )  # fmt: skip
-        with open_run(Path(folder) / "run", settings, False, Silent()) as run:
+        with open_run(Path(folder) / "run", settings, False, SilentProgress()) as run:
             task, count = ours(run)
             floor, reference = bare(run, task), usual(run, batch)
             seconds = alternate(

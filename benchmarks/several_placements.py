@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from poolsearch.nets.live_bytes import LiveBytes
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.stages.search import SearchTask
@@ -45,7 +45,7 @@ def main(batch: int = 128, rounds: int = 3, many: tuple[int, ...] = MANY) -> lis
             data=str(data), batch=batch, val_batch=batch, members=MEMBERS, net="cifar-resnet20", augment="crop-flip",
             cache_dir=f"{folder}/cache",
         )  # fmt: skip
-        with open_run(Path(folder) / "run", settings, False, Silent()) as run:
+        with open_run(Path(folder) / "run", settings, False, SilentProgress()) as run:
             for k in many:
                 together = draws(k, max(1, 32 // k))
                 alone = [(m, [number]) for m, numbers in together for number in numbers]

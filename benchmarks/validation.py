@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.stages.search import SearchTask
@@ -36,7 +36,7 @@ def times(batch: int, steps: int, rounds: int) -> dict[str, list[float]]:
             data=str(images(Path(folder), max(20 * batch, 640))), batch=batch, members=MEMBERS, net="cifar-resnet20",
             augment="crop-flip", cache_dir=f"{folder}/cache",
         )  # fmt: skip
-        with open_run(Path(folder) / "run", settings, False, Silent()) as run:
+        with open_run(Path(folder) / "run", settings, False, SilentProgress()) as run:
             tasks = {str(choice): steps_of(run, *choice) for choice in CHOICES}
 
             def work(task: SearchTask, done: list[int]) -> None:
@@ -55,7 +55,7 @@ def noise(trained_steps: int) -> dict[int, tuple[float, float]]:
     """
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings.of(data="digits", members=1, net="cifar-resnet20", width=8, cache_dir=f"{folder}/cache")
-        with open_run(Path(folder) / "run", settings, False, Silent()) as run:
+        with open_run(Path(folder) / "run", settings, False, SilentProgress()) as run:
             task = SearchTask(run)
             for step in range(trained_steps):
                 task.step(step)

@@ -17,7 +17,7 @@ from typing import Any
 
 import poolsearch
 from poolsearch.cli import process
-from poolsearch.progress import Shown
+from poolsearch.progress import ConsoleProgress
 from poolsearch.storage.run_dir import RunDir
 
 CASES: dict[str, dict[str, Any]] = {
@@ -42,7 +42,7 @@ def run_one(name: str, out: Path, settings: poolsearch.Settings) -> dict[str, An
     """A line of the table, from a run that is begun, gone on with, or has ended."""
     files = RunDir(out)
     print(f"\n{name}", flush=True)
-    poolsearch.run(out, settings, resume=files.run.exists(), progress=Shown())
+    poolsearch.run(out, settings, resume=files.run.exists(), progress=ConsoleProgress())
     with files.ranking.open(encoding="utf-8", newline="") as handle:
         first = next(csv.DictReader(handle))
     record, test = json.loads(files.run.read_text()), json.loads(files.test.read_text())

@@ -26,7 +26,7 @@ import poolsearch
 from poolsearch.cli import process
 from poolsearch.evaluation.ground_truth import TABLE6, GroundTruth, ground_truth
 from poolsearch.evaluation.rank_agreement import agreement
-from poolsearch.progress import Shown
+from poolsearch.progress import ConsoleProgress
 from poolsearch.storage.files import read_json, write_text
 from poolsearch.storage.run_dir import RunDir
 
@@ -113,7 +113,7 @@ def main() -> None:
     for fidelity in fidelities(given.width, given.images, given.epochs):
         files = RunDir(given.out / fidelity.folder)
         if not files.ranking.exists():
-            poolsearch.search(files.root, fidelity.settings(settings), files.run.exists(), Shown())
+            poolsearch.search(files.root, fidelity.settings(settings), files.run.exists(), ConsoleProgress())
         rows.append(row_of(fidelity, files, truth))
     lines = [",".join(COLUMNS), *(",".join(f"{value:.4g}" for value in row.values()) for row in rows)]
     print("\n".join(lines))

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from poolsearch.cli import process
 from poolsearch.evaluation.ground_truth import GroundTruth, ground_truth
 from poolsearch.evaluation.rank_agreement import agreement, given_macs
-from poolsearch.progress import Shown
+from poolsearch.progress import ConsoleProgress
 from poolsearch.session.open_run import open_run
 from poolsearch.stages.rank import load_search, values_of
 from poolsearch.storage.files import read_json, write_json
@@ -35,7 +35,7 @@ IMAGES = 4096
 
 def evaluated(folder: Path) -> dict[str, object]:
     """Accuracies of every placement by every member, which needs the checkpoint, and the member of each."""
-    with open_run(folder, None, True, Shown()) as run:
+    with open_run(folder, None, True, ConsoleProgress()) as run:
         _, mixture = load_search(run)
         size, members = run.space.size, run.settings.search.members
         pairs = [(number, m) for number in range(size) for m in range(members)]

@@ -41,7 +41,7 @@ from poolsearch import rng
 from poolsearch.cost import cost_table
 from poolsearch.evaluation.metrics import contributions, in_words
 from poolsearch.evaluation.stats import holm, kendall_tau, paired_difference, spread_of, wilson
-from poolsearch.evaluation.verdict import FEW_IMAGES, Trained, common_spread, judge, recommended, verdict
+from poolsearch.evaluation.verdict import FEW_IMAGES, TrainedNetwork, common_spread, judge, recommended, verdict
 from poolsearch.nets.build import NetSpec, blank
 from poolsearch.settings.groups import Metric
 from poolsearch.space import Placement
@@ -172,7 +172,7 @@ def study(
     numbers = [table.placements.index(finalist.placement) for finalist in chosen.finalists]
     right = trainer.train(numbers, seeds, images, draw)
     trained = {
-        table.placements[a]: Trained(str(table.placements[a]), float(table.macs_ratio_A[a]), right_SN)
+        table.placements[a]: TrainedNetwork(str(table.placements[a]), float(table.macs_ratio_A[a]), right_SN)
         for a, right_SN in zip(numbers, right, strict=True)
     }
     truth = {placement: float(trainer.truth_A[a]) for a, placement in enumerate(table.placements)}

@@ -41,7 +41,7 @@ class StageCost:
 
 
 @dataclass(frozen=True)
-class Way:
+class MethodEstimate:
     """One way to a ranking of the placements.
 
     Attributes:
@@ -92,7 +92,7 @@ class Plan:
     largest: str
     largest_bytes: int
     free_bytes: int | None
-    ways: tuple[Way, ...]
+    ways: tuple[MethodEstimate, ...]
     after: tuple[StageCost, ...]
     method: str
     reason: str
@@ -121,7 +121,7 @@ PARTS = (0.0, 0.1, 0.5, 0.9, 1.0)
 
 
 @dataclass(frozen=True)
-class Column:
+class CostColumn:
     """One kind of cost.
 
     Attributes:
@@ -138,7 +138,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Priced:
+class CostReport:
     """Costs of a network's placements.
 
     Attributes:
@@ -157,13 +157,13 @@ class Priced:
     default: str
     placements: int
     looked_at: int
-    columns: tuple[Column, ...]
+    columns: tuple[CostColumn, ...]
     budget: str
     within: int
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckReport:
     """What was looked at, and what of it does not hold.
 
     Attributes:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.progress import Progress, Silent
+from poolsearch.progress import Progress, SilentProgress
 from poolsearch.reports import write_report
 from poolsearch.session.join import join_run
 from poolsearch.session.open_run import Run, open_run
@@ -68,7 +68,7 @@ def ranked(
     trust: Trust = NAMED,
 ) -> Generator[Run]:
     """Open a run, bring it to its ranking, and give it while it is open. See :func:`run` for the arguments."""
-    with _opened(Path(out).expanduser(), settings, resume, progress or Silent(), trust) as opened:
+    with _opened(Path(out).expanduser(), settings, resume, progress or SilentProgress(), trust) as opened:
         if not _search_result(opened).exists():
             _SEARCH[_kind(opened)](opened)
         if not opened.dir.ranking.exists():
@@ -100,9 +100,9 @@ def search(
     if join and resume:
         raise PoolsearchError("--join helps the process that holds the run, --resume becomes it: leave out one.")
     if join:
-        assist(join_run(out, settings, progress or Silent(), trust))
+        assist(join_run(out, settings, progress or SilentProgress(), trust))
         return out
-    with _opened(out, settings, resume, progress or Silent(), trust) as opened:
+    with _opened(out, settings, resume, progress or SilentProgress(), trust) as opened:
         _SEARCH[_kind(opened)](opened)
     return out
 
@@ -117,7 +117,7 @@ def rank(
 
     With a method without supernets there is nothing to evaluate but its trainings: those left are done.
     """
-    with open_run(Path(out).expanduser(), settings, True, progress or Silent(), trust=trust) as opened:
+    with open_run(Path(out).expanduser(), settings, True, progress or SilentProgress(), trust=trust) as opened:
         _RANK[_kind(opened)](opened)
         return opened.dir.ranking
 
@@ -130,7 +130,7 @@ def retrain(
 ) -> Path:
     """Train the best of a ranking and the default, then open the test split. Gives the path of ``test.json``. See
     :func:`run` for ``trust``."""
-    with open_run(Path(out).expanduser(), settings, True, progress or Silent(), trust=trust) as opened:
+    with open_run(Path(out).expanduser(), settings, True, progress or SilentProgress(), trust=trust) as opened:
         _retrain(opened)
         return opened.dir.test
 
@@ -154,7 +154,7 @@ def export(
     Raises:
         PoolsearchError: there is no such training, or what was written does not compute the same.
     """
-    with open_run(Path(out).expanduser(), None, True, progress or Silent(), trust=trust) as opened:
+    with open_run(Path(out).expanduser(), None, True, progress or SilentProgress(), trust=trust) as opened:
         return _export(opened, placement, seed)
 
 

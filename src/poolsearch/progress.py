@@ -23,7 +23,7 @@ Update = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
-class Table:
+class ProgressTable:
     """How things stand: a title, and rows with a text for each column."""
 
     title: str
@@ -45,7 +45,7 @@ class Progress(Protocol):
         """
         ...
 
-    def table(self, table: Table, line: str = "") -> None:
+    def table(self, table: ProgressTable, line: str = "") -> None:
         """Show a table above the open bars, in place of the one before.
 
         Where nothing that was shown can be replaced, as in a log, ``line`` is what is new; empty when nothing is.
@@ -53,7 +53,7 @@ class Progress(Protocol):
         ...
 
 
-class Silent:
+class SilentProgress:
     """Shows nothing."""
 
     def say(self, text: str) -> None:
@@ -63,7 +63,7 @@ class Silent:
     def bar(self, label: str, total: int) -> Generator[Update]:
         yield _ignore
 
-    def table(self, table: Table, line: str = "") -> None:
+    def table(self, table: ProgressTable, line: str = "") -> None:
         pass
 
 
@@ -90,7 +90,7 @@ class PlainConsole(Console):
         return super().render_str(printable(text), **options)
 
 
-class Shown:
+class ConsoleProgress:
     """Rich bars on a terminal, parts below their whole; elsewhere (a log file, CI) a line of the whole now and then.
 
     Args:
@@ -107,7 +107,7 @@ class Shown:
     def say(self, text: str) -> None:
         self._console.print(text)
 
-    def table(self, table: Table, line: str = "") -> None:
+    def table(self, table: ProgressTable, line: str = "") -> None:
         if self._rows is not None:
             self._rows.above = table
         elif line:
@@ -174,7 +174,7 @@ class Shown:
 class _Display(RichProgress):
     """Rows of bars, and what stands above them."""
 
-    above: Table | None = None
+    above: ProgressTable | None = None
 
     def get_renderables(self) -> Iterable[RenderableType]:
         if self.above is not None:
@@ -182,7 +182,7 @@ class _Display(RichProgress):
         yield from super().get_renderables()
 
 
-def _rich(table: Table) -> RichTable:
+def _rich(table: ProgressTable) -> RichTable:
     found = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
     for place, column in enumerate(table.columns):
         found.add_column(column, justify="right" if place else "left")
@@ -191,7 +191,7 @@ def _rich(table: Table) -> RichTable:
     return found
 
 
-class Once:
+class OnceProgress:
     """A progress that says everything only once: for many runs that all have the same to say."""
 
     def __init__(self, progress: Progress) -> None:
@@ -206,11 +206,11 @@ class Once:
     def bar(self, label: str, total: int) -> AbstractContextManager[Update]:
         return self._progress.bar(label, total)
 
-    def table(self, table: Table, line: str = "") -> None:
+    def table(self, table: ProgressTable, line: str = "") -> None:
         self._progress.table(table, line)
 
 
-class Whole:
+class OverallProgress:
     """How far all parts of something are together, in percent, by their costs (positive, in any unit).
 
     Args:
@@ -224,9 +224,9 @@ class Whole:
         self._costs, self._update = costs, update
         self._share, self._finished = [0.0] * len(costs), 0
 
-    def part(self, number: int) -> Part:
+    def part(self, number: int) -> PartialProgress:
         """The progress of one part."""
-        return Part(self, number)
+        return PartialProgress(self, number)
 
     def finished(self, number: int) -> None:
         """A part is done."""
@@ -244,16 +244,16 @@ class Whole:
         self._update(100 * done, f"{self._finished} of {len(self._costs)} finished")
 
 
-class Part:
+class PartialProgress:
     """A progress that also moves the bar of the whole."""
 
-    def __init__(self, whole: Whole, number: int) -> None:
+    def __init__(self, whole: OverallProgress, number: int) -> None:
         self._whole, self._number = whole, number
 
     def say(self, text: str) -> None:
         self._whole.progress.say(text)
 
-    def table(self, table: Table, line: str = "") -> None:
+    def table(self, table: ProgressTable, line: str = "") -> None:
         self._whole.progress.table(table, line)
 
     @contextmanager

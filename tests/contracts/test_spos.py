@@ -13,7 +13,7 @@ import torch.nn.functional as F
 import poolsearch
 from poolsearch import rng
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.supernet.norms import batch_norm
@@ -25,7 +25,7 @@ EPOCHS, LR, FLOOR, DECAY, MOMENTUM = 2, 0.05, 1e-3, 1e-3, 0.9
 
 def spos(settings: Settings, folder: Path) -> tuple[dict[str, torch.Tensor], np.ndarray]:
     """Guo et al. 2019, uniform single-path training; gives the weights, and each placement's mean score (beta 0.9)."""
-    with open_run(folder, settings, False, Silent()) as run:
+    with open_run(folder, settings, False, SilentProgress()) as run:
         with seeded(run.seed, "member-weights", 0):
             net = build(NetSpec("cifar-resnet20", 10, 2), batch_norm).to(memory_format=torch.channels_last)
         train = run.loader(run.split.search_train, 64, "search-train", run.seed, augmented=True)

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.restride import restride
-from poolsearch.nets.warm_start import Weights, load_weights
-from poolsearch.progress import Silent
+from poolsearch.nets.warm_start import InitialWeights, load_weights
+from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.space import Placement
 from poolsearch.stages.retrain import retrain_recipe
 from poolsearch.stages.search import SearchTask, make_members
-from poolsearch.stages.standalone.trial import AloneTask, Trial
+from poolsearch.stages.standalone.trial import StandaloneTask, Trial
 from poolsearch.supernet.single_path import SinglePath
 
 Tiny = Callable[..., Settings]
@@ -43,7 +43,7 @@ def randomised(module: nn.Module, seed: int = 5) -> nn.Module:
 
 
 def opened(folder: Path, settings: Settings) -> Run:
-    with open_run(folder, settings, False, Silent()) as run:
+    with open_run(folder, settings, False, SilentProgress()) as run:
         return run
 
 
@@ -97,7 +97,7 @@ def test_a_retraining_begins_with_the_file_and_its_statistics(tmp_path: Path, ti
     state, file = checkpoint(tmp_path, tiny)
     run = opened(tmp_path / "run", tiny(init=file))
     for seed, placement in ((0, "4,3,3"), (1, "1,1,8")):
-        net = AloneTask(run, retrain_recipe(run.settings), Trial(Placement.parse(placement), seed)).net.net
+        net = StandaloneTask(run, retrain_recipe(run.settings), Trial(Placement.parse(placement), seed)).net.net
         assert net.state_dict().keys() == state.keys()
         assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
 
@@ -114,7 +114,7 @@ def warm(name: str, norm: str) -> tuple[nn.Module, SinglePath]:
     """A model with trained statistics, and a supernet that begins with its state."""
     model = randomised(MODELS[name]())
     net: Poolable = restride(MODELS[name](), torch.zeros(2, 3, 64, 64))
-    load_weights(net, Weights("these", "", model.state_dict()))
+    load_weights(net, InitialWeights("these", "", model.state_dict()))
     return model, SinglePath(lambda _: net, norm, warm=True)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import poolsearch
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.reports.data.run_data import read_run
 from poolsearch.reports.text import verdict_text
 from poolsearch.samplers.tree import TreeSearch
@@ -86,7 +86,7 @@ def test_what_a_tree_search_settled_on_stands_first(
     settings = tiny(method=method, epochs=2, **changes, **{"ucb_reward": "advantage"} if method == "mcts" else {})
     out = RunDir(tmp_path / "run")
     poolsearch.search(out.root, settings)
-    with open_run(out.root, None, True, Silent()) as run:
+    with open_run(out.root, None, True, SilentProgress()) as run:
         worst = run.space.size - 1  # as if the tree had gone there: nothing else would put it first
         if method == "mcts":
             tensors, meta = checkpoint.load(out.checkpoint)

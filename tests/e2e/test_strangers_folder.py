@@ -18,7 +18,7 @@ from damage import forget_digests
 from poolsearch.cli.main import main
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session import trusted
 from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
@@ -206,7 +206,7 @@ def test_a_run_of_ones_own_goes_on_until_its_file_changes(
     poolsearch.search(out, tiny(net="mine.py:make", width=None, members=1))
     record = json.loads((out / "run.json").read_text())
     assert record["code"] == {str(mine): sha256(mine.read_bytes())}
-    with open_run(out, None, True, Silent()) as run:
+    with open_run(out, None, True, SilentProgress()) as run:
         # a worker process has what it must find in the file, and asks nobody
         assert pickle.loads(pickle.dumps(run)).net_spec.digest == sha256(mine.read_bytes())
     mine.write_text(NET + f"\nimport pathlib\npathlib.Path({str(marker)!r}).touch()\n")
@@ -272,11 +272,11 @@ def test_where_nothing_can_be_remembered_it_is_said(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     told: list[str] = []
 
-    class Heard(Silent):
+    class Heard(SilentProgress):
         def say(self, text: str) -> None:
             told.append(text)
 
-    gate = trusted.Gate(Path("runs/mine"), trusted.NAMED, frozenset({mine}))
+    gate = trusted.FolderPermissions(Path("runs/mine"), trusted.NAMED, frozenset({mine}))
     assert gate.code(Settings.of(net=f"{mine}:make"), Heard()) == {str(mine): sha256(mine.read_bytes())}
     assert "cannot be remembered" in told[0] and "XDG_STATE_HOME" in told[0]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from poolsearch.progress import Once, Shown, Silent, Table, Whole
+from poolsearch.progress import ConsoleProgress, OnceProgress, OverallProgress, ProgressTable, SilentProgress
 
 
 def test_in_a_log_only_the_whole_has_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = Shown(every_seconds=0)
+    shown = ConsoleProgress(every_seconds=0)
     with shown.bar("whole", 100) as whole, shown.bar("part", 10) as part:
         part(5, "note")
         whole(49.6, "1 of 2 finished")
@@ -20,7 +20,7 @@ def test_in_a_log_only_the_whole_has_lines(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_on_a_terminal_parts_are_rows_that_go_when_they_are_done(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = Shown()
+    shown = ConsoleProgress()
     shown._console = Console(stderr=True, force_terminal=True, width=120)
     for _ in range(2):  # the display can be opened again, also after an error
         with pytest.raises(ZeroDivisionError), shown.bar("whole", 100) as whole:
@@ -39,7 +39,7 @@ def test_on_a_terminal_parts_are_rows_that_go_when_they_are_done(capsys: pytest.
 
 def test_a_whole_is_as_far_as_its_parts_by_their_costs() -> None:
     told: list[tuple[float, str]] = []
-    whole = Whole([1.0, 3.0], lambda done, note: told.append((done, note)), Silent())
+    whole = OverallProgress([1.0, 3.0], lambda done, note: told.append((done, note)), SilentProgress())
     with whole.part(1).bar("second", 6) as update:
         update(2, "")  # a third of three quarters
     whole.finished(0)
@@ -51,11 +51,11 @@ def test_a_whole_is_as_far_as_its_parts_by_their_costs() -> None:
     ]
 
 
-TABLE = Table("sweep: 1 of 2", ("best so far", "MACs"), [("4,3,3", "1,234"), ("[8]", "5")])
+TABLE = ProgressTable("sweep: 1 of 2", ("best so far", "MACs"), [("4,3,3", "1,234"), ("[8]", "5")])
 
 
 def test_a_table_in_a_log_is_the_line_of_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = Shown()
+    shown = ConsoleProgress()
     with shown.bar("whole", 100):
         shown.table(TABLE, "4,3,3 has ended")
         shown.table(TABLE)
@@ -65,10 +65,10 @@ def test_a_table_in_a_log_is_the_line_of_what_is_new(capsys: pytest.CaptureFixtu
 def test_a_table_on_a_terminal_stands_above_the_bars_and_takes_the_place_of_the_last(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    shown = Shown()
+    shown = ConsoleProgress()
     shown._console = Console(stderr=True, force_terminal=True, width=120)
     with shown.bar("whole", 100) as whole:
-        shown.table(Table("an old one", ("x",), []))
+        shown.table(ProgressTable("an old one", ("x",), []))
         shown.table(TABLE, "a line for logs")
         whole(100, "")
     text = capsys.readouterr().err
@@ -80,7 +80,7 @@ def test_a_table_on_a_terminal_stands_above_the_bars_and_takes_the_place_of_the_
 
 
 def test_what_many_runs_say_is_said_once():
-    class Heard(Silent):
+    class Heard(SilentProgress):
         def __init__(self):
             self.texts = []
 
@@ -88,7 +88,7 @@ def test_what_many_runs_say_is_said_once():
             self.texts.append(text)
 
     heard = Heard()
-    once = Once(heard)
+    once = OnceProgress(heard)
     for text in ("a", "b", "a"):
         once.say(text)
     with once.bar("x", 1) as update:

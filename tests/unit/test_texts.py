@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from poolsearch import texts
 from poolsearch.cli.main import main
-from poolsearch.progress import PlainConsole, Shown, Table
+from poolsearch.progress import ConsoleProgress, PlainConsole, ProgressTable
 
 SOURCE = Path(texts.__file__).parent
 NASTY = "\x1b[2J\x1b]0;title\x07\r\x08\u202eabc\u2066\x9b31m\udcff [bold]b[/bold] [/x] :smile:"
@@ -75,11 +75,11 @@ def test_all_that_is_printed_goes_through_one_console():
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_names_neither_style_nor_control_the_terminal(terminal, capsys):
-    shown = Shown(every_seconds=0)
+    shown = ConsoleProgress(every_seconds=0)
     shown._console = PlainConsole(stderr=True, soft_wrap=True, force_terminal=terminal, width=200)
     shown.say(NASTY)
     with shown.bar(NASTY, 10) as update:
-        shown.table(Table(NASTY, (NASTY, "x"), [(NASTY, "y")]), NASTY)
+        shown.table(ProgressTable(NASTY, (NASTY, "x"), [(NASTY, "y")]), NASTY)
         update(5, NASTY)
     text = re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err).replace("\r", "")  # what rich itself writes
     assert not OBEYED.search(text)

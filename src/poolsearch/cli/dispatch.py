@@ -25,7 +25,7 @@ from poolsearch.cli.commands import (
 )
 from poolsearch.cli.commands.research_commands import RecipeFolder
 from poolsearch.cli.commands.run_commands import GoOn
-from poolsearch.progress import Shown, Silent
+from poolsearch.progress import ConsoleProgress, SilentProgress
 from poolsearch.session.trusted import Trust
 from poolsearch.settings import Settings
 from poolsearch.settings.resolve import check
@@ -78,7 +78,7 @@ def _do(command: Run | Search | Rank | Retrain | Report | Export, typed: Collect
     assert out is not None
     process.limit_threads()
     process.keep_memory()
-    progress = Silent() if command.where.quiet else Shown()
+    progress = SilentProgress() if command.where.quiet else ConsoleProgress()
     progress.say(f"Run folder: {out}")
     match command:
         case Run():
@@ -119,7 +119,7 @@ def _compare(command: Compare, typed: Collection[str]) -> int:
     assert out is not None
     process.limit_threads()
     process.keep_memory()
-    progress = Silent() if command.where.quiet else Shown()
+    progress = SilentProgress() if command.where.quiet else ConsoleProgress()
     progress.say(f"Folder: {out}")
     trust = _trust(command.where, typed)
     compare(out, command.compare, settings, command.where.resume, progress, command.where.so_far, trust)
@@ -135,7 +135,7 @@ def _look(command: Check | Costs) -> int:
 
     process.limit_threads()
     options = {f.name: getattr(command, f.name) for f in dataclasses.fields(command) if f.name not in ("net", "quiet")}
-    progress = Silent() if command.quiet else Shown()
+    progress = SilentProgress() if command.quiet else ConsoleProgress()
     if isinstance(command, Costs):
         show_costs(pipeline.costs(command.net, **options, progress=progress))
         return 0
@@ -153,7 +153,7 @@ def _plan(command: Plan) -> int:
 
     process.limit_threads()
     process.keep_memory()
-    found = pipeline.plan(settings, Silent() if command.told.quiet else Shown())
+    found = pipeline.plan(settings, SilentProgress() if command.told.quiet else ConsoleProgress())
     if command.told.json is not None:
         write_json(command.told.json, found.to_dict())
     show_plan(found)
@@ -167,7 +167,7 @@ def _recipe(command: Recipe, typed: Collection[str]) -> int:
 
     process.limit_threads()
     process.keep_memory()
-    progress = Silent() if command.folder.quiet else Shown()
+    progress = SilentProgress() if command.folder.quiet else ConsoleProgress()
     recipe = RECIPES[command.name]
     progress.say(f"{recipe.text}. Folder: {command.out}")
     trust = _trust(command.folder, typed)
@@ -184,7 +184,7 @@ def _bench(command: Bench) -> int:
     check_page(out, len(command.methods))
     bandit = Bandit.of(ground_truth(command.table), command.noise, command.score_images, command.rise)
     entrants = [entrant(name) for name in command.methods]
-    progress = Silent() if command.quiet else Shown()
+    progress = SilentProgress() if command.quiet else ConsoleProgress()
     found = regrets(bandit, entrants, command.seeds, command.draws, command.seed, progress)
     words = ["poolsearch", "bench", command.table]
     for field in dataclasses.fields(command):

@@ -23,7 +23,7 @@ _CHUNKS = 50  # of random placements, of larger spaces
 
 
 @dataclass(frozen=True)
-class Chosen:
+class BudgetedSpace:
     """A space within a budget.
 
     Attributes:
@@ -52,7 +52,7 @@ def within(limits: Sequence[Limit], costs: Costs, default: Costs) -> NDArray[np.
     return fits_A
 
 
-def choose(space: Space, profile: Profile, limits: Sequence[Limit], most: int, seed: int) -> Chosen:
+def choose(space: Space, profile: Profile, limits: Sequence[Limit], most: int, seed: int) -> BudgetedSpace:
     """The placements within the limits, or a seeded uniform choice of ``most`` of them.
 
     Of spaces above two million placements random ones are looked at until ``most`` are found.
@@ -76,7 +76,7 @@ def choose(space: Space, profile: Profile, limits: Sequence[Limit], most: int, s
         of = f"the {space.size:,} placements" if whole else f"{tried:,} placements drawn from {space.size:,}"
         raise _nothing(of, limits, least, alone, default)
     chosen = space.take(found if whole else found[:most]).subset(most, seed)
-    return Chosen(chosen, tried, len(found))
+    return BudgetedSpace(chosen, tried, len(found))
 
 
 def _all(size: int) -> Iterator[Sequence[int]]:

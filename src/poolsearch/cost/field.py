@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from poolsearch.cost.macs import Class
+from poolsearch.cost.macs import BlockKey
 from poolsearch.cost.routes import Grid, Routes
 from poolsearch.nets.poolable import Poolable, every_block
 from poolsearch.space import Space
@@ -60,7 +60,7 @@ class FieldTable:
     """What the stem adds, and each block at each (size of its input, site), keyed as in ``CostTable``."""
 
     stem: Field
-    block: dict[Class, Field]
+    block: dict[BlockKey, Field]
 
 
 class _Fields(TorchDispatchMode):

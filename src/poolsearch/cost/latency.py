@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from poolsearch.cost.macs import Class, CostTable
+from poolsearch.cost.macs import BlockKey, CostTable
 from poolsearch.cost.routes import Grid, Routes, classes, cover, summed
 from poolsearch.nets.poolable import Poolable, Size
 from poolsearch.progress import Progress
@@ -39,7 +39,7 @@ class LatencyTable:
     """Milliseconds of each part for one batch, keyed as in ``CostTable``."""
 
     stem: float
-    block: dict[Class, float]
+    block: dict[BlockKey, float]
     head: dict[Size, float]
 
 
@@ -131,7 +131,7 @@ def _medians(
 ) -> LatencyTable:
     """The median of all times of the same part."""
     stem: list[float] = []
-    block: dict[Class, list[float]] = {}
+    block: dict[BlockKey, list[float]] = {}
     head: dict[Size, list[float]] = {}
     for placement, passes in zip(placements, times, strict=True):
         keys = classes(table, placement)

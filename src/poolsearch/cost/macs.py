@@ -15,12 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from poolsearch.nets.poolable import Poolable, Size, every_block, state_size
 from poolsearch.space import Exponents, Placement, Space
 
-Class = tuple[int, Size, Exponents]
+BlockKey = tuple[int, Size, Exponents]
 """(block, size of its input, exponents of its site): what decides all that a block does."""
 
 
 @dataclass(frozen=True)
-class PartCost:
+class SegmentCost:
     """MACs of a part for one image, and the size of the maps that it gives."""
 
     macs: int
@@ -41,11 +41,11 @@ class CostTable:
         head: MACs of the head by the size of the last maps.
     """
 
-    stem: PartCost
-    block: dict[Class, PartCost]
+    stem: SegmentCost
+    block: dict[BlockKey, SegmentCost]
     head: dict[Size, int]
 
-    def _blocks(self, placement: Placement) -> list[PartCost]:
+    def _blocks(self, placement: Placement) -> list[SegmentCost]:
         found = [self.stem]
         for index in range(placement.length):
             found.append(self.block[index, found[-1].size, placement.at(index)])
@@ -70,14 +70,14 @@ def cost_table(net: Poolable, height: int, width: int, space: Space | None = Non
         space: the placements that are to be covered; the network's own where not given.
     """
 
-    def count(index: int, state: Any, site: Exponents) -> tuple[PartCost, Any]:
+    def count(index: int, state: Any, site: Exponents) -> tuple[SegmentCost, Any]:
         macs, out = _count(partial(net.run_block, index, state, site))
-        return PartCost(macs, state_size(out)), out
+        return SegmentCost(macs, state_size(out)), out
 
     macs, state = _count(partial(net.stem, torch.zeros(2, 3, height, width, device="meta")))
     block, last = every_block(net, state, space or net.space, count)
     head = {size: _count(partial(net.head, state))[0] for size, state in last.items()}
-    return CostTable(PartCost(macs, state_size(state)), block, head)
+    return CostTable(SegmentCost(macs, state_size(state)), block, head)
 
 
 def _count(run: Callable[[], Any]) -> tuple[int, Any]:

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
-from poolsearch.cost.macs import Class, CostTable
+from poolsearch.cost.macs import BlockKey, CostTable
 from poolsearch.cost.routes import Grid, Routes, classes, cover
 from poolsearch.nets.live_bytes import LiveBytes
 from poolsearch.nets.poolable import Poolable, Size
@@ -35,7 +35,7 @@ from poolsearch.space import Placement, Space
 
 
 @dataclass(frozen=True)
-class Change:
+class MemoryChange:
     """What a part of a step does to the bytes alive: how far they rise above where it begins, and where they end."""
 
     rise: int = 0
@@ -54,10 +54,10 @@ class StepTable:
     """
 
     batch: int
-    stem: tuple[Change, Change] = (Change(), Change())
-    forward: dict[Class, Change] = field(default_factory=dict)
-    backward: dict[Class, Change] = field(default_factory=dict)
-    head: dict[Size, Change] = field(default_factory=dict)
+    stem: tuple[MemoryChange, MemoryChange] = (MemoryChange(), MemoryChange())
+    forward: dict[BlockKey, MemoryChange] = field(default_factory=dict)
+    backward: dict[BlockKey, MemoryChange] = field(default_factory=dict)
+    head: dict[Size, MemoryChange] = field(default_factory=dict)
 
 
 class _Step(LiveBytes):
@@ -69,9 +69,9 @@ class _Step(LiveBytes):
         super().__init__()
         self._began = 0
 
-    def part(self) -> Change:
+    def part(self) -> MemoryChange:
         """What changed since the last call."""
-        change = Change(self.most - self._began, self.now - self._began)
+        change = MemoryChange(self.most - self._began, self.now - self._began)
         self._began = self.most = self.now
         return change
 
@@ -109,7 +109,7 @@ def _fake(tensor: Tensor) -> Tensor:
     return torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", memory_format=layout)
 
 
-def _add(found: StepTable, table: CostTable, placement: Placement, changes: list[Change]) -> None:
+def _add(found: StepTable, table: CostTable, placement: Placement, changes: list[MemoryChange]) -> None:
     """Take in a step: forward of the stem and the blocks, the head, backward of the blocks and the stem."""
     blocks = classes(table, placement)
     count = len(blocks)
@@ -121,7 +121,7 @@ def _add(found: StepTable, table: CostTable, placement: Placement, changes: list
 
 def run_step(
     net: Poolable, placement: Placement, height: int, width: int, batch: int, dtype: torch.dtype
-) -> list[Change]:
+) -> list[MemoryChange]:
     """What each part of a step does, in the order of the step: stem, blocks, head with loss, blocks and stem backward.
 
     Args:
@@ -159,7 +159,7 @@ class _Backward:
 
     def __init__(self, live: _Step, parts: int) -> None:
         self._live = live
-        self._found = [Change()] * (parts + 1)  # of the stem, the blocks, the head
+        self._found = [MemoryChange()] * (parts + 1)  # of the stem, the blocks, the head
         self._begins = parts  # the part that is at hand
         self._before: list[weakref.ref[Tensor]] = []
 
@@ -176,7 +176,7 @@ class _Backward:
             self._found[part + 1] = self._live.part()
             self._begins = part
 
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[MemoryChange]:
         """Of the head, the blocks from the last to the first, the stem, when the pass has ended."""
         self._found[self._begins] = self._live.part()
         return self._found[::-1]
@@ -203,5 +203,5 @@ def peak_bytes(table: StepTable, grid: Grid, routes: Routes) -> NDArray[np.int64
     return peak_A.astype(np.int64)
 
 
-def _tables(grid: Grid, found: Mapping[Class, Change]) -> list[NDArray[np.float64]]:
+def _tables(grid: Grid, found: Mapping[BlockKey, MemoryChange]) -> list[NDArray[np.float64]]:
     return [grid.values({key: getattr(change, name) for key, change in found.items()}) for name in ("rise", "left")]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch.cost.macs import Class, CostTable
+from poolsearch.cost.macs import BlockKey, CostTable
 from poolsearch.nets.poolable import Size
 from poolsearch.space import KEEP, Exponents, Placement, Space
 
@@ -55,7 +55,7 @@ class Grid:
         after = {key: sizes.index(part.size) for key, part in table.block.items()}
         return cls(sizes, sites, sizes.index(table.stem.size), _by_entry(sizes, sites, after).astype(np.int16))
 
-    def values(self, found: Mapping[Class, float]) -> NDArray[np.float64]:
+    def values(self, found: Mapping[BlockKey, float]) -> NDArray[np.float64]:
         """A table of a value for each (block, size, site), shape (L, E); 0 where no placement comes."""
         return _by_entry(self.sizes, self.sites, found)
 
@@ -87,7 +87,7 @@ class Grid:
         return place_by_code[code_AL]
 
 
-def _by_entry(sizes: list[Size], sites: list[Exponents], found: Mapping[Class, float]) -> NDArray[np.float64]:
+def _by_entry(sizes: list[Size], sites: list[Exponents], found: Mapping[BlockKey, float]) -> NDArray[np.float64]:
     values_LE = np.zeros((1 + max(index for index, _, _ in found), len(sites) * len(sizes)))
     for (index, size, site), value in found.items():
         values_LE[index, len(sites) * sizes.index(size) + sites.index(site)] = value
@@ -118,16 +118,16 @@ def cover(table: CostTable, space: Space) -> list[Placement]:
     return found
 
 
-def classes(table: CostTable, placement: Placement) -> list[Class]:
+def classes(table: CostTable, placement: Placement) -> list[BlockKey]:
     """What the blocks of a placement are: (block, size of its input, site) of each."""
-    size, found = table.stem.size, list[Class]()
+    size, found = table.stem.size, list[BlockKey]()
     for index in range(placement.length):
         found.append((index, size, placement.at(index)))
         size = table.block[found[-1]].size
     return found
 
 
-def _adding_most(table: CostTable, space: Space, left: set[Class]) -> Placement:
+def _adding_most(table: CostTable, space: Space, left: set[BlockKey]) -> Placement:
     """The placement with the most classes of ``left``: the longest path through the blocks' states."""
     best: dict[tuple[Exponents, Size], tuple[int, tuple[Exponents, ...]]] = {(KEEP, table.stem.size): (0, ())}
     for index in range(space.length):

@@ -15,10 +15,10 @@ from threading import Lock
 
 from PIL import Image
 
-from poolsearch.data.decode import OtherSize, Raw, Size, decode, size_of
-from poolsearch.data.gate import PASSING, PIXELS_AT_ONCE, TooLarge, Unfit
+from poolsearch.data.decode import Raw, Size, UnexpectedSize, decode, size_of
+from poolsearch.data.gate import PASSING, PIXELS_AT_ONCE, TooLarge, Unreadable
 from poolsearch.data.items import Source, writable
-from poolsearch.data.processes import Processes, Worker
+from poolsearch.data.processes import DecoderPool, DecoderProcess
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 from poolsearch.resources import available_cores
@@ -39,7 +39,7 @@ BATCH_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
-class Plan:
+class DecodePlan:
     """How a source is decoded: at which side, and by how many threads or processes.
 
     ``size``: what all images are taken to measure; None if that does not matter.
@@ -52,7 +52,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodeResult:
     """What was written: which images (as indices into the source), and which not and why."""
 
     kept: list[int]
@@ -63,19 +63,19 @@ Batch = list[bytes | str]
 """Of each image its pixels, or the reason why there are none."""
 
 
-def make_plan(source: Source, store_size: int | None) -> Plan:
+def make_plan(source: Source, store_size: int | None) -> DecodePlan:
     """The side is ``store_size``; if that is None, the images' own if all are as large as the first and that has a
     shorter side up to 64, otherwise 256.
 
-    Opens the first image alone. That the others are as large shows when they are decoded (:class:`OtherSize`).
+    Opens the first image alone. That the others are as large shows when they are decoded (:class:`UnexpectedSize`).
     """
     size, encoded = _first(source)
     common = size if store_size is None and size and min(size) <= SMALL else None
     side = store_size or (min(common) if common else LARGE_SIDE)
     if max(side, *(size or (side,))) > QUICK:
-        return Plan(side, common, available_cores(), processes=False)
+        return DecodePlan(side, common, available_cores(), processes=False)
     workers = min(available_cores(), len(source.items) // WORTH_A_PROCESS) if encoded else 1
-    return Plan(side, common, max(1, workers), processes=True)
+    return DecodePlan(side, common, max(1, workers), processes=True)
 
 
 def _first(source: Source) -> tuple[Size | None, bool]:
@@ -91,16 +91,18 @@ def _first(source: Source) -> tuple[Size | None, bool]:
     return None, False
 
 
-def write_pixels(source: Source, plan: Plan, path: Path, progress: Progress, see: Callable[[bytes], object]) -> Decoded:
+def write_pixels(
+    source: Source, plan: DecodePlan, path: Path, progress: Progress, see: Callable[[bytes], object]
+) -> DecodeResult:
     """Decode every image and append it to ``path``: raw bytes N, side, side, 3. What cannot be read is left out.
 
     ``see`` gets every block of bytes that is written, in order, to take its checksum.
 
     Raises:
-        OtherSize: an image has not the size of the plan.
+        UnexpectedSize: an image has not the size of the plan.
         OSError: the file cannot be written.
     """
-    done = Decoded([], [])
+    done = DecodeResult([], [])
     label = f"decoding {source.name}"
     with (
         open(path, "wb", buffering=0) as handle,
@@ -128,7 +130,7 @@ def _write_all(write: Callable[[memoryview], int | None], block: bytes) -> None:
         rest = rest[write(rest) or 0 :]
 
 
-def _decoded(source: Source, plan: Plan) -> Generator[Batch]:
+def _decoded(source: Source, plan: DecodePlan) -> Generator[Batch]:
     """Batches in the order of the source, the same whatever decodes them."""
     size = max(8, min(512, BATCH_BYTES // (plan.side * plan.side * 3)))
     number = len(source.items)
@@ -139,7 +141,7 @@ def _decoded(source: Source, plan: Plan) -> Generator[Batch]:
         if plan.workers == 1:
             yield from map(here, batches)
         elif plan.processes:
-            with Processes(plan.workers) as processes:
+            with DecoderPool(plan.workers) as processes:
                 yield from _in_order(lambda batch: processes.submit(partial(here, batch)), batches, plan.workers)
         else:
             with ThreadPoolExecutor(plan.workers) as threads:
@@ -157,7 +159,9 @@ def _in_order(submit: Callable[[range], Future[Batch]], batches: Iterable[range]
         yield ahead.popleft().result()
 
 
-def _decode_batch(source: Source, plan: Plan, one_large: Lock, indices: range, worker: Worker | None = None) -> Batch:
+def _decode_batch(
+    source: Source, plan: DecodePlan, one_large: Lock, indices: range, worker: DecoderProcess | None = None
+) -> Batch:
     """What the worker cannot decode is tried again here, where the reason is seen.
 
     ``one_large`` is held while a large image is decoded, so that it is the only one.
@@ -178,7 +182,7 @@ def _read_or_none(source: Source, index: int) -> Raw | None:
         return None
 
 
-def _decode_or_reason(source: Source, index: int, plan: Plan, one_large: Lock) -> bytes | str:
+def _decode_or_reason(source: Source, index: int, plan: DecodePlan, one_large: Lock) -> bytes | str:
     try:
         raw = source.items.read(index)
         try:
@@ -186,9 +190,9 @@ def _decode_or_reason(source: Source, index: int, plan: Plan, one_large: Lock) -
         except TooLarge:
             with one_large:
                 return decode(raw, plan.side, plan.size)
-    except (OtherSize, PoolsearchError):
+    except (UnexpectedSize, PoolsearchError):
         raise
-    except Unfit as error:
+    except Unreadable as error:
         return str(error)
     except Image.DecompressionBombError as error:
         return f"too large: {error}"

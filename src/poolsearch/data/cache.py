@@ -28,10 +28,10 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from poolsearch.data.build import LARGE_SIDE, Plan, make_plan, write_pixels
+from poolsearch.data.build import LARGE_SIDE, DecodePlan, make_plan, write_pixels
 from poolsearch.data.checks import check_classes
-from poolsearch.data.decode import OtherSize
-from poolsearch.data.gate import Unfit, open_regular, size_text
+from poolsearch.data.decode import UnexpectedSize
+from poolsearch.data.gate import Unreadable, open_regular, size_text
 from poolsearch.data.image_hash import exact_prints, prints
 from poolsearch.data.items import PARTS, Source
 from poolsearch.data.source import private_folder, why_not_ours
@@ -53,7 +53,7 @@ _SMALL_BYTES = 1 << 32  # of one of these
 _BLOCK_BYTES = 16 << 20  # of pixels that are compared by one thread at a time
 
 
-class Damaged(Exception):
+class DamagedCache(Exception):
     """A cache entry is not what was written; the message says what is wrong."""
 
 
@@ -101,7 +101,7 @@ class Images:
     def _damage_told(self) -> Generator[None]:
         try:
             yield
-        except (OSError, Damaged) as error:
+        except (OSError, DamagedCache) as error:
             raise PoolsearchError(f"{self.folder} is damaged ({error}). Start again: it is made anew.") from None
 
 
@@ -118,16 +118,16 @@ class _Entry:
     def content(self, name: str) -> bytes:
         found = _content(self.folder / name)
         if files.sha256(found) != self.sums[name]:
-            raise Damaged(f"{name} is not what was written")
+            raise DamagedCache(f"{name} is not what was written")
         return found
 
     def array(self, name: str, kind: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         try:
             found = np.load(io.BytesIO(self.content(name)), allow_pickle=False)
         except ValueError as error:
-            raise Damaged(f"{name}: {error}") from None
+            raise DamagedCache(f"{name}: {error}") from None
         if found.dtype != kind or found.shape != shape:
-            raise Damaged(f"{name} is {found.dtype} of shape {found.shape}, expected {kind.__name__} of {shape}")
+            raise DamagedCache(f"{name} is {found.dtype} of shape {found.shape}, expected {kind.__name__} of {shape}")
         return found
 
     def names(self) -> list[str]:
@@ -151,10 +151,10 @@ def open_images(source: Source, store_size: int | None, cache_dir: Path, progres
     with _disk_errors(cache_dir):
         folder = private_folder(cache_dir) / key
         images = _read(folder, source)
-        if isinstance(images, Damaged):
+        if isinstance(images, DamagedCache):
             with _alone(folder, progress):
                 images = _read(folder, source)
-                if isinstance(images, Damaged):
+                if isinstance(images, DamagedCache):
                     if os.path.lexists(folder):
                         progress.say(f"the decoded images in {folder} are not used ({images}): they are made anew.")
                     images = _build(source, store_size, folder, progress)
@@ -176,14 +176,14 @@ def _build(source: Source, store_size: int | None, folder: Path, progress: Progr
     try:
         try:
             _write(source, folder.name, make_plan(source, store_size), temporary, progress)
-        except OtherSize:  # mostly seen at the second image
+        except UnexpectedSize:  # mostly seen at the second image
             _write(source, folder.name, make_plan(source, LARGE_SIDE), temporary, progress)
         _remove(folder)  # a damaged one; whoever has it open keeps the old files
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     images = _read(folder, source)
-    if isinstance(images, Damaged):
+    if isinstance(images, DamagedCache):
         raise PoolsearchError(
             f"the decoded images were written to {folder}, and are not there as they were written ({images}). Choose "
             "another place with --cache-dir."
@@ -198,7 +198,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write(source: Source, key: str, plan: Plan, folder: Path, progress: Progress) -> None:
+def _write(source: Source, key: str, plan: DecodePlan, folder: Path, progress: Progress) -> None:
     side = plan.side
     _require_space(folder, len(source.items) * side * side * 3)
     digest = hashlib.sha256()
@@ -252,7 +252,7 @@ def _check_kept(source: Source, label_N: Any, part_N: Any, skipped: list[dict[st
         ) from None
 
 
-def _read(folder: Path, source: Source) -> Images | Damaged:
+def _read(folder: Path, source: Source) -> Images | DamagedCache:
     """The cached images, or why they cannot be used."""
     try:
         entry = _entry(folder)
@@ -264,8 +264,8 @@ def _read(folder: Path, source: Source) -> Images | Damaged:
         entry.content("files.json")
         pixels_NHWC = _pixels(folder / _PIXELS, entry.shape, print_N2[:, 0])
     except OSError as error:
-        return Damaged(f"{error.strerror or error}: {error.filename or folder}")
-    except Damaged as error:
+        return DamagedCache(f"{error.strerror or error}: {error.filename or folder}")
+    except DamagedCache as error:
         return error
     return Images(
         source.name, pixels_NHWC, label_N, part_N, source.class_names, entry.skipped, entry.fingerprint,
@@ -277,20 +277,20 @@ def _entry(folder: Path) -> _Entry:
     """The entry in ``folder``.
 
     Raises:
-        Damaged: its meta.json is not what was written, or others may have written there.
+        DamagedCache: its meta.json is not what was written, or others may have written there.
         OSError: there is none.
     """
     for path in (folder, *(folder / name for name in (_META, _PIXELS, *_SMALL))):
         if reason := why_not_ours(path):
-            raise Damaged(f"{path.name}: {reason}")
+            raise DamagedCache(f"{path.name}: {reason}")
     try:
         meta: Any = json.loads(_content(folder / _META))
         if meta["sum"] != _sum(meta):
-            raise Damaged(f"{_META} is not what was written")
+            raise DamagedCache(f"{_META} is not what was written")
     except (ValueError, TypeError, LookupError, RecursionError) as error:
-        raise Damaged(f"{_META} is not what was written ({error})") from None
+        raise DamagedCache(f"{_META} is not what was written ({error})") from None
     if meta["key"] != folder.name:
-        raise Damaged(f"{_META} is of other images")
+        raise DamagedCache(f"{_META} is of other images")
     return _Entry(folder, tuple(meta["shape"]), meta["skipped"], meta["fingerprint"], meta["sums"])
 
 
@@ -298,15 +298,15 @@ def _content(path: Path) -> bytes:
     try:
         with open_regular(path, _SMALL_BYTES) as handle:
             return handle.read()
-    except Unfit as error:
-        raise Damaged(f"{path.name} is {error}") from None
+    except Unreadable as error:
+        raise DamagedCache(f"{path.name} is {error}") from None
 
 
 def _pixels(path: Path, shape: tuple[int, int, int, int], print_N: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
     """The pixels, as they were written by the hash of each image: all of them, or as many as are compared."""
     size, there = int(np.prod(shape)), path.stat().st_size
     if there != size:
-        raise Damaged(f"{path.name} has {size_text(there)} and not {size_text(size)}")
+        raise DamagedCache(f"{path.name} has {size_text(there)} and not {size_text(size)}")
     pixels_NHWC = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
     rows = max(1, _BLOCK_BYTES * shape[0] // size)
     starts = range(0, shape[0], rows)
@@ -320,7 +320,7 @@ def _pixels(path: Path, shape: tuple[int, int, int, int], print_N: npt.NDArray[n
     with ThreadPoolExecutor(available_cores()) as threads:
         bad = sum(threads.map(differing, starts))
     if bad:
-        raise Damaged(f"{path.name}: the pixels of {bad} images are not what was written")
+        raise DamagedCache(f"{path.name}: the pixels of {bad} images are not what was written")
     return pixels_NHWC
 
 

@@ -21,7 +21,7 @@ Raw: TypeAlias = "str | bytes | npt.NDArray[np.uint8]"
 """One image as its source has it: the path of a file, what is in one, or pixels HW or HWC."""
 
 Size = tuple[int, int]
-"""(width, height) before any turning, as the header has it."""
+"""(height, width) before any turning, as the header has it."""
 
 _QUICK_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
 _FORMATS = ("WEBP", "TIFF", "AVIF", "JPEG2000", "TGA")
@@ -35,7 +35,7 @@ _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 _MAY_TURN = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 
 
-class OtherSize(Exception):
+class UnexpectedSize(Exception):
     """An image has not the size that all were taken to have."""
 
 
@@ -45,9 +45,9 @@ def decode(raw: Raw, side: int, size: Size | None = None, most: int = PIXELS) ->
     An image that already has ``side`` as its shorter side is not resampled.
 
     Raises:
-        OtherSize: ``size`` is given and the image has another one.
+        UnexpectedSize: ``size`` is given and the image has another one.
         TooLarge: more than ``most`` pixels would be decoded; none was.
-        Unfit: it is a path, but not that of a file that may be read.
+        Unreadable: it is a path, but not that of a file that may be read.
         Exception: whatever PIL raises for a damaged file.
     """
     if not isinstance(raw, str):
@@ -59,11 +59,15 @@ def decode(raw: Raw, side: int, size: Size | None = None, most: int = PIXELS) ->
 
 
 def size_of(raw: Raw) -> Size:
-    """(width, height) by the header; raises as :func:`decode`."""
+    """(height, width) by the header; raises as :func:`decode`."""
     if not isinstance(raw, str):
-        return _open(raw).size
+        return _size_of(_open(raw))
     with open_regular(raw) as handle:
-        return _identified(handle).size
+        return _size_of(_identified(handle))
+
+
+def _size_of(image: Image.Image) -> Size:
+    return image.height, image.width
 
 
 def _open(raw: bytes | npt.NDArray[np.uint8]) -> Image.Image:
@@ -82,8 +86,8 @@ def _identified(handle: BinaryIO) -> Image.Image:
 
 
 def _decoded(image: Image.Image, side: int, size: Size | None, most: int) -> bytes:
-    if size is not None and image.size != size:
-        raise OtherSize
+    if size is not None and _size_of(image) != size:
+        raise UnexpectedSize
     width, height = image.size
     pixels = width * height
     if image.format in ("JPEG", "MPO") and min(image.size) >= 4 * side:

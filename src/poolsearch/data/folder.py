@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from poolsearch.data.items import PARTS, FileItems, Piece, Source, make_source
+from poolsearch.data.items import PARTS, FileItems, LabelledItems, Source, make_source
 from poolsearch.errors import PoolsearchError
 
 PART_NAMES: Mapping[str, str] = {
@@ -48,7 +48,7 @@ def folder_source(root: Path) -> Source:
     return make_source(str(root), _pieces(root, listed, names), names)
 
 
-def class_pieces(root: Path, part: str, leave_out: Sequence[str] = ()) -> tuple[list[Piece], list[str]]:
+def class_pieces(root: Path, part: str, leave_out: Sequence[str] = ()) -> tuple[list[LabelledItems], list[str]]:
     """The images of one folder of class folders, and the names of the classes."""
     listed = {name: paths for name, paths in _class_files(root).items() if name not in leave_out}
     names = sorted(listed)
@@ -129,13 +129,13 @@ def unread_kinds(root: Path) -> dict[str, int]:
     return dict(Counter(ending for ending in endings if ending in UNREAD))
 
 
-def _pieces(root: Path, listed: Mapping[str, Mapping[str, list[str]]], names: Sequence[str]) -> list[Piece]:
+def _pieces(root: Path, listed: Mapping[str, Mapping[str, list[str]]], names: Sequence[str]) -> list[LabelledItems]:
     number = {name: i for i, name in enumerate(names)}
-    pieces: list[Piece] = []
+    pieces: list[LabelledItems] = []
     for part, of_class in listed.items():
         paths = [path for name in sorted(of_class) for path in of_class[name]]
         label_N = np.repeat([number[name] for name in sorted(of_class)], [len(of_class[n]) for n in sorted(of_class)])
-        pieces.append(Piece(part, FileItems(paths, root), label_N.astype(np.int64)))
+        pieces.append(LabelledItems(part, FileItems(paths, root), label_N.astype(np.int64)))
     return pieces
 
 

@@ -48,11 +48,11 @@ _KINDS = {
 }
 
 
-class Unfit(Exception):
+class Unreadable(Exception):
     """Something that is not opened or not decoded; the message is the reason."""
 
 
-class TooLarge(Unfit):
+class TooLarge(Unreadable):
     """It is beyond a limit."""
 
 
@@ -60,7 +60,7 @@ def open_regular(path: str | Path, most: int = FILE_BYTES) -> BinaryIO:
     """Open a regular file (or what a link to one leads to) to read its bytes, without ever waiting for another process.
 
     Raises:
-        Unfit: it is something else, or larger than ``most`` bytes.
+        Unreadable: it is something else, or larger than ``most`` bytes.
         OSError: it cannot be opened.
     """
     check_regular(os.stat(path), most)  # before it is opened: opening some devices does something
@@ -82,10 +82,10 @@ def check_regular(status: os.stat_result, most: int) -> None:
     """See that a file with this status may be read.
 
     Raises:
-        Unfit: as :func:`open_regular`.
+        Unreadable: as :func:`open_regular`.
     """
     if not stat.S_ISREG(status.st_mode):
-        raise Unfit(f"not a file but {_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}")
+        raise Unreadable(f"not a file but {_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}")
     if status.st_size > most:
         raise TooLarge(f"too large: {size_text(status.st_size)}; the limit is {size_text(most)}")
 

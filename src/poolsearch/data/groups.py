@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from poolsearch.data.cache import Images
 from poolsearch.data.checks import is_training
-from poolsearch.data.gate import TABLE_BYTES, Unfit, open_regular
+from poolsearch.data.gate import TABLE_BYTES, Unreadable, open_regular
 from poolsearch.errors import PoolsearchError
 from poolsearch.storage import files
 
@@ -154,7 +154,7 @@ def _rows(path: Path) -> tuple[bool, list[tuple[int, str, str]]]:
         with open_regular(path, TABLE_BYTES) as handle:
             reader = csv.reader(io.TextIOWrapper(handle, "utf-8-sig", newline=""))
             lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
-    except (OSError, UnicodeDecodeError, csv.Error, Unfit) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, Unreadable) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise PoolsearchError(f"--groups {path} cannot be read ({reason}). {EXPECTED}.") from None
     heading = [cell.lower() for cell in lines[0][1]] if lines else []

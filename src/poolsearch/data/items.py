@@ -61,7 +61,7 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class LabelledItems:
     """The images of one part, with their labels."""
 
     part: str
@@ -69,13 +69,15 @@ class Piece:
     label_N: Ints
 
 
-def make_source(name: str, pieces: Sequence[Piece], class_names: Sequence[str], flippable: bool = True) -> Source:
+def make_source(
+    name: str, pieces: Sequence[LabelledItems], class_names: Sequence[str], flippable: bool = True
+) -> Source:
     """Join the parts of a data set.
 
     Raises:
         PoolsearchError: the labels do not fit the classes, or a class has too few images.
     """
-    items = Joined([piece.items for piece in pieces])
+    items = JoinedItems([piece.items for piece in pieces])
     label_N = np.concatenate([piece.label_N for piece in pieces]).astype(np.int64)
     part_N = np.concatenate([np.full(len(piece.items), piece.part, dtype="<U5") for piece in pieces])
     names = tuple(writable(class_name) for class_name in class_names)
@@ -130,7 +132,7 @@ class FileItems:
         return files.sha256(*(f"{self.label(i)} {stamp(path)}\n".encode() for i, path in enumerate(self._paths)))
 
 
-class Joined:
+class JoinedItems:
     """Several sequences of images, one after the other."""
 
     def __init__(self, members: Sequence[Items]) -> None:

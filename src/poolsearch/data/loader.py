@@ -13,7 +13,7 @@ from torch import Tensor
 
 from poolsearch.data.augment import centre, normalise, pad_crop_flip, random_resized_crop_flip
 from poolsearch.data.cache import Images
-from poolsearch.data.prefetch import Batch, Feed, Part, choose_feed, fed, free_bytes
+from poolsearch.data.prefetch import Batch, Feed, ImageSubset, choose_feed, fed, free_bytes
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.rng import generator
 
@@ -63,8 +63,8 @@ class Loader:
         if augment not in get_args(Augment):
             raise unknown("augmentation", augment, get_args(Augment))
         _check_sizes(images, batch, image_size if view is None else view)
-        self._part = Part(images, indices)
-        self._order = Order(len(indices), batch, seed, purpose)
+        self._part = ImageSubset(images, indices)
+        self._order = BatchOrder(len(indices), batch, seed, purpose)
         self._asked_feed: Feed | None = feed
         self._seed = seed
         self._purpose = purpose
@@ -129,7 +129,7 @@ class Loader:
         return pad_crop_flip(x_BHWC, draw, max(1, self._size // 8), flip=self._augment == "crop-flip")
 
 
-class Order:
+class BatchOrder:
     """Which images a step takes, as numbers below ``images``. Every epoch has a random order of its own."""
 
     def __init__(self, images: int, batch: int, seed: int, purpose: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from poolsearch.data.checks import as_labels, class_numbers
 from poolsearch.data.gate import ARRAY_BYTES, open_regular, size_text
-from poolsearch.data.items import ArrayItems, Piece, Source, make_source, stamp
+from poolsearch.data.items import ArrayItems, LabelledItems, Source, make_source, stamp
 from poolsearch.errors import PoolsearchError
 
 KEYS = (
@@ -54,7 +54,7 @@ def npz_source(path: Path) -> Source:
     return make_source(str(path), pieces, class_numbers(str(path), [piece.label_N for piece in pieces]))
 
 
-def _pieces(path: Path, archive: zipfile.ZipFile) -> list[Piece]:
+def _pieces(path: Path, archive: zipfile.ZipFile) -> list[LabelledItems]:
     member_of = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     for naming in KEYS:
         if set(naming["train"]) <= member_of.keys():
@@ -97,7 +97,7 @@ def _array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str
         return np.lib.format.read_array(member, allow_pickle=False)
 
 
-def _piece(path: Path, part: str, arrays: Mapping[str, Any], image_key: str, label_key: str) -> Piece:
+def _piece(path: Path, part: str, arrays: Mapping[str, Any], image_key: str, label_key: str) -> LabelledItems:
     pixels = arrays[image_key]
     label_N = as_labels(f"{path}: {label_key}", arrays[label_key])
     channels = pixels.shape[3] if pixels.ndim == 4 else 1
@@ -113,4 +113,4 @@ def _piece(path: Path, part: str, arrays: Mapping[str, Any], image_key: str, lab
             f"{path}: {image_key} has {len(pixels)} images but {label_key} has {len(label_N)} labels; there must "
             "be one for each."
         )
-    return Piece(part, ArrayItems(pixels, image_key, f"{image_key} {stamp(path)}"), label_N)
+    return LabelledItems(part, ArrayItems(pixels, image_key, f"{image_key} {stamp(path)}"), label_N)

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from poolsearch.data.checks import as_labels, class_numbers
 from poolsearch.data.folder import PART_NAMES
-from poolsearch.data.gate import ARRAY_BYTES, PASSING, TooLarge, Unfit, open_regular, size_text
-from poolsearch.data.items import PARTS, Piece, Raw, Source, make_source, stamp
+from poolsearch.data.gate import ARRAY_BYTES, PASSING, TooLarge, Unreadable, open_regular, size_text
+from poolsearch.data.items import PARTS, LabelledItems, Raw, Source, make_source, stamp
 from poolsearch.errors import PoolsearchError
 from poolsearch.storage import files
 
@@ -67,12 +67,12 @@ def parquet_source(root: Path) -> Source:
         pieces, names = _pieces(root)
     except MemoryError:
         raise PoolsearchError(f"there is too little memory to read {root}.") from None
-    except Unfit as error:
+    except Unreadable as error:
         raise PoolsearchError(f"{error}.") from None
     return make_source(str(root), pieces, names)
 
 
-def _pieces(root: Path) -> tuple[list[Piece], Sequence[str]]:
+def _pieces(root: Path) -> tuple[list[LabelledItems], Sequence[str]]:
     paths = sorted(root.rglob("*.parquet")) if root.is_dir() else [root]
     base = root if root.is_dir() else root.parent
     of_part: dict[str, list[Path]] = {}
@@ -88,11 +88,11 @@ def _pieces(root: Path) -> tuple[list[Piece], Sequence[str]]:
     numbers, names = _numbered(str(root), values, columns.class_names)
     for part, label_N in numbers.items():
         if len(held[part]) != len(label_N):
-            raise Unfit(
+            raise Unreadable(
                 f"{root} is damaged: a file for {part} has {len(label_N)} labels, and says that it has "
                 f"{len(held[part])} rows. Download it again"
             )
-    return [Piece(part, held[part], label_N) for part, label_N in numbers.items()], names
+    return [LabelledItems(part, held[part], label_N) for part, label_N in numbers.items()], names
 
 
 class ParquetItems:
@@ -104,7 +104,7 @@ class ParquetItems:
         self._groups = [group for path in paths for group in _groups(path, column)]
         self._ends = list(itertools.accumulate(group.rows for group in self._groups))
         self._held: OrderedDict[int, Any] = OrderedDict()
-        self._unfit: dict[int, Unfit] = {}
+        self._unfit: dict[int, Unreadable] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -135,7 +135,7 @@ class ParquetItems:
             raise ValueError("the cell has neither bytes nor a path")
         path = os.path.normpath(self._groups[at].path.parent / str(cell["path"].as_py()))
         if not Path(path).is_relative_to(os.path.normpath(self._root)):
-            raise Unfit("the cell holds a path that leads out of the data folder")
+            raise Unreadable("the cell holds a path that leads out of the data folder")
         return path
 
     def _find(self, index: int) -> tuple[int, int]:
@@ -149,7 +149,7 @@ class ParquetItems:
             if at not in self._held:
                 try:
                     self._held[at] = _read(self._groups[at], self._column)
-                except Unfit as error:
+                except Unreadable as error:
                     self._unfit[at] = error
                     raise
                 if len(self._held) > GROUPS_HELD:
@@ -162,7 +162,7 @@ def _opened(path: Path) -> Generator[Any]:
     """The parquet file.
 
     Raises:
-        Unfit: it is none, or damaged.
+        Unreadable: it is none, or damaged.
         OSError: it may be readable another time.
     """
     try:
@@ -174,12 +174,12 @@ def _opened(path: Path) -> Generator[Any]:
         if error.errno in PASSING:
             raise
         raise _unreadable(path, error) from None
-    except (ValueError, TypeError, LookupError, pa.ArrowException, Unfit) as error:
+    except (ValueError, TypeError, LookupError, pa.ArrowException, Unreadable) as error:
         raise _unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: Exception) -> Unfit:
-    return Unfit(f"{path} cannot be read as a parquet file: {error}. Download it again")
+def _unreadable(path: Path, error: Exception) -> Unreadable:
+    return Unreadable(f"{path} cannot be read as a parquet file: {error}. Download it again")
 
 
 def _groups(path: Path, column: str) -> list[_Group]:
@@ -202,8 +202,8 @@ def _read(group: _Group, column: str) -> Any:
     """A column of one row group, which is kept in memory.
 
     Raises:
-        Unfit: it cannot be read, or takes more than :data:`ARRAY_BYTES`: a cell that occurs many times is in the file
-            only once, and what a file says of itself need not be true.
+        Unreadable: it cannot be read, or takes more than :data:`ARRAY_BYTES`: a cell that occurs many times is in the
+            file only once, and what a file says of itself need not be true.
     """
     batches, taken = list[Any](), 0
     rows = -(-group.rows // _STEPS)

@@ -56,7 +56,7 @@ def send(values: npt.NDArray[Any], device: torch.device) -> Tensor:
 
 
 def fed(
-    part: Part, numbers: Callable[[int], Ints], device: torch.device, feed: Feed, steps: int | None = None
+    part: ImageSubset, numbers: Callable[[int], Ints], device: torch.device, feed: Feed, steps: int | None = None
 ) -> Callable[[int], Batch]:
     """The function from a step to the images ``numbers(step)`` on the device.
 
@@ -65,12 +65,12 @@ def fed(
         steps: how many there are; None: no end.
     """
     if feed == "resident":
-        resident = Resident(part, device)
+        resident = ResidentSubset(part, device)
         return lambda step: resident.gather(numbers(step))
     if feed == "direct":
         return lambda step: _sent(part.gather(numbers(step)), device)
     pinned = device.type == "cuda"
-    ahead = Ahead(lambda step: part.gather(numbers(step), pinned), steps)
+    ahead = Prefetcher(lambda step: part.gather(numbers(step), pinned), steps)
     return lambda step: _sent(ahead.take(step), device)
 
 
@@ -80,7 +80,7 @@ def _sent(batch: Batch, device: torch.device) -> Batch:
     return x_BHWC.to(device, non_blocking=not waits), y_B.to(device, non_blocking=not waits)
 
 
-class Part:
+class ImageSubset:
     """The images ``indices`` of a data set, numbered from 0 in that order."""
 
     def __init__(self, images: Images, indices: Ints) -> None:
@@ -106,10 +106,10 @@ class Part:
         return x_BHWC, y_B.pin_memory() if pinned else y_B
 
 
-class Resident:
+class ResidentSubset:
     """A whole part in the memory of the device."""
 
-    def __init__(self, part: Part, device: torch.device) -> None:
+    def __init__(self, part: ImageSubset, device: torch.device) -> None:
         self._x_NHWC = torch.empty(part.shape, dtype=torch.uint8, device=device)
         self._y_N = torch.empty(len(part), dtype=torch.int64, device=device)
         rows = max(1, _UPLOAD_BYTES // int(np.prod(part.shape[1:])))
@@ -123,7 +123,7 @@ class Resident:
         return self._x_NHWC[rows_B], self._y_N[rows_B]
 
 
-class Ahead(Generic[Made]):
+class Prefetcher(Generic[Made]):
     """What will be asked for next, made in a thread while the last is in use. The thread ends with this object.
 
     Any step can be asked for. The next ones are taken to follow at the same distance; what was made for others is

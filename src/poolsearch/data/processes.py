@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 _BROKEN = (EOFError, OSError, pickle.UnpicklingError)
 
 
-class Worker:
+class DecoderProcess:
     """One process. It ends when this one does, however that ends: it reads from a pipe."""
 
     def __init__(self) -> None:
@@ -79,24 +79,24 @@ class Worker:
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-class Processes:
+class DecoderPool:
     """Some of them, each with a thread that talks to it. A context manager: none is left after it."""
 
     def __init__(self, number: int) -> None:
-        self._workers: list[Worker] = []
-        self._idle = SimpleQueue[Worker]()
+        self._workers: list[DecoderProcess] = []
+        self._idle = SimpleQueue[DecoderProcess]()
         self._started = threading.Event()
         self._threads = ThreadPoolExecutor(number)
         try:
             with contextlib.suppress(OSError):  # of no more processes than can be had
                 for _ in range(number):
-                    self._workers.append(Worker())
+                    self._workers.append(DecoderProcess())
                     self._threads.submit(self._welcome, self._workers[-1])
         except BaseException:
             self._close()
             raise
 
-    def submit(self, work: Callable[[Worker | None], Result]) -> Future[Result]:
+    def submit(self, work: Callable[[DecoderProcess | None], Result]) -> Future[Result]:
         """Do ``work`` with a process, in the background; as long as none has started, here and now and without one."""
         if self._started.is_set():
             return self._threads.submit(self._with_worker, work)
@@ -104,7 +104,7 @@ class Processes:
         done.set_result(work(None))
         return done
 
-    def __enter__(self) -> Processes:
+    def __enter__(self) -> DecoderPool:
         return self
 
     def __exit__(
@@ -112,12 +112,12 @@ class Processes:
     ) -> None:
         self._close()
 
-    def _welcome(self, worker: Worker) -> None:
+    def _welcome(self, worker: DecoderProcess) -> None:
         if worker.has_started():
             self._idle.put(worker)
             self._started.set()
 
-    def _with_worker(self, work: Callable[[Worker | None], Result]) -> Result:
+    def _with_worker(self, work: Callable[[DecoderProcess | None], Result]) -> Result:
         worker = self._idle.get()
         try:
             return work(worker)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from poolsearch.data.folder import LAYOUT, folder_source
-from poolsearch.data.items import ArrayItems, Piece, Source, make_source
+from poolsearch.data.items import ArrayItems, LabelledItems, Source, make_source
 from poolsearch.data.npz import npz_source
 from poolsearch.data.parquet import parquet_source
 from poolsearch.errors import PoolsearchError, unknown
@@ -51,7 +51,7 @@ def _digits() -> Source:
     grey_NHW = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # the values are 0 to 16
     items = ArrayItems(np.repeat(grey_NHW[..., None], 3, axis=3), DIGITS)
     names = [str(name) for name in bunch.target_names]
-    return make_source(DIGITS, [Piece("train", items, bunch.target.astype(np.int64))], names, flippable=False)
+    return make_source(DIGITS, [LabelledItems("train", items, bunch.target.astype(np.int64))], names, flippable=False)
 
 
 def _from_path(path: Path) -> Source:

@@ -14,13 +14,13 @@ from torchvision import datasets as tv
 
 from poolsearch.data.checks import as_labels
 from poolsearch.data.folder import class_pieces
-from poolsearch.data.items import PARTS, ArrayItems, FileItems, Piece, Source, make_source, stamp
+from poolsearch.data.items import PARTS, ArrayItems, FileItems, LabelledItems, Source, make_source, stamp
 from poolsearch.errors import PoolsearchError
 
 Construct = Callable[[Path, bool], Any]
 """``construct(root, download)`` makes one part of a data set."""
 
-Read = Callable[[Any, str], tuple[list[Piece], list[str] | None]]
+Read = Callable[[Any, str], tuple[list[LabelledItems], list[str] | None]]
 """``read(dataset, part)`` lists it without decoding; class names None: take the data set's own."""
 
 
@@ -42,7 +42,7 @@ def torchvision_source(name: str, root: Path) -> Source:
         PoolsearchError: it is not there and cannot be downloaded; the message says which files to put where.
     """
     entry = SETS[name]
-    pieces: list[Piece] = []
+    pieces: list[LabelledItems] = []
     class_names: list[str] | None = None
     for part in PARTS:
         if part in entry.parts:
@@ -52,7 +52,9 @@ def torchvision_source(name: str, root: Path) -> Source:
     return make_source(name, pieces, names, entry.flippable)
 
 
-def _construct_and_read(name: str, entry: TorchvisionSet, part: str, root: Path) -> tuple[list[Piece], list[str]]:
+def _construct_and_read(
+    name: str, entry: TorchvisionSet, part: str, root: Path
+) -> tuple[list[LabelledItems], list[str]]:
     try:
         dataset = _construct(entry, part, root)
         pieces, class_names = entry.read(dataset, part)
@@ -90,7 +92,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0]
 
 
-def _arrays(dataset: Any, part: str) -> tuple[list[Piece], None]:
+def _arrays(dataset: Any, part: str) -> tuple[list[LabelledItems], None]:
     """Sets that lie in memory as ``data``: NHW, NHWC, or NCHW."""
     pixels = np.asarray(dataset.data)
     if pixels.ndim == 4 and pixels.shape[1] == 3 and pixels.shape[3] != 3:
@@ -98,41 +100,41 @@ def _arrays(dataset: Any, part: str) -> tuple[list[Piece], None]:
     labels = np.asarray(dataset.targets if hasattr(dataset, "targets") else dataset.labels)
     if labels.ndim == 2:  # QMNIST: the first of its columns is the digit
         labels = labels[:, 0]
-    return [Piece(part, ArrayItems(pixels, part), as_labels(part, labels))], None
+    return [LabelledItems(part, ArrayItems(pixels, part), as_labels(part, labels))], None
 
 
-def _paths(dataset: Any, part: str) -> tuple[list[Piece], None]:
+def _paths(dataset: Any, part: str) -> tuple[list[LabelledItems], None]:
     """Sets made with ``loader=_undecoded``: their items are (path, label)."""
     # sorted, because some list in the order of the file system
     pairs = sorted((dataset[index] for index in range(len(dataset))), key=lambda pair: str(pair[0]))
     return _files(dataset, pairs, part)
 
 
-def _samples(dataset: Any, part: str) -> tuple[list[Piece], None]:
+def _samples(dataset: Any, part: str) -> tuple[list[LabelledItems], None]:
     """GTSRB takes no loader and has no public list of its files."""
     return _files(dataset, dataset._samples, part)
 
 
-def _pets(dataset: Any, part: str) -> tuple[list[Piece], None]:
+def _pets(dataset: Any, part: str) -> tuple[list[LabelledItems], None]:
     """Oxford-IIIT Pet takes no loader and has no public list of its files."""
     return _files(dataset, list(zip(dataset._images, dataset._labels, strict=True)), part)
 
 
-def _files(dataset: Any, pairs: list[tuple[Any, int]], part: str) -> tuple[list[Piece], None]:
+def _files(dataset: Any, pairs: list[tuple[Any, int]], part: str) -> tuple[list[LabelledItems], None]:
     label_N = np.array([label for _, label in pairs], dtype=np.int64)
-    return [Piece(part, FileItems([path for path, _ in pairs], Path(dataset.root)), label_N)], None
+    return [LabelledItems(part, FileItems([path for path, _ in pairs], Path(dataset.root)), label_N)], None
 
 
 def _caltech(folder: str, clutter: str) -> Read:
     """Caltech's sets are folders of classes; one of them is clutter, no class."""
 
-    def read(dataset: Any, part: str) -> tuple[list[Piece], list[str]]:
+    def read(dataset: Any, part: str) -> tuple[list[LabelledItems], list[str]]:
         return class_pieces(Path(dataset.root) / folder, part, leave_out=(clutter,))
 
     return read
 
 
-def _pcam(dataset: Any, part: str) -> tuple[list[Piece], list[str]]:
+def _pcam(dataset: Any, part: str) -> tuple[list[LabelledItems], list[str]]:
     """PCAM opens its HDF5 files anew for every image; opened once they are read many times faster."""
     split: dict[str, tuple[str, ...]] = dataset._FILES[part]
     base: Path = dataset._base_folder
@@ -140,7 +142,7 @@ def _pcam(dataset: Any, part: str) -> tuple[list[Piece], list[str]]:
     pixels = dataset.h5py.File(images)["x"]
     labels = np.asarray(dataset.h5py.File(targets)["y"]).reshape(-1)
     items = ArrayItems(pixels, images.name, f"{stamp(images)} {stamp(targets)}")
-    return [Piece(part, items, as_labels(targets.name, labels))], ["normal", "tumour"]
+    return [LabelledItems(part, items, as_labels(targets.name, labels))], ["normal", "tumour"]
 
 
 def _undecoded(path: Any) -> Any:

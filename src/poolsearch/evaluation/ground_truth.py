@@ -29,7 +29,7 @@ _DAMAGED = (KeyError, ValueError)
 
 
 @dataclass(frozen=True)
-class Known:
+class MeasuredPlacement:
     """What is known of a placement.
 
     Attributes:
@@ -63,7 +63,7 @@ class GroundTruth:
     source: str
     default: str
     part: Part
-    known: tuple[Known, ...]
+    known: tuple[MeasuredPlacement, ...]
 
     @classmethod
     def table6(cls) -> GroundTruth:
@@ -73,7 +73,7 @@ class GroundTruth:
         """
         text = resources.files("poolsearch.evaluation").joinpath("table6.csv").read_text(encoding="utf-8")
         known = [
-            Known(row["placement"], int(row["macs"]), float(row["mean"]), float(row["std"]), 3)
+            MeasuredPlacement(row["placement"], int(row["macs"]), float(row["mean"]), float(row["std"]), 3)
             for row in csv.DictReader(text.splitlines())
         ]
         return cls("Table 6 of the paper", "4,3,3", "test", tuple(known))
@@ -105,7 +105,7 @@ class GroundTruth:
         return cls(str(folder), default, part, tuple(entry for _, entry in known))
 
     @cached_property
-    def by_placement(self) -> dict[str, Known]:
+    def by_placement(self) -> dict[str, MeasuredPlacement]:
         """The entries by their placement."""
         return {entry.placement: entry for entry in self.known}
 
@@ -125,7 +125,7 @@ class GroundTruth:
         return np.array([entry.macs for entry in self.known], float)
 
     @property
-    def best(self) -> Known:
+    def best(self) -> MeasuredPlacement:
         """The placement with the highest mean; a tie is decided by fewer MACs."""
         return max(self.known, key=lambda entry: (entry.mean, -entry.macs))
 
@@ -154,13 +154,13 @@ def ground_truth(name: str | Path) -> GroundTruth:
     return GroundTruth.table6() if str(name) == TABLE6 else GroundTruth.of_sweep(Path(name).expanduser())
 
 
-def known_of(placement: str, macs: int, values: Sequence[float]) -> Known:
+def known_of(placement: str, macs: int, values: Sequence[float]) -> MeasuredPlacement:
     """The entry of a placement with these trainings."""
     std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Known(placement, macs, float(np.mean(values)), std, len(values), tuple(values))
+    return MeasuredPlacement(placement, macs, float(np.mean(values)), std, len(values), tuple(values))
 
 
-def _known(rows: Iterable[Mapping[str, str]]) -> dict[int, Known]:
+def _known(rows: Iterable[Mapping[str, str]]) -> dict[int, MeasuredPlacement]:
     values: dict[tuple[int, str, int], dict[int, float]] = {}
     for row in rows:
         key = int(row["number"]), row["placement"], int(row["macs"])

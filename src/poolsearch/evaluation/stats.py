@@ -148,7 +148,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Spread:
+class PooledVariance:
     """How much trainings of one network differ by chance, learnt from several networks together.
 
     Attributes:
@@ -169,7 +169,7 @@ class Spread:
         return float((self.residual_KS**2).sum()) / self.freedom
 
 
-def spread_of(metric_KS: ArrayLike) -> Spread:
+def spread_of(metric_KS: ArrayLike) -> PooledVariance:
     """The spread of K networks trained with the same S seeds each: two-way, without what a seed does to all of them.
 
     Raises:
@@ -179,7 +179,7 @@ def spread_of(metric_KS: ArrayLike) -> Spread:
     if metric_KS.ndim != 2 or min(metric_KS.shape) < 2:
         raise ValueError(f"need at least two networks and two seeds, got an array of shape {metric_KS.shape}")
     centred_KS = metric_KS - metric_KS.mean(1, keepdims=True)
-    return Spread(centred_KS - centred_KS.mean(0))
+    return PooledVariance(centred_KS - centred_KS.mean(0))
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class _Parts:
     by_seeds: float
     by_both: float
     by_images: float
-    spread: Spread
+    spread: PooledVariance
     image_N: NDArray[np.float64]
     freedom: float
 
@@ -217,7 +217,7 @@ class _Parts:
 
 
 def paired_difference(
-    a_SN: Values, b_SN: Values, level: float = 0.95, spread: Spread | None = None, class_N: Ints | None = None
+    a_SN: Values, b_SN: Values, level: float = 0.95, spread: PooledVariance | None = None, class_N: Ints | None = None
 ) -> Difference:
     """Mean of ``a - b`` over S paired seeds and N test images, with an interval that covers both sources of chance.
 
@@ -255,7 +255,7 @@ def probability_above(
     a_SN: Values,
     b_SN: Values,
     draw: np.random.Generator,
-    spread: Spread | None = None,
+    spread: PooledVariance | None = None,
     draws: int = 10_000,
     class_N: Ints | None = None,
 ) -> float:
@@ -313,7 +313,7 @@ def _means_of_drawn(value_N: NDArray[np.float64], draw: np.random.Generator, dra
     return draw.multinomial(len(value_N), count_V / len(value_N), draws) @ value_V / len(value_N)
 
 
-def _parts(a_SN: Values, b_SN: Values, spread: Spread | None, class_N: Ints | None) -> _Parts:
+def _parts(a_SN: Values, b_SN: Values, spread: PooledVariance | None, class_N: Ints | None) -> _Parts:
     if a_SN.shape != b_SN.shape or a_SN.ndim != 2:
         raise ValueError(f"need two arrays of one shape (seeds, images), got {a_SN.shape} and {b_SN.shape}")
     seeds, images = a_SN.shape

@@ -11,7 +11,7 @@ from poolsearch import rng
 from poolsearch.evaluation.stats import (
     Difference,
     Ints,
-    Spread,
+    PooledVariance,
     Values,
     holm,
     paired_difference,
@@ -31,7 +31,7 @@ WORTH_SEEING = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedNetwork:
     """A network that was trained, and what its trainings reached on the test images.
 
     Attributes:
@@ -56,14 +56,14 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Rare:
+class RareClass:
     """A class with too few test images for a metric that counts every class alike."""
 
     name: str
     images: int
 
 
-def rarest(class_N: Ints | None, names: Sequence[str]) -> Rare | None:
+def rarest(class_N: Ints | None, names: Sequence[str]) -> RareClass | None:
     """The class with the fewest test images, where these are too few; None where images count alike.
 
     Args:
@@ -75,11 +75,11 @@ def rarest(class_N: Ints | None, names: Sequence[str]) -> Rare | None:
     size_K = np.bincount(class_N)
     present = np.flatnonzero(size_K)
     least = int(present[size_K[present].argmin()])
-    return Rare(names[least], int(size_K[least])) if size_K[least] < FEW_IMAGES else None
+    return RareClass(names[least], int(size_K[least])) if size_K[least] < FEW_IMAGES else None
 
 
 @dataclass(frozen=True)
-class Compared:
+class PairComparison:
     """One network against another: the difference, and the bootstrap probability that it is above zero."""
 
     against: str
@@ -88,7 +88,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedPick:
     """An answer on the test images.
 
     Attributes:
@@ -101,11 +101,11 @@ class Judged:
     """
 
     limit: float | None
-    pick: Trained
-    default: Compared | None
-    equal_macs: Compared | None
+    pick: TrainedNetwork
+    default: PairComparison | None
+    equal_macs: PairComparison | None
     adjusted_p: float | None
-    rare: Rare | None = None
+    rare: RareClass | None = None
 
     @property
     def better(self) -> bool:
@@ -122,14 +122,16 @@ class Judged:
         return self.rare is None and self.adjusted_p is not None and self.adjusted_p <= ERROR
 
 
-def common_spread(trained: Sequence[Trained]) -> Spread | None:
+def common_spread(trained: Sequence[TrainedNetwork]) -> PooledVariance | None:
     """How far trainings differ by chance, of all networks trained with the same seeds; None where that is not known."""
     learnt = [network for network in trained if not (network.diverged or network.failed)]
     means = {network.name: network.value_SN.mean(1) for network in learnt}
     return spread_of(list(means.values())) if len(means) > 1 and len(trained[0].value_SN) > 1 else None
 
 
-def compare(a: Trained, b: Trained, spread: Spread | None, seed: int, class_N: Ints | None = None) -> Compared | None:
+def compare(
+    a: TrainedNetwork, b: TrainedNetwork, spread: PooledVariance | None, seed: int, class_N: Ints | None = None
+) -> PairComparison | None:
     """``a`` against ``b``; None with a single seed, which shows no difference.
 
     Args:
@@ -140,7 +142,7 @@ def compare(a: Trained, b: Trained, spread: Spread | None, seed: int, class_N: I
     if len(a.value_SN) < 2:
         return None
     draw = rng.generator(seed, f"bootstrap/{a.name}/{b.name}")
-    return Compared(
+    return PairComparison(
         b.name,
         paired_difference(a.value_SN, b.value_SN, spread=spread, class_N=class_N),
         probability_above(a.value_SN, b.value_SN, draw, spread, class_N=class_N),
@@ -148,14 +150,14 @@ def compare(a: Trained, b: Trained, spread: Spread | None, seed: int, class_N: I
 
 
 def judge(
-    picks: Sequence[tuple[float | None, Trained]],
-    default: Trained,
-    spread: Spread | None,
+    picks: Sequence[tuple[float | None, TrainedNetwork]],
+    default: TrainedNetwork,
+    spread: PooledVariance | None,
     seed: int,
-    larger: Trained | None = None,
+    larger: TrainedNetwork | None = None,
     class_N: Ints | None = None,
-    rare: Rare | None = None,
-) -> list[Judged]:
+    rare: RareClass | None = None,
+) -> list[JudgedPick]:
     """Every answer on the test images.
 
     Each pick that is not the default is tested against it; p values are adjusted for as many as there are (Holm). The
@@ -175,16 +177,16 @@ def judge(
     }
     tested = {name: found for name, found in against.items() if found is not None}
     adjusted = dict(zip(tested, holm([found.difference.p for found in tested.values()]), strict=True))
-    judged: list[Judged] = []
+    judged: list[JudgedPick] = []
     for limit, pick in picks:
         equal = against.get(pick.name) if pick.macs_ratio <= 1 else None
         if larger is not None and pick.name == picks[-1][1].name and pick.macs_ratio > 1:
             equal = compare(pick, larger, spread, seed, class_N)
-        judged.append(Judged(limit, pick, against.get(pick.name), equal, adjusted.get(pick.name), rare))
+        judged.append(JudgedPick(limit, pick, against.get(pick.name), equal, adjusted.get(pick.name), rare))
     return judged
 
 
-def recommended(judged: Sequence[Judged]) -> Judged | None:
+def recommended(judged: Sequence[JudgedPick]) -> JudgedPick | None:
     """The answer that a change is recommended to: of those that beat the default, the one with the fewest MACs.
 
     It asks least of the reader: who can pay more finds the others beside it.
@@ -193,7 +195,10 @@ def recommended(judged: Sequence[Judged]) -> Judged | None:
 
 
 def verdict(
-    judged: Sequence[Judged], default: Trained, metric: str = "accuracy", ranked: str = "on the validation images"
+    judged: Sequence[JudgedPick],
+    default: TrainedNetwork,
+    metric: str = "accuracy",
+    ranked: str = "on the validation images",
 ) -> str:
     """The sentence of the run.
 
@@ -219,7 +224,7 @@ def verdict(
     return _tested(list(others.values()), first, default, metric, ranked)
 
 
-def _failed(lost: Sequence[Trained], winner: str, ranked: str) -> str:
+def _failed(lost: Sequence[TrainedNetwork], winner: str, ranked: str) -> str:
     """That there is no verdict without trained networks, what shows it, and what to change."""
     found = "; ".join(f"{network.name} {network.failed or 'diverged'}" for network in lost)
     diverged = any(network.diverged for network in lost)
@@ -227,10 +232,10 @@ def _failed(lost: Sequence[Trained], winner: str, ranked: str) -> str:
     return f"No verdict on {winner}, first {ranked}, as training failed: {found}. Use {advice} in a new run."
 
 
-def _tested(others: Sequence[Judged], first: Judged, default: Trained, metric: str, ranked: str) -> str:
+def _tested(others: Sequence[JudgedPick], first: JudgedPick, default: TrainedNetwork, metric: str, ranked: str) -> str:
     """The sentence where something was tested: ``others`` has every pick but the default once."""
 
-    def told(answer: Judged, verb: str) -> str:
+    def told(answer: JudgedPick, verb: str) -> str:
         assert answer.default is not None
         found = answer.default.difference
         within = "" if answer.limit is None else f" within {answer.limit:g} times the default's MACs"
@@ -258,7 +263,7 @@ def _tested(others: Sequence[Judged], first: Judged, default: Trained, metric: s
     return f"There is no evidence to change your network: {told(first, ', has')}{rest}{_too_small(first, metric)}"
 
 
-def _too_small(answer: Judged, metric: str) -> str:
+def _too_small(answer: JudgedPick, metric: str) -> str:
     """Which gain could not have been shown, and what it takes to show one."""
     assert answer.default is not None
     found = answer.default.difference
@@ -281,13 +286,17 @@ def _round(count: int) -> int:
     return round(count, 2 - len(str(count)))
 
 
-def _gap(answer: Judged) -> str:
+def _gap(answer: JudgedPick) -> str:
     assert answer.default is not None
     return f"{answer.default.difference.mean * 100:+.2f} points at {answer.pick.macs_ratio:.2f} times"
 
 
 def told(
-    control: Control, winner: Trained, rival: Trained | None, compared: Compared | None, why_not: str | None = None
+    control: Control,
+    winner: TrainedNetwork,
+    rival: TrainedNetwork | None,
+    compared: PairComparison | None,
+    why_not: str | None = None,
 ) -> str:
     """What a control says of the winner, in a sentence or two.
 

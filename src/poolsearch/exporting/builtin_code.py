@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from poolsearch.exporting import code_templates
-from poolsearch.exporting.model_card import Facts, Feature, last_blocks
+from poolsearch.exporting.model_card import Feature, ModelCard, last_blocks
 from poolsearch.exporting.usage import BACKBONE, bottom, feature_table, source, top
 from poolsearch.nets.build import blank
 from poolsearch.nets.poolable import Poolable, enlargement, factors
@@ -18,7 +18,7 @@ _POOLINGS = {
 _ENLARGING = 'nn.functional.interpolate(x, scale_factor=ENLARGED[index], mode="nearest")'
 
 
-def own_code(facts: Facts, features: list[Feature]) -> str:
+def own_code(facts: ModelCard, features: list[Feature]) -> str:
     """``model.py`` of a network that is ours."""
     net, placement = blank(facts.spec), facts.placement
     kinds = [type(part) for part in (net.stem, *net.blocks, net.head)]

@@ -14,7 +14,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.exporting import code_templates
 from poolsearch.nets import poolable
 from poolsearch.nets.restride import Restrided, shrink
-from poolsearch.nets.restride.network import Section
+from poolsearch.nets.restride.network import SegmentModule
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.space import KEEP, Exponents, Placement
 
@@ -67,14 +67,14 @@ def _chained(net: Restrided, side: int, runs: Iterable[tuple[Exponents, Exponent
     blank = cast("Restrided", blank_copy(net).eval())
     writer = _ChainWriter(blank.model)
     value: Any = torch.empty(2, 3, side, side, device="meta")
-    if isinstance(blank.stem, Section):
+    if isinstance(blank.stem, SegmentModule):
         value = writer.add(blank.stem, KEEP, value)
     states: list[tuple[list[fx.Node], fx.Node]] = []
     for block, (exponents, pooled) in zip(blank.blocks, runs, strict=True):
         value = writer.pool(value, pooled, net.op)
-        value = writer.add(cast("Section", block), exponents, value)
+        value = writer.add(cast("SegmentModule", block), exponents, value)
         states.append((writer.maps(value), next(iter(reversed(writer.graph.nodes)))))
-    writer.add(cast("Section", blank.head), KEEP, value)
+    writer.add(cast("SegmentModule", blank.head), KEEP, value)
     writer.graph.output(writer.state[0])
     return Chain(writer.graph, states, side, writer.settings, writer.padded)
 
@@ -105,7 +105,7 @@ class _ChainWriter:
         values = value if isinstance(value, tuple) else (value,)
         return [node for node, v in zip(self.state, values, strict=True) if _is_map(v)]
 
-    def add(self, section: Section, exponents: Exponents, value: Any) -> Any:
+    def add(self, section: SegmentModule, exponents: Exponents, value: Any) -> Any:
         """Append a section; gives its state on the meta device."""
         program = section.program(exponents)
         given = iter(self.state)

@@ -29,7 +29,7 @@ _SHOWN = 12
 
 
 @dataclass(frozen=True)
-class Difference:
+class OutputDifference:
     """Of one way to run a network: the largest difference of its logits, and as a part of the largest logit."""
 
     logits: float
@@ -37,7 +37,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Found:
+class ExportCheck:
     """What came out of an exported folder.
 
     Attributes:
@@ -46,9 +46,9 @@ class Found:
         onnx: of model.onnx; None where it was not asked for.
     """
 
-    model: Difference
-    maps: Difference
-    onnx: Difference | None
+    model: OutputDifference
+    maps: OutputDifference
+    onnx: OutputDifference | None
 
     @property
     def holds(self) -> bool:
@@ -63,7 +63,7 @@ def missing_packages() -> list[str]:
 
 def run_fresh(
     folder: Path, images_BCHW: Tensor, logits: Mapping[int, Tensor], maps: Sequence[Tensor], onnx: bool
-) -> Found:
+) -> ExportCheck:
     """Run ``folder/model.py`` in a new process that cannot import poolsearch, at batches of 1 and 5.
 
     Args:
@@ -93,16 +93,16 @@ def run_fresh(
     finally:
         for path in (given, taken):
             path.unlink(missing_ok=True)
-    return Found(
+    return ExportCheck(
         _largest([(found[f"logits/{n}"], logits[n]) for n in BATCHES]),
         _largest([(found[f"maps/{i}"], map_) for i, map_ in enumerate(maps)]),
         _largest([(found[f"onnx/{n}"], logits[n]) for n in BATCHES]) if onnx else None,
     )
 
 
-def _largest(pairs: Sequence[tuple[Tensor, Tensor]]) -> Difference:
+def _largest(pairs: Sequence[tuple[Tensor, Tensor]]) -> OutputDifference:
     """The largest over the pairs; infinite where shapes differ."""
     if any(a.shape != b.shape for a, b in pairs):
-        return Difference(float("inf"), float("inf"))
+        return OutputDifference(float("inf"), float("inf"))
     gaps = [(float((a - b).abs().max()), float(b.abs().max())) for a, b in pairs]
-    return Difference(max(gap for gap, _ in gaps), max(gap / max(scale, 1e-30) for gap, scale in gaps))
+    return OutputDifference(max(gap for gap, _ in gaps), max(gap / max(scale, 1e-30) for gap, scale in gaps))

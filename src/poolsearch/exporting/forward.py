@@ -21,7 +21,7 @@ class CannotPatch(Exception):
     """A change that modules and their forward methods do not express."""
 
 
-class Forward:
+class ForwardGraph:
     """The forward method of one submodule, and what its values are in the whole network's graph.
 
     Attributes:
@@ -30,7 +30,7 @@ class Forward:
     """
 
     @classmethod
-    def of(cls, path: str, module: nn.Module, whole: fx.Graph) -> Forward | None:
+    def of(cls, path: str, module: nn.Module, whole: fx.Graph) -> ForwardGraph | None:
         """That of a submodule (on the meta device); None where it cannot be traced or found in the whole."""
         try:
             graph = trace(module, shallow=True)
@@ -129,7 +129,7 @@ def _below(path: str, name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Code:
+class FunctionCode:
     """Python of a function ``NAME(self, x)``, and what has to be imported for it."""
 
     text: str
@@ -140,7 +140,7 @@ class Code:
         return re.sub(r"^def forward\(", f"def {name}(", self.text)
 
 
-def code_of(graph: fx.Graph, modules: Mapping[str, str]) -> Code:
+def code_of(graph: fx.Graph, modules: Mapping[str, str]) -> FunctionCode:
     """A graph as Python.
 
     Args:
@@ -156,7 +156,7 @@ def code_of(graph: fx.Graph, modules: Mapping[str, str]) -> Code:
             text = re.sub(rf"\b{re.escape(name)}\b", own, text)
         elif home and own.isidentifier():
             imports.add(f"from {modules.get(home, home)} import {own} as {name}")
-    return Code(_tidied(text), frozenset(imports))
+    return FunctionCode(_tidied(text), frozenset(imports))
 
 
 _DEFAULTS = (

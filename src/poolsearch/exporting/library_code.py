@@ -13,7 +13,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.exporting import code_templates
 from poolsearch.exporting.chain import chain_at, own_chain
 from poolsearch.exporting.forward import CannotPatch
-from poolsearch.exporting.model_card import Facts, Feature, last_blocks
+from poolsearch.exporting.model_card import Feature, ModelCard, last_blocks
 from poolsearch.exporting.patch import Patch, flat_patch, short_patch
 from poolsearch.exporting.usage import BACKBONE, HOOKED_BACKBONE, bottom, feature_table, quoted, source, top
 from poolsearch.nets.restride import Restrided
@@ -38,7 +38,7 @@ def check_patchable(placement: Placement) -> None:
         )
 
 
-def foreign_codes(facts: Facts, net: Restrided, features: Sequence[Feature]) -> Iterator[str]:
+def foreign_codes(facts: ModelCard, net: Restrided, features: Sequence[Feature]) -> Iterator[str]:
     """``model.py`` of a network that is not ours: first with a short patch, if there is one that can give the maps of a
     backbone too, then with all of its forward pass in one function. The first that computes the same is to be taken.
     """
@@ -55,13 +55,13 @@ def foreign_codes(facts: Facts, net: Restrided, features: Sequence[Feature]) -> 
     yield _code(facts, features, flat_patch(now, ends, modules), names, model)
 
 
-def _modules(facts: Facts) -> dict[str, str]:
+def _modules(facts: ModelCard) -> dict[str, str]:
     """The user's file has another name beside the exported one."""
     file = facts.spec.name.rpartition(":")[0]
     return {Path(file).stem: ORIGINAL} if file.endswith(".py") else {}
 
 
-def _code(facts: Facts, features: Sequence[Feature], patch: Patch, names: Sequence[str], model: nn.Module) -> str:
+def _code(facts: ModelCard, features: Sequence[Feature], patch: Patch, names: Sequence[str], model: nn.Module) -> str:
     forwards, bound = _forwards(patch, model)
     body = _place(facts, patch, bound)
     code = "\n".join((*forwards, body))
@@ -94,7 +94,7 @@ def _codes(patch: Patch) -> list[Any]:
     return [*patch.forwards.values(), *([patch.features] if patch.features is not None else [])]
 
 
-def _original(facts: Facts) -> tuple[str, str]:
+def _original(facts: ModelCard) -> tuple[str, str]:
     """The import and the call that make the original."""
     library, _, name = facts.spec.name.rpartition(":")
     if library == "timm":
@@ -104,7 +104,7 @@ def _original(facts: Facts) -> tuple[str, str]:
     return f"from {ORIGINAL} import {name}", f"{name}({facts.spec.classes})"
 
 
-def _load(facts: Facts) -> str:
+def _load(facts: ModelCard) -> str:
     return f'''def load(weights: str | Path = WEIGHTS) -> nn.Module:
     """The trained network, on the CPU, in evaluation mode."""
     net = {_original(facts)[1]}
@@ -130,7 +130,7 @@ def _forwards(patch: Patch, model: nn.Module) -> tuple[list[str], dict[str, str]
     return texts, bound
 
 
-def _place(facts: Facts, patch: Patch, bound: dict[str, str]) -> str:
+def _place(facts: ModelCard, patch: Patch, bound: dict[str, str]) -> str:
     strides = {name: s["stride"] for name, s in patch.settings.items() if [*s] == ["stride"]}
     others = {name: s for name, s in patch.settings.items() if name not in strides}
     lines = _loop("Layers with another stride", strides, "name, stride", "net.get_submodule(name).stride = stride")

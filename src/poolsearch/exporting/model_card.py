@@ -18,7 +18,7 @@ Factor = int | tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelCard:
     """What stands in an exported file beside the network itself.
 
     Attributes:

@@ -15,7 +15,7 @@ from torch import fx, nn
 from poolsearch.errors import PoolsearchError
 from poolsearch.exporting import code_templates
 from poolsearch.exporting.chain import Chain
-from poolsearch.exporting.forward import CannotPatch, Code, Forward, code_of, origin, same, with_features
+from poolsearch.exporting.forward import CannotPatch, ForwardGraph, FunctionCode, code_of, origin, same, with_features
 from poolsearch.nets.restride.trace import enters, leaves, path_of, trace, within
 
 _SHRINKING = (F.max_pool2d, F.avg_pool2d, code_templates.blur, code_templates.subsample)
@@ -41,9 +41,9 @@ class Patch:
     replaced: dict[str, str] = field(default_factory=dict)
     alike: dict[str, tuple[str, int, Any]] = field(default_factory=dict)
     pooled: dict[str, str] = field(default_factory=dict)
-    forwards: dict[str, Code] = field(default_factory=dict)
+    forwards: dict[str, FunctionCode] = field(default_factory=dict)
     taps: list[str] = field(default_factory=list)
-    features: Code | None = None
+    features: FunctionCode | None = None
 
 
 def flat_patch(now: Chain, ends: Sequence[int], modules: Mapping[str, str]) -> Patch:
@@ -94,10 +94,10 @@ class _Patcher:
 
     def __init__(self, model: nn.Module, own: Chain, patch: Patch) -> None:
         self.patch = patch
-        self.changed: dict[str, Forward] = {}
+        self.changed: dict[str, ForwardGraph] = {}
         self._model = model
         self._own = own
-        self._methods: dict[str, Forward | None] = {}
+        self._methods: dict[str, ForwardGraph | None] = {}
         self._shrunk: dict[fx.Node, fx.Node] = {}
         self._left_out: list[fx.Node] = []
 
@@ -135,7 +135,7 @@ class _Patcher:
         found = [[p for p in _places(state) if p and p not in changed] for state in states]
         return [paths[-1] for paths in found] if all(found) else []
 
-    def features(self, states: Sequence[list[fx.Node]], modules: Mapping[str, str]) -> Code | None:
+    def features(self, states: Sequence[list[fx.Node]], modules: Mapping[str, str]) -> FunctionCode | None:
         """The network's own forward method up to the last state; None where the states are not values of it."""
         root = self._method("")
         if root is None or any(len(state) > 1 or not root.values(state[0]) for state in states):
@@ -214,7 +214,7 @@ class _Patcher:
         module = self._model.get_submodule(path)
         children: dict[str, nn.Module | None] = vars(module)["_modules"]
         names = [n for n, v in {**vars(module), **children}.items() if v is None and not n.startswith("_")]
-        wanted = Forward.of(path, module, self._own.graph) if names and path not in self.changed else None
+        wanted = ForwardGraph.of(path, module, self._own.graph) if names and path not in self.changed else None
         call = wanted and self._written(wanted, node)
         if wanted is None or call is None:
             return None
@@ -246,7 +246,7 @@ class _Patcher:
                 raise CannotPatch(f"'{node.name}' stands between no two calls of one forward method")
             path = path[:-1]
 
-    def _written(self, method: Forward, node: fx.Node) -> fx.Node | None:
+    def _written(self, method: ForwardGraph, node: fx.Node) -> fx.Node | None:
         value = source = node.all_input_nodes[0]
         while not origin(source) and source.target in _SHRINKING:
             source = source.all_input_nodes[0]
@@ -254,15 +254,15 @@ class _Patcher:
             return None
         return method.insert(node, method.values(source), self._shrunk.get(value))
 
-    def _method(self, path: str) -> Forward | None:
+    def _method(self, path: str) -> ForwardGraph | None:
         if path not in self._methods:
-            self._methods[path] = Forward.of(path, self._model.get_submodule(path), self._own.graph)
+            self._methods[path] = ForwardGraph.of(path, self._model.get_submodule(path), self._own.graph)
         return self._methods[path]
 
-    def _edited(self, node: fx.Node) -> Forward:
+    def _edited(self, node: fx.Node) -> ForwardGraph:
         return self._edited_at(path_of(node))
 
-    def _edited_at(self, path: str) -> Forward:
+    def _edited_at(self, path: str) -> ForwardGraph:
         method = self._method(path)
         if method is None:
             raise CannotPatch(f"the forward method of '{path}' cannot be traced by itself")

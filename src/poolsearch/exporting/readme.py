@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from poolsearch.exporting.check import TOLERANCE, Found
-from poolsearch.exporting.model_card import Facts, Feature, reductions
+from poolsearch.exporting.check import TOLERANCE, ExportCheck
+from poolsearch.exporting.model_card import Feature, ModelCard, reductions
 from poolsearch.texts import markdown
 
 
-def readme(facts: Facts, features: Sequence[Feature], found: Found, verdict: str | None, missing: Sequence[str]) -> str:
+def readme(
+    facts: ModelCard, features: Sequence[Feature], found: ExportCheck, verdict: str | None, missing: Sequence[str]
+) -> str:
     """How to use the folder, and what was checked.
 
     Args:

@@ -7,7 +7,7 @@ import pprint
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from poolsearch.exporting.model_card import Facts, Feature, reductions
+from poolsearch.exporting.model_card import Feature, ModelCard, reductions
 
 _WIDTH = 118
 
@@ -28,7 +28,7 @@ def quoted(text: str) -> str:
     return f'"{text}"' if plain else repr(text)
 
 
-def top(facts: Facts, network: str, imports: Sequence[str]) -> str:
+def top(facts: ModelCard, network: str, imports: Sequence[str]) -> str:
     """Docstring, imports and constants. Names are in constants only: whatever is in them, they are never code.
 
     Args:
@@ -81,12 +81,12 @@ def _libraries(imports: Sequence[str]) -> str:
     return "".join(f", {name}" for name in ("timm", "torchvision") if name in names)
 
 
-def _sizes(facts: Facts) -> str:
+def _sizes(facts: ModelCard) -> str:
     crop = f"\nCROP = {facts.crop}  # side of the central part, which is resized to SIZE" if _resized(facts) else ""
     return f"SIZE = {facts.spec.image_size}\nSTORED = {facts.stored}{crop}"
 
 
-def _resized(facts: Facts) -> bool:
+def _resized(facts: ModelCard) -> bool:
     return facts.crop != facts.spec.image_size
 
 
@@ -132,7 +132,7 @@ HOOKED_BACKBONE = f"""{_BACKBONE}        self._maps: list[Tensor] = []
 """
 
 
-def bottom(facts: Facts) -> str:
+def bottom(facts: ModelCard) -> str:
     """From an image to the network's input, from logits to class names, and the program."""
     return f'''def preprocess(image: Image.Image) -> Tensor:
     """An image as the network saw those it was trained on: (1, 3, SIZE, SIZE)."""
@@ -175,7 +175,7 @@ if __name__ == "__main__":
 _TENSOR = "    x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()\n"
 
 
-def _cropping(facts: Facts) -> str:
+def _cropping(facts: ModelCard) -> str:
     part = "CROP" if _resized(facts) else "SIZE"
     crop = f"    edge = (STORED - {part}) // 2\n    image = image.crop((edge, edge, edge + {part}, edge + {part}))\n"
     lines = (crop if facts.crop != facts.stored else "") + _TENSOR

@@ -21,7 +21,7 @@ class NotBalanced(PoolsearchError):
 
 
 @dataclass(frozen=True)
-class Balanced:
+class BalancedAssignment:
     """An assignment with uniform marginals.
 
     Attributes:
@@ -49,7 +49,7 @@ def assign(logit_AM: Array, scale_M: Array) -> Array:
 
 def balance(
     logit_AM: Array, scale_M: Array | None = None, tolerance: float = 1e-4, max_iterations: int = 1000
-) -> Balanced:
+) -> BalancedAssignment:
     """Balance softmax(logit) to uniform marginals by iterative proportional fitting (IPF, Sinkhorn), in log space.
 
     Rows and columns of the joint p(placement, member) are normalised in turn until the Kullback-Leibler
@@ -85,7 +85,7 @@ def balance(
         excess_M = log_share_M + math.log(members)
         divergence = float(np.exp(log_share_M) @ excess_M)
         if divergence < tolerance:
-            return Balanced(np.exp(log_assign_AM), scale_M, iteration)
+            return BalancedAssignment(np.exp(log_assign_AM), scale_M, iteration)
         step_M = None if iteration <= _FITTING_ROUNDS else _newton_step(logit_AM, scale_M, np.exp(log_assign_AM))
         scale_M = scale_M - excess_M if step_M is None else scale_M + step_M
     raise NotBalanced(

@@ -192,7 +192,7 @@ class Poolable(nn.Module):
         return self.head(x_BCHW)
 
 
-class Fixed(nn.Module):
+class FixedPlacementNet(nn.Module):
     """A network at one placement, as it is trained stand-alone: ``forward(x_BCHW)``."""
 
     def __init__(self, net: Poolable, placement: Placement) -> None:

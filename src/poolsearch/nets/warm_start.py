@@ -29,7 +29,7 @@ _COUNT = "num_batches_tracked"  # files of before torch 0.4.1 lack it; no averag
 
 
 @dataclass(frozen=True)
-class Weights:
+class InitialWeights:
     """What a network can begin with.
 
     Attributes:
@@ -44,7 +44,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Fit:
+class WeightMatch:
     """What a network takes of some weights, and the names of its head's tensors that stay as they are."""
 
     tensors: dict[str, Tensor]
@@ -63,7 +63,7 @@ def check_init(init: str, net: str) -> None:
         _check_there(Path(init))
 
 
-def find_weights(init: str, net: str) -> Weights:
+def find_weights(init: str, net: str) -> InitialWeights:
     """The weights that ``--init`` names.
 
     Args:
@@ -76,7 +76,7 @@ def find_weights(init: str, net: str) -> Weights:
     return library_weights(net) if init == PRETRAINED else read_weights(Path(init))
 
 
-def library_weights(net: str) -> Weights:
+def library_weights(net: str) -> InitialWeights:
     """What timm or torchvision offers for ``timm:NAME`` or ``torchvision:NAME``, out of its cache or fetched.
 
     Raises:
@@ -85,14 +85,14 @@ def library_weights(net: str) -> Weights:
     with torch.random.fork_rng(devices=[]):  # building it draws weights, which must not move the draws of others
         tensors: dict[str, Tensor] = pretrained_model(net).state_dict()
     parts = ((name.encode(), _bytes(tensor)) for name, tensor in sorted(tensors.items()))
-    return Weights(f"the pretrained weights of {net}", sha256(*chain.from_iterable(parts)), tensors)
+    return InitialWeights(f"the pretrained weights of {net}", sha256(*chain.from_iterable(parts)), tensors)
 
 
 def _bytes(tensor: Tensor) -> memoryview:
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
-def read_weights(path: Path) -> Weights:
+def read_weights(path: Path) -> InitialWeights:
     """Read a ``.safetensors`` file, or any other as what ``torch.save`` writes, without unpickling more than tensors.
 
     Of a training script's checkpoint, the state under 'state_dict', 'model_state_dict' or 'model' is taken.
@@ -103,7 +103,7 @@ def read_weights(path: Path) -> Weights:
     _check_there(path)
     content = path.read_bytes()
     tensors = _safetensors(path, content) if path.suffix == ".safetensors" else _pickled(path, content)
-    return Weights(str(path), sha256(content), tensors)
+    return InitialWeights(str(path), sha256(content), tensors)
 
 
 def _check_there(path: Path) -> None:
@@ -151,7 +151,7 @@ def _state(path: Path, found: Any) -> dict[str, Tensor]:
     return entries
 
 
-def load_weights(net: Poolable, weights: Weights) -> list[str]:
+def load_weights(net: Poolable, weights: InitialWeights) -> list[str]:
     """Load weights into a network, in place, in the network's own number format.
 
     Returns:
@@ -165,7 +165,7 @@ def load_weights(net: Poolable, weights: Weights) -> list[str]:
     return found.replaced
 
 
-def fit(net: Poolable, weights: Weights) -> Fit:
+def fit(net: Poolable, weights: InitialWeights) -> WeightMatch:
     """See that weights are all that a network has, and nothing else; it may be on the meta device.
 
     A layer of its head that is for another number of outputs is replaced: the network keeps its own.
@@ -185,7 +185,7 @@ def fit(net: Poolable, weights: Weights) -> Fit:
             f"{weights.source}: not the weights of this network: {', '.join(wrong[:3])}{more}. Give those of the very "
             "same network (--init), or the network that they are of (--net)."
         )
-    return Fit(taken, replaced)
+    return WeightMatch(taken, replaced)
 
 
 def _bare(tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from poolsearch.evaluation.budget_picks import limit_text
-from poolsearch.inspection_results import Checked, Estimate, Plan, Priced
+from poolsearch.inspection_results import CheckReport, CostReport, Estimate, Plan
 from poolsearch.inspection_results import told as told_time
 from poolsearch.progress import PlainConsole
 from poolsearch.reports.data.answer_rows import AnswerRow, answer_rows
@@ -159,7 +159,7 @@ def _retrained(test: dict[str, Any], metric: str) -> Table:
     return table
 
 
-def show_check(found: Checked) -> None:
+def show_check(found: CheckReport) -> None:
     """Print what a check of a network looked at, and what of it does not hold."""
     console = PlainConsole()
     console.print(_blocks(found))
@@ -174,7 +174,7 @@ def show_check(found: Checked) -> None:
         console.print(f"  and {len(found.problems) - _PROBLEMS:,} more")
 
 
-def show_costs(found: Priced) -> None:
+def show_costs(found: CostReport) -> None:
     """Print what the placements of a network cost."""
     console = PlainConsole()
     part = "" if found.looked_at == found.placements else f", of which {found.looked_at:,} random ones were looked at"
@@ -192,7 +192,7 @@ def show_costs(found: Priced) -> None:
         console.print(f"\n{found.within:,} of {found.looked_at:,} placements are within {found.budget}.", style="bold")
 
 
-def _blocks(found: Checked) -> Table:
+def _blocks(found: CheckReport) -> Table:
     title = f"{found.net}: how each block halves its maps where there is a site before it"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
@@ -205,7 +205,7 @@ def _blocks(found: Checked) -> Table:
     return table
 
 
-def _proof(found: Checked) -> Table:
+def _proof(found: CheckReport) -> Table:
     table = Table(title="Proof", title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
@@ -220,7 +220,7 @@ def _proof(found: Checked) -> Table:
     return table
 
 
-def _gap(found: Checked) -> str:
+def _gap(found: CheckReport) -> str:
     if found.own:
         return "no original to compare with: this network of poolsearch is made to be searched"
     if found.logit_gap is None:

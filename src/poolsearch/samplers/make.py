@@ -8,7 +8,7 @@ from poolsearch.samplers import Sampler
 from poolsearch.samplers.boltzmann import Boltzmann
 from poolsearch.samplers.tree import TreeSearch
 from poolsearch.samplers.uniform import Uniform
-from poolsearch.samplers.user_sampler import Own
+from poolsearch.samplers.user_sampler import UserSampler
 from poolsearch.settings.groups import SearchSettings
 from poolsearch.settings.methods import is_own
 from poolsearch.space import Space
@@ -48,5 +48,5 @@ def make_sampler(
         PoolsearchError: FACTORY is not there, fails, or gives no sampler.
     """
     if is_own(method):
-        return Own(method, space, seed, draws, digest)
+        return UserSampler(method, space, seed, draws, digest)
     return SAMPLERS[method](space, settings, seed, draws)

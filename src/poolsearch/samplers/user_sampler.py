@@ -29,7 +29,7 @@ def own_factory(method: str, digest: str | None = None) -> Make:
     return factory_of(Path(file).expanduser(), name, "sampler", digest)
 
 
-class Own:
+class UserSampler:
     """The user's sampler, watched.
 
     Args:

@@ -25,7 +25,7 @@ from poolsearch.train.machine import Machine, pick_machine
 
 
 @dataclass(frozen=True)
-class Costed:
+class CostedSpace:
     """The space that is searched, and what it costs.
 
     Attributes:
@@ -49,7 +49,7 @@ def costed(
     settings: Settings,
     machine: Machine,
     progress: Progress,
-) -> Costed:
+) -> CostedSpace:
     """The placements within the budget, at most ``--max-placements``, and their costs.
 
     A run that is resumed takes both from its costs.parquet, so that nothing is measured anew and the space stays.
@@ -82,23 +82,23 @@ def costed(
     limits = limits_of(settings.budget)
     if not limits:
         cut = space.subset(most, seed)
-        return Costed(cut, found.costs(cut), about, None)
+        return CostedSpace(cut, found.costs(cut), about, None)
     chosen = choose(space, found, limits, most, seed)
     given = {limit.flag.lstrip("-").replace("-", "_"): limit.text for limit in limits}
     budget = {"given": given, "before": space.size, "tried": chosen.tried, "after": chosen.within}
     progress.say(budget_note(budget, found.of(space.default, space)))
-    return Costed(chosen.space, found.costs(chosen.space), about, budget)
+    return CostedSpace(chosen.space, found.costs(chosen.space), about, budget)
 
 
-def _kept(kept: CostsFile, space: Space, budget: dict[str, Any] | None, most: int, seed: int) -> Costed | None:
+def _kept(kept: CostsFile, space: Space, budget: dict[str, Any] | None, most: int, seed: int) -> CostedSpace | None:
     """What the file says; None where it is of other placements than it was written for."""
     if budget is None:
         whole = space.subset(most, seed)
         same = kept.placements == [str(placement) for placement in whole]
-        return Costed(whole, kept.costs, kept.about, None) if same else None
+        return CostedSpace(whole, kept.costs, kept.about, None) if same else None
     if len(kept.placements) != min(most, budget["after"]):
         return None
-    return Costed(space.keep(Placement.parse(text) for text in kept.placements), kept.costs, kept.about, budget)
+    return CostedSpace(space.keep(Placement.parse(text) for text in kept.placements), kept.costs, kept.about, budget)
 
 
 def _profile(

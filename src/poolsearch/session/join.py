@@ -11,7 +11,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 from poolsearch.session.open_run import Run, assemble
 from poolsearch.session.prepare import absolute, data_record
-from poolsearch.session.trusted import NAMED, Gate, Trust
+from poolsearch.session.trusted import NAMED, FolderPermissions, Trust
 from poolsearch.settings import Settings
 from poolsearch.settings.methods import kind_of, named
 from poolsearch.settings.resolve import check
@@ -55,7 +55,7 @@ def join_run(out: Path, settings: Settings | None, progress: Progress, trust: Tr
             f"joined are trainings of placements alone: --method {', '.join(named('alone'))}."
         )
     record = _begun(run_dir, progress)
-    return _beside(run_dir, given, record, Gate.of(out, trust, said, record), progress)
+    return _beside(run_dir, given, record, FolderPermissions.of(out, trust, said, record), progress)
 
 
 def open_beside(out: Path, settings: Settings, progress: Progress, trust: Trust = NAMED) -> Run | None:
@@ -78,11 +78,13 @@ def open_beside(out: Path, settings: Settings, progress: Progress, trust: Trust 
     run_dir = RunDir(out)
     if not run_dir.run.exists() or "split_hash" not in (record := read_record(run_dir)):
         return None
-    gate = Gate.of(out, trust, trust.named(settings), record)
+    gate = FolderPermissions.of(out, trust, trust.named(settings), record)
     return _beside(run_dir, joined(run_dir, absolute(settings)), record, gate, progress)
 
 
-def _beside(run_dir: RunDir, given: Settings, record: dict[str, Any], gate: Gate, progress: Progress) -> Run:
+def _beside(
+    run_dir: RunDir, given: Settings, record: dict[str, Any], gate: FolderPermissions, progress: Progress
+) -> Run:
     run, _ = assemble(run_dir, given, record, gate, progress)
     check_same(run_dir, record, data_record(run.images, run.split, run.image_size), run.split.hash)
     progress.say(f"machine: {run.machine}")

@@ -22,9 +22,9 @@ from poolsearch.inspection_results import Plan
 from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
-from poolsearch.nets.warm_start import Weights, check_init, find_weights, fit, load_weights
-from poolsearch.progress import Progress, Silent
-from poolsearch.session.apply_budget import Costed, costed
+from poolsearch.nets.warm_start import InitialWeights, check_init, find_weights, fit, load_weights
+from poolsearch.progress import Progress, SilentProgress
+from poolsearch.session.apply_budget import CostedSpace, costed
 from poolsearch.session.prepare import (
     absolute,
     augment_of,
@@ -43,7 +43,7 @@ from poolsearch.session.prepare import (
     split_notes,
     split_of,
 )
-from poolsearch.session.trusted import NAMED, Gate, Trust, code_of
+from poolsearch.session.trusted import NAMED, FolderPermissions, Trust, code_of
 from poolsearch.settings import Settings
 from poolsearch.settings.methods import kind_of
 from poolsearch.settings.resolve import check
@@ -99,8 +99,8 @@ class Run:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         settings = state["settings"]
-        images, machine = images_of(settings, Silent()), pick_machine(settings.machine)
-        vars(self).update(state, images=images, machine=machine, progress=Silent())
+        images, machine = images_of(settings, SilentProgress()), pick_machine(settings.machine)
+        vars(self).update(state, images=images, machine=machine, progress=SilentProgress())
 
     @property
     def seed(self) -> int:
@@ -125,7 +125,7 @@ class Run:
         return build(self.net_spec) if norm is None else build(self.net_spec, norm)
 
     @cached_property
-    def weights(self) -> Weights | None:
+    def weights(self) -> InitialWeights | None:
         """What every network begins with, read when first asked for and once in each process; None: fresh weights.
 
         Raises:
@@ -229,7 +229,7 @@ def open_run(
     if not resume:
         check_free(run_dir)
         check_outside(out, settings or Settings())
-        code = Gate(out, trust, named).code(settings or Settings(), progress)
+        code = FolderPermissions(out, trust, named).code(settings or Settings(), progress)
         check_sampler_file(settings or Settings(), code)
         if settings is not None and settings.net.init is not None:
             check_init(settings.net.init, settings.net.net or "poolsearch's own network")
@@ -255,7 +255,7 @@ def _open(run_dir: RunDir, given: Settings, trust: Trust, named: frozenset[Path]
         digests.begin(run_dir.root)
     elif "digests" not in record:
         progress.say(f"{run_dir.root} was begun when no digests of files were kept: damage to them is not noticed")
-    gate = Gate.of(run_dir.root, trust, named, record)
+    gate = FolderPermissions.of(run_dir.root, trust, named, record)
     run, found = assemble(run_dir, given, record, gate, progress)
     data = _record(run, given, record, found)
     progress.say(f"machine: {run.machine}")
@@ -267,8 +267,8 @@ def _open(run_dir: RunDir, given: Settings, trust: Trust, named: frozenset[Path]
 
 
 def assemble(
-    run_dir: RunDir, given: Settings, record: dict[str, Any], gate: Gate, progress: Progress
-) -> tuple[Run, Costed]:
+    run_dir: RunDir, given: Settings, record: dict[str, Any], gate: FolderPermissions, progress: Progress
+) -> tuple[Run, CostedSpace]:
     """Everything that stages work with, and the costs it rests on; nothing is written into the folder.
 
     Raises PoolsearchError as :func:`open_run`, where the data, the network and the settings do not fit each other, or
@@ -308,7 +308,7 @@ def _init(run: Run, record: dict[str, Any]) -> dict[str, Any] | None:
     return {"source": run.weights.source, "sha256": run.weights.sha256, "replaced": replaced}
 
 
-def _record(run: Run, given: Settings, record: dict[str, Any], found: Costed) -> dict[str, Any]:
+def _record(run: Run, given: Settings, record: dict[str, Any], found: CostedSpace) -> dict[str, Any]:
     """Write what the run rests on, or see that it is still the same; gives what there is to say about the images."""
     init = _init(run, record)
     data = data_record(run.images, run.split, run.image_size)

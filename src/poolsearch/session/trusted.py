@@ -60,7 +60,7 @@ NAMED = Trust()
 
 
 @dataclass(frozen=True)
-class Gate:
+class FolderPermissions:
     """What one folder may have done.
 
     Attributes:
@@ -76,7 +76,7 @@ class Gate:
     recorded: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
-    def of(cls, folder: Path, trust: Trust, named: frozenset[Path], record: Mapping[str, Any]) -> Gate:
+    def of(cls, folder: Path, trust: Trust, named: frozenset[Path], record: Mapping[str, Any]) -> FolderPermissions:
         """The gate of a run folder with this ``run.json``."""
         return cls(folder, trust, named, code_of(record))
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import torch
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.inspection_results import Checked
+from poolsearch.inspection_results import CheckReport
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import Poolable, parameters_of
 from poolsearch.nets.restride.proof import Proof, prove
 from poolsearch.nets.restride.trace import blank_copy
-from poolsearch.progress import Progress, Silent
+from poolsearch.progress import Progress, SilentProgress
 from poolsearch.space import Axes, Space
 
 WHOLE_UP_TO = 1000
@@ -31,7 +31,7 @@ def check(
     axes: Axes = "hw",
     whole: bool = False,
     progress: Progress | None = None,
-) -> Checked:
+) -> CheckReport:
     """Build a network with fresh weights and prove its placements, see :func:`~poolsearch.nets.restride.prove`.
 
     Args:
@@ -48,7 +48,7 @@ def check(
         PoolsearchError: there is no such network, it cannot be restrided (the message says why and what would help),
             or it does not run at this size.
     """
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     size = image_size_for(name, image_size, classes)
     progress.say(f"building {name} and trying its blocks at every size, without computing anything")
     with torch.random.fork_rng(devices=[]):
@@ -96,8 +96,8 @@ def _proofs(name: str, net: Poolable, placements: Space, size: int, progress: Pr
         ) from error
 
 
-def _checked(name: str, net: Poolable, size: int, space: Space, proofs: list[Proof]) -> Checked:
-    return Checked(
+def _checked(name: str, net: Poolable, size: int, space: Space, proofs: list[Proof]) -> CheckReport:
+    return CheckReport(
         net=name,
         image_size=size,
         own=net.original is net,

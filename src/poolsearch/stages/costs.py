@@ -13,9 +13,9 @@ from poolsearch import rng
 from poolsearch.cost.choose import WHOLE_UP_TO, amounts, quantiles, within
 from poolsearch.cost.costs import Costs, Profile, profile
 from poolsearch.errors import PoolsearchError
-from poolsearch.inspection_results import PARTS, Column, Priced
+from poolsearch.inspection_results import PARTS, CostColumn, CostReport
 from poolsearch.nets.build import NetSpec, blank
-from poolsearch.progress import Progress, Silent
+from poolsearch.progress import Progress, SilentProgress
 from poolsearch.session.apply_budget import check_memory, latency_machine, measured
 from poolsearch.settings.cost_limits import Kind, limits_of, shown_amount
 from poolsearch.settings.groups import BudgetSettings, MachineSettings
@@ -37,7 +37,7 @@ def costs(
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     budget: BudgetSettings | None = None,
     progress: Progress | None = None,
-) -> Priced:
+) -> CostReport:
     """Count, and where ``budget`` asks for it measure, what the placements of a network cost.
 
     Args:
@@ -55,7 +55,7 @@ def costs(
     Raises:
         PoolsearchError: there is no such network, it does not run at this size, or an amount cannot be read.
     """
-    progress, budget = progress or Silent(), budget or BudgetSettings()
+    progress, budget = progress or SilentProgress(), budget or BudgetSettings()
     limits = limits_of(budget)
     size = image_size_for(name, image_size, classes)
     _check_batches(batch, budget.latency_batch)
@@ -82,7 +82,7 @@ def costs(
     if on is not None:
         passed = f"a forward pass, batch {budget.latency_batch}, {on}"
         columns.append(_column("latency", passed, "latency", every, default))
-    return Priced(
+    return CostReport(
         net=name,
         image_size=size,
         default=space.default.shown,
@@ -108,13 +108,13 @@ def _every(found: Profile, space: Space) -> Costs:
     return found.costs(space.subset(_SAMPLE, rng.key(0, "costs")))
 
 
-def _column(title: str, note: str, kind: Kind, every: Costs, default: Costs) -> Column:
+def _column(title: str, note: str, kind: Kind, every: Costs, default: Costs) -> CostColumn:
     values = quantiles(amounts(every, kind), PARTS)
     own = shown_amount(kind, float(amounts(default, kind)[0]))
-    return Column(title, note, own, tuple(shown_amount(kind, value) for value in values))
+    return CostColumn(title, note, own, tuple(shown_amount(kind, value) for value in values))
 
 
-def _fields(every: Costs, default: Costs) -> Column:
+def _fields(every: Costs, default: Costs) -> CostColumn:
     """Receptive fields after the last block, which are the largest."""
 
     def shown(pair: Sequence[float]) -> str:
@@ -124,4 +124,4 @@ def _fields(every: Costs, default: Costs) -> Column:
     heights, widths = (quantiles(axis.astype(np.float64), PARTS) for axis in axes[1])
     own = (float(axes[0][0][0]), float(axes[0][1][0]))
     note = "height x width in pixels of the image, after the last block; borders and poolings of whole maps left out"
-    return Column("receptive field", note, shown(own), tuple(map(shown, zip(heights, widths, strict=True))))
+    return CostColumn("receptive field", note, shown(own), tuple(map(shown, zip(heights, widths, strict=True))))

@@ -15,9 +15,9 @@ from torch import Tensor
 from poolsearch.data.augment import CENTRAL
 from poolsearch.errors import PoolsearchError
 from poolsearch.exporting.builtin_code import own_code
-from poolsearch.exporting.check import ONNX_PACKAGES, Found, missing_packages, run_fresh
+from poolsearch.exporting.check import ONNX_PACKAGES, ExportCheck, missing_packages, run_fresh
 from poolsearch.exporting.library_code import ORIGINAL, check_patchable, foreign_codes
-from poolsearch.exporting.model_card import Facts, Feature, features_of, reductions, states_of
+from poolsearch.exporting.model_card import Feature, ModelCard, features_of, reductions, states_of
 from poolsearch.exporting.readme import readme
 from poolsearch.exporting.run_isolated import BATCHES
 from poolsearch.nets.poolable import Poolable
@@ -102,10 +102,10 @@ def _trained(run: Run, placement: Placement, seed: int) -> Poolable:
     return net.eval()
 
 
-def _facts(run: Run, placement: Placement, seed: int) -> Facts:
+def _facts(run: Run, placement: Placement, seed: int) -> ModelCard:
     mean_C, std_C = run.statistics
     stored = min(run.images.pixels_NHWC.shape[1:3])
-    return Facts(
+    return ModelCard(
         run.net_spec, placement, seed, run.images.class_names, [float(v) for v in mean_C], [float(v) for v in std_C],
         stored, max(run.image_size, round(stored * CENTRAL)),
         run.dir.root.resolve().name, f"poolsearch {version('poolsearch')}",
@@ -113,7 +113,9 @@ def _facts(run: Run, placement: Placement, seed: int) -> Facts:
 
 
 @torch.no_grad()
-def _write_checked(run: Run, folder: Path, facts: Facts, net: Poolable, features: list[Feature], onnx: bool) -> Found:
+def _write_checked(
+    run: Run, folder: Path, facts: ModelCard, net: Poolable, features: list[Feature], onnx: bool
+) -> ExportCheck:
     """Write ``model.py``, the first of the possible ones that computes what the network computes.
 
     Raises:
@@ -145,7 +147,7 @@ def _write_checked(run: Run, folder: Path, facts: Facts, net: Poolable, features
     )
 
 
-def _codes(folder: Path, facts: Facts, net: Poolable, features: list[Feature]) -> Iterable[str]:
+def _codes(folder: Path, facts: ModelCard, net: Poolable, features: list[Feature]) -> Iterable[str]:
     if not isinstance(net, Restrided):
         return [own_code(facts, features)]
     if (file := file_of(facts.spec.name)) is not None:
@@ -161,14 +163,14 @@ def _joined(state: Any) -> Tensor:
     return torch.cat([v for v in cast("tuple[Any, ...]", state) if isinstance(v, Tensor) and v.dim() == 4], 1)
 
 
-def _told(found: Found) -> str:
+def _told(found: ExportCheck) -> str:
     parts = {"model.py": found.model, "its maps": found.maps, "model.onnx": found.onnx}
     told = ", ".join(f"{name} {d.logits:.2g}" for name, d in parts.items() if d is not None)
     return f"largest difference to the network's logits: {told}"
 
 
 def _describe(
-    files: RunDir, folder: Path, facts: Facts, features: list[Feature], found: Found, missing: list[str]
+    files: RunDir, folder: Path, facts: ModelCard, features: list[Feature], found: ExportCheck, missing: list[str]
 ) -> None:
     """``README.md`` and ``export.json``."""
     verdict = read_opening(files).get("verdict")
@@ -187,7 +189,7 @@ def _describe(
     })  # fmt: skip
 
 
-def _versions(facts: Facts) -> dict[str, str]:
+def _versions(facts: ModelCard) -> dict[str, str]:
     library = facts.spec.name.rpartition(":")[0]
     names = ("poolsearch", "torch", "safetensors", *([library] if library in ("timm", "torchvision") else []))
     found: dict[str, str] = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from poolsearch.inspection_results import Plan
-from poolsearch.progress import Progress, Silent, Update
+from poolsearch.progress import Progress, SilentProgress, Update
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.session.prepare import absolute
 from poolsearch.session.trusted import NAMED, Trust
@@ -22,7 +22,7 @@ from poolsearch.stages.planning.jobs import alone_ways, retraining
 from poolsearch.stages.planning.measure import alone_passes, search_prices
 from poolsearch.stages.planning.memory import try_largest
 from poolsearch.stages.planning.options import (
-    Prices,
+    Measurements,
     after_ranking,
     alone_way,
     mixture_sizes,
@@ -48,7 +48,7 @@ def plan(settings: Settings | None = None, progress: Progress | None = None, tru
             that needs the most.
     """
     begun = time.monotonic()
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     asked = settings or Settings()
     given = absolute(asked)
     with (
@@ -73,7 +73,7 @@ def _planned(run: Run, given: Settings, update: Update) -> Plan:
     update(4, "stand-alone trainings")
     jobs, last = alone_ways(run, given), retraining(run)
     alone = alone_prices(run, work, [last, *(job for each in jobs.values() for job in each)])
-    prices = Prices(work, memory, search, passes, alone)
+    prices = Measurements(work, memory, search, passes, alone)
     alone_ones = (alone_way(method, each, prices) for method, each in jobs.items())
     ways = (*alone_ones, untrained_way(), *supernets(run, sizes, prices))
     after = after_ranking(run, last, prices)

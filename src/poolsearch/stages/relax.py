@@ -99,7 +99,7 @@ class RelaxTask:
         self.steps_per_epoch = self._train.steps_per_epoch
         self.epochs = search_epochs(settings)
         self._rates = search_rates(settings, self.epochs, self.steps_per_epoch)
-        self.history = History(self.epochs)
+        self.history = WeightHistory(self.epochs)
         self.last_loss, self._last_val = math.nan, math.nan
         self._start_epoch()
 
@@ -188,7 +188,7 @@ class RelaxTask:
         self._val_sum = torch.zeros((), device=self.device)
 
 
-class History:
+class WeightHistory:
     """Snapshots of the weights at the ends of epochs, at most :data:`_SNAPSHOTS`, evenly over them.
 
     Attributes:

@@ -10,7 +10,7 @@ from poolsearch.space import Placement
 from poolsearch.stages.retraining.controls import rivals
 from poolsearch.stages.retraining.finalists import finalists
 from poolsearch.stages.retraining.open_test_split import check_choice, open_test, trials_of
-from poolsearch.stages.standalone.trial import Recipe, Trial, train_trials
+from poolsearch.stages.standalone.trial import TrainingConfig, Trial, train_trials
 from poolsearch.storage.run_record import tested
 from poolsearch.storage.stage_results import RESULTS, read_object
 
@@ -61,11 +61,11 @@ def _train_again(run: Run) -> None:
             train_trials(run, retrain_recipe(run.settings), list(dict.fromkeys(lost)), run.dir.retrain)
 
 
-def retrain_recipe(settings: Settings) -> Recipe:
+def retrain_recipe(settings: Settings) -> TrainingConfig:
     """The training of finalists, from resolved settings."""
     retrain, search = settings.retrain, settings.search
     lr = retrain.retrain_lr or 0
-    return Recipe(
+    return TrainingConfig(
         purpose="retrain",
         part="train_all",
         epochs=retrain.retrain_epochs or 0,

@@ -24,7 +24,7 @@ from poolsearch.session.trusted import digest_of
 from poolsearch.settings.groups import SearchSettings
 from poolsearch.space import KEEP, Exponents
 from poolsearch.stages.searching.filters import evenness, filter_steps, write_filters
-from poolsearch.stages.searching.history import History
+from poolsearch.stages.searching.history import ScoreHistory
 from poolsearch.supernet.norms import SupernetNorm
 from poolsearch.supernet.per_resolution import PerResolution, name_of
 from poolsearch.supernet.single_path import SinglePath
@@ -107,7 +107,7 @@ class SearchTask:
         self._sampler = sampler or make_sampler(
             settings.method, run.space, settings, run.seed, draws, digest_of(settings.method, run.code)
         )
-        self.history = History(run.space.size, settings.members, self.epochs)
+        self.history = ScoreHistory(run.space.size, settings.members, self.epochs)
         self._pending: deque[_Score] = deque()
         self.last_loss = 0.0
         self._start_epoch()

@@ -20,7 +20,13 @@ from poolsearch.nets.poolable import parameters_of
 from poolsearch.samplers.successive_halving import Rung, brackets, drawn, rungs, told
 from poolsearch.session.open_run import Run
 from poolsearch.settings.methods import benchmark
-from poolsearch.stages.ranking.standalone_table import Scored, Standing, order, standing_rows, standing_summary
+from poolsearch.stages.ranking.standalone_table import (
+    ScoredTraining,
+    TrainedPlacement,
+    order,
+    standing_rows,
+    standing_summary,
+)
 from poolsearch.stages.ranking.table import as_csv
 from poolsearch.stages.standalone.rung import images_to_learn, open_test, train_rung
 from poolsearch.stages.standalone.trial import Trial, diverged, unfinished
@@ -77,13 +83,13 @@ def assist(run: Run) -> None:
     climb(run, plan)
 
 
-def climb(run: Run, plan: Sequence[Rung]) -> list[Standing]:
+def climb(run: Run, plan: Sequence[Rung]) -> list[TrainedPlacement]:
     """Train rung by rung; every trained placement where it ended, best first: those that came further are better.
 
     Rungs of several brackets that end at the same epoch are trained at once, and their placements by themselves
     compared.
     """
-    rising, reached = drawn(plan, run.space.size, run.seed), dict[int, Standing]()
+    rising, reached = drawn(plan, run.space.size, run.seed), dict[int, TrainedPlacement]()
     go_on = {rung: after.placements for own in brackets(plan) for rung, after in pairwise(own)}
     lengths = sorted({rung.epochs for rung in plan})
     for step, epochs in enumerate(lengths, 1):
@@ -111,7 +117,9 @@ def at_fidelity(run: Run, rung: Rung) -> Run:
     return replace(run, split=split, settings=run.settings.changed(width=max(1, round(width * rung.width))))
 
 
-def _train_rung(run: Run, rung: Rung, epochs: int, numbers: Iterable[int], go_on: int, label: str) -> list[Standing]:
+def _train_rung(
+    run: Run, rung: Rung, epochs: int, numbers: Iterable[int], go_on: int, label: str
+) -> list[TrainedPlacement]:
     """Train these placements up to the end of the rung; where each stands then.
 
     As soon as ``go_on`` others are ahead of a placement, it is out and its weights go: of a large space the
@@ -122,7 +130,7 @@ def _train_rung(run: Run, rung: Rung, epochs: int, numbers: Iterable[int], go_on
     trials = [Trial(placement, seed) for seed in range(rung.seeds) for placement in number_of]
     ahead: list[tuple[float, int, int, Path]] = []
 
-    def scored(trial: Trial, found: Scored) -> None:
+    def scored(trial: Trial, found: ScoredTraining) -> None:
         macs, number = run.costs.macs(trial.placement), number_of[trial.placement]
         insort(ahead, (-found.value, macs, number, trial.folder(root)))
         for *_, folder in ahead[go_on:]:
@@ -131,12 +139,12 @@ def _train_rung(run: Run, rung: Rung, epochs: int, numbers: Iterable[int], go_on
 
     scored_of = train_rung(run, rung, epochs, trials, label, scored)
     return [
-        Standing(number, rung.epochs, [scored_of[Trial(placement, seed)] for seed in range(rung.seeds)])
+        TrainedPlacement(number, rung.epochs, [scored_of[Trial(placement, seed)] for seed in range(rung.seeds)])
         for placement, number in number_of.items()
     ]
 
 
-def _as_table(run: Run, standings: Iterable[Standing]) -> str:
+def _as_table(run: Run, standings: Iterable[TrainedPlacement]) -> str:
     """sweep.csv: a line for each training, in the order of the placements' numbers."""
     part, rows = "test" if benchmark(run.settings) else "val", list[dict[str, Any]]()
     for standing in sorted(standings, key=lambda s: s.number):
@@ -147,7 +155,7 @@ def _as_table(run: Run, standings: Iterable[Standing]) -> str:
     return as_csv(rows, TABLE_COLUMNS)
 
 
-def _trials(run: Run, standing: Standing) -> list[Trial]:
+def _trials(run: Run, standing: TrainedPlacement) -> list[Trial]:
     return [Trial(run.space[standing.number], seed) for seed in range(len(standing.scored))]
 
 
@@ -161,7 +169,7 @@ def _announced(run: Run, plan: Sequence[Rung]) -> str:
     return f"{text} Their checkpoints take up to {megabytes:,.0f} MB."
 
 
-def _warn_of_diverged(run: Run, standings: Iterable[Standing]) -> None:
+def _warn_of_diverged(run: Run, standings: Iterable[TrainedPlacement]) -> None:
     trials = [trial for standing in standings for trial in _trials(run, standing)]
     if lost := [trial for trial in trials if diverged(trial.folder(run.dir.sweep))]:
         run.warn(f"{len(lost):,} of {len(trials):,} trainings diverged, as {lost[0]}: lower --lr in a new run.")

@@ -26,7 +26,7 @@ _BATCH = 2
 
 
 @dataclass(frozen=True)
-class Bytes:
+class SegmentBytes:
     """Of one part of a network, per image: the most alive beside its input, and its map, which is of ``size``."""
 
     work: int
@@ -39,8 +39,8 @@ class MemoryTable:
     """Bytes of each part per image, keyed as in :class:`~poolsearch.cost.CostTable`; ``image`` is the input."""
 
     image: int
-    stem: Bytes
-    block: dict[tuple[int, Size, Exponents], Bytes]
+    stem: SegmentBytes
+    block: dict[tuple[int, Size, Exponents], SegmentBytes]
 
 
 def memory_table(net: Poolable, height: int, width: int, space: Space | None = None) -> MemoryTable:
@@ -55,7 +55,7 @@ def memory_table(net: Poolable, height: int, width: int, space: Space | None = N
     image = torch.zeros(_BATCH, 3, height, width, device="meta", dtype=dtype)
     stem, state = _count(net.stem, image.to(memory_format=torch.channels_last))
 
-    def count(index: int, x: Any, site: Exponents) -> tuple[Bytes, Any]:
+    def count(index: int, x: Any, site: Exponents) -> tuple[SegmentBytes, Any]:
         return _count(partial(net.run_block, index, exponents=site), x)
 
     block, _ = every_block(net, state, space or net.space, count)
@@ -64,13 +64,13 @@ def memory_table(net: Poolable, height: int, width: int, space: Space | None = N
     return MemoryTable(pixels * (4 if dtype == torch.float32 else 4 + dtype.itemsize), stem, block)
 
 
-def _count(run: Callable[[Any], Any], state: Any) -> tuple[Bytes, Any]:
+def _count(run: Callable[[Any], Any], state: Any) -> tuple[SegmentBytes, Any]:
     with torch.no_grad(), LiveBytes() as live:
         for leaf in tree_leaves(state):
             if isinstance(leaf, Tensor):
                 live.ignore(leaf)
         out = run(state)
-        return Bytes(-(-live.most // _BATCH), -(-live.now // _BATCH), state_size(out)), out
+        return SegmentBytes(-(-live.most // _BATCH), -(-live.now // _BATCH), state_size(out)), out
 
 
 def tree_bytes(table: MemoryTable, placements: Sequence[Placement]) -> int:

@@ -19,10 +19,10 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NoReturn, TypeVar
 
 from poolsearch.errors import Interrupted, PoolsearchError
-from poolsearch.progress import Part, Progress, Update, Whole
-from poolsearch.workers.queue import Busy, Waiting
+from poolsearch.progress import OverallProgress, PartialProgress, Progress, Update
+from poolsearch.workers.queue import Busy, TrialQueue
 from poolsearch.workers.signals import stop_requests
-from poolsearch.workers.worker import STOP, BarClosed, BarMoved, BarOpened, Failed, Finished, Said
+from poolsearch.workers.worker import STOP, BarClosed, BarMoved, BarOpened, Message, TrialFailed, TrialFinished
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -71,15 +71,17 @@ def run_trials(
         Exception: whatever a trial raises, with the worker's traceback as its cause.
     """
     with progress.bar(label, 100) as update:
-        whole = Whole(costs, update, progress)
+        whole = OverallProgress(costs, update, progress)
         if workers > 1:
             return _Workers(work, trials, costs, whole, done).run(min(workers, len(trials)), threads, cards)
         return _one_by_one(work, trials, whole, done)
 
 
-def _one_by_one(work: Work[T, R], trials: Sequence[T], whole: Whole, done: Callable[[T, R], None] | None) -> list[R]:
+def _one_by_one(
+    work: Work[T, R], trials: Sequence[T], whole: OverallProgress, done: Callable[[T, R], None] | None
+) -> list[R]:
     results: dict[int, R] = {}
-    waiting = Waiting(range(len(trials)))
+    waiting = TrialQueue(range(len(trials)))
     while waiting:
         if (i := waiting.next()) is None:
             time.sleep(_POLL_SECONDS)
@@ -130,7 +132,7 @@ class _Worker:
             )  # fmt: skip
         self._number = number
         self.trial: int | None = None
-        self._part: Part | None = None
+        self._part: PartialProgress | None = None
         self._bar = ExitStack()
         self._update: Update | None = None
 
@@ -142,14 +144,14 @@ class _Worker:
         with suppress(BrokenPipeError, ConnectionResetError):  # it is dead, which the next reading of the pipe tells
             self.pipe.send_bytes(order)
 
-    def begin(self, trial: int, pickled: bytes, part: Part) -> None:
+    def begin(self, trial: int, pickled: bytes, part: PartialProgress) -> None:
         self.trial, self._part = trial, part
         self.order(pickled)
 
-    def show(self, message: Said | BarOpened | BarMoved | BarClosed) -> None:
+    def show(self, message: Message | BarOpened | BarMoved | BarClosed) -> None:
         assert self._part is not None, "a worker speaks only while it does a trial"
         match message:
-            case Said(text):
+            case Message(text):
                 self._part.say(text)
             case BarOpened(label, total):
                 self._update = self._bar.enter_context(self._part.bar(label, total))
@@ -184,15 +186,15 @@ class _Workers:
         work: Work[T, Any],
         trials: Sequence[T],
         costs: Sequence[float],
-        whole: Whole,
+        whole: OverallProgress,
         done: Callable[[T, Any], None] | None,
     ) -> None:
         self._work, self._trials, self._whole, self._done = work, trials, whole, done
-        self._waiting = Waiting(sorted(range(len(trials)), key=lambda i: -costs[i]))
+        self._waiting = TrialQueue(sorted(range(len(trials)), key=lambda i: -costs[i]))
         self._alive: dict[Connection, _Worker] = {}
         self._results: dict[int, Any] = {}
         self._lost: list[str] = []
-        self._failed: Failed | None = None
+        self._failed: TrialFailed | None = None
 
     def run(self, workers: int, threads: int, cards: Sequence[str]) -> list[Any]:
         pickled = pickle.dumps(self._work)
@@ -232,18 +234,18 @@ class _Workers:
             self._ended(worker, stopping)
             return
         match message:
-            case Finished(Busy()):
+            case TrialFinished(Busy()):
                 assert worker.trial is not None
                 self._waiting.busy(worker.trial)
                 self._begin_next(worker)
-            case Finished(result):
+            case TrialFinished(result):
                 assert worker.trial is not None
                 self._results[worker.trial] = result
                 if self._done:
                     self._done(self._trials[worker.trial], result)
                 self._whole.finished(worker.trial)
                 self._begin_next(worker)
-            case Failed():
+            case TrialFailed():
                 self._failed = self._failed or message
                 del self._alive[worker.pipe]
             case _:
@@ -286,7 +288,7 @@ class _WorkersTraceback(Exception):
     """Where in a worker an error came from."""
 
 
-def _raise(failed: Failed) -> NoReturn:
+def _raise(failed: TrialFailed) -> NoReturn:
     raise failed.error from _WorkersTraceback(f"\n\n{failed.traceback}")
 
 

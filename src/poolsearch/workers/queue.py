@@ -15,7 +15,7 @@ class Busy:
     """What a work gives for a trial that a process which is not ours does at the moment."""
 
 
-class Waiting:
+class TrialQueue:
     """Trials that are still to be begun, by their number: in this order, then those that others were seen to do."""
 
     def __init__(self, order: Iterable[int]) -> None:

@@ -24,7 +24,7 @@ from types import FrameType
 from typing import Any
 
 from poolsearch.errors import Interrupted, PoolsearchError
-from poolsearch.progress import Table, Update
+from poolsearch.progress import ProgressTable, Update
 
 STOP = b""
 """The order to save and end. All else that a worker gets is pickled: the work first, then trials."""
@@ -33,7 +33,7 @@ _UPDATE_SECONDS = 0.2  # steps of a small network take milliseconds; nobody read
 
 
 @dataclass(frozen=True)
-class Said:
+class Message:
     """Something for the user."""
 
     text: str
@@ -61,14 +61,14 @@ class BarClosed:
 
 
 @dataclass(frozen=True)
-class Finished:
+class TrialFinished:
     """The trial is done; what its work gave."""
 
     result: Any
 
 
 @dataclass(frozen=True)
-class Failed:
+class TrialFailed:
     """The trial, or opening what it needs, raised an error; the worker ends."""
 
     error: Exception
@@ -88,11 +88,11 @@ def serve(descriptor: int, threads: int) -> None:
             torch.set_num_threads(threads)
             work = _loaded(orders.get())
             while True:
-                parent.send(Finished(work(_loaded(orders.get()), _Told(parent))))
+                parent.send(TrialFinished(work(_loaded(orders.get()), _PipeProgress(parent))))
         except Interrupted:
             raise
         except Exception as error:
-            parent.send(Failed(_sendable(error), traceback.format_exc()))
+            parent.send(TrialFailed(_sendable(error), traceback.format_exc()))
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -132,16 +132,16 @@ def _sendable(error: Exception) -> Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
 
 
-class _Told:
+class _PipeProgress:
     """A progress that tells the parent."""
 
     def __init__(self, parent: Connection) -> None:
         self._parent = parent
 
     def say(self, text: str) -> None:
-        self._parent.send(Said(text))
+        self._parent.send(Message(text))
 
-    def table(self, table: Table, line: str = "") -> None:
+    def table(self, table: ProgressTable, line: str = "") -> None:
         if line:  # above the bars is the place of the parent's own
             self.say(line)
 

@@ -13,7 +13,7 @@ from poolsearch.cost.macs import cost_table, macs_of
 from poolsearch.cost.memory import _fake, peak_bytes, run_step, step_table
 from poolsearch.cost.routes import Grid, classes, cover
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.nets.poolable import Fixed, resize
+from poolsearch.nets.poolable import FixedPlacementNet, resize
 from poolsearch.nets.restride.trace import copy_with
 from poolsearch.space import FreeSpace, Placement
 
@@ -36,7 +36,7 @@ def test_macs_are_torchs_count_of_the_whole_network(op, size):
         real = build(NetSpec("cifar-resnet20", 5, 2, op)).eval()
     for number, macs in zip(NUMBERS, costs.macs_A.tolist(), strict=True):
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            Fixed(real, space[number])(torch.zeros(1, 3, size, size))
+            FixedPlacementNet(real, space[number])(torch.zeros(1, 3, size, size))
         assert macs == counter.get_total_flops() // 2 == found.table.macs(space[number])
 
 

@@ -12,7 +12,7 @@ from poolsearch.cost.latency import Clock, clock_of, latencies, latency_table
 from poolsearch.cost.macs import cost_table
 from poolsearch.cost.routes import Grid, classes
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -57,7 +57,7 @@ def test_the_sum_is_the_time_of_the_parts_and_a_disturbance_does_not_count(axes,
     table = cost_table(build(NetSpec("cifar-resnet20", 5, 1, "max")).to("meta"), 16, 16, space)
     wound = Wound(net, disturbed)
     clock = Clock(lambda: wound.now, lambda marks: [b - a for a, b in pairwise(marks)])
-    found = latency_table(wound, table, space, torch.zeros(1, 3, 16, 16), nullcontext, Silent(), clock)
+    found = latency_table(wound, table, space, torch.zeros(1, 3, 16, 16), nullcontext, SilentProgress(), clock)
     assert {*found.block} == {*table.block}
     grid = Grid.of(table)
     numbers = [*range(0, space.size, 1 + space.size // 40)]
@@ -75,7 +75,7 @@ def test_a_real_network_is_left_in_evaluation_mode_with_its_statistics():
     net = build(NetSpec("cifar-resnet20", 5, 1, "max"))
     table = cost_table(build(NetSpec("cifar-resnet20", 5, 1, "max")).to("meta"), 8, 8)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    found = latency_table(net.train(), table, net.space, torch.zeros(1, 3, 8, 8), nullcontext, Silent())
+    found = latency_table(net.train(), table, net.space, torch.zeros(1, 3, 8, 8), nullcontext, SilentProgress())
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert min(found.block.values()) > 0 and found.stem >= 0 and min(found.head.values()) > 0
     assert not any(module.training for module in net.modules())

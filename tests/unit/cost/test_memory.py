@@ -10,7 +10,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from poolsearch.cost.macs import cost_table
-from poolsearch.cost.memory import Change, StepTable, _fake, peak_bytes, run_step, step_table
+from poolsearch.cost.memory import MemoryChange, StepTable, _fake, peak_bytes, run_step, step_table
 from poolsearch.cost.routes import Grid
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import Block, Poolable
@@ -50,13 +50,13 @@ def test_a_block_by_hand():
     net = plain()
     table = step_table(net, cost_table(net, 8, 8), net.space, 8, 8, 4, torch.float32)
     image, labels, weight = 4 * 3 * 8 * 8 * 4, 4 * 8, 9 * 4
-    assert table.stem == (Change(image + labels, image + labels), Change())
+    assert table.stem == (MemoryChange(image + labels, image + labels), MemoryChange())
     full = (1, (8, 8), KEEP)
     # forward: the convolution's map, then the ReLU's; the former is let go
-    assert table.forward[full] == Change(2 * image, image)
+    assert table.forward[full] == MemoryChange(2 * image, image)
     # backward, where the gradient of its map is alive: the gradient behind the ReLU comes, then that of the map and the
     # ReLU's own go; last comes that of the input, which takes the place of the one at the beginning, and the weights'
-    assert table.backward[full] == Change(image, -image + weight)
+    assert table.backward[full] == MemoryChange(image, -image + weight)
     halved = (2, (8, 8), HALVE)
     # max pooling keeps a quarter, and 64-bit places of the largest: as much again twice
     assert table.forward[halved].left == image // 4 + 2 * image // 4 + image // 4
@@ -66,10 +66,18 @@ def test_the_peak_by_hand():
     full, half = (8, 8), (4, 4)
     table = StepTable(
         batch=1,
-        stem=(Change(50, 20), Change(7, -3)),
-        forward={(0, full, KEEP): Change(90, 30), (1, full, KEEP): Change(60, 30), (1, full, HALVE): Change(20, 10)},
-        backward={(0, full, KEEP): Change(8, -20), (1, full, KEEP): Change(70, -20), (1, full, HALVE): Change(5, -5)},
-        head={full: Change(10, 5), half: Change(3, 1)},
+        stem=(MemoryChange(50, 20), MemoryChange(7, -3)),
+        forward={
+            (0, full, KEEP): MemoryChange(90, 30),
+            (1, full, KEEP): MemoryChange(60, 30),
+            (1, full, HALVE): MemoryChange(20, 10),
+        },
+        backward={
+            (0, full, KEEP): MemoryChange(8, -20),
+            (1, full, KEEP): MemoryChange(70, -20),
+            (1, full, HALVE): MemoryChange(5, -5),
+        },
+        head={full: MemoryChange(10, 5), half: MemoryChange(3, 1)},
     )
     grid = Grid(
         [half, full],

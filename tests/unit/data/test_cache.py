@@ -27,10 +27,10 @@ from PIL import Image
 from poolsearch.data import build, find_source, open_images
 from poolsearch.data import cache as cache_module
 from poolsearch.errors import PoolsearchError
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 
 
-class Told(Silent):
+class Told(SilentProgress):
     """Remembers what was said and how far the bar went."""
 
     def __init__(self) -> None:
@@ -70,21 +70,26 @@ def test_pixels_and_labels_are_those_of_the_files(write_folder: Any, tmp_path: P
 
 def test_second_opening_decodes_nothing(write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = find_source(str(write_folder()))
-    first = open_images(source, None, tmp_path / "cache", Silent())
+    first = open_images(source, None, tmp_path / "cache", SilentProgress())
     monkeypatch.setattr(cache_module, "write_pixels", lambda *_: pytest.fail("decoded again"))
     monkeypatch.setattr(cache_module, "make_plan", lambda *_: pytest.fail("looked at an image again"))
-    second = open_images(source, None, tmp_path / "cache", Silent())
+    second = open_images(source, None, tmp_path / "cache", SilentProgress())
     assert second.fingerprint == first.fingerprint
     np.testing.assert_array_equal(second.pixels_NHWC, first.pixels_NHWC)
 
 
 def test_a_changed_file_and_another_size_are_made_anew(write_folder: Any, tmp_path: Path) -> None:
     root = write_folder()
-    first = open_images(find_source(str(root)), None, tmp_path / "cache", Silent())
+    first = open_images(find_source(str(root)), None, tmp_path / "cache", SilentProgress())
     Image.new("RGB", (12, 12), "white").save(root / "cat" / "002.png")
-    second = open_images(find_source(str(root)), None, tmp_path / "cache", Silent())
+    second = open_images(find_source(str(root)), None, tmp_path / "cache", SilentProgress())
     assert second.fingerprint != first.fingerprint and second.pixels_NHWC[2].min() == 255
-    assert open_images(find_source(str(root)), 6, tmp_path / "cache", Silent()).pixels_NHWC.shape == (10, 6, 6, 3)
+    assert open_images(find_source(str(root)), 6, tmp_path / "cache", SilentProgress()).pixels_NHWC.shape == (
+        10,
+        6,
+        6,
+        3,
+    )
     assert len(entries(tmp_path / "cache")) == 3
 
 
@@ -119,7 +124,7 @@ def test_a_damaged_entry_is_made_anew(write_folder: Any, tmp_path: Path, damage:
     write_folder("data/train", count=6)
     root = write_folder("data/test", count=2).parent
     (root / "train" / "cat" / "003.png").write_bytes(b"no image")
-    whole = open_images(find_source(str(root)), None, tmp_path / "cache", Silent())
+    whole = open_images(find_source(str(root)), None, tmp_path / "cache", SilentProgress())
     expected = [np.array(whole.pixels_NHWC), whole.label_N, whole.part_N, whole.place_N, whole.print_N2]
     names, skipped, folder = whole.files, whole.skipped, the_entry(tmp_path / "cache")
     DAMAGE[damage](folder / part)
@@ -136,9 +141,9 @@ def test_a_damaged_entry_is_made_anew(write_folder: Any, tmp_path: Path, damage:
 
 def test_an_entry_of_other_images_is_not_taken(write_folder: Any, tmp_path: Path) -> None:
     one, other = (find_source(str(write_folder(name))) for name in ("one", "three"))
-    open_images(one, None, tmp_path / "cache", Silent())
+    open_images(one, None, tmp_path / "cache", SilentProgress())
     folder = the_entry(tmp_path / "cache")
-    pixels = np.array(open_images(other, None, tmp_path / "cache", Silent()).pixels_NHWC)
+    pixels = np.array(open_images(other, None, tmp_path / "cache", SilentProgress()).pixels_NHWC)
     (second,) = [path for path in folder.parent.iterdir() if path.is_dir() and path != folder]
     shutil.rmtree(second)
     shutil.copytree(folder, second)
@@ -151,16 +156,16 @@ def test_of_many_pixels_some_blocks_are_compared(
     write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = find_source(str(write_folder(count=20)))
-    open_images(source, None, tmp_path / "cache", Silent())
+    open_images(source, None, tmp_path / "cache", SilentProgress())
     compared: list[int] = []
     exact = cache_module.exact_prints
     monkeypatch.setattr(cache_module, "exact_prints", lambda x: (compared.append(len(x)), exact(x))[1])
-    open_images(source, None, tmp_path / "cache", Silent())
+    open_images(source, None, tmp_path / "cache", SilentProgress())
     assert sum(compared) == 40
     compared.clear()
     monkeypatch.setattr(cache_module, "_BLOCK_BYTES", 2 * 12 * 12 * 3)
     monkeypatch.setattr(cache_module, "CHECKED_BYTES", 12 * 12 * 12 * 3)
-    open_images(source, None, tmp_path / "cache", Silent())
+    open_images(source, None, tmp_path / "cache", SilentProgress())
     assert compared == [2] * 6
 
 
@@ -184,14 +189,14 @@ def test_a_folder_that_others_may_have_changed_is_refused(write_folder: Any, tmp
         folder.mkdir()
         os.chown(folder, 12345, -1)
     with pytest.raises(PoolsearchError, match=r"images-\d+ is not used for decoded images: .*--cache-dir"):
-        open_images(source, None, cache, Silent())
+        open_images(source, None, cache, SilentProgress())
     assert list(victim.iterdir()) == [] and list(folder.iterdir()) == []
 
 
 def test_it_is_private_whatever_the_umask(write_folder: Any, tmp_path: Path) -> None:
     source, before = find_source(str(write_folder())), os.umask(0)
     try:
-        open_images(source, None, tmp_path / "cache", Silent())
+        open_images(source, None, tmp_path / "cache", SilentProgress())
     finally:
         os.umask(before)
     folder, told = the_entry(tmp_path / "cache"), Told()
@@ -203,14 +208,14 @@ def test_it_is_private_whatever_the_umask(write_folder: Any, tmp_path: Path) -> 
 
 def test_nothing_is_written_through_links_in_the_folder(write_folder: Any, tmp_path: Path) -> None:
     source, cache, victim = find_source(str(write_folder())), tmp_path / "cache", tmp_path / "victim"
-    images = open_images(source, None, cache, Silent())
+    images = open_images(source, None, cache, SilentProgress())
     folder = the_entry(cache)
     victim.mkdir()
     (victim / "kept").write_text("kept")
     shutil.rmtree(folder)
     folder.symlink_to(victim)
     folder.with_name(f".{folder.name}.{os.getpid()}.tmp").symlink_to(victim)
-    again = open_images(source, None, cache, Silent())
+    again = open_images(source, None, cache, SilentProgress())
     assert again.fingerprint == images.fingerprint
     assert [path.name for path in victim.iterdir()] == ["kept"] and the_entry(cache) == folder
     assert not folder.is_symlink()
@@ -219,7 +224,7 @@ def test_nothing_is_written_through_links_in_the_folder(write_folder: Any, tmp_p
 def test_stored_size_is_native_for_small_images_of_one_size(write_folder: Any, tmp_path: Path) -> None:
     def side(name: str, **options: Any) -> int:
         source = find_source(str(write_folder(name, **options)))
-        return open_images(source, None, tmp_path / "cache", Silent()).pixels_NHWC.shape[1]
+        return open_images(source, None, tmp_path / "cache", SilentProgress()).pixels_NHWC.shape[1]
 
     assert side("a", side=64) == 64
     assert side("b", side=65) == 256
@@ -242,7 +247,7 @@ def test_large_images_are_decoded_by_threads_in_order(
 
     monkeypatch.setattr(build, "decode", noted)
     root = write_folder(count=40, side=100)
-    images = open_images(find_source(str(root)), 100, tmp_path / "cache", Silent())
+    images = open_images(find_source(str(root)), 100, tmp_path / "cache", SilentProgress())
     expected = [np.asarray(Image.open(path)) for path in sorted(root.rglob("*.png"))]
     np.testing.assert_array_equal(images.pixels_NHWC, np.stack(expected))
     assert len(threads) == 3
@@ -263,7 +268,7 @@ def test_bad_images_are_left_out_and_listed(write_folder: Any, tmp_path: Path) -
     assert images.label_N.tolist() == [0] * 6 + [1] * 6 and len(images.pixels_NHWC) == 12
     np.testing.assert_array_equal(images.pixels_NHWC[1], np.asarray(Image.open(root / "cat" / "002.jpg")))
     assert "4 of 16 images cannot be read" in told.said[0]
-    assert open_images(find_source(str(root)), None, tmp_path / "cache", Silent()).skipped == images.skipped
+    assert open_images(find_source(str(root)), None, tmp_path / "cache", SilentProgress()).skipped == images.skipped
 
 
 def test_system_errors_do_not_drop_images(write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +277,7 @@ def test_system_errors_do_not_drop_images(write_folder: Any, tmp_path: Path, mon
 
     monkeypatch.setattr(build, "decode", fail)
     with pytest.raises(PoolsearchError, match=r"cat/000\.png could not be read now"):
-        open_images(find_source(str(write_folder())), None, tmp_path / "cache", Silent())
+        open_images(find_source(str(write_folder())), None, tmp_path / "cache", SilentProgress())
     assert entries(tmp_path / "cache") == []
 
 
@@ -283,7 +288,7 @@ def test_decompression_bomb_is_left_out(write_folder: Any, tmp_path: Path, monke
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)  # twice as much is an error, more than once a warning
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        images = open_images(find_source(str(root)), 12, tmp_path / "cache", Silent())
+        images = open_images(find_source(str(root)), 12, tmp_path / "cache", SilentProgress())
     assert [entry["file"] for entry in images.skipped] == ["cat/002.png"]
     assert images.skipped[0]["reason"].startswith("too large")
 
@@ -292,27 +297,27 @@ def test_too_little_left_after_leaving_out(write_folder: Any, tmp_path: Path) ->
     root = write_folder(count=4)
     (root / "cat" / "001.png").write_bytes(b"")
     with pytest.raises(PoolsearchError, match=r"class 'cat' has 3.*1 images were left out.*cat/001\.png"):
-        open_images(find_source(str(root)), None, tmp_path / "cache", Silent())
+        open_images(find_source(str(root)), None, tmp_path / "cache", SilentProgress())
     for file in (root / "cat").iterdir():
         file.write_bytes(b"")
     with pytest.raises(PoolsearchError, match="class 'cat' has no readable image"):
-        open_images(find_source(str(root)), None, tmp_path / "cache", Silent())
+        open_images(find_source(str(root)), None, tmp_path / "cache", SilentProgress())
     for file in (root / "dog").iterdir():
         file.write_bytes(b"x")
     with pytest.raises(PoolsearchError, match="none of the 8 images can be read"):
-        open_images(find_source(str(root)), None, tmp_path / "cache", Silent())
+        open_images(find_source(str(root)), None, tmp_path / "cache", SilentProgress())
     assert entries(tmp_path / "cache") == []
 
 
 def test_nonsense_size(tmp_path: Path) -> None:
     with pytest.raises(PoolsearchError, match="store_size is 0"):
-        open_images(find_source("digits"), 0, tmp_path, Silent())
+        open_images(find_source("digits"), 0, tmp_path, SilentProgress())
 
 
 def test_cache_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(PoolsearchError, match="cannot be written"):
-        open_images(find_source("digits"), None, tmp_path / "file", Silent())
+        open_images(find_source("digits"), None, tmp_path / "file", SilentProgress())
 
 
 # --- the disk is full ------------------------------------------------------------------------------------------------
@@ -332,13 +337,13 @@ FULL = """
     from pathlib import Path
     from poolsearch.data import find_source, open_images
     from poolsearch.errors import PoolsearchError
-    from poolsearch.progress import Silent
+    from poolsearch.progress import SilentProgress
 
     source, cache = find_source("digits"), Path(sys.argv[1])
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
     try:
-        open_images(source, None, cache, Silent())
+        open_images(source, None, cache, SilentProgress())
     except PoolsearchError as error:
         print(error)
 """
@@ -361,7 +366,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         roomy = shutil.disk_usage(full)._replace(free=1 << 40)  # as if another process filled it afterwards
         monkeypatch.setattr(shutil, "disk_usage", lambda _: roomy)
         with pytest.raises(PoolsearchError, match="no space left") as caught:
-            open_images(find_source("digits"), None, full, Silent())
+            open_images(find_source("digits"), None, full, SilentProgress())
         assert isinstance(caught.value.__cause__, OSError) and caught.value.__cause__.errno == errno.ENOSPC
         assert entries(full) == []
     finally:
@@ -396,7 +401,7 @@ def test_the_second_process_says_that_it_waits(tmp_path: Path) -> None:
     from filelock import FileLock
 
     source = find_source("digits")
-    open_images(source, None, tmp_path, Silent())
+    open_images(source, None, tmp_path, SilentProgress())
     folder = the_entry(tmp_path)
     shutil.rmtree(folder)
     held = FileLock(folder.with_name(f".{folder.name}.lock"))
@@ -416,11 +421,11 @@ KILLED = """
     import sys, time
     from pathlib import Path
     from poolsearch.data import build, find_source, open_images
-    from poolsearch.progress import Silent
+    from poolsearch.progress import SilentProgress
 
     decode = build.decode
     build.decode = lambda *args: (time.sleep(0.01), decode(*args))[1]
-    open_images(find_source("digits"), None, Path(sys.argv[1]), Silent())
+    open_images(find_source("digits"), None, Path(sys.argv[1]), SilentProgress())
 """
 
 
@@ -433,13 +438,13 @@ def test_kill_while_decoding_leaves_no_broken_cache(tmp_path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=30)
     assert len(entries(tmp_path)) == 1 and entries(tmp_path)[0].endswith(".tmp")
-    images = open_images(find_source("digits"), None, tmp_path, Silent())
+    images = open_images(find_source("digits"), None, tmp_path, SilentProgress())
     assert len(images.pixels_NHWC) == 1797
     assert len(entries(tmp_path)) == 1 and not entries(tmp_path)[0].endswith(".tmp")
 
 
 def test_meta_is_readable_without_us(tmp_path: Path) -> None:
-    images = open_images(find_source("digits"), None, tmp_path, Silent())
+    images = open_images(find_source("digits"), None, tmp_path, SilentProgress())
     folder = the_entry(tmp_path)
     meta = json.loads((folder / "meta.json").read_text())
     assert meta["shape"] == [1797, 8, 8, 3] and meta["fingerprint"] == images.fingerprint

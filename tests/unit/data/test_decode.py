@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from poolsearch.data.decode import OtherSize, Raw, decode
+from poolsearch.data.decode import Raw, UnexpectedSize, decode
 
 
 def through_file(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -145,7 +145,7 @@ def test_the_orientation_is_found_wherever_pillow_finds_it(decoded: Any, kind: s
 
 def test_another_size_than_all_were_taken_to_have() -> None:
     wide = Image.new("RGB", (6, 4))
-    assert len(decode(through_file(wide), 4, (6, 4))) == len(decode(np.asarray(wide), 4, (6, 4))) == 48
+    assert len(decode(through_file(wide), 4, (4, 6))) == len(decode(np.asarray(wide), 4, (4, 6))) == 48
     for raw in (through_file(wide), np.asarray(wide), np.zeros((4, 4, 3), np.uint8)):
-        with pytest.raises(OtherSize):
-            decode(raw, 4, (4, 6))
+        with pytest.raises(UnexpectedSize):
+            decode(raw, 4, (6, 4))

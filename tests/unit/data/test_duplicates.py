@@ -20,7 +20,7 @@ from poolsearch.data import Images, Split, find_source, make_split, open_images,
 from poolsearch.data.duplicates import MOST_BITS, Duplicate, _close, duplicates
 from poolsearch.data.image_hash import averages, prints
 from poolsearch.errors import PoolsearchError
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.storage.run_dir import RunDir
 
 
@@ -56,7 +56,7 @@ def opened(tmp_path: Path) -> Callable[..., Images]:
 
     def write(pixels_NHWC: np.ndarray, name: str = "set") -> Images:
         np.savez(tmp_path / f"{name}.npz", x=pixels_NHWC, y=np.arange(len(pixels_NHWC)) % 2)
-        return open_images(find_source(str(tmp_path / f"{name}.npz")), None, tmp_path / "cache", Silent())
+        return open_images(find_source(str(tmp_path / f"{name}.npz")), None, tmp_path / "cache", SilentProgress())
 
     return write
 
@@ -168,7 +168,7 @@ def test_what_is_written(opened: Callable[..., Images], tmp_path: Path) -> None:
 
 def test_digits_have_no_copies(tmp_path: Path) -> None:
     """Of these small images, many look alike, but no two are equal."""
-    images = open_images(find_source("digits"), None, tmp_path, Silent())
+    images = open_images(find_source("digits"), None, tmp_path, SilentProgress())
     assert len(np.unique(images.pixels_NHWC.reshape(len(images.label_N), -1), axis=0)) == len(images.label_N)
     split = make_split(images.label_N, images.part_N, 0)
     assert duplicates(images, split.test, split.train_all) == []
@@ -179,7 +179,7 @@ def test_a_cache_that_lost_a_list_is_made_again(opened: Callable[..., Images], t
     folder = opened(stack(*(scene(seed) for seed in range(10)))).folder
 
     def again() -> Images:
-        return open_images(find_source(str(tmp_path / "set.npz")), None, tmp_path / "cache", Silent())
+        return open_images(find_source(str(tmp_path / "set.npz")), None, tmp_path / "cache", SilentProgress())
 
     (folder / name).unlink()
     images = again()

@@ -16,7 +16,7 @@ from PIL import Image
 
 from poolsearch.data import find_source, open_images, read_groups
 from poolsearch.errors import PoolsearchError
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 
 TIMES = 40
 LABELS = [0] * 7 + [1] * 7
@@ -86,7 +86,7 @@ def changed(content: bytes, draw: np.random.Generator) -> bytes:
 
 def outcome(data: Path, cache: Path, csv: Path | None) -> str:
     try:
-        images = open_images(find_source(str(data)), None, cache, Silent())
+        images = open_images(find_source(str(data)), None, cache, SilentProgress())
         if csv is not None:
             assert len(read_groups(csv, images).number_N) == len(images.label_N)
     except PoolsearchError as error:

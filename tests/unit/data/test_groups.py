@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from poolsearch.data import Groups, Images, Split, find_source, make_split, open_images, read_groups, shrink
 from poolsearch.data.groups import hold_out_groups
 from poolsearch.errors import PoolsearchError
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 
 WriteFolder = Callable[..., Path]
 PARTS = ("search_train", "search_val", "test")
@@ -150,7 +150,7 @@ def photos(write_folder: WriteFolder, tmp_path: Path) -> Images:
     """cat/000.png to 005.png and dog/ the same; cat/003.png is damaged."""
     root = write_folder("photos", count=6)
     (root / "cat" / "003.png").write_bytes(b"no image")
-    return open_images(find_source(str(root)), None, tmp_path / "cache", Silent())
+    return open_images(find_source(str(root)), None, tmp_path / "cache", SilentProgress())
 
 
 GOOD = [f"{name}/{i:03d}.png,{'abc'[i % 3]}" for name in ("cat", "dog") for i in range(6)]
@@ -192,7 +192,7 @@ def test_reads(groups_of: Callable[..., Groups], lines: list[str], encoding: str
 def test_arrays_have_places_for_names(tmp_path: Path) -> None:
     labels = np.arange(20) % 2
     np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).integers(0, 256, (20, 8, 8), np.uint8), y=labels)
-    images = open_images(find_source(str(tmp_path / "a.npz")), None, tmp_path / "cache", Silent())
+    images = open_images(find_source(str(tmp_path / "a.npz")), None, tmp_path / "cache", SilentProgress())
     (tmp_path / "g.csv").write_text("\n".join(f"x[{i}],{i // 4}" for i in range(20)))
     assert read_groups(tmp_path / "g.csv", images).number_N.tolist() == (np.arange(20) // 4).tolist()
 

@@ -29,7 +29,7 @@ from PIL import Image
 from poolsearch.data import find_source, open_images, read_groups
 from poolsearch.data.cache import Images
 from poolsearch.errors import PoolsearchError
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes, links and alarms are those of POSIX")
 
@@ -56,7 +56,7 @@ def encoded(seed: int, kind: str = "PNG", side: int = 12) -> bytes:
 
 
 def opened(path: Path) -> Images:
-    return open_images(find_source(str(path)), None, path.parent / "cache", Silent())
+    return open_images(find_source(str(path)), None, path.parent / "cache", SilentProgress())
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
@@ -445,11 +445,11 @@ MEASURE = """
     import pyarrow.parquet, torchvision
     from poolsearch.data import find_source, open_images
     from poolsearch.errors import PoolsearchError
-    from poolsearch.progress import Silent
+    from poolsearch.progress import SilentProgress
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        images = open_images(find_source(sys.argv[1]), 64, Path(sys.argv[2]), Silent())
+        images = open_images(find_source(sys.argv[1]), 64, Path(sys.argv[2]), SilentProgress())
         said = f"{len(images.label_N)} used, {len(images.skipped)} left out"
     except PoolsearchError as error:
         said = str(error)

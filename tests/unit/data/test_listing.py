@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from poolsearch.data import find_source, make_split, open_images, read_groups, shrink, write_split
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.storage.run_dir import RunDir
 
 
@@ -18,7 +18,7 @@ def test_every_image_is_listed_with_its_part_and_group(write_folder: Callable[..
     (root / "cat" / "004.png").write_bytes(b"no image")
     names = [f"{name}/{i:03}.png" for name in ("cat", "dog") for i in range(20)]
     (tmp_path / "groups.csv").write_text("\n".join(f"{name},p{i % 10}" for i, name in enumerate(names)))
-    images = open_images(find_source(str(root)), None, tmp_path / "cache", Silent())
+    images = open_images(find_source(str(root)), None, tmp_path / "cache", SilentProgress())
     groups = read_groups(tmp_path / "groups.csv", images)
     split = shrink(make_split(images.label_N, images.part_N, 0, groups=groups), images.label_N, 12, 0)
     run = RunDir(tmp_path / "run")
@@ -39,7 +39,7 @@ def test_every_image_is_listed_with_its_part_and_group(write_folder: Callable[..
 
 
 def test_without_groups_none_are_written(write_folder: Callable[..., Path], tmp_path: Path) -> None:
-    images = open_images(find_source(str(write_folder())), None, tmp_path / "cache", Silent())
+    images = open_images(find_source(str(write_folder())), None, tmp_path / "cache", SilentProgress())
     run = RunDir(tmp_path / "run")
     write_split(run, images, make_split(images.label_N, images.part_N, 0))
     assert json.loads(run.split.read_text())["groups"] is None

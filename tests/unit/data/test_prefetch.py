@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from poolsearch.data import Images, Loader
 from poolsearch.data import prefetch as feed_module
-from poolsearch.data.prefetch import AHEAD, Ahead, Part, Resident, choose_feed, free_bytes
+from poolsearch.data.prefetch import AHEAD, ImageSubset, Prefetcher, ResidentSubset, choose_feed, free_bytes
 from poolsearch.errors import PoolsearchError
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -144,7 +144,7 @@ def test_chunks_are_the_same_too_and_leave_no_thread(feed: str, size: int) -> No
 def test_a_part_is_uploaded_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     data, indices = images(), np.arange(59, 9, -1)
     monkeypatch.setattr(feed_module, "_UPLOAD_BYTES", 7 * 16 * 16 * 3)  # seven pieces and a rest
-    x_BHWC, y_B = Resident(Part(data, indices), torch.device("cpu")).gather(np.array([0, 49, 7, 7]))
+    x_BHWC, y_B = ResidentSubset(ImageSubset(data, indices), torch.device("cpu")).gather(np.array([0, 49, 7, 7]))
     assert y_B.tolist() == data.label_N[[59, 10, 52, 52]].tolist()
     np.testing.assert_array_equal(x_BHWC, data.pixels_NHWC[[59, 10, 52, 52]])
 
@@ -177,7 +177,7 @@ class Maker:
 
 def test_the_next_ones_are_made_before_they_are_asked_for_and_no_more() -> None:
     make = Maker()
-    ahead = Ahead(make)
+    ahead = Prefetcher(make)
     assert ahead.take(0) == "batch 0"
     until(lambda: len(make.made) == 1 + AHEAD)
     time.sleep(0.05)
@@ -189,7 +189,7 @@ def test_the_next_ones_are_made_before_they_are_asked_for_and_no_more() -> None:
 
 def test_each_step_is_made_once_and_asking_twice_costs_nothing() -> None:
     make = Maker()
-    ahead = Ahead(make, steps=10)
+    ahead = Prefetcher(make, steps=10)
     for step in range(10):
         assert ahead.take(step) == ahead.take(step) == f"batch {step}"
     assert make.made == list(range(10)), "nor anything after the end"
@@ -197,7 +197,7 @@ def test_each_step_is_made_once_and_asking_twice_costs_nothing() -> None:
 
 def test_a_jump_throws_away_what_waits() -> None:
     make = Maker()
-    ahead = Ahead(make)
+    ahead = Prefetcher(make)
     ahead.take(0)
     until(lambda: len(make.made) == 1 + AHEAD)
     make.gate.clear()
@@ -210,7 +210,7 @@ def test_a_jump_throws_away_what_waits() -> None:
 
 def test_steps_at_a_distance_are_followed() -> None:
     make = Maker()
-    ahead = Ahead(make)
+    ahead = Prefetcher(make)
     for step in range(0, 40, 4):
         assert ahead.take(step) == f"batch {step}"
     until(lambda: make.made[-1] == 36 + 4 * AHEAD)
@@ -218,7 +218,7 @@ def test_steps_at_a_distance_are_followed() -> None:
 
 
 def test_an_error_surfaces_at_its_step_and_at_no_other() -> None:
-    ahead = Ahead(Maker())
+    ahead = Prefetcher(Maker())
     assert ahead.take(12) == "batch 12"
     with pytest.raises(OSError, match="the disk is gone"):
         ahead.take(13)

@@ -22,9 +22,9 @@ from PIL import Image
 
 from poolsearch.data import build, find_source, open_images
 from poolsearch.data import processes as processes_module
-from poolsearch.data.processes import Processes, Worker
+from poolsearch.data.processes import DecoderPool, DecoderProcess
 from poolsearch.errors import PoolsearchError
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 
 SIDE = 12
 
@@ -55,7 +55,7 @@ KINDS: dict[str, Callable[[int], bytes]] = {
 DAMAGED = ("empty", "nonsense", "cut off")
 
 
-class Started(Processes):
+class Started(DecoderPool):
     """Decodes nothing before every process is there, so that the processes do all of it."""
 
     def __init__(self, number: int) -> None:
@@ -87,7 +87,7 @@ def in_processes(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         monkeypatch.setattr(build, "available_cores", lambda: number)
         monkeypatch.setattr(build, "WORTH_A_PROCESS", 1)
         monkeypatch.setattr(build, "BATCH_BYTES", 1)
-        monkeypatch.setattr(build, "Processes", Started)
+        monkeypatch.setattr(build, "DecoderPool", Started)
 
     return use
 
@@ -104,9 +104,9 @@ def test_the_same_bytes_and_the_same_left_out_whatever_the_number_of_processes(
             (root / name / f"{number:03}.jpg").write_bytes(KINDS[kind](number))
     source = find_source(str(root))
     in_processes(1)
-    alone = open_images(source, None, root / "one", Silent())
+    alone = open_images(source, None, root / "one", SilentProgress())
     in_processes(workers)
-    together = open_images(source, None, root / "many", Silent())
+    together = open_images(source, None, root / "many", SilentProgress())
     assert together.fingerprint == alone.fingerprint and together.skipped == alone.skipped
     np.testing.assert_array_equal(together.pixels_NHWC, alone.pixels_NHWC)
     assert len(alone.skipped) == 2 * sum(kind in DAMAGED for kind in kinds)
@@ -123,7 +123,7 @@ def test_parquet_cells_go_to_processes_too(tmp_path: Path, in_processes: Callabl
     table = pa.table({"image": pa.array(cells, pa.binary()), "label": [0, 1] * 20})
     pq.write_table(table, tmp_path / "data" / "train-0.parquet", row_group_size=7)
     in_processes(3)
-    images = open_images(find_source(str(tmp_path / "data")), None, tmp_path / "cache", Silent())
+    images = open_images(find_source(str(tmp_path / "data")), None, tmp_path / "cache", SilentProgress())
     np.testing.assert_array_equal(images.pixels_NHWC, np.stack(expected[:17] + expected[18:]))
     assert images.skipped == [{"file": "train-0.parquet row 17", "reason": "damaged or unreadable: the cell is empty"}]
 
@@ -138,9 +138,9 @@ def test_another_size_anywhere_begins_anew_at_the_large_side(
     Image.new("RGB", (SIDE, SIDE + 1), "white").save(other)
     in_processes(workers)
     source = find_source(str(root))
-    images = open_images(source, None, tmp_path / "cache", Silent())
+    images = open_images(source, None, tmp_path / "cache", SilentProgress())
     assert images.pixels_NHWC.shape == (80, 256, 256, 3) and images.pixels_NHWC[at].min() == 255
-    assert images.fingerprint == open_images(source, 256, tmp_path / "cache", Silent()).fingerprint
+    assert images.fingerprint == open_images(source, 256, tmp_path / "cache", SilentProgress()).fingerprint
 
 
 def test_a_limit_on_pixels_holds_in_processes(
@@ -150,7 +150,7 @@ def test_a_limit_on_pixels_holds_in_processes(
     Image.new("RGB", (40, 40)).save(root / "cat" / "002.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)  # twice as much is an error
     in_processes(2)
-    images = open_images(find_source(str(root)), SIDE, tmp_path / "cache", Silent())
+    images = open_images(find_source(str(root)), SIDE, tmp_path / "cache", SilentProgress())
     assert [entry["file"] for entry in images.skipped] == ["cat/002.png"]
 
 
@@ -160,11 +160,13 @@ def test_system_errors_are_said_in_processes_too(
     def fail(*_: Any) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(Worker, "decode", lambda _, raws, *__: [None] * len(raws))  # as when it cannot open them
+    monkeypatch.setattr(
+        DecoderProcess, "decode", lambda _, raws, *__: [None] * len(raws)
+    )  # as when it cannot open them
     monkeypatch.setattr(build, "decode", fail)
     in_processes(2)
     with pytest.raises(PoolsearchError, match=r"cat/000\.png could not be read now"):
-        open_images(find_source(str(write_folder(count=40))), None, tmp_path / "cache", Silent())
+        open_images(find_source(str(write_folder(count=40))), None, tmp_path / "cache", SilentProgress())
 
 
 # --- processes that end ----------------------------------------------------------------------------------------------
@@ -175,30 +177,30 @@ def test_until_processes_have_started_and_where_none_can_all_is_done_here(
 ) -> None:
     source = find_source(str(write_folder(count=40)))
     in_processes(3)
-    expected = open_images(source, None, tmp_path / "a", Silent()).fingerprint
-    monkeypatch.setattr(build, "Processes", Processes)
+    expected = open_images(source, None, tmp_path / "a", SilentProgress()).fingerprint
+    monkeypatch.setattr(build, "DecoderPool", DecoderPool)
     for python in ("/nowhere/python", "/bin/true", ""):
         monkeypatch.setattr(processes_module.sys, "executable", python)
-        assert open_images(source, None, tmp_path / f"b{len(python)}", Silent()).fingerprint == expected
+        assert open_images(source, None, tmp_path / f"b{len(python)}", SilentProgress()).fingerprint == expected
 
 
 def test_a_killed_process_is_said_and_leaves_nothing(
     write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_processes: Callable[[int], None]
 ) -> None:
     started: list[int] = []
-    decode = Worker.decode
+    decode = DecoderProcess.decode
 
-    def killed_at_the_fourth_job(worker: Worker, *job: Any) -> Any:
+    def killed_at_the_fourth_job(worker: DecoderProcess, *job: Any) -> Any:
         started.append(worker._process.pid)
         if len(started) == 4:
             os.kill(worker._process.pid, signal.SIGKILL)
         return decode(worker, *job)
 
-    monkeypatch.setattr(Worker, "decode", killed_at_the_fourth_job)
+    monkeypatch.setattr(DecoderProcess, "decode", killed_at_the_fourth_job)
     in_processes(2)
     source = find_source(str(write_folder(count=100)))
     with pytest.raises(PoolsearchError, match=r"a process that decodes images was ended by SIGKILL.*memory"):
-        open_images(source, None, tmp_path / "cache", Silent())
+        open_images(source, None, tmp_path / "cache", SilentProgress())
     assert not [path for path in (tmp_path / "cache").glob("images-*/*") if not path.name.endswith(".lock")]
     assert len(set(started)) == 2 and not any(runs(process) for process in started)
 
@@ -207,19 +209,19 @@ SLOW = """
     import signal, sys, time
     from pathlib import Path
     from poolsearch.data import build, find_source, open_images
-    from poolsearch.data.processes import Worker
+    from poolsearch.data.processes import DecoderProcess
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
-    from poolsearch.progress import Silent
+    from poolsearch.progress import SilentProgress
 
     def slow(worker, *job):
         print(worker._process.pid, flush=True)
         time.sleep(0.1)
         return decode(worker, *job)
 
-    decode, Worker.decode = Worker.decode, slow
+    decode, DecoderProcess.decode = DecoderProcess.decode, slow
     build.available_cores, build.WORTH_A_PROCESS, build.BATCH_BYTES = lambda: 2, 1, 1
-    open_images(find_source(sys.argv[1]), None, Path(sys.argv[2]), Silent())
+    open_images(find_source(sys.argv[1]), None, Path(sys.argv[2]), SilentProgress())
 """
 
 
@@ -258,8 +260,8 @@ UNGUARDED = """
 
     build.available_cores, build.WORTH_A_PROCESS = lambda: 2, 10
     taken = []
-    processes = build.Processes
-    build.Processes = lambda number: taken.append(number) or processes(number)
+    processes = build.DecoderPool
+    build.DecoderPool = lambda number: taken.append(number) or processes(number)
     tiny = dict(width=2, members=2, epochs=1, precision="fp32", batch=16, val_batch=16, device="cpu")
     poolsearch.search(sys.argv[2], poolsearch.Settings.of(data=sys.argv[1], **tiny))
     print("processes:", *taken)

@@ -7,9 +7,9 @@ import pytest
 
 from poolsearch.evaluation.stats import Difference, paired_difference, spread_of
 from poolsearch.evaluation.verdict import (
-    Compared,
-    Judged,
-    Trained,
+    JudgedPick,
+    PairComparison,
+    TrainedNetwork,
     common_spread,
     compare,
     judge,
@@ -20,16 +20,18 @@ from poolsearch.evaluation.verdict import (
 )
 
 NONE = np.zeros((3, 4))
-DEFAULT = Trained("4,3,3", 1.0, NONE)
+DEFAULT = TrainedNetwork("4,3,3", 1.0, NONE)
 
 
 def answer(limit, name, mean, adjusted_p, ratio=1.54, half=0.008, diverged=False):
     difference = Difference(mean, mean - half, mean + half, 3, 0.01)
-    return Judged(limit, Trained(name, ratio, NONE, diverged), Compared("4,3,3", difference, 0.9), None, adjusted_p)
+    return JudgedPick(
+        limit, TrainedNetwork(name, ratio, NONE, diverged), PairComparison("4,3,3", difference, 0.9), None, adjusted_p
+    )
 
 
 def own(limit):
-    return Judged(limit, DEFAULT, None, None, None)
+    return JudgedPick(limit, DEFAULT, None, None, None)
 
 
 def test_a_change_is_recommended_when_the_adjusted_test_says_so():
@@ -97,7 +99,7 @@ def test_a_cheaper_answer_is_told_where_the_winner_is_the_default():
 
 
 def test_one_seed_gives_no_verdict():
-    one = Judged(None, Trained("5,3,2", 1.5, NONE[:1]), None, None, None)
+    one = JudgedPick(None, TrainedNetwork("5,3,2", 1.5, NONE[:1]), None, None, None)
     assert verdict([own(1.0), one], DEFAULT).startswith("No verdict: 5,3,2")
     assert "--retrain-seeds 3" in verdict([own(1.0), one], DEFAULT)
 
@@ -108,7 +110,7 @@ def test_one_seed_gives_no_verdict():
 )
 def test_a_diverged_training_gives_no_verdict(pick, default, named):
     judged = [answer(None, "5,3,2", 0.02, 0.001, diverged=pick)]
-    sentence = verdict(judged, Trained("4,3,3", 1.0, NONE, default))
+    sentence = verdict(judged, TrainedNetwork("4,3,3", 1.0, NONE, default))
     assert sentence == (
         f"No verdict on 5,3,2, first on the validation images, as training failed: {named} diverged. Use a lower "
         "--retrain-lr in a new run."
@@ -121,7 +123,7 @@ def test_a_diverged_training_gives_no_verdict(pick, default, named):
 def trained(name, share, ratio=1.0, seeds=3, images=2000, seed=0, luck=0.0):
     rng = np.random.default_rng(seed)
     lucky_S1 = rng.normal(0, luck, (seeds, 1))
-    return Trained(name, ratio, rng.random((seeds, images)) < share + lucky_S1)
+    return TrainedNetwork(name, ratio, rng.random((seeds, images)) < share + lucky_S1)
 
 
 def test_answers_with_one_pick_are_one_test_and_the_default_is_none():
@@ -162,7 +164,7 @@ def test_one_seed_compares_nothing():
 
 def test_the_common_spread_leaves_out_what_diverged():
     networks = [trained(str(i), 0.8, seed=i, luck=0.01) for i in range(3)]
-    lost = Trained("lost", 1.0, np.zeros((3, 2000)), diverged=True)
+    lost = TrainedNetwork("lost", 1.0, np.zeros((3, 2000)), diverged=True)
     spread = common_spread([*networks, lost])
     assert spread is not None
     assert spread.variance == spread_of([network.value_SN.mean(1) for network in networks]).variance
@@ -176,7 +178,7 @@ def test_a_change_is_seldom_recommended_where_there_is_none():
         hard_N = rng.normal(0, 1, 500)
         luck_KS1 = rng.normal(0, 0.1, (4, 2, 1))
         networks = [
-            Trained(name, 1.0, rng.normal(0, 0.3, (2, 500)) + hard_N + luck < 1.2)
+            TrainedNetwork(name, 1.0, rng.normal(0, 0.3, (2, 500)) + hard_N + luck < 1.2)
             for name, luck in zip(("4,3,3", "a", "b", "c"), luck_KS1, strict=True)
         ]
         spread = common_spread(networks)
@@ -205,7 +207,7 @@ def test_controls_with_nothing_to_compare():
     winner = trained("8,1,1", 0.8, 2.0)
     assert told("macs", winner, winner, None) == "MACs alone would choose the winner 8,1,1, too."
     assert "nothing was trained, as it is so" in told("input-size", winner, None, None, "it is so")
-    lost = Trained("9,1,0", 2.0, NONE, diverged=True)
+    lost = TrainedNetwork("9,1,0", 2.0, NONE, diverged=True)
     assert "diverged" in told("macs", winner, lost, None)
 
 
@@ -224,7 +226,7 @@ def balanced(share_of_rare, seed, rare=3):
 @pytest.mark.parametrize(("rare", "images"), [(1, "1 image,"), (3, "3 images,"), (4, "4 images,")])
 def test_with_a_rare_class_no_change_is_recommended(rare, images):
     (all_SN, class_N), (none_SN, _) = balanced(rare, 0, rare), balanced(0, 1, rare)
-    default, pick = Trained("4,3,3", 1.0, none_SN), Trained("5,3,2", 1.5, all_SN)
+    default, pick = TrainedNetwork("4,3,3", 1.0, none_SN), TrainedNetwork("5,3,2", 1.5, all_SN)
     few = rarest(class_N, ["cat", "lynx"])
     assert few is not None and (few.name, few.images) == ("lynx", rare)
     judged = judge([(None, pick)], default, None, 0, class_N=class_N, rare=few)
@@ -257,14 +259,14 @@ def test_no_evidence_says_which_gain_could_not_have_been_shown_and_what_could():
 
 def test_an_interval_that_could_show_a_gain_asks_for_nothing_more():
     same_SN = np.random.default_rng(0).random((3, 50_000)) < 0.9
-    default, pick = Trained("4,3,3", 1.0, same_SN), Trained("5,3,2", 1.5, same_SN.copy())
+    default, pick = TrainedNetwork("4,3,3", 1.0, same_SN), TrainedNetwork("5,3,2", 1.5, same_SN.copy())
     sentence = verdict(judge([(None, pick)], default, None, 0), default)
     assert sentence.endswith("points.") and "One of" not in sentence
 
 
 def test_failed_trainings_are_no_evidence_of_anything():
-    lost = Trained("5,3,2", 1.5, NONE, failed="never predicts class 'a', of which 9 images were tested")
-    sentence = verdict([Judged(None, lost, None, None, None)], DEFAULT)
+    lost = TrainedNetwork("5,3,2", 1.5, NONE, failed="never predicts class 'a', of which 9 images were tested")
+    sentence = verdict([JudgedPick(None, lost, None, None, None)], DEFAULT)
     assert sentence == (
         "No verdict on 5,3,2, first on the validation images, as training failed: 5,3,2 never predicts class 'a', of "
         "which 9 images were tested. Use more --retrain-epochs, or another --retrain-lr, in a new run."

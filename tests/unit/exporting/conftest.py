@@ -28,11 +28,11 @@ def run_code(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def facts():
     """Makes what a file says beside the network."""
-    from poolsearch.exporting.model_card import Facts
+    from poolsearch.exporting.model_card import ModelCard
 
     def make(spec, placement, stored=32, crop=32):
         names = [f"class {i}" for i in range(spec.classes)]
-        return Facts(spec, placement, 0, names, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), stored, crop, "run", "a test")
+        return ModelCard(spec, placement, 0, names, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), stored, crop, "run", "a test")
 
     return make
 

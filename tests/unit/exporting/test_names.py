@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.exporting.builtin_code import own_code
-from poolsearch.exporting.check import Difference, Found
+from poolsearch.exporting.check import ExportCheck, OutputDifference
 from poolsearch.exporting.library_code import foreign_codes
-from poolsearch.exporting.model_card import Facts, features_of
+from poolsearch.exporting.model_card import ModelCard, features_of
 from poolsearch.exporting.readme import readme
 from poolsearch.exporting.usage import literal, quoted
 from poolsearch.nets.build import NetSpec, build
@@ -40,7 +40,7 @@ print(json.dumps([model.__doc__, model.CLASSES, model.RUN, model.NETWORK]))
 def facts(run, classes=NAMES, net="cifar-resnet20"):
     spec = NetSpec(net, len(classes), 2 if ":" not in net else None, image_size=32)
     placement = build(NetSpec("cifar-resnet20", 3, 2)).default
-    return Facts(spec, placement, 0, classes, (0.1,) * 3, (0.5,) * 3, 32, 32, run, "a test")
+    return ModelCard(spec, placement, 0, classes, (0.1,) * 3, (0.5,) * 3, 32, 32, run, "a test")
 
 
 def docstring(code):
@@ -96,7 +96,7 @@ def test_a_network_of_a_file_with_such_a_name(tmp_path):
         "    return net\n"
     )
     net = build(NetSpec(f"{odd}:make", 2, image_size=32))
-    told = Facts(net_spec := NetSpec(f"{odd}:make", 2, image_size=32), net.default, 0, ["a", "b"], (0.1,) * 3,
+    told = ModelCard(net_spec := NetSpec(f"{odd}:make", 2, image_size=32), net.default, 0, ["a", "b"], (0.1,) * 3,
                  (0.5,) * 3, 32, 32, "run", "a test")  # fmt: skip
     for code in foreign_codes(told, net, features_of(net_spec, net.default)):
         body = ast.parse(code).body
@@ -111,10 +111,10 @@ def test_a_network_of_a_file_with_such_a_name(tmp_path):
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_the_readme_shows_names_and_is_not_shaped_by_them(name):
-    told, gap = facts(name, ["a", "b"]), Difference(0.0, 0.0)
+    told, gap = facts(name, ["a", "b"]), OutputDifference(0.0, 0.0)
     features = features_of(told.spec, told.placement)
-    text = readme(told, features, Found(gap, gap, None), name, ["onnx"])
-    usual = readme(facts("digits", ["a", "b"]), features, Found(gap, gap, None), "change", ["onnx"])
+    text = readme(told, features, ExportCheck(gap, gap, None), name, ["onnx"])
+    usual = readme(facts("digits", ["a", "b"]), features, ExportCheck(gap, gap, None), "change", ["onnx"])
     assert len(text.splitlines()) == len(usual.splitlines())
     assert text.isprintable() or {*text} - {"\n"} <= {c for c in text if c.isprintable()} | {"\n"}
     text.encode("utf-8")

@@ -9,7 +9,7 @@ from torch import nn
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.poolable import (
-    Fixed,
+    FixedPlacementNet,
     Poolable,
     check_maps,
     factors,
@@ -175,7 +175,7 @@ def test_placements_differ_in_what_they_compute(tiny_net, images):
 def test_fixed_is_the_network_at_its_placement(tiny_net, images):
     net = tiny_net().eval()
     placement = Placement.parse("5,3,2")
-    fixed = Fixed(net, placement)
+    fixed = FixedPlacementNet(net, placement)
     assert torch.equal(fixed(images()), net(images(), placement))
     assert parameters_of(fixed) == parameters_of(net)
 

@@ -16,7 +16,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.restride import from_name
 from poolsearch.nets.warm_start import (
-    Weights,
+    InitialWeights,
     check_init,
     find_weights,
     fit,
@@ -138,7 +138,7 @@ def test_a_name_that_begins_like_a_prefix_is_left_alone():
 
     state = {name: torch.ones_like(tensor) for name, tensor in Net.original.state_dict().items()}
     for given in (state, prefixed(state, "module.")):
-        assert fit(Net, Weights("these", "", given)).tensors.keys() == state.keys()
+        assert fit(Net, InitialWeights("these", "", given)).tensors.keys() == state.keys()
 
 
 def test_a_last_layer_for_other_classes_is_replaced_and_nothing_else(resnet, restrided, tmp_path):
@@ -187,13 +187,13 @@ def test_old_files_without_counts_of_batches_are_whole(resnet, restrided):
     state = {name: tensor for name, tensor in resnet[1].items() if not name.endswith("num_batches_tracked")}
     net = restrided()
     counts = {name: torch.tensor(7) for name in resnet[1] if name.endswith("num_batches_tracked")}
-    assert load_weights(net, Weights("these", "", state)) == []
+    assert load_weights(net, InitialWeights("these", "", state)) == []
     assert same(net, state | counts)
 
 
 def test_weights_are_seen_to_fit_without_numbers(resnet):
     net = blank(NetSpec("torchvision:resnet18", 7, image_size=64))
-    assert fit(net, Weights("these", "", resnet[1])).replaced == ["fc.weight", "fc.bias"]
+    assert fit(net, InitialWeights("these", "", resnet[1])).replaced == ["fc.weight", "fc.bias"]
     assert all(tensor.is_meta for tensor in net.state_dict().values())
 
 
@@ -220,7 +220,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(change, said, resnet, 
     state = {name: tensor for name, tensor in (resnet[1] | change).items() if tensor is not None}
     net = restrided()
     with pytest.raises(PoolsearchError) as error:
-        load_weights(net, Weights("weights.pth", "", state))
+        load_weights(net, InitialWeights("weights.pth", "", state))
     assert f"weights.pth: not the weights of this network: {said}" in str(error.value)
     assert same(net, resnet[1], but=resnet[1])
 
@@ -234,7 +234,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(change, said, resnet, 
 )
 def test_another_architecture_is_named_by_its_first_mismatches(make, said, restrided):
     with pytest.raises(PoolsearchError) as error:
-        load_weights(restrided(), Weights("these", "", seeded(make).state_dict()))
+        load_weights(restrided(), InitialWeights("these", "", seeded(make).state_dict()))
     assert said in str(error.value)
 
 

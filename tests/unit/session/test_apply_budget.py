@@ -6,9 +6,9 @@ import torch
 from poolsearch.cost.costs import profile
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.build import NetSpec, blank
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session import apply_budget
-from poolsearch.session.apply_budget import Costed, budget_note, costed
+from poolsearch.session.apply_budget import CostedSpace, budget_note, costed
 from poolsearch.settings import Settings
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.train.machine import Machine
@@ -41,7 +41,7 @@ def net(classes):
 """
 
 
-class Told(Silent):
+class Told(SilentProgress):
     def __init__(self):
         self.said = []
 
@@ -49,7 +49,7 @@ class Told(Silent):
         self.said.append(text)
 
 
-def opened(tmp_path, net, told, **changes) -> Costed:
+def opened(tmp_path, net, told, **changes) -> CostedSpace:
     spec = NetSpec(net, 5, image_size=32)
     settings = Settings.of(net=net, batch=8, **changes)
     space = blank(spec).space

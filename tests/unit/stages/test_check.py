@@ -7,7 +7,7 @@ import torch
 
 import poolsearch
 from poolsearch.errors import PoolsearchError
-from poolsearch.inspection_results import Checked
+from poolsearch.inspection_results import CheckReport
 from poolsearch.reports.terminal import show_check
 from poolsearch.stages import check as module
 from poolsearch.stages.check import check
@@ -146,7 +146,7 @@ def test_it_is_a_function_of_the_package():
     assert poolsearch.check is check
 
 
-FOUND = Checked(
+FOUND = CheckReport(
     net="mine[0].py:net", image_size=48, own=False, op="native", blocks=("a[0]: first block", "b: like a[0]"),
     halved=frozenset({1}), default="1,1", axes="hw", placements=5000, proved=200, ran=5, parameters=1234,
     logit_gap=0.0, problems=(),
@@ -154,7 +154,7 @@ FOUND = Checked(
 
 
 def shown(capsys, **changes):
-    show_check(Checked(**{**vars(FOUND), **changes}))
+    show_check(CheckReport(**{**vars(FOUND), **changes}))
     return " ".join(capsys.readouterr().out.split())
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 import poolsearch
-from poolsearch.inspection_results import PARTS, Priced
+from poolsearch.inspection_results import PARTS, CostReport
 from poolsearch.reports.terminal import show_costs
 from poolsearch.settings.groups import BudgetSettings
 from poolsearch.stages import costs as module
@@ -44,4 +44,4 @@ def test_latency_is_there_when_it_is_asked_for():
 
 
 def test_what_is_shown_is_plain():
-    assert all(field.type in ("str", "int", "tuple[Column, ...]") for field in dataclasses.fields(Priced))
+    assert all(field.type in ("str", "int", "tuple[Column, ...]") for field in dataclasses.fields(CostReport))

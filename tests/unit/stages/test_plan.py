@@ -13,7 +13,7 @@ import torch
 import poolsearch
 from poolsearch import pipeline
 from poolsearch.errors import PoolsearchError
-from poolsearch.inspection_results import Estimate, Plan, StageCost, Way
+from poolsearch.inspection_results import Estimate, MethodEstimate, Plan, StageCost
 from poolsearch.settings import Settings
 from poolsearch.settings.methods import with_method
 from poolsearch.stages.planning import steps
@@ -76,7 +76,7 @@ def test_what_is_wrong_with_the_settings_is_told_as_by_a_run(tiny: Callable[...,
 
 def made_up(method: str) -> Plan:
     one = Estimate(1, 1, 1)
-    way = Way(method, None, "", (StageCost("sweep", one),), 1)
+    way = MethodEstimate(method, None, "", (StageCost("sweep", one),), 1)
     return Plan("net", "4,3,3", 3, 2, "", "", 1, 1, (way,), (), method, "a reason", (), 0.0)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import poolsearch
 from poolsearch.errors import Interrupted, PoolsearchError
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.stages import rank as stage
@@ -184,7 +184,9 @@ def test_the_progress_file_counts_what_it_says(copy, monkeypatch):
     out = copy()
     progress_of(out, monkeypatch, answers=40)
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(poolsearch.session.open_run.open_run(out, None, True, poolsearch.progress.Silent()))
+        run = stack.enter_context(
+            poolsearch.session.open_run.open_run(out, None, True, poolsearch.progress.SilentProgress())
+        )
         _, mixture = stage.load_search(run)
         pairs = stage.pairs_of(stage.choose(run, mixture), mixture, False)
         true_N = run.images.label_N[order_of(run)]
@@ -200,7 +202,7 @@ def test_on_other_images_placements_are_run_as_in_the_ranking(copy, rank_members
     """So that on the same images they are worth the same."""
     out = copy()
     poolsearch.rank(out, settings(rank_members=rank_members))
-    with open_run(out, None, True, Silent()) as run:
+    with open_run(out, None, True, SilentProgress()) as run:
         again = stage.value_on(run, run.split.search_val)
         assert again == {row["placement"]: pytest.approx(float(row["val_metric"])) for row in rows(out)}
         assert stage.value_on(run, run.split.test) != again

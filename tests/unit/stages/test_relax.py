@@ -18,13 +18,13 @@ from safetensors.torch import load_file
 
 from poolsearch import pipeline
 from poolsearch.errors import Interrupted, PoolsearchError
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.space import Placement
 from poolsearch.stages.derive import derive, load_relaxed, rows_of
 from poolsearch.stages.ranking.evaluate import load, order_of
-from poolsearch.stages.relax import History, RelaxTask, check_machine
+from poolsearch.stages.relax import RelaxTask, WeightHistory, check_machine
 from poolsearch.storage.files import write_json
 from poolsearch.supernet.relaxed import forward
 from poolsearch.train.machine import Machine
@@ -44,7 +44,7 @@ def settings(tiny: Tiny) -> Callable[..., Settings]:
 
 
 def opened(folder: Path, settings: Settings) -> Run:
-    with open_run(folder, settings, False, Silent()) as run:
+    with open_run(folder, settings, False, SilentProgress()) as run:
         return run
 
 
@@ -149,7 +149,7 @@ def test_relaxed_json_and_events_tell_the_weights(tmp_path: Path, settings, meth
 
 
 def test_at_most_a_hundred_snapshots_are_kept_and_the_last_is_one() -> None:
-    history = History(1234)
+    history = WeightHistory(1234)
     for epoch in range(1234):
         history.take(epoch, 10 * epoch + 10, [[epoch]])
     assert len(history.steps) == 100
@@ -207,7 +207,7 @@ def test_what_was_found_stands_first_and_the_default_beside_it(
     assert first["score"] == first["member"] == first["assignment"] == "" and first["control"] == "False"
     summary = json.loads((tmp_path / "ranking.json").read_text())
     assert summary["mode"] == "found" and summary["placements"] == 2 and summary["answers"][-1]["placement"] == text
-    with open_run(tmp_path, None, True, Silent()) as run:
+    with open_run(tmp_path, None, True, SilentProgress()) as run:
         placement, supernet = load_relaxed(run)
         assert placement == Placement.of_resolutions(path)
         assert int(first["macs"]) == run.costs.macs(placement)

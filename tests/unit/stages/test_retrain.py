@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.space import Placement
 from poolsearch.stages.retrain import retrain_recipe
-from poolsearch.stages.standalone.trial import AloneTask, Trial
+from poolsearch.stages.standalone.trial import StandaloneTask, Trial
 
 
 @pytest.mark.parametrize(("start", "half"), [(1e-4, 1e-4), (0.1, 0.0505)])
@@ -22,8 +22,8 @@ def test_the_learning_rate_never_rises(
 ) -> None:
     """The floor is the search's; a retraining that begins below it stays where it begins."""
     settings = tiny(retrain_lr=start, retrain_epochs=2, lr_floor=1e-3, lr_every=every)
-    with open_run(tmp_path / "run", settings, False, Silent()) as run:
-        task = AloneTask(run, retrain_recipe(run.settings), Trial(Placement.parse("4,3,3"), 0))
+    with open_run(tmp_path / "run", settings, False, SilentProgress()) as run:
+        task = StandaloneTask(run, retrain_recipe(run.settings), Trial(Placement.parse("4,3,3"), 0))
     rates = []
     for step in range(2 * task.steps_per_epoch):
         task.step(step)

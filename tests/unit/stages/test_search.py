@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.stages.search import SearchTask
@@ -24,7 +24,7 @@ def steps(task: SearchTask, first: int, last: int) -> None:
 
 
 def opened(folder: Path, settings: Settings) -> Run:
-    with open_run(folder, settings, False, Silent()) as run:
+    with open_run(folder, settings, False, SilentProgress()) as run:
         return run
 
 

@@ -12,14 +12,14 @@ from sklearn.datasets import load_digits
 
 import poolsearch
 from poolsearch.errors import Interrupted
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.samplers.successive_halving import Rung, brackets, drawn
 from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.stages import sweep as stage
 from poolsearch.stages.ranking.standalone_table import standing_rows
 from poolsearch.stages.standalone import rung as training
-from poolsearch.stages.standalone.trial import AloneTask, Trial
+from poolsearch.stages.standalone.trial import StandaloneTask, Trial
 from poolsearch.storage.files import write_json
 from poolsearch.storage.run_dir import RunDir
 
@@ -76,7 +76,7 @@ class Curves:
 
 def scored_as(correct, images=1000):
     """So many images right, and an interval that nothing looks at."""
-    return stage.Scored(correct, correct / images, 0, 1)
+    return stage.ScoredTraining(correct, correct / images, 0, 1)
 
 
 def survivors_by_optuna(correct_of, start, rate, full, level=0):
@@ -114,7 +114,7 @@ def test_who_survives_is_who_optunas_pruner_lets_go_on(tmp_path, monkeypatch, pl
     given = settings(
         "halving", placements=(), max_placements=placements, sweep_epochs=full, halving_rate=rate, halving_start=start
     )
-    with open_run(tmp_path / "run", given, False, Silent()) as run:
+    with open_run(tmp_path / "run", given, False, SilentProgress()) as run:
         # all different at every epoch, as the pruner lets ties go on
         table = np.array([draw.permutation(1000)[:placements] for _ in range(full + 1)])
         correct_of = {placement: table[:, i].tolist() for i, placement in enumerate(run.space)}
@@ -150,7 +150,7 @@ def test_brackets_of_hyperband_are_those_of_optunas_and_so_is_who_survives(
     given = settings(
         "hyperband", placements=(), max_placements=placements, sweep_epochs=full, halving_rate=rate, halving_start=start
     )
-    with open_run(tmp_path / "run", given, False, Silent()) as run:
+    with open_run(tmp_path / "run", given, False, SilentProgress()) as run:
         table = np.array([draw.permutation(1000)[:placements] for _ in range(full + 1)])
         correct_of = {placement: table[:, i].tolist() for i, placement in enumerate(run.space)}
         curves = Curves(correct_of)
@@ -177,7 +177,7 @@ def test_brackets_of_hyperband_are_those_of_optunas_and_so_is_who_survives(
 
 def test_equal_placements_are_decided_by_fewer_macs_then_by_number(tmp_path, monkeypatch):
     given = settings("halving", placements=(), sweep_epochs=9, halving_start=1)
-    with open_run(tmp_path / "run", given, False, Silent()) as run:
+    with open_run(tmp_path / "run", given, False, SilentProgress()) as run:
         curves = Curves(dict.fromkeys(run.space, [100] * 10))
         monkeypatch.setattr(training, "train_trial", curves)
         standings = stage.climb(run, stage.rungs(run.settings, run.space.size, 1000))
@@ -285,8 +285,8 @@ def test_several_seeds_count_as_their_mean(tmp_path):
 
 
 def test_the_interval_of_several_seeds_is_that_of_one_training(tmp_path):
-    with open_run(tmp_path / "run", settings("sweep"), False, Silent()) as run:
-        (row,) = standing_rows(run, [stage.Standing(0, 4, [scored_as(359, 719), scored_as(360, 719)])], seeds=2)
+    with open_run(tmp_path / "run", settings("sweep"), False, SilentProgress()) as run:
+        (row,) = standing_rows(run, [stage.TrainedPlacement(0, 4, [scored_as(359, 719), scored_as(360, 719)])], seeds=2)
     # Wilson by hand for 359.5, rounded to the even 360, of 719 images: z = 1.959964
     z, n, p = 1.959964, 719, 360 / 719
     middle, half = p + z * z / 2 / n, z * np.sqrt(p * (1 - p) / n + z * z / 4 / n**2)
@@ -298,12 +298,12 @@ def test_the_interval_of_several_seeds_is_that_of_one_training(tmp_path):
 
 def test_a_proxy_trains_the_same_placements_with_fewer_channels_and_images(tmp_path):
     given = settings("proxy", width=4, placements=())
-    with open_run(tmp_path / "run", given, False, Silent()) as run:
+    with open_run(tmp_path / "run", given, False, SilentProgress()) as run:
         narrow = stage.at_fidelity(run, Rung(36, 0, 2, 300, 0.5))
         assert list(narrow.space) == list(run.space) and narrow.space.size == 36
         assert (narrow.net_spec.width, run.net_spec.width) == (2, 4)
         recipe, trial = training.sweep_recipe(narrow.settings, 2, 2), Trial(run.space.default, 0)
-        task = AloneTask(narrow, recipe, trial)
+        task = StandaloneTask(narrow, recipe, trial)
         assert {p.shape[0] for p in task.net.parameters() if p.ndim == 4} == {2, 4, 8}  # of the three stages
         assert task.images == 300
         assert set(narrow.split.search_train) <= set(run.split.search_train)
@@ -322,7 +322,7 @@ def test_a_proxy_trains_the_same_placements_with_fewer_channels_and_images(tmp_p
 
 
 def test_a_width_that_is_not_given_is_halved_too(tmp_path):
-    with open_run(tmp_path / "run", settings("proxy", width=None), False, Silent()) as run:
+    with open_run(tmp_path / "run", settings("proxy", width=None), False, SilentProgress()) as run:
         assert stage.at_fidelity(run, Rung(6, 0, 2, 300, 0.5)).net_spec.width == 8  # of ResNet20's 16
 
 

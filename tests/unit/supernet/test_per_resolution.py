@@ -7,7 +7,7 @@ from torch import nn
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.restride import restride
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import open_run
 from poolsearch.space import KEEP, FreeSpace, Placement
 from poolsearch.stages.search import make_members
@@ -217,7 +217,7 @@ def test_a_restrided_network_keeps_parameters_that_belong_to_no_layer(make, imag
 
 
 def members_of(folder, settings):
-    with open_run(folder, settings, False, Silent()) as run:
+    with open_run(folder, settings, False, SilentProgress()) as run:
         return run, make_members(run, run.settings.search.norm)
 
 
@@ -251,6 +251,6 @@ def test_random_weights_for_every_resolution_are_no_given_ones(tmp_path, tiny):
     settings = tiny(sharing="random-init", init=str(tmp_path / "weights.safetensors"), net="cifar-resnet20")
     with (
         pytest.raises(PoolsearchError, match=r"--sharing random-init.*--init.*same-init"),
-        open_run(tmp_path / "run", settings, False, Silent()),
+        open_run(tmp_path / "run", settings, False, SilentProgress()),
     ):
         pass

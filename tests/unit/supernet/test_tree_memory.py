@@ -12,7 +12,7 @@ from poolsearch.space import KEEP, Placement
 from poolsearch.supernet.norms import batch_norm
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
-from poolsearch.supernet.tree_memory import Bytes, MemoryTable, memory_table, tree_bytes
+from poolsearch.supernet.tree_memory import MemoryTable, SegmentBytes, memory_table, tree_bytes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 HALVED = (1, 1)
@@ -23,12 +23,12 @@ def test_a_tree_of_three_by_hand():
     full, half = (8, 8), (4, 4)
     table = MemoryTable(
         image=3,
-        stem=Bytes(50, 20, full),
+        stem=SegmentBytes(50, 20, full),
         block={
-            (0, full, KEEP): Bytes(60, 40, full),
-            (1, full, KEEP): Bytes(70, 40, full), (1, full, HALVED): Bytes(30, 10, half),
-            (2, full, KEEP): Bytes(90, 40, full), (2, full, HALVED): Bytes(25, 10, half),
-            (2, half, KEEP): Bytes(15, 10, half),
+            (0, full, KEEP): SegmentBytes(60, 40, full),
+            (1, full, KEEP): SegmentBytes(70, 40, full), (1, full, HALVED): SegmentBytes(30, 10, half),
+            (2, full, KEEP): SegmentBytes(90, 40, full), (2, full, HALVED): SegmentBytes(25, 10, half),
+            (2, half, KEEP): SegmentBytes(15, 10, half),
         },
     )  # fmt: skip
     keep, late, early = (Placement(sites) for sites in ((KEEP, KEEP), (KEEP, HALVED), (HALVED, KEEP)))
@@ -136,9 +136,11 @@ def test_a_tree_of_both_axes_by_hand():
     full = (8, 8)
     sizes = {(h, w): (8 >> h, 8 >> w) for h in (0, 1) for w in (0, 1)}
     work = {(0, 0): 90, (0, 1): 45, (1, 0): 50, (1, 1): 25}
-    last = {(1, site): Bytes(work[site], work[site] // 2, sizes[site]) for site in sizes}
-    block = {(0, full, KEEP): Bytes(60, 40, full)} | {(1, full, site): found for (_, site), found in last.items()}
-    table = MemoryTable(image=3, stem=Bytes(50, 20, full), block=block)
+    last = {(1, site): SegmentBytes(work[site], work[site] // 2, sizes[site]) for site in sizes}
+    block = {(0, full, KEEP): SegmentBytes(60, 40, full)} | {
+        (1, full, site): found for (_, site), found in last.items()
+    }
+    table = MemoryTable(image=3, stem=SegmentBytes(50, 20, full), block=block)
     every = [Placement((site,)) for site in sizes]
     assert tree_bytes(table, every) == 3 + max(50, 20 + 60, 40 + 90)
     assert tree_bytes(table, [every[1], every[2]]) == 3 + max(50, 20 + 60, 40 + 50, 40 + 45)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from poolsearch.errors import Interrupted, PoolsearchError
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.settings.groups import MachineSettings
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
@@ -156,7 +156,7 @@ def loop(task: Walk, folder: Path) -> int:
     """Run the task to its end, or to where it is stopped; gives the step that it began at."""
     files = LoopFiles(folder / "c.safetensors", folder / "events.jsonl", every_seconds=1000, of={"stage": "walk"})
     began = checkpoint.step_of(files.checkpoint) or 0
-    run_loop(task, files, "walk", Silent(), {"stage": "walk"}, seed=1)
+    run_loop(task, files, "walk", SilentProgress(), {"stage": "walk"}, seed=1)
     return began
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.progress import Silent, Update
+from poolsearch.progress import SilentProgress, Update
 from poolsearch.workers.pool import plan_workers, run_trials
 
 # Workers find what they do by its name, so it cannot stand in this file, which pytest imports under a name of its own
@@ -105,7 +105,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def run(work: Any, trials: list[Any], costs: list[float] | None = None, **options: Any) -> list[Any]:
-    return run_trials(work, trials, costs or [1.0] * len(trials), Silent(), "test", **options)
+    return run_trials(work, trials, costs or [1.0] * len(trials), SilentProgress(), "test", **options)
 
 
 def test_one_worker_is_this_process(jobs: ModuleType) -> None:
@@ -211,10 +211,10 @@ def test_when_all_workers_are_dead_it_ends(jobs: ModuleType, tmp_path: Path) -> 
 SHARING = """
 import sys, jobs_of_test
 from poolsearch.workers.pool import run_trials
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 trials = [(sys.argv[1], name) for name in "abcdefgh"]
 print("begins", flush=True)
-print(run_trials(jobs_of_test.shared, trials, [1] * 8, Silent(), "test"))
+print(run_trials(jobs_of_test.shared, trials, [1] * 8, SilentProgress(), "test"))
 """
 HOLDING = """
 import sys, time
@@ -299,8 +299,9 @@ def test_a_script_without_a_main_guard_runs_once(jobs: ModuleType, tmp_path: Pat
     script = tmp_path / "script.py"
     script.write_text(
         "print('script runs', flush=True)\n"
-        "import jobs_of_test\nfrom poolsearch.workers.pool import run_trials\nfrom poolsearch.progress import Silent\n"
-        "found = run_trials(jobs_of_test.who, [1, 2], [1, 1], Silent(), 'test', workers=2)\n"
+        "import jobs_of_test\nfrom poolsearch.workers.pool import run_trials\n"
+        "from poolsearch.progress import SilentProgress\n"
+        "found = run_trials(jobs_of_test.who, [1, 2], [1, 1], SilentProgress(), 'test', workers=2)\n"
         "print([trial for trial, _ in found])\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=60)
@@ -310,9 +311,9 @@ def test_a_script_without_a_main_guard_runs_once(jobs: ModuleType, tmp_path: Pat
 def test_work_that_stands_in_the_script_itself_is_explained(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "from poolsearch.workers.pool import run_trials\nfrom poolsearch.progress import Silent\n"
+        "from poolsearch.workers.pool import run_trials\nfrom poolsearch.progress import SilentProgress\n"
         "def work(trial, progress): pass\n"
-        "try: run_trials(work, [1, 2], [1, 1], Silent(), 'test', workers=2)\n"
+        "try: run_trials(work, [1, 2], [1, 1], SilentProgress(), 'test', workers=2)\n"
         "except ValueError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=60)
@@ -329,9 +330,10 @@ def test_what_a_trial_prints_stays_out_of_the_results(jobs: ModuleType, capfd: p
 def test_workers_end_when_their_parent_is_killed(jobs: ModuleType, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import jobs_of_test\nfrom poolsearch.workers.pool import run_trials\nfrom poolsearch.progress import Silent\n"
+        "import jobs_of_test\nfrom poolsearch.workers.pool import run_trials\n"
+        "from poolsearch.progress import SilentProgress\n"
         f"trials = [({str(tmp_path)!r}, i) for i in range(2)]\n"
-        "run_trials(jobs_of_test.until_stopped_or_wrong, trials, [1, 1], Silent(), 'test', workers=2)\n"
+        "run_trials(jobs_of_test.until_stopped_or_wrong, trials, [1, 1], SilentProgress(), 'test', workers=2)\n"
     )
     parent = subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE)
     end = time.monotonic() + 60

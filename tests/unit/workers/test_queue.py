@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from poolsearch.workers import queue
-from poolsearch.workers.queue import Waiting
+from poolsearch.workers.queue import TrialQueue
 
 
 def test_what_others_do_is_looked_at_again_after_all_that_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(queue.time, "monotonic", lambda: now)
-    trials = Waiting([3, 1, 2])
+    trials = TrialQueue([3, 1, 2])
     assert trials.next() == 3
     trials.busy(3)
     now += 1000

@@ -9,14 +9,14 @@ from itertools import pairwise
 from torch import fx
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.nets.restride.find import Network, Span
-from poolsearch.nets.restride.measure import Map
+from poolsearch.nets.restride.find import Span, TracedNetwork
+from poolsearch.nets.restride.measure import FeatureMap
 from poolsearch.nets.restride.shrink import Shrink, resizes, shrink_of
 from poolsearch.space import HALVE, KEEP, Exponents
 
 
 @dataclass(frozen=True)
-class Part:
+class Segment:
     """Consecutive nodes of a network.
 
     Attributes:
@@ -41,7 +41,7 @@ class Part:
     closed: bool = False
 
 
-def cut(net: Network, spans: Sequence[Span]) -> tuple[Part, list[Part], Part]:
+def cut(net: TracedNetwork, spans: Sequence[Span]) -> tuple[Segment, list[Segment], Segment]:
     """Stem, blocks and head. What stands between two blocks belongs to the later.
 
     Raises:
@@ -49,22 +49,22 @@ def cut(net: Network, spans: Sequence[Span]) -> tuple[Part, list[Part], Part]:
     """
     ends = [spans[0].first, *(span.last + 1 for span in spans), len(net.order)]
     alive = [_alive(net, end) for end in ends[:-1]]
-    stem = Part("stem", "stem", net.order[: ends[0]], [], _start(net), alive[0])
+    stem = Segment("stem", "stem", net.order[: ends[0]], [], _start(net), alive[0])
     blocks = []
     for span, (first, end), (before, after) in zip(spans, pairwise(ends[:-1]), pairwise(alive), strict=True):
         body = net.order[span.first : end]
-        part = Part(span.path, span.kind, net.order[first:end], body, before, after)
+        part = Segment(span.path, span.kind, net.order[first:end], body, before, after)
         _check_state(net, part)
         blocks.append(_sized(net, part))
-    head = Part("head", "head", net.order[ends[-2] :], [], alive[-1], _result(net))
+    head = Segment("head", "head", net.order[ends[-2] :], [], alive[-1], _result(net))
     return stem, blocks, head
 
 
-def _start(net: Network) -> list[fx.Node]:
+def _start(net: TracedNetwork) -> list[fx.Node]:
     return [n for n in net.graph.nodes if n.op == "placeholder"]
 
 
-def _result(net: Network) -> list[fx.Node]:
+def _result(net: TracedNetwork) -> list[fx.Node]:
     result = next(n for n in net.graph.nodes if n.op == "output").args[0]
     if not isinstance(result, fx.Node):
         raise PoolsearchError(
@@ -73,17 +73,17 @@ def _result(net: Network) -> list[fx.Node]:
     return [result]
 
 
-def _alive(net: Network, end: int) -> list[fx.Node]:
+def _alive(net: TracedNetwork, end: int) -> list[fx.Node]:
     """What is computed before position ``end`` and needed from there on."""
     later = {*net.order[end:]} | {n for n in net.graph.nodes if n.op == "output"}
     return [n for n in (*_start(net), *net.order[:end]) if any(user in later for user in n.users)]
 
 
-def _maps(net: Network, nodes: list[fx.Node]) -> list[Map]:
+def _maps(net: TracedNetwork, nodes: list[fx.Node]) -> list[FeatureMap]:
     return [net.measured.maps[n] for n in nodes if n in net.measured.maps]
 
 
-def _check_state(net: Network, part: Part) -> None:
+def _check_state(net: TracedNetwork, part: Segment) -> None:
     if net.measured.end is not None and net.measured.end in part.nodes:
         raise PoolsearchError(
             f"block '{part.path}' of {net.name} works for one size of maps only ({net.measured.why}): position tables "
@@ -103,7 +103,7 @@ def _check_state(net: Network, part: Part) -> None:
             )
 
 
-def _sized(net: Network, part: Part) -> Part:
+def _sized(net: TracedNetwork, part: Segment) -> Segment:
     """The part with what it shrinks.
 
     Raises:
@@ -127,7 +127,7 @@ def _sized(net: Network, part: Part) -> Part:
     return replace(part, shrinks=shrinks, native=native)
 
 
-def _odd_change(net: Network, part: Part, node: fx.Node) -> str:
+def _odd_change(net: TracedNetwork, part: Segment, node: fx.Node) -> str:
     read, out = net.measured.maps[net.measured.inputs(node)[0]], net.measured.maps[node]
     a, b = ("x".join(map(str, m.size if read.size != out.size else m.large)) for m in (read, out))
     what = f"'{node.target}'" if node.op == "call_module" else f"'{node.name}'"
@@ -138,7 +138,7 @@ def _odd_change(net: Network, part: Part, node: fx.Node) -> str:
     )
 
 
-def _level(part: Part, shrinks: dict[fx.Node, Shrink], net: Network) -> Exponents:
+def _level(part: Segment, shrinks: dict[fx.Node, Shrink], net: TracedNetwork) -> Exponents:
     """By how much the maps that leave a part are shrunk, in powers of two."""
     levels = dict.fromkeys(part.inputs, KEEP)
     for node in part.nodes:

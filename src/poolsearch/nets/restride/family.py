@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
-from poolsearch.nets.restride.cut import Part
-from poolsearch.nets.restride.find import Network
+from poolsearch.nets.restride.cut import Segment
+from poolsearch.nets.restride.find import TracedNetwork
 from poolsearch.nets.restride.shrink import Shrink
 from poolsearch.nets.restride.trace import path_of, within
 from poolsearch.space import HALVE
 
 
 @dataclass(frozen=True)
-class Strided:
+class StridedForm:
     """How a block that keeps its size is strided.
 
     Attributes:
@@ -33,14 +33,14 @@ class Strided:
     template: str
 
 
-def strided_form(net: Network, part: Part, blocks: Sequence[Part]) -> Strided | None:
+def strided_form(net: TracedNetwork, part: Segment, blocks: Sequence[Segment]) -> StridedForm | None:
     """Model a block on one that halves in a layer of its own (not in front): of its class and with as many spatial
     convolutions, if there is one; else the first.
 
     None where there is no such block, or the block has no layer in the place of a strided one.
     """
 
-    def unlike(template: Part) -> tuple[bool, bool]:
+    def unlike(template: Segment) -> tuple[bool, bool]:
         counts = [sum(map(net.spatial, p.body)) for p in (part, template)]
         return template.kind != part.kind, counts[0] != counts[1]
 
@@ -48,12 +48,12 @@ def strided_form(net: Network, part: Part, blocks: Sequence[Part]) -> Strided | 
     return next((form for form in forms if form is not None), None)
 
 
-def templates(blocks: Sequence[Part]) -> list[Part]:
+def templates(blocks: Sequence[Segment]) -> list[Segment]:
     """The blocks that halve in layers of their own."""
     return [b for b in blocks if b.native == HALVE and all(n in b.body for n in b.shrinks)]
 
 
-def _modelled(net: Network, part: Part, template: Part) -> Strided | None:
+def _modelled(net: TracedNetwork, part: Segment, template: Segment) -> StridedForm | None:
     convolutions: set[fx.Node] = set()
     poolings: dict[fx.Node, str] = {}
     strides, averaged = False, False
@@ -73,10 +73,10 @@ def _modelled(net: Network, part: Part, template: Part) -> Strided | None:
     if not averaged:
         _add_sources(net, part, convolutions, {*poolings})
     late = _late(net, part, convolutions | {*poolings})
-    return Strided(frozenset(convolutions), poolings, late, averaged, template.path)
+    return StridedForm(frozenset(convolutions), poolings, late, averaged, template.path)
 
 
-def _bypasses(net: Network, template: Part, node: fx.Node, found: Shrink) -> bool:
+def _bypasses(net: TracedNetwork, template: Segment, node: fx.Node, found: Shrink) -> bool:
     """Whether a shrinking node is that of a shortcut: neither is nor follows a spatial convolution."""
     if found.kind == "convolution":
         return not net.spatial(node)
@@ -87,12 +87,12 @@ def _bypasses(net: Network, template: Part, node: fx.Node, found: Shrink) -> boo
     return not any(map(net.spatial, before))
 
 
-def _name(net: Network, node: fx.Node) -> str:
+def _name(net: TracedNetwork, node: fx.Node) -> str:
     layer = net.layers.get(str(node.target)) if node.op == "call_module" else None
     return (type(layer).__name__ if layer is not None else node.name).lower()
 
 
-def _twin(net: Network, part: Part, template: Part, node: fx.Node) -> fx.Node | None:
+def _twin(net: TracedNetwork, part: Segment, template: Segment, node: fx.Node) -> fx.Node | None:
     """The node in the place of a shrinking ``node`` of the template: for a convolution the one that is to be strided,
     for a pooling the one after which it is to stand.
 
@@ -112,7 +112,7 @@ def _twin(net: Network, part: Part, template: Part, node: fx.Node) -> fx.Node | 
     return order[1][rank] if rank < len(order[1]) else None
 
 
-def _namesake(part: Part, template: Part, node: fx.Node) -> fx.Node | None:
+def _namesake(part: Segment, template: Segment, node: fx.Node) -> fx.Node | None:
     """The layer of the same name below the block."""
     if node.op != "call_module" or not within(node, template.path):
         return None
@@ -120,14 +120,14 @@ def _namesake(part: Part, template: Part, node: fx.Node) -> fx.Node | None:
     return next((n for n in part.body if n.op == "call_module" and path_of(n) == path), None)
 
 
-def _alike(net: Network, node: fx.Node, other: fx.Node, or_identity: bool) -> bool:
+def _alike(net: TracedNetwork, node: fx.Node, other: fx.Node, or_identity: bool) -> bool:
     one, two = (net.layers[str(n.target)] for n in (node, other))
     if or_identity:
         return isinstance(one, nn.Identity)
     return type(one) is type(two) and net.spatial(node) == net.spatial(other)
 
 
-def _late(net: Network, part: Part, shrinking: set[fx.Node]) -> dict[fx.Node | None, list[fx.Node]]:
+def _late(net: TracedNetwork, part: Segment, shrinking: set[fx.Node]) -> dict[fx.Node | None, list[fx.Node]]:
     """The maps that meet shrunk ones (or the block's end) without being shrunk, by the node where they do."""
     shrunk = {node: False for node in part.inputs if node in net.measured.maps}
     late: dict[fx.Node | None, list[fx.Node]] = {}
@@ -144,7 +144,7 @@ def _late(net: Network, part: Part, shrinking: set[fx.Node]) -> dict[fx.Node | N
     return late
 
 
-def _add_sources(net: Network, part: Part, convolutions: set[fx.Node], poolings: set[fx.Node]) -> None:
+def _add_sources(net: TracedNetwork, part: Segment, convolutions: set[fx.Node], poolings: set[fx.Node]) -> None:
     """Give the stride to convolutions whose output would only be subsampled later: it comes to the same."""
     while True:
         late = _late(net, part, convolutions | poolings)
@@ -154,7 +154,7 @@ def _add_sources(net: Network, part: Part, convolutions: set[fx.Node], poolings:
         convolutions |= found
 
 
-def _source(net: Network, part: Part, node: fx.Node) -> fx.Node | None:
+def _source(net: TracedNetwork, part: Segment, node: fx.Node) -> fx.Node | None:
     """The convolution that a map comes from through layers that treat every pixel alike."""
     while node in part.body and node.op == "call_module" and len(node.users) == 1:
         layer = net.layers[str(node.target)]

@@ -10,7 +10,7 @@ from itertools import dropwhile, pairwise
 from torch import fx, nn
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.nets.restride.measure import Measured, live_maps
+from poolsearch.nets.restride.measure import MeasuredGraph, live_maps
 from poolsearch.nets.restride.norms import use_batch_statistics
 from poolsearch.nets.restride.shrink import pair, resizes
 from poolsearch.nets.restride.trace import blank_copy
@@ -23,7 +23,7 @@ _DENSE_LAYERS = ("_DenseLayer", "DenseLayer")
 
 
 @dataclass(frozen=True)
-class Network:
+class TracedNetwork:
     """A traced network: its nodes in the order they run, its submodules on the meta device, its maps.
 
     Attributes:
@@ -37,12 +37,12 @@ class Network:
     blank: nn.Module
     training: nn.Module
     layers: dict[str, nn.Module]
-    measured: Measured
+    measured: MeasuredGraph
     order: list[fx.Node]
     alive: list[int]
 
     @classmethod
-    def of(cls, graph: fx.Graph, blank: nn.Module, measured: Measured) -> Network:
+    def of(cls, graph: fx.Graph, blank: nn.Module, measured: MeasuredGraph) -> TracedNetwork:
         order = [n for n in graph.nodes if n.op not in ("placeholder", "get_attr", "output")]
         start = next(n for n in graph.nodes if n.op == "placeholder")
         alive = live_maps(order, start, measured.maps.__contains__)
@@ -67,7 +67,7 @@ class Span:
     last: int
 
 
-def named_blocks(net: Network, names: Sequence[BlockName]) -> list[Span]:
+def named_blocks(net: TracedNetwork, names: Sequence[BlockName]) -> list[Span]:
     """The blocks of these names, in the order they run.
 
     Raises:
@@ -88,7 +88,7 @@ def named_blocks(net: Network, names: Sequence[BlockName]) -> list[Span]:
     return spans
 
 
-def _runs(net: Network) -> dict[str, list[int]]:
+def _runs(net: TracedNetwork) -> dict[str, list[int]]:
     """Positions of the nodes of every submodule."""
     found: dict[str, list[int]] = {}
     for i, node in enumerate(net.order):
@@ -102,7 +102,7 @@ def _whole(positions: list[int]) -> bool:
     return positions[-1] - positions[0] + 1 == len(positions)
 
 
-def _span_of(net: Network, path: str, runs: dict[str, list[int]]) -> Span:
+def _span_of(net: TracedNetwork, path: str, runs: dict[str, list[int]]) -> Span:
     if path not in net.layers:
         near = difflib.get_close_matches(path, net.layers, n=3, cutoff=0.3)
         hint = f" Near it: {', '.join(near)}." if near else ""
@@ -117,7 +117,7 @@ def _span_of(net: Network, path: str, runs: dict[str, list[int]]) -> Span:
     return Span(path, type(net.layers[path]).__name__, runs[path][0], runs[path][-1])
 
 
-def found_blocks(net: Network) -> list[Span]:
+def found_blocks(net: TracedNetwork) -> list[Span]:
     """Dense layers; else the smallest submodules of one's own classes that everything runs through; else units.
 
     A class qualifies where every instance has a spatial convolution and one map alone goes in and out of it: no
@@ -151,7 +151,7 @@ def _holds(outer: Span, inner: Span) -> bool:
     return inner.path.startswith(f"{outer.path}.") if whole else outer.first <= inner.first and inner.last <= outer.last
 
 
-def _jumps(net: Network, span: Span) -> bool:
+def _jumps(net: TracedNetwork, span: Span) -> bool:
     strides = (getattr(net.layers.get(str(n.target)), "stride", 1) for n in net.order[span.first : span.last + 1])
     return any(max(pair(stride)) > 2 for stride in strides)
 
@@ -160,14 +160,14 @@ def _place(span: Span) -> tuple[str, int]:
     return span.path.split(".")[0], span.path.count(".")
 
 
-def _passage(net: Network, span: Span) -> bool:
+def _passage(net: TracedNetwork, span: Span) -> bool:
     """Whether one map alone goes in and out, with a spatial convolution between."""
     inside = net.order[span.first : span.last + 1]
     one = net.alive[span.first] == 1 and net.alive[span.last + 1] == 1
     return one and any(net.spatial(node) for node in inside)
 
 
-def units(net: Network, first: int, end: int) -> list[Span]:
+def units(net: TracedNetwork, first: int, end: int) -> list[Span]:
     """Blocks of nodes ``first`` up to ``end`` without regard to submodules: a new one starts with every spatial
     convolution, at the last place before it where one map alone is alive, and ends before a pooling.
     """
@@ -180,7 +180,7 @@ def units(net: Network, first: int, end: int) -> list[Span]:
     return [_unit(net, a, b) for a, b in pairwise([*starts, end])]
 
 
-def _unit(net: Network, first: int, end: int) -> Span:
+def _unit(net: TracedNetwork, first: int, end: int) -> Span:
     """From ``first`` on, as long as there are maps, and not into a pooling that everything runs through."""
     last, convolved = first, False
     for i in range(first, end):
@@ -196,5 +196,5 @@ def _unit(net: Network, first: int, end: int) -> Span:
     return Span(path, "unit", first, last)
 
 
-def _convolves(net: Network, node: fx.Node) -> bool:
+def _convolves(net: TracedNetwork, node: fx.Node) -> bool:
     return node.op == "call_module" and isinstance(net.layers[str(node.target)], nn.Conv2d)

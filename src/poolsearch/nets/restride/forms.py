@@ -12,28 +12,28 @@ from torch import fx, nn
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.poolable import factors, pool, state_size
 from poolsearch.nets.restride import shrink
-from poolsearch.nets.restride.cut import Part
-from poolsearch.nets.restride.family import Strided, strided_form, templates
-from poolsearch.nets.restride.find import Network
-from poolsearch.nets.restride.program import Program, Writer, overwritten
+from poolsearch.nets.restride.cut import Segment
+from poolsearch.nets.restride.family import StridedForm, strided_form, templates
+from poolsearch.nets.restride.find import TracedNetwork
+from poolsearch.nets.restride.program import Program, ProgramWriter, overwritten
 from poolsearch.space import HALVE, KEEP, Exponents
 
 SITES: tuple[Exponents, ...] = (KEEP, HALVE, (1, 0), (0, 1))
 """What a site may ask for."""
 
-Edit = Callable[[Writer, fx.Node], None]
+Edit = Callable[[ProgramWriter, fx.Node], None]
 """Writes something in place of a node."""
 
 Late = Mapping[fx.Node | None, Sequence[tuple[Any, ...]]]
 """Before each node (None: at the end): the values to shrink, each with the function and its other arguments."""
 
 
-def whole(net: Network, part: Part) -> Program:
+def whole(net: TracedNetwork, part: Segment) -> Program:
     """A part as it is."""
     return _protected(net, part, {})[0]
 
 
-def programs(net: Network, part: Part, blocks: Sequence[Part]) -> tuple[dict[Exponents, Program], str]:
+def programs(net: TracedNetwork, part: Segment, blocks: Sequence[Segment]) -> tuple[dict[Exponents, Program], str]:
     """A block's program for every pair of exponents, and how it downsamples, in words.
 
     Raises:
@@ -55,7 +55,7 @@ def _label(node: fx.Node) -> str:
     return str(node.target) if node.op == "call_module" else node.name
 
 
-def _told_native(part: Part) -> str:
+def _told_native(part: Segment) -> str:
     names = {
         what: ", ".join(_label(n) for n, s in part.shrinks.items() if (s.kind == "pooling") == pools)
         for what, pools in (("at stride 1", False), ("left out", True))
@@ -63,7 +63,7 @@ def _told_native(part: Part) -> str:
     return "halves by itself; at full size " + "; ".join(f"{n} {what}" for what, n in names.items() if n)
 
 
-def _told_strided(strided: Strided) -> str:
+def _told_strided(strided: StridedForm) -> str:
     convolutions = ", ".join(sorted(map(_label, strided.convolutions)))
     poolings = ", ".join(f"{path} after {_label(n)}" for n, path in strided.poolings.items())
     shortcuts = ("averaged" if strided.averaged else "subsampled") if strided.late else ""
@@ -71,7 +71,7 @@ def _told_strided(strided: Strided) -> str:
     return f"like {strided.template}: " + "; ".join(filter(None, parts))
 
 
-def _why_pooled(part: Part, blocks: Sequence[Part], misfit: Strided | None) -> str:
+def _why_pooled(part: Segment, blocks: Sequence[Segment], misfit: StridedForm | None) -> str:
     if part.closed:
         return "it resizes its maps inside"
     if misfit is not None:
@@ -83,7 +83,7 @@ def _why_pooled(part: Part, blocks: Sequence[Part], misfit: Strided | None) -> s
 # Programs
 
 
-def _protected(net: Network, part: Part, edits: Mapping[fx.Node, Edit]) -> tuple[Program, list[fx.Node]]:
+def _protected(net: TracedNetwork, part: Segment, edits: Mapping[fx.Node, Edit]) -> tuple[Program, list[fx.Node]]:
     """A program that leaves its inputs as they were, since another branch may read them again; which it clones for it.
 
     With strides the same are written into, or fewer: nothing is left out for them.
@@ -94,7 +94,9 @@ def _protected(net: Network, part: Part, edits: Mapping[fx.Node, Edit]) -> tuple
     return (_write(part, edits, {}, written) if written else program), written
 
 
-def _fitting(net: Network, part: Part, form: Strided, cloned: Sequence[fx.Node]) -> dict[Exponents, Program]:
+def _fitting(
+    net: TracedNetwork, part: Segment, form: StridedForm, cloned: Sequence[fx.Node]
+) -> dict[Exponents, Program]:
     """The programs of a strided form; empty where one does not fit the block."""
     try:
         found = {e: _strided(net, part, form, e, cloned) for e in SITES if e != KEEP}
@@ -104,7 +106,7 @@ def _fitting(net: Network, part: Part, form: Strided, cloned: Sequence[fx.Node])
 
 
 @torch.no_grad()
-def _fits(net: Network, part: Part, program: Program, exponents: Exponents) -> bool:
+def _fits(net: TracedNetwork, part: Segment, program: Program, exponents: Exponents) -> bool:
     """Whether a program runs and shrinks its maps as asked; large ones, since maps of one pixel go with any."""
     state = _state(part, net.measured.large)
     try:
@@ -115,29 +117,29 @@ def _fits(net: Network, part: Part, program: Program, exponents: Exponents) -> b
     return all(-(-n // f) == got for n, f, got in zip(sizes[0], factors(exponents), sizes[1], strict=True))
 
 
-def _state(part: Part, values: Mapping[fx.Node, Any]) -> tuple[Any, ...]:
+def _state(part: Segment, values: Mapping[fx.Node, Any]) -> tuple[Any, ...]:
     """Fresh values like those alive before a part."""
     found = (values[node] for node in part.inputs)
     return tuple(torch.empty_like(v) if isinstance(v, torch.Tensor) else v for v in found)
 
 
-def _write(part: Part, edits: Mapping[fx.Node, Edit], late: Late, cloned: Sequence[fx.Node]) -> Program:
+def _write(part: Segment, edits: Mapping[fx.Node, Edit], late: Late, cloned: Sequence[fx.Node]) -> Program:
     """The part with some nodes edited, and ``late`` values shrunk just before the node they are given for."""
-    writer = Writer(part.inputs)
+    writer = ProgramWriter(part.inputs)
     for node in cloned:
         writer.replace(node, writer.value(torch.clone, node))
     for node in part.nodes:
         for value, function, *args in late.get(node, ()):
             writer.replace(value, writer.value(function, value, *args))
-        edits.get(node, Writer.copy)(writer, node)
+        edits.get(node, ProgramWriter.copy)(writer, node)
     for value, function, *args in late.get(None, ()):
         writer.replace(value, writer.value(function, value, *args))
     return writer.finish(part.outputs)
 
 
-def _pooled(net: Network, part: Part, exponents: Exponents) -> Program:
+def _pooled(net: TracedNetwork, part: Segment, exponents: Exponents) -> Program:
     """Max pooling of every map, and the block as it is; what it may write into is a copy already."""
-    writer = Writer(part.inputs)
+    writer = ProgramWriter(part.inputs)
     for node in part.inputs:
         if node in net.measured.maps:
             writer.replace(node, writer.value(pool, node, exponents, "max"))
@@ -146,7 +148,7 @@ def _pooled(net: Network, part: Part, exponents: Exponents) -> Program:
     return writer.finish(part.outputs)
 
 
-def _native(net: Network, part: Part, exponents: Exponents) -> dict[fx.Node, Edit]:
+def _native(net: TracedNetwork, part: Segment, exponents: Exponents) -> dict[fx.Node, Edit]:
     """The edits to a block that halves by itself, so that it does along some axes only or not at all."""
     return {n: _edit_of(net, part, n, found, _only(found.stride, exponents)) for n, found in part.shrinks.items()}
 
@@ -157,7 +159,7 @@ def _only(stride: shrink.Stride, exponents: Exponents) -> shrink.Stride:
     return height, width
 
 
-def _edit_of(net: Network, part: Part, node: fx.Node, found: shrink.Shrink, stride: shrink.Stride) -> Edit:
+def _edit_of(net: TracedNetwork, part: Segment, node: fx.Node, found: shrink.Shrink, stride: shrink.Stride) -> Edit:
     """Writes a shrinking node with another stride."""
     source = node.all_input_nodes[0]
     match found.kind:
@@ -181,14 +183,14 @@ def _without_input(node: fx.Node) -> dict[str, Any]:
     return {name: value for name, value in node.kwargs.items() if name != "input"}
 
 
-def _skip(writer: Writer, node: fx.Node, source: fx.Node, clone: bool) -> None:
+def _skip(writer: ProgramWriter, node: fx.Node, source: fx.Node, clone: bool) -> None:
     if clone:
         writer.call(node, torch.clone, source)
     else:
         writer.skip(node, source)
 
 
-def _in_place(net: Network) -> Callable[[fx.Node], bool]:
+def _in_place(net: TracedNetwork) -> Callable[[fx.Node], bool]:
     """Whether a node writes into what it reads, as far as one can see."""
 
     def check(node: fx.Node) -> bool:
@@ -200,7 +202,7 @@ def _in_place(net: Network) -> Callable[[fx.Node], bool]:
     return check
 
 
-def _restride(net: Network, part: Part, node: fx.Node, stride: shrink.Stride) -> Edit:
+def _restride(net: TracedNetwork, part: Segment, node: fx.Node, stride: shrink.Stride) -> Edit:
     """Writes a convolution with another stride."""
     try:
         margin = shrink.margin_at(cast("nn.Conv2d", net.layers[str(node.target)]), stride)
@@ -210,7 +212,9 @@ def _restride(net: Network, part: Part, node: fx.Node, stride: shrink.Stride) ->
     return lambda w, n: w.call(n, shrink.convolution_at, w.layer(str(n.target)), source, stride, margin)
 
 
-def _strided(net: Network, part: Part, form: Strided, exponents: Exponents, cloned: Sequence[fx.Node]) -> Program:
+def _strided(
+    net: TracedNetwork, part: Segment, form: StridedForm, exponents: Exponents, cloned: Sequence[fx.Node]
+) -> Program:
     """A block that keeps its size, strided like its template."""
     stride = factors(exponents)
     edits: dict[fx.Node, Edit] = {n: _restride(net, part, n, stride) for n in form.convolutions}
@@ -221,6 +225,6 @@ def _strided(net: Network, part: Part, form: Strided, exponents: Exponents, clon
     return _write(part, edits, late, cloned)
 
 
-def _pool_like(writer: Writer, node: fx.Node, path: str, stride: shrink.Stride) -> None:
+def _pool_like(writer: ProgramWriter, node: fx.Node, path: str, stride: shrink.Stride) -> None:
     writer.copy(node)
     writer.replace(node, writer.value(shrink.pooling_like, writer.layer(path), node, stride))

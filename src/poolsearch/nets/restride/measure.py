@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-Size = tuple[int, ...]
+Lengths = tuple[int, ...]
 
 _LARGER = 16  # so that four halvings too many still show which values are maps
 
 
 @dataclass(frozen=True)
-class Map:
+class FeatureMap:
     """A value whose size follows the image's.
 
     Attributes:
@@ -26,8 +26,8 @@ class Map:
 
     dims: tuple[int, ...]
     axes: int
-    size: Size
-    large: Size
+    size: Lengths
+    large: Lengths
 
     @property
     def usual(self) -> bool:
@@ -36,7 +36,7 @@ class Map:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredGraph:
     """What is a map in a graph, and what else was seen.
 
     Attributes:
@@ -46,7 +46,7 @@ class Measured:
         end, why: where (and why) these could not go on.
     """
 
-    maps: dict[fx.Node, Map]
+    maps: dict[fx.Node, FeatureMap]
     values: dict[fx.Node, Any]
     large: dict[fx.Node, Any]
     end: fx.Node | None
@@ -57,7 +57,7 @@ class Measured:
         return [n for n in node.all_input_nodes if n in self.maps]
 
 
-def measure(graph: fx.Graph, blank: nn.Module, example_BCHW: Tensor) -> Measured:
+def measure(graph: fx.Graph, blank: nn.Module, example_BCHW: Tensor) -> MeasuredGraph:
     """Run a graph without data on images of the example's size and on much larger ones, and compare.
 
     Raises:
@@ -80,7 +80,7 @@ def measure(graph: fx.Graph, blank: nn.Module, example_BCHW: Tensor) -> Measured
             why = str(error).split("\n")[0]
     one, two = runs
     maps = {node: found for node in two if (found := _compared(_shape(one[node]), _shape(two[node]))) is not None}
-    return Measured(maps, one, two, end, why)
+    return MeasuredGraph(maps, one, two, end, why)
 
 
 @torch.no_grad()
@@ -100,17 +100,17 @@ def _shape(value: Any) -> Any:
     return None
 
 
-def _compared(one: Any, two: Any) -> Map | None:
+def _compared(one: Any, two: Any) -> FeatureMap | None:
     if isinstance(one, list) and isinstance(two, list):
         parts = [_compared(a, b) for a, b in zip(one, two, strict=False)]
         first = next((p for p in parts if p is not None), None)
-        return None if first is None else Map(first.dims, 0, first.size, first.large)
+        return None if first is None else FeatureMap(first.dims, 0, first.size, first.large)
     if one is None or two is None or len(one) != len(two):
         return None
     dims = tuple(i for i, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
     if not dims:
         return None
-    return Map(dims, len(one), tuple(one[i] for i in dims), tuple(two[i] for i in dims))
+    return FeatureMap(dims, len(one), tuple(one[i] for i in dims), tuple(two[i] for i in dims))
 
 
 def live_maps(order: list[fx.Node], start: fx.Node, maps: Callable[[fx.Node], bool]) -> list[int]:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from poolsearch.errors import PoolsearchError, unknown
-from poolsearch.nets.poolable import Block, Fixed, Op, Poolable, resize
-from poolsearch.nets.restride.cut import Part, cut
-from poolsearch.nets.restride.find import BlockName, Network, Span, found_blocks, named_blocks, units
+from poolsearch.nets.poolable import Block, FixedPlacementNet, Op, Poolable, resize
+from poolsearch.nets.restride.cut import Segment, cut
+from poolsearch.nets.restride.find import BlockName, Span, TracedNetwork, found_blocks, named_blocks, units
 from poolsearch.nets.restride.forms import programs, whole
 from poolsearch.nets.restride.measure import measure
 from poolsearch.nets.restride.program import Program
@@ -24,7 +24,7 @@ from poolsearch.space import HALVE, KEEP, Exponents, Placement, Space
 OPS: tuple[Op, ...] = ("native", "max", "avg", "blur")
 
 
-class Section(Block):
+class SegmentModule(Block):
     """Part of a network: its stem, a block or its head.
 
     The model owns the layers. A section computes with those that the model has at the time of the call.
@@ -35,7 +35,7 @@ class Section(Block):
         how: how it downsamples, in words.
     """
 
-    def __init__(self, model: nn.Module, part: Part, runs: Mapping[Exponents, Program], how: str) -> None:
+    def __init__(self, model: nn.Module, part: Segment, runs: Mapping[Exponents, Program], how: str) -> None:
         super().__init__()
         self.path = part.path
         self.how = how
@@ -99,7 +99,13 @@ class Restrided(Poolable):
     """
 
     def __init__(
-        self, model: nn.Module, stem: nn.Module, blocks: Sequence[Section], head: Section, default: Placement, op: Op
+        self,
+        model: nn.Module,
+        stem: nn.Module,
+        blocks: Sequence[SegmentModule],
+        head: SegmentModule,
+        default: Placement,
+        op: Op,
     ) -> None:
         nn.Module.__init__(self)
         self.model = model
@@ -138,19 +144,19 @@ class Restrided(Poolable):
     def how(self, index: int) -> str:
         """Where block ``index`` is and how it downsamples, in words."""
         section = self.blocks[index]
-        assert isinstance(section, Section)
+        assert isinstance(section, SegmentModule)
         if index == 0:
             return f"{section.path}: first block, stays as it is"
         return f"{section.path}: {section.how if self.op == 'native' else f'{self.op} pooling 2x2 in front'}"
 
-    def fixed(self, placement: Placement) -> Fixed:
+    def fixed(self, placement: Placement) -> FixedPlacementNet:
         """The network at one placement: a plain module of images.
 
         Raises:
             PoolsearchError: the placement has another number of blocks.
         """
         self.check(placement)
-        return Fixed(self, placement)
+        return FixedPlacementNet(self, placement)
 
     def check_input(self, height: int, width: int, space: Space | None = None) -> None:
         """See that all placements (of ``space``, where given) can run on images of this size; nothing is computed.
@@ -228,7 +234,7 @@ def _check_example(model: nn.Module, example_BCHW: Tensor) -> None:
             )
 
 
-def _traced(model: nn.Module, example_BCHW: Tensor) -> Network:
+def _traced(model: nn.Module, example_BCHW: Tensor) -> TracedNetwork:
     """The graph of a model, with childless layers of unknown kind opened where they resize their maps."""
     blank = blank_copy(model)
     opened: frozenset[str] = frozenset()
@@ -239,7 +245,7 @@ def _traced(model: nn.Module, example_BCHW: Tensor) -> Network:
         except Exception as error:  # the model's own: it is told with its words
             size = "x".join(map(str, example_BCHW.shape[1:]))
             raise PoolsearchError(f"{type(model).__name__} does not run on images of {size}: {error}") from error
-        net = Network.of(graph, blank, measured)
+        net = TracedNetwork.of(graph, blank, measured)
         closed = {
             str(n.target)
             for n in net.order
@@ -255,7 +261,7 @@ def _torchs(layer: nn.Module) -> bool:
     return type(layer).__module__.startswith("torch.nn.")
 
 
-def _check_count(net: Network, spans: Sequence[Span]) -> None:
+def _check_count(net: TracedNetwork, spans: Sequence[Span]) -> None:
     if len(spans) < 2:
         end = net.measured.end
         why = (
@@ -269,12 +275,12 @@ def _check_count(net: Network, spans: Sequence[Span]) -> None:
         )
 
 
-def _assembled(model: nn.Module, net: Network, spans: Sequence[Span], op: Op) -> Restrided:
+def _assembled(model: nn.Module, net: TracedNetwork, spans: Sequence[Span], op: Op) -> Restrided:
     stem, parts, head = cut(net, spans)
     first = parts[0].native == HALVE  # nothing may stand before the first block: the stem is it
     runs = [programs(net, part, parts) for part in parts]
-    blocks = [Section(model, part, *made) for part, made in zip(parts, runs, strict=True)]
-    before = Section(model, stem, {KEEP: whole(net, stem)}, "stays as it is")
+    blocks = [SegmentModule(model, part, *made) for part, made in zip(parts, runs, strict=True)]
+    before = SegmentModule(model, stem, {KEEP: whole(net, stem)}, "stays as it is")
     if first:
         blocks = [before, *blocks]
     sites = [part.native for part in (parts if first else parts[1:])]
@@ -285,5 +291,5 @@ def _assembled(model: nn.Module, net: Network, spans: Sequence[Span], op: Op) ->
             f"(now: {', '.join(b.path for b in blocks)})."
         )
     default = Placement(tuple(sites))
-    last = Section(model, head, {KEEP: whole(net, head)}, "stays as it is")
+    last = SegmentModule(model, head, {KEEP: whole(net, head)}, "stays as it is")
     return Restrided(model, nn.Identity() if first else before, blocks, last, default, op)

@@ -39,7 +39,7 @@ class Program:
         return self  # it holds no state
 
 
-class Writer:
+class ProgramWriter:
     """Writes a program node by node, each node of the network as it is or as something in its place."""
 
     def __init__(self, inputs: Sequence[fx.Node]) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poolsearch.nets.poolable import Fixed, Poolable, Size, state_size
+from poolsearch.nets.poolable import FixedPlacementNet, Poolable, Size, state_size
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.nets.restride.walk import resized
-from poolsearch.progress import Progress, Silent
+from poolsearch.progress import Progress, SilentProgress
 from poolsearch.space import Exponents, Placement
 
 
@@ -71,7 +71,7 @@ def prove(
     asked = [net.default, *(p for p in placements if p != net.default)]
     every = 1 if run is None else -(-len(asked) // max(run, 1))
     proofs: list[Proof] = []
-    with (progress or Silent()).bar("proof", len(asked)) as update:
+    with (progress or SilentProgress()).bar("proof", len(asked)) as update:
         for number, placement in enumerate(asked):
             sizes, gap = sizes_of(placement), None
             problems = _moved(sizes, placement)
@@ -138,7 +138,7 @@ def _logits(net: Poolable, theirs: nn.Module, images_BCHW: Tensor) -> tuple[floa
     theirs.load_state_dict(net.original.state_dict())
     for training in (False, True):
         found = []
-        for run in (theirs.train(training), Fixed(net.train(training), net.default)):
+        for run in (theirs.train(training), FixedPlacementNet(net.train(training), net.default)):
             with torch.random.fork_rng():
                 torch.manual_seed(0)
                 found.append(run(images_BCHW))

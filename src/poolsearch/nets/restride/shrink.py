@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from poolsearch.nets.restride.measure import Measured, Size
+from poolsearch.nets.restride.measure import Lengths, MeasuredGraph
 
 Stride = tuple[int, int]
 Margin = tuple[int, int, int, int]
@@ -39,7 +39,7 @@ def pair(value: Any) -> Stride:
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
-def resizes(node: fx.Node, measured: Measured) -> bool:
+def resizes(node: fx.Node, measured: MeasuredGraph) -> bool:
     """Whether a node gives a map of another size than it reads."""
     out = measured.maps.get(node)
     sizes = [measured.maps[n] for n in measured.inputs(node)]
@@ -49,14 +49,14 @@ def resizes(node: fx.Node, measured: Measured) -> bool:
     return (_area(out.size), _area(out.large)) != (_area(read.size), _area(read.large))
 
 
-def _area(size: Size) -> int:
+def _area(size: Lengths) -> int:
     area = 1
     for n in size:
         area *= n
     return area
 
 
-def shrink_of(node: fx.Node, layers: dict[str, nn.Module], measured: Measured) -> Shrink | None:
+def shrink_of(node: fx.Node, layers: dict[str, nn.Module], measured: MeasuredGraph) -> Shrink | None:
     """What shrinks in a node that :func:`resizes`; None where that is nothing known."""
     if node.op == "call_module":
         layer = layers[str(node.target)]

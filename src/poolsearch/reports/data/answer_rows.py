@@ -8,7 +8,7 @@ from typing import cast
 
 from poolsearch.evaluation.budget_picks import answers_of
 from poolsearch.reports.data.parse import Cost, Json
-from poolsearch.reports.data.ranking_row import Ranked
+from poolsearch.reports.data.ranking_row import RankingRow
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.settings.groups import RetrainSettings
 
@@ -29,7 +29,7 @@ class AnswerRow:
     """
 
     limit: float | None
-    pick: Ranked | None
+    pick: RankingRow | None
     tested: Json | None
     default: Json | None
     equal_macs: Json | None

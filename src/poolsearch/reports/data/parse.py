@@ -12,8 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.evaluation.ground_truth import GroundTruth, Known
-from poolsearch.reports.data.ranking_row import Ranked, ranked
+from poolsearch.evaluation.ground_truth import GroundTruth, MeasuredPlacement
+from poolsearch.reports.data.ranking_row import RankingRow, ranked
 from poolsearch.reports.data.score_table import Scores, read_scores
 from poolsearch.samplers.successive_halving import Rung
 from poolsearch.space import shown
@@ -25,7 +25,7 @@ from poolsearch.storage.stage_results import EVENT, RELAXED, RESULTS, read_metri
 
 
 @dataclass(frozen=True)
-class Weights:
+class ResolutionWeights:
     """The weights of the resolutions over the training, and what was found by them.
 
     Attributes:
@@ -41,7 +41,7 @@ class Weights:
     weight_TLR: NDArray[np.float64]
 
 
-def weights_of(found: Mapping[str, Any]) -> Weights:
+def weights_of(found: Mapping[str, Any]) -> ResolutionWeights:
     """The contents of relaxed.json.
 
     Raises:
@@ -50,7 +50,7 @@ def weights_of(found: Mapping[str, Any]) -> Weights:
     weight_TLR = np.array(found["weights"], np.float64)
     if weight_TLR.shape[:2] != (len(found["steps"]), len(found["path"]) - 1) or weight_TLR.ndim != 3:
         raise ValueError(f"weights of shape {weight_TLR.shape}")
-    return Weights(shown(str(found["placement"])), list(found["path"]), list(found["steps"]), weight_TLR)
+    return ResolutionWeights(shown(str(found["placement"])), list(found["path"]), list(found["steps"]), weight_TLR)
 
 
 COSTS = ("memory", "field_height", "field_width", "latency_ms")
@@ -64,7 +64,7 @@ Cost = int | float | list[float]
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialRecord:
     """One stand-alone training; ``metrics`` is None while it is not finished."""
 
     placement: str
@@ -124,9 +124,9 @@ def event_lines(path: Path) -> list[Json]:
     return events
 
 
-def ranking_of(files: RunDir) -> list[Ranked]:
+def ranking_of(files: RunDir) -> list[RankingRow]:
     """The lines of ranking.csv, best first."""
-    ranking: list[Ranked] = []
+    ranking: list[RankingRow] = []
     for line, row in enumerate(read_ranking(files), start=2):
         try:
             ranking.append(ranked(row))
@@ -143,12 +143,12 @@ def rungs_of(path: Path, summary: Json) -> list[Rung]:
         raise damaged(path, f"not a list of rungs: {error}") from None
 
 
-def truth_of(folder: Path) -> list[Known]:
+def truth_of(folder: Path) -> list[MeasuredPlacement]:
     """The placements of a sweep in benchmark mode, best first; none of another."""
     return tested(GroundTruth.of_sweep(folder))
 
 
-def found_weights(path: Path) -> Weights:
+def found_weights(path: Path) -> ResolutionWeights:
     """What a relaxed search found."""
     try:
         return weights_of(read_object(path, RELAXED))
@@ -166,15 +166,15 @@ def score_table(path: Path, ranked: list[int], default: str) -> Scores | None:
         raise damaged(path, f"{type(error).__name__} {error}") from None
 
 
-def trials_of(folder: Path) -> list[Trial]:
+def trials_of(folder: Path) -> list[TrialRecord]:
     """Every trial that has begun, by placement and seed."""
-    trials: list[Trial] = []
+    trials: list[TrialRecord] = []
     for trial in sorted(path for path in folder.glob("*/*") if path.is_dir()):
         if trial.name.isdigit():
             metrics = read_metrics(trial) if (trial / "metrics.json").exists() else None
             name, _, side = trial.parent.name.partition("@")
             name = shown(name) + (f" at {side}x{side}" if side else "")
-            trials.append(Trial(name, int(trial.name), event_lines(trial / "events.jsonl"), metrics))
+            trials.append(TrialRecord(name, int(trial.name), event_lines(trial / "events.jsonl"), metrics))
     return trials
 
 
@@ -215,7 +215,7 @@ def skipped_of(path: Path) -> list[tuple[str, str]]:
     return [(entry["file"], entry["reason"]) for entry in found]
 
 
-def tested(truth: GroundTruth) -> list[Known]:
+def tested(truth: GroundTruth) -> list[MeasuredPlacement]:
     """The placements by their names for people, best first; none where they were not measured on the test split."""
     if truth.part != "test":
         return []

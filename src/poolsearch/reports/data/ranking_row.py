@@ -9,7 +9,7 @@ from poolsearch.space import shown
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankingRow:
     """One line of ``ranking.csv``; accuracies are fractions, ``None`` stands for a column of later versions.
 
     Accuracies and their interval are NaN where nothing was evaluated. ``number`` is None for a placement
@@ -47,13 +47,13 @@ class Ranked:
         return format(self.value, form) if self.evaluated else "–"
 
 
-def ranked(row: dict[str, str]) -> Ranked:
+def ranked(row: dict[str, str]) -> RankingRow:
     """A line of the file, by the names of its columns.
 
     Raises:
         KeyError, TypeError, ValueError: it is damaged.
     """
-    return Ranked(
+    return RankingRow(
         rank=int(row["rank"]),
         placement=shown(row["placement"]),
         number=_integer(row["number"]),

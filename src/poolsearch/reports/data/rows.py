@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from poolsearch.evaluation.stats import pareto
 from poolsearch.reports.data.answer_rows import answer_rows
 from poolsearch.reports.data.parse import Json
-from poolsearch.reports.data.ranking_row import Ranked
+from poolsearch.reports.data.ranking_row import RankingRow
 from poolsearch.reports.data.run_data import RunData
 
 CHUNK = 2000
 
 
 @dataclass(frozen=True)
-class Row:
+class AnnotatedRow:
     """A line of the ranking with what only the whole table tells."""
 
-    ranked: Ranked
+    ranked: RankingRow
     pareto: bool
     stopped: bool
 
@@ -41,7 +41,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Retrained:
+class RetrainedRow:
     """One placement trained alone; accuracies are None until the test split is opened."""
 
     placement: str
@@ -69,7 +69,7 @@ class Retrained:
         return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
 
 
-def ranked_rows(data: RunData) -> list[Row]:
+def ranked_rows(data: RunData) -> list[AnnotatedRow]:
     """The ranking, each line marked when no other placement beats it on both MACs and validation accuracy.
 
     Those stopped early are not marked: their accuracy is that of other images, or of a shorter training.
@@ -77,10 +77,10 @@ def ranked_rows(data: RunData) -> list[Row]:
     whole = [row for row in data.ranking if row.evaluated and not stopped(data, row)]
     front = _front(np.array([row.macs for row in whole], float), np.array([row.value for row in whole], float))
     on_front = {row.rank for row, on in zip(whole, front, strict=True) if on}
-    return [Row(row, row.rank in on_front, stopped(data, row)) for row in data.ranking]
+    return [AnnotatedRow(row, row.rank in on_front, stopped(data, row)) for row in data.ranking]
 
 
-def stopped(data: RunData, row: Ranked) -> bool:
+def stopped(data: RunData, row: RankingRow) -> bool:
     """Whether a placement left early: the ranking, before it saw all images, or its training, before the last rung."""
     # older runs have one bracket, and do not say how many were trained to the end
     finished = (data.ranking_summary or {}).get("finished", data.rungs[-1].placements if data.rungs else math.inf)
@@ -101,7 +101,7 @@ def _front(cost: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[np.
     return on
 
 
-def retrained(data: RunData) -> list[Retrained]:
+def retrained(data: RunData) -> list[RetrainedRow]:
     """Every placement that was trained alone, by rank."""
     tested = {str(entry["placement"]): entry for entry in (data.test or {}).get("summary", [])}
     names = tested or dict.fromkeys(trial.placement for trial in data.trials if trial.placement in _finalists(data))
@@ -116,13 +116,13 @@ def _finalists(data: RunData) -> set[str]:
     return {data.default, *picks, *(row.placement for row in data.ranking[:top_k])}
 
 
-def _retrained(data: RunData, placement: str, tested: Json | None) -> Retrained:
+def _retrained(data: RunData, placement: str, tested: Json | None) -> RetrainedRow:
     ranked = next((row for row in data.ranking if row.placement == placement), None)
     trials = [trial for trial in data.trials if trial.placement == placement]
     rank = tested["rank"] if tested else (ranked.rank if ranked else None)
     winner = (data.test or {}).get("winner", data.winner.placement if data.winner else None)
     opened = cast(list[Json], (data.test or {}).get("trials", []))
-    return Retrained(
+    return RetrainedRow(
         placement=placement,
         rank=rank,
         is_winner=placement == winner,

@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import cast
 
-from poolsearch.evaluation.ground_truth import Known
+from poolsearch.evaluation.ground_truth import MeasuredPlacement
 from poolsearch.evaluation.metrics import in_words
 from poolsearch.reports.data import parse
-from poolsearch.reports.data.parse import Cost, FilterSet, Json, Trial, Weights
-from poolsearch.reports.data.ranking_row import Ranked
+from poolsearch.reports.data.parse import Cost, FilterSet, Json, ResolutionWeights, TrialRecord
+from poolsearch.reports.data.ranking_row import RankingRow
 from poolsearch.reports.data.score_table import Scores
 from poolsearch.samplers.successive_halving import Rung
 from poolsearch.settings.methods import Kind, kind_of
@@ -48,16 +48,16 @@ class RunData:
     run: Json
     events: list[Json]
     scores: Scores | None
-    ranking: list[Ranked]
+    ranking: list[RankingRow]
     ranking_summary: Json | None
-    trials: list[Trial]
+    trials: list[TrialRecord]
     test: Json | None
     test_opened: str | None
     skipped: list[tuple[str, str]]
     rungs: Sequence[Rung] = ()
     scored: int = 0
-    truth: Sequence[Known] = ()
-    relaxed: Weights | None = None
+    truth: Sequence[MeasuredPlacement] = ()
+    relaxed: ResolutionWeights | None = None
     costs: dict[str, dict[str, Cost]] = field(default_factory=dict[str, dict[str, Cost]])
     filters: list[FilterSet] = field(default_factory=list[FilterSet])
     evaluated: bool = False
@@ -78,7 +78,7 @@ class RunData:
         never = count == 0
         return frozenset(zip(number[never].tolist(), member[never].tolist(), strict=True))
 
-    def known_score(self, row: Ranked) -> float | None:
+    def known_score(self, row: RankingRow) -> float | None:
         """The score of a ranked placement, None when it says nothing."""
         return None if (row.number, row.member) in self.untrained else row.score
 
@@ -116,12 +116,12 @@ class RunData:
         return "h and w count the blocks at each resolution of the height and of the width; one list counts both."
 
     @property
-    def winner(self) -> Ranked | None:
+    def winner(self) -> RankingRow | None:
         """The first of the ranking."""
         return self.ranking[0] if self.ranking else None
 
     @property
-    def default_row(self) -> Ranked | None:
+    def default_row(self) -> RankingRow | None:
         return next((row for row in self.ranking if row.is_default), None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import numpy as np
 
-from poolsearch.reports.data.rows import Row, ranked_rows
+from poolsearch.reports.data.rows import AnnotatedRow, ranked_rows
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.figures.theme import (
     CONTROL,
@@ -103,7 +103,7 @@ def _is_log(points: list[Json]) -> bool:
     return max(costs) > LOG_FROM * min(costs) > 0
 
 
-def _group(row: Row) -> str:
+def _group(row: AnnotatedRow) -> str:
     if row.ranked.rank == 1:
         return "best by validation"
     if row.ranked.is_default:
@@ -113,14 +113,14 @@ def _group(row: Row) -> str:
     return "stopped early" if row.stopped else "searched"
 
 
-def _name(row: Row) -> str:
+def _name(row: AnnotatedRow) -> str:
     """What stands beside the point: only the two that a reader looks for are labelled."""
     role = "best" if row.ranked.rank == 1 else ""
     role = " and ".join(filter(None, ["default" if row.ranked.is_default else "", role]))
     return f"{role} {row.ranked.placement}{' (stopped early)' if row.stopped else ''}" if role else ""
 
 
-def _point(row: Row, size: float) -> Json:
+def _point(row: AnnotatedRow, size: float) -> Json:
     ranked = row.ranked
     return {
         "placement": ranked.placement,

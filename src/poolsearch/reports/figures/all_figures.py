@@ -11,10 +11,10 @@ from poolsearch.reports.figures.outcomes import retrain, scores
 from poolsearch.reports.figures.relaxed import found, weights
 from poolsearch.reports.figures.test_accuracy import alone_macs
 from poolsearch.reports.figures.theme import Figure
-from poolsearch.reports.figures.truth_agreement import Agreed, truth_figure
+from poolsearch.reports.figures.truth_agreement import RankingWithTruth, truth_figure
 
 
-def figures(data: RunData, truth: Agreed | None = None) -> list[Figure]:
+def figures(data: RunData, truth: RankingWithTruth | None = None) -> list[Figure]:
     """Every figure that the finished stages allow, in the order of the page.
 
     Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import altair as alt
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.reports.data.ranking_row import Ranked
+from poolsearch.reports.data.ranking_row import RankingRow
 from poolsearch.reports.data.rows import stopped
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.figures.theme import DEFAULT, INK, LEVELS, MUTED, WINNER, Figure, Json, rows
@@ -22,7 +22,7 @@ AXES = ("height", "width")
 
 
 @dataclass(frozen=True)
-class Entry:
+class LadderRow:
     """One row: a placement and what is written beside it."""
 
     placement: str
@@ -86,18 +86,18 @@ def _caption(data: RunData, split: bool) -> str:
     return " ".join(filter(None, texts))
 
 
-def _entries(data: RunData) -> list[Entry]:
+def _entries(data: RunData) -> list[LadderRow]:
     first = data.default_row
-    head = _ranked_entry(data, first, "default") if first else Entry(data.default, "default", "", "", best=False)
+    head = _ranked_entry(data, first, "default") if first else LadderRow(data.default, "default", "", "", best=False)
     others = [row for row in data.ranking if not row.is_default][:SHOWN]
     return [head, *(_ranked_entry(data, row, f"rank {row.rank}") for row in others)]
 
 
-def _ranked_entry(data: RunData, row: Ranked, role: str) -> Entry:
+def _ranked_entry(data: RunData, row: RankingRow, role: str) -> LadderRow:
     role = f"default, rank {row.rank}" if row.is_default else role
     role += ", stopped" if stopped(data, row) else ""
     cost = "" if row.macs_ratio is None else f"{row.macs_ratio:.2f} × MACs"
-    return Entry(row.placement, role, row.told(".1%"), cost, best=row.rank == 1)
+    return LadderRow(row.placement, role, row.told(".1%"), cost, best=row.rank == 1)
 
 
 def _levels(placement: Placement) -> list[tuple[int, int]]:
@@ -118,7 +118,7 @@ def _fraction(exponent: int) -> str:
 
 
 def _chart(
-    entries: list[Entry], placements: list[Placement], exponents: list[int], scale: Scale
+    entries: list[LadderRow], placements: list[Placement], exponents: list[int], scale: Scale
 ) -> alt.LayerChart | alt.FacetChart:
     length = placements[0].length
     x = alt.X(
@@ -229,7 +229,7 @@ def _counts_of(row: int, placement: Placement, scale: Scale) -> list[Json]:
     return counts
 
 
-def _labels(entries: list[Entry]) -> list[alt.Chart]:
+def _labels(entries: list[LadderRow]) -> list[alt.Chart]:
     values = [
         {"top": i, "strong": entry.best} | vars(entry) | _lines(entry.placement) for i, entry in enumerate(entries)
     ]

@@ -7,7 +7,7 @@ import json
 import altair as alt
 import numpy as np
 
-from poolsearch.reports.data.parse import Weights
+from poolsearch.reports.data.parse import ResolutionWeights
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.figures.heatmap import HEAT
 from poolsearch.reports.figures.theme import FAINT, INK, WINNER, Figure, Json, rows
@@ -61,7 +61,7 @@ def name_of(resolution: int) -> str:
     return "full" if resolution == 0 else f"1/{2**resolution}"
 
 
-def _path_map(found: Weights) -> alt.LayerChart:
+def _path_map(found: ResolutionWeights) -> alt.LayerChart:
     weight_LR = np.nan_to_num(found.weight_TLR[-1])
     blocks, resolutions = len(found.path), weight_LR.shape[1]
     most = float(weight_LR.max())
@@ -105,7 +105,7 @@ def _texts(cells: list[Json]) -> list[alt.Chart]:
     return [chart.mark_text(fontSize=11, baseline="bottom", dy=-6).encode(color=pale)]
 
 
-def _history(found: Weights, resolution: int, title: str) -> alt.Chart:
+def _history(found: ResolutionWeights, resolution: int, title: str) -> alt.Chart:
     every = max(1, -(-found.weight_TLR.size // MOST_CELLS))
     steps = found.steps[::-1][::every][::-1]  # thinned from the end, so that the last snapshot stays
     weight_TL = np.nan_to_num(found.weight_TLR[::-1][::every][::-1, :, resolution])

@@ -17,7 +17,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.evaluation.ground_truth import TABLE6, GroundTruth, ground_truth
 from poolsearch.evaluation.rank_agreement import Agreement, Correlation, agreement
 from poolsearch.reports.data.parse import Json
-from poolsearch.reports.data.ranking_row import Ranked
+from poolsearch.reports.data.ranking_row import RankingRow
 from poolsearch.reports.data.rows import stopped
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.figures.outcomes import member_colour
@@ -51,7 +51,7 @@ TABLE6_FACTS: Json = {
 
 
 @dataclass(frozen=True)
-class Agreed:
+class RankingWithTruth:
     """A run's placements that are in the ground truth, best ranked first.
 
     Attributes:
@@ -66,7 +66,7 @@ class Agreed:
 
     source: str
     part: str
-    ranked: Sequence[Ranked]
+    ranked: Sequence[RankingRow]
     truth: Sequence[float]
     scores: Sequence[float | None]
     stopped: int
@@ -84,7 +84,7 @@ class Agreed:
         return agreement(*np.array(known).T) if len(known) >= FEWEST else None
 
 
-def agreed(data: RunData, name: str | Path) -> Agreed:
+def agreed(data: RunData, name: str | Path) -> RankingWithTruth:
     """The run's ranking beside the truth of this name: ``table6``, or the folder of a sweep.
 
     Raises:
@@ -103,7 +103,7 @@ def agreed(data: RunData, name: str | Path) -> Agreed:
     whole = [row for row in common if not stopped(data, row)]
     if len(whole) < FEWEST:
         raise _too_few(data, truth, len(whole), len(common))
-    return Agreed(
+    return RankingWithTruth(
         source=Path(truth.source).name,
         part=truth.part,
         ranked=whole,
@@ -172,7 +172,7 @@ def _other_macs(data: RunData, truth: GroundTruth) -> list[str]:
     ]
 
 
-def sentence(data: RunData, found: Agreed) -> str:
+def sentence(data: RunData, found: RankingWithTruth) -> str:
     """What the first of the ranking is worth by the truth, and how far it is below the best."""
     names = [row.placement for row in found.ranked]
     winner, missing = data.ranking[0].placement, ""
@@ -188,7 +188,7 @@ def sentence(data: RunData, found: Agreed) -> str:
     return f"{text}, {100 * (best - value):.2f} points below {among}, {names[found.truth.index(best)]} ({best:.2%})."
 
 
-def note(found: Agreed) -> str:
+def note(found: RankingWithTruth) -> str:
     """On which images the truth was measured."""
     if found.part == "test":
         return (
@@ -198,7 +198,7 @@ def note(found: Agreed) -> str:
     return "The ground truth is of trainings alone on the search-train half, measured on the search-val half."
 
 
-def truth_figure(data: RunData, found: Agreed) -> Figure:
+def truth_figure(data: RunData, found: RankingWithTruth) -> Figure:
     """The ranking, and the scores where there are any, against the truth."""
     texts = [f"by validation, {_agreement_text(found.by_validation)}"]
     panels = [_scatter(data, found, [row.value for row in found.ranked], f"validation {data.metric}")]
@@ -230,7 +230,7 @@ def _correlation(found: Correlation) -> str:
     return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
-def _scatter(data: RunData, found: Agreed, values: Sequence[float | None], title: str) -> alt.LayerChart:
+def _scatter(data: RunData, found: RankingWithTruth, values: Sequence[float | None], title: str) -> alt.LayerChart:
     points = [
         {"placement": row.placement, "member": str(row.member), "value": value, "truth": truth}
         | {"default": row.is_default}

@@ -8,9 +8,9 @@ from typing import cast
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.reports.data.parse import Json
-from poolsearch.reports.data.rows import Retrained, Row, facts, ranked_rows, retrained
+from poolsearch.reports.data.rows import AnnotatedRow, RetrainedRow, facts, ranked_rows, retrained
 from poolsearch.reports.data.run_data import RunData
-from poolsearch.reports.figures.truth_agreement import TITLE, Agreed, note, sentence
+from poolsearch.reports.figures.truth_agreement import TITLE, RankingWithTruth, note, sentence
 from poolsearch.reports.page.markup import badges, doubted, footer, macs_text, or_dash, section, table
 from poolsearch.reports.page.tables import answers, class_table, controls, filter_table, truth_table
 from poolsearch.reports.text.caveats import early_stops, grave, warnings
@@ -29,7 +29,7 @@ MOST_ROWS = 1000
 MOST_SKIPPED = 200
 
 
-def body(data: RunData, figures: Mapping[str, str], truth: Agreed | None = None) -> str:
+def body(data: RunData, figures: Mapping[str, str], truth: RankingWithTruth | None = None) -> str:
     """All sections that have something to say.
 
     Args:
@@ -95,7 +95,7 @@ def _ranking(data: RunData) -> str:
     return f"{first}\n<details><summary>{len(rest)} more</summary>{_ranking_table(data, caption, rest)}</details>"
 
 
-def _ranking_table(data: RunData, caption: str, lines: Sequence[Row]) -> str:
+def _ranking_table(data: RunData, caption: str, lines: Sequence[AnnotatedRow]) -> str:
     mixture = data.members > 1
     head = [("rank", ""), ("placement", "text"), (f"validation {data.metric}", "")]
     head += [("score", "")] if data.kind == "sampled" else []
@@ -105,17 +105,17 @@ def _ranking_table(data: RunData, caption: str, lines: Sequence[Row]) -> str:
     return table(caption, head, [(_role(row), line) for row, line in zip(lines, cells, strict=True)])
 
 
-def _role(row: Row) -> str:
+def _role(row: AnnotatedRow) -> str:
     return "winner" if row.ranked.rank == 1 else "default" if row.ranked.is_default else ""
 
 
-def _supernet_cells(data: RunData, row: Row) -> list[str]:
+def _supernet_cells(data: RunData, row: AnnotatedRow) -> list[str]:
     """The score, and the member where there are several; nothing where placements were not drawn and scored."""
     score = [or_dash(data.known_score(row.ranked), ".2%")] if data.kind == "sampled" else []
     return score + ([or_dash(row.ranked.member, "d")] if data.members > 1 else [])
 
 
-def _ranking_cells(row: Row, of_supernet: Sequence[str]) -> list[str]:
+def _ranking_cells(row: AnnotatedRow, of_supernet: Sequence[str]) -> list[str]:
     ranked = row.ranked
     value = ranked.told(".2%")
     value += f" <small>{100 * ranked.low:.2f} to {100 * ranked.high:.2f}</small>" if ranked.evaluated else ""
@@ -123,7 +123,7 @@ def _ranking_cells(row: Row, of_supernet: Sequence[str]) -> list[str]:
     return [*cells, macs_text(ranked.macs), or_dash(ranked.macs_ratio, ".2f", " ×"), badges(row.flags)]
 
 
-def _agreement(data: RunData, truth: Agreed | None) -> str:
+def _agreement(data: RunData, truth: RankingWithTruth | None) -> str:
     return "" if truth is None else f"<p>{escape(sentence(data, truth))} {escape(note(truth))}</p>"
 
 
@@ -157,7 +157,7 @@ def _classes(data: RunData) -> str:
     return "" if found is None else table(*found)
 
 
-def _retrain_cells(entry: Retrained) -> list[str]:
+def _retrain_cells(entry: RetrainedRow) -> list[str]:
     spread = "" if entry.std is None else f" <small>± {100 * entry.std:.2f}</small>"
     mean = "–" if entry.mean is None else f"{entry.mean:.2%}{spread}"
     ended = len(entry.seeds) - entry.unfinished

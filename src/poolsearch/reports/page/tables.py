@@ -8,7 +8,7 @@ from html import escape
 from typing import cast
 
 from poolsearch.evaluation.budget_picks import limit_text
-from poolsearch.evaluation.ground_truth import Known
+from poolsearch.evaluation.ground_truth import MeasuredPlacement
 from poolsearch.reports.data.answer_rows import AnswerRow, answer_rows, trained_controls
 from poolsearch.reports.data.parse import Cost, Json
 from poolsearch.reports.data.run_data import RunData
@@ -113,7 +113,7 @@ def controls(data: RunData) -> str:
     return f"<h3>Controls</h3>\n{table(caption, head, lines) if lines else ''}\n{told}"
 
 
-def truth_table(truths: Sequence[Known], default: str, metric: str) -> str:
+def truth_table(truths: Sequence[MeasuredPlacement], default: str, metric: str) -> str:
     """Every placement, best first."""
     own = next((truth.macs for truth in truths if truth.placement == default), None)
     head = [("", ""), ("placement", "text"), (f"test {metric}", ""), ("MACs", ""), ("vs. default", ""), ("", "text")]

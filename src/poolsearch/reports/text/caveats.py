@@ -11,7 +11,7 @@ import pyarrow as pa
 from poolsearch.evaluation.budget_picks import limit_text
 from poolsearch.reports.data.answer_rows import answer_rows
 from poolsearch.reports.data.parse import Json
-from poolsearch.reports.data.ranking_row import Ranked
+from poolsearch.reports.data.ranking_row import RankingRow
 from poolsearch.reports.data.rows import retrained, stopped
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.data.score_table import Scores
@@ -216,7 +216,7 @@ def _ranking_doubts(data: RunData) -> list[str]:
     return [*doubts, *method_notes.doubts(data), *_stopped_doubts(data)]
 
 
-def _overlap(one: Ranked, other: Ranked) -> bool:
+def _overlap(one: RankingRow, other: RankingRow) -> bool:
     return one.low <= other.high and other.low <= one.high
 
 
@@ -257,7 +257,7 @@ def _stopped_doubts(data: RunData) -> list[str]:
     return doubts
 
 
-def _interval(row: Ranked) -> str:
+def _interval(row: RankingRow) -> str:
     return f"{row.low:.1%} to {row.high:.1%}"
 
 

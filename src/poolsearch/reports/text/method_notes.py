@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import cast
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.evaluation.ground_truth import Known
+from poolsearch.evaluation.ground_truth import MeasuredPlacement
 from poolsearch.reports.data.parse import Json
-from poolsearch.reports.data.ranking_row import Ranked
+from poolsearch.reports.data.ranking_row import RankingRow
 from poolsearch.reports.data.rows import stopped
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.samplers.successive_halving import told
@@ -61,7 +61,7 @@ def doubts(data: RunData) -> list[str]:
     return texts
 
 
-def _outside(data: RunData, row: Ranked) -> str:
+def _outside(data: RunData, row: RankingRow) -> str:
     """That a placement is not one of the restricted space, why, and what it costs."""
     cost = "" if row.macs_ratio is None else f" It has {row.macs_ratio:.2f} times the default's MACs."
     return f"{row.placement} is outside the restricted space: {_why(data, row.placement)}.{cost}"
@@ -87,13 +87,13 @@ def _blocks(count: int) -> str:
     return f"{count} block{'' if count == 1 else 's'}"
 
 
-def known_text(entry: Known) -> str:
+def known_text(entry: MeasuredPlacement) -> str:
     """Mean, and the deviation over trainings where there are several."""
     spread = "" if entry.std is None else f" ± {entry.std:.2%}"
     return f"{entry.mean:.2%}{spread}"
 
 
-def truth_sentence(truths: Sequence[Known], default: str, metric: str) -> str:
+def truth_sentence(truths: Sequence[MeasuredPlacement], default: str, metric: str) -> str:
     """The best, and the network's own placement."""
     best, own = truths[0], next((truth for truth in truths if truth.placement == default), None)
     beside = "" if own is None or own is best else f"; the default {default} {known_text(own)}"

@@ -6,19 +6,19 @@ samplers in a second; ``poolsearch.evaluation.rank_agreement`` says how well val
 
 from __future__ import annotations
 
-from poolsearch.evaluation.ground_truth import GroundTruth, Known, ground_truth
+from poolsearch.evaluation.ground_truth import GroundTruth, MeasuredPlacement, ground_truth
 from poolsearch.research.bench.bandit import Bandit
-from poolsearch.research.bench.entrants import Entrant, entrant
-from poolsearch.research.bench.play import Curve, Fixed, Regrets, regrets
+from poolsearch.research.bench.entrants import BenchSampler, entrant
+from poolsearch.research.bench.play import Baseline, BenchResult, Curve, regrets
 
 __all__ = [
     "Bandit",
+    "Baseline",
+    "BenchResult",
+    "BenchSampler",
     "Curve",
-    "Entrant",
-    "Fixed",
     "GroundTruth",
-    "Known",
-    "Regrets",
+    "MeasuredPlacement",
     "entrant",
     "ground_truth",
     "regrets",

@@ -32,14 +32,14 @@ INV_TEMP_END = 100.0
 
 
 @dataclass(frozen=True)
-class Entrant:
+class BenchSampler:
     """A sampler that plays: its name as given, and what makes it."""
 
     name: str
     make: Make
 
 
-def entrant(text: str) -> Entrant:
+def entrant(text: str) -> BenchSampler:
     """The sampler of a name with settings.
 
     Args:
@@ -57,13 +57,13 @@ def entrant(text: str) -> Entrant:
             f"'{text}': {method} makes no use of {useless[0]} on a table. Settings it has: {allowed}."
         )
     if method == "each-once":
-        return Entrant(text, _each_once)
+        return BenchSampler(text, _each_once)
     trained_as = "spos" if method == "random" else method
     settings = Settings.of(method=trained_as, **values)
     check(settings)
     if settings.search.inv_temp_end is None:
         settings = settings.changed(inv_temp_end=INV_TEMP_END)
-    return Entrant(text, partial(_of_method, trained_as, settings.search))
+    return BenchSampler(text, partial(_of_method, trained_as, settings.search))
 
 
 def _each_once(space: Space, seed: int, draws: int) -> Sampler:

@@ -12,11 +12,11 @@ from scipy import stats
 
 from poolsearch import rng
 from poolsearch.errors import PoolsearchError
-from poolsearch.evaluation.ground_truth import Floats, Known
+from poolsearch.evaluation.ground_truth import Floats, MeasuredPlacement
 from poolsearch.evaluation.stats import kendall_tau
-from poolsearch.progress import Progress, Silent
+from poolsearch.progress import Progress, SilentProgress
 from poolsearch.research.bench.bandit import Bandit
-from poolsearch.research.bench.entrants import Entrant
+from poolsearch.research.bench.entrants import BenchSampler
 from poolsearch.samplers import Sampler
 from poolsearch.space import Placement
 
@@ -75,7 +75,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Fixed:
+class Baseline:
     """A placement that is known without a training, and its regret."""
 
     name: str
@@ -84,7 +84,7 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class Regrets:
+class BenchResult:
     """What came of a comparison.
 
     Attributes:
@@ -100,7 +100,7 @@ class Regrets:
     draws: int
     seed: int
     curves: tuple[Curve, ...]
-    fixed: tuple[Fixed, ...]
+    fixed: tuple[Baseline, ...]
 
     @property
     def at(self) -> list[int]:
@@ -109,8 +109,13 @@ class Regrets:
 
 
 def regrets(
-    bandit: Bandit, entrants: Sequence[Entrant], seeds: int, draws: int, seed: int = 0, progress: Progress | None = None
-) -> Regrets:
+    bandit: Bandit,
+    entrants: Sequence[BenchSampler],
+    seeds: int,
+    draws: int,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> BenchResult:
     """Let samplers play, each with every seed; the same seed has the same rewards for all of them.
 
     Args:
@@ -128,7 +133,7 @@ def regrets(
         raise PoolsearchError(
             f"{len(entrants)} samplers, {seeds} seeds, {draws} draws: there has to be at least one of each."
         )
-    with (progress or Silent()).bar("bench", len(entrants) * seeds) as update:
+    with (progress or SilentProgress()).bar("bench", len(entrants) * seeds) as update:
         curves: list[Curve] = []
         for entry in entrants:
             asked_ST, reward_ST = np.empty((seeds, draws), np.int64), np.empty((seeds, draws))
@@ -138,7 +143,7 @@ def regrets(
                 asked_ST[s], reward_ST[s] = play(sampler, bandit.number_of, bandit.rewards_TA(key, draws))
                 update(len(curves) * seeds + s + 1, entry.name)
             curves.append(curve(entry.name, bandit, asked_ST, reward_ST))
-    return Regrets(bandit, seeds, draws, seed, tuple(curves), fixed(bandit))
+    return BenchResult(bandit, seeds, draws, seed, tuple(curves), fixed(bandit))
 
 
 def play(sampler: Sampler, number_of: Mapping[Placement, int], reward_TA: Floats) -> tuple[NDArray[np.int64], Floats]:
@@ -172,13 +177,15 @@ def curve(name: str, bandit: Bandit, asked_ST: NDArray[np.int64], reward_ST: Flo
     )
 
 
-def fixed(bandit: Bandit) -> tuple[Fixed, ...]:
+def fixed(bandit: Bandit) -> tuple[Baseline, ...]:
     """The placements that nothing has to be trained for."""
     truth = bandit.truth
-    named: dict[str, Known | None] = {
+    named: dict[str, MeasuredPlacement | None] = {
         "default": truth.by_placement.get(truth.default),
         "most MACs": max(truth.known, key=lambda entry: entry.macs),
     }
     return tuple(
-        Fixed(name, entry.placement, truth.best.mean - entry.mean) for name, entry in named.items() if entry is not None
+        Baseline(name, entry.placement, truth.best.mean - entry.mean)
+        for name, entry in named.items()
+        if entry is not None
     )

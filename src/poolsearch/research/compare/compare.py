@@ -11,18 +11,18 @@ from typing import Any, TypeVar
 
 from poolsearch.errors import InUse, PoolsearchError
 from poolsearch.pipeline import ranked
-from poolsearch.progress import Once, Progress, Silent
+from poolsearch.progress import OnceProgress, Progress, SilentProgress
 from poolsearch.research.compare.cases import Case, Charged, cases_of, settings_of
 from poolsearch.research.compare.compute_cost import equal_epochs
-from poolsearch.research.compare.folder import Asked, ComparisonDir, begin, go_on, results
+from poolsearch.research.compare.folder import ComparisonDir, ComparisonRequest, begin, go_on, results
 from poolsearch.research.compare.outcome import outcome
 from poolsearch.research.compare.summary import summary
-from poolsearch.research.compare.truth import Truth, complete, known_truth, recipe_of
+from poolsearch.research.compare.truth import ComparisonTruth, complete, known_truth, recipe_of
 from poolsearch.research.reports.comparison import write_comparison
 from poolsearch.session.join import open_beside
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.session.prepare import absolute
-from poolsearch.session.trusted import NAMED, Gate, Trust
+from poolsearch.session.trusted import NAMED, FolderPermissions, Trust
 from poolsearch.settings import Settings
 from poolsearch.settings.groups import CompareSettings, SearchSettings
 from poolsearch.settings.method_spec import parse_spec
@@ -64,11 +64,11 @@ def compare(
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.
         Interrupted: stopped on request; everything is saved.
     """
-    folder, progress = ComparisonDir(Path(out).expanduser()), Once(progress or Silent())
+    folder, progress = ComparisonDir(Path(out).expanduser()), OnceProgress(progress or SilentProgress())
     if so_far and not resume:
         raise PoolsearchError("--so-far sums up a comparison that has been begun: give --resume, too.")
     given = options is not None or settings is not None
-    asked = Asked(settings or Settings(), options or CompareSettings())
+    asked = ComparisonRequest(settings or Settings(), options or CompareSettings())
     if given or not resume:
         _check(asked)
     if resume:
@@ -82,7 +82,7 @@ def compare(
     return _sum_up(folder, asked, cases, progress, trust, train=not so_far)
 
 
-def _let_pass(folder: ComparisonDir, asked: Asked, trust: Trust, progress: Progress) -> Trust:
+def _let_pass(folder: ComparisonDir, asked: ComparisonRequest, trust: Trust, progress: Progress) -> Trust:
     """See that every Python file that a comparison names may run; gives the trust for its runs.
 
     Raises:
@@ -93,12 +93,12 @@ def _let_pass(folder: ComparisonDir, asked: Asked, trust: Trust, progress: Progr
         method, fields = parse_spec(spec)
         settings = settings_of(method, asked.settings, fields)
         said = trust.also(Settings.of(method=method, **fields)) if spec in (trust.words or ()) else trust
-        Gate(folder.root, trust, said.named(settings)).code(absolute(settings), progress)
+        FolderPermissions(folder.root, trust, said.named(settings)).code(absolute(settings), progress)
         passed.append(settings)
     return trust.also(*passed)
 
 
-def _check(asked: Asked) -> None:
+def _check(asked: ComparisonRequest) -> None:
     options = asked.options
     if not options.methods:
         raise PoolsearchError("--methods is empty: name the methods to compare, such as --methods mixture spos random.")
@@ -115,7 +115,7 @@ def _check(asked: Asked) -> None:
 
 def _with_truth(
     folder: ComparisonDir,
-    asked: Asked,
+    asked: ComparisonRequest,
     progress: Progress,
     trust: Trust,
     work: Callable[[Run], T],
@@ -145,7 +145,7 @@ def _with_truth(
             time.sleep(_WAIT_SECONDS)
 
 
-def _cases(asked: Asked, run: Run) -> list[Case]:
+def _cases(asked: ComparisonRequest, run: Run) -> list[Case]:
     """The cases, with epochs that are known now."""
 
     def resolved(settings: Settings) -> Settings:
@@ -159,7 +159,9 @@ def _cases(asked: Asked, run: Run) -> list[Case]:
     return cases_of(asked.options.methods, base, asked.options.total_epochs, epochs_of)
 
 
-def _run_all(folder: ComparisonDir, asked: Asked, cases: Sequence[Case], progress: Progress, trust: Trust) -> None:
+def _run_all(
+    folder: ComparisonDir, asked: ComparisonRequest, cases: Sequence[Case], progress: Progress, trust: Trust
+) -> None:
     """Bring every case with every seed to its result; runs that another process has are left to it."""
     waiting = [(case, seed) for seed in range(asked.options.seeds) for case in cases]
     total = len(waiting)
@@ -192,12 +194,17 @@ def _one(folder: ComparisonDir, case: Case, seed: int, charged: Charged, progres
 
 
 def _sum_up(
-    folder: ComparisonDir, asked: Asked, cases: Sequence[Case], progress: Progress, trust: Trust, train: bool
+    folder: ComparisonDir,
+    asked: ComparisonRequest,
+    cases: Sequence[Case],
+    progress: Progress,
+    trust: Trust,
+    train: bool,
 ) -> Path:
     """Train what is wanted of the truth, if asked to; write comparison.json and the page."""
     found = results(folder, cases, asked.options.seeds)
 
-    def known(run: Run) -> Truth:
+    def known(run: Run) -> ComparisonTruth:
         dearest = str(run.space[int(run.macs_A.argmax())])
         wanted = [*(one["pick"] for one in found.values()), str(run.space.default), dearest]
         return complete(known_truth(asked.options, run), run, wanted, asked.options, train)

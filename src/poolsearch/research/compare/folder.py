@@ -47,7 +47,7 @@ class ComparisonDir:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ComparisonRequest:
     """What is compared.
 
     Attributes:
@@ -73,7 +73,7 @@ class Asked:
         return {"given": self.settings.to_dict(), "compare": dataclasses.asdict(self.options), "charged": self.charged}
 
 
-def asked_before(folder: ComparisonDir) -> Asked:
+def asked_before(folder: ComparisonDir) -> ComparisonRequest:
     """What the comparison in a folder was asked for.
 
     Raises:
@@ -88,14 +88,14 @@ def asked_before(folder: ComparisonDir) -> Asked:
     try:
         options = record["compare"] | {"methods": tuple(record["compare"]["methods"])}
         charged = record.get("charged", "all")  # older versions did not tell them apart
-        return Asked(Settings.from_record(record["given"]), CompareSettings(**options), charged)
+        return ComparisonRequest(Settings.from_record(record["given"]), CompareSettings(**options), charged)
     except (KeyError, TypeError, AttributeError) as error:
         raise PoolsearchError(
             f"{folder.record} is damaged ({error!r}). Restore it, or begin anew with --out."
         ) from None
 
 
-def begin(folder: ComparisonDir, asked: Asked) -> None:
+def begin(folder: ComparisonDir, asked: ComparisonRequest) -> None:
     """Write down a new comparison.
 
     Raises:
@@ -109,7 +109,7 @@ def begin(folder: ComparisonDir, asked: Asked) -> None:
     _write(folder, asked)
 
 
-def go_on(folder: ComparisonDir, asked: Asked | None, keep: bool = True) -> Asked:
+def go_on(folder: ComparisonDir, asked: ComparisonRequest | None, keep: bool = True) -> ComparisonRequest:
     """What a comparison goes on with: methods, seeds and truth may be others than before, its settings may not.
 
     Args:
@@ -138,7 +138,7 @@ def go_on(folder: ComparisonDir, asked: Asked | None, keep: bool = True) -> Aske
     return asked
 
 
-def _write(folder: ComparisonDir, asked: Asked) -> None:
+def _write(folder: ComparisonDir, asked: ComparisonRequest) -> None:
     write_json(folder.record, {"poolsearch": version("poolsearch")} | asked.to_dict())
 
 

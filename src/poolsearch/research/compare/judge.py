@@ -15,7 +15,7 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundPlacements:
     """The placements that a method found, one for each seed, by their ground truth.
 
     Attributes:
@@ -30,7 +30,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Gap:
+class MeanDifference:
     """The mean of one minus that of the other, with an interval of 95 %; ``p`` is two-sided."""
 
     mean: float
@@ -40,7 +40,7 @@ class Gap:
     n: int
 
 
-def gap(found: Found, other: Found, noise: float, freedom: int) -> Gap | None:
+def gap(found: FoundPlacements, other: FoundPlacements, noise: float, freedom: int) -> MeanDifference | None:
     """How far what a method finds is above something else; None where too little is known for an interval.
 
     Two things are uncertain: what another seed of the search would have found, known from the seeds that there are
@@ -67,10 +67,10 @@ def gap(found: Found, other: Found, noise: float, freedom: int) -> Gap | None:
         return math.sqrt(sum(parts) + float(stats.t.ppf(quantile, freedom)) ** 2 * trained)
 
     half = half_width(LEVEL)
-    return Gap(mean, mean - half, mean + half, crossing(abs(mean), half_width), len(found.truths))
+    return MeanDifference(mean, mean - half, mean + half, crossing(abs(mean), half_width), len(found.truths))
 
 
-def _weights(found: Found, other: Found) -> dict[str, tuple[float, int]]:
+def _weights(found: FoundPlacements, other: FoundPlacements) -> dict[str, tuple[float, int]]:
     """How much the truth of each distinct placement counts in the difference, and of how many trainings it is."""
     weights: dict[str, tuple[float, int]] = {}
     for side, sign in ((found, 1), (other, -1)):
@@ -80,7 +80,7 @@ def _weights(found: Found, other: Found) -> dict[str, tuple[float, int]]:
     return weights
 
 
-def judged_in_words(gaps: Mapping[str, Gap | None], adjusted: Mapping[str, float]) -> str:
+def judged_in_words(gaps: Mapping[str, MeanDifference | None], adjusted: Mapping[str, float]) -> str:
     """What may be said of a method: each comparison, in points with its interval.
 
     Args:

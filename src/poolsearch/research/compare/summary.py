@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from poolsearch.evaluation.ground_truth import GroundTruth, Known
+from poolsearch.evaluation.ground_truth import GroundTruth, MeasuredPlacement
 from poolsearch.evaluation.rank_agreement import Agreement, Correlation, Floats, agreement, given_macs
 from poolsearch.evaluation.stats import holm
 from poolsearch.research.compare.cases import Case
 from poolsearch.research.compare.compute_cost import whole_training
-from poolsearch.research.compare.folder import Asked
-from poolsearch.research.compare.judge import Found, Gap, gap, judged_in_words
-from poolsearch.research.compare.truth import Truth
+from poolsearch.research.compare.folder import ComparisonRequest
+from poolsearch.research.compare.judge import FoundPlacements, MeanDifference, gap, judged_in_words
+from poolsearch.research.compare.truth import ComparisonTruth
 from poolsearch.session.open_run import Run
 from poolsearch.stages.standalone.rung import images_to_learn
 
@@ -27,7 +27,13 @@ LEAST = 3
 """Placements that a rank correlation needs at the least."""
 
 
-def summary(asked: Asked, cases: Sequence[Case], found: Mapping[tuple[str, int], Json], truth: Truth, run: Run) -> Json:
+def summary(
+    asked: ComparisonRequest,
+    cases: Sequence[Case],
+    found: Mapping[tuple[str, int], Json],
+    truth: ComparisonTruth,
+    run: Run,
+) -> Json:
     """The contents of comparison.json.
 
     Args:
@@ -123,7 +129,7 @@ def _references(table: GroundTruth, space: GroundTruth | None, run: Run) -> list
     return [*found, {"name": "one random placement", "pick": None} | random]
 
 
-def _reference(name: str, known: Known | None, placement: str, space: GroundTruth | None, run: Run) -> Json:
+def _reference(name: str, known: MeasuredPlacement | None, placement: str, space: GroundTruth | None, run: Run) -> Json:
     if known is None:
         return {"name": name, "pick": placement, "truth": None, "macs_ratio": None, "regret1": None}
     regret = None if space is None else space.best.mean - known.mean
@@ -194,7 +200,7 @@ def _known_points(one: Json, by: str, table: GroundTruth) -> tuple[Floats, Float
 
 def _gaps(
     cases: Sequence[Case], of_case: Mapping[str, Sequence[Json]], table: GroundTruth, run: Run
-) -> dict[str, dict[str, Gap | None]]:
+) -> dict[str, dict[str, MeanDifference | None]]:
     """Each case against the default, the most MACs, and the random placements at the cost nearest to its own."""
     freedom = sum(one.n - 1 for one in table.known if one.std is not None)
     found = {case.spec: _found([one["pick"] for one in of_case[case.spec]], table) for case in cases}
@@ -202,9 +208,9 @@ def _gaps(
         "default": _found([table.default], table),
         "macs": _found([str(run.space[int(run.macs_A.argmax())])], table),
     }
-    result: dict[str, dict[str, Gap | None]] = {}
+    result: dict[str, dict[str, MeanDifference | None]] = {}
     for case in cases:
-        others: dict[str, Found | None] = dict(fixed)
+        others: dict[str, FoundPlacements | None] = dict(fixed)
         random = [other for other in cases if other.method == "random" and of_case[other.spec]]
         if random and of_case[case.spec] and case.method != "random":
             cost = _cost(of_case[case.spec])
@@ -221,15 +227,15 @@ def _cost(found: Sequence[Json]) -> float:
     return statistics.fmean(max(one["work"], 1.0) for one in found)
 
 
-def _found(placements: Sequence[str], table: GroundTruth) -> Found | None:
+def _found(placements: Sequence[str], table: GroundTruth) -> FoundPlacements | None:
     """None where one of the placements is not known, or there is none."""
     known = [table.by_placement[name] for name in placements if name in table.by_placement]
     if not known or len(known) < len(placements):
         return None
-    return Found(placements, [one.mean for one in known], [one.n for one in known])
+    return FoundPlacements(placements, [one.mean for one in known], [one.n for one in known])
 
 
-def _adjusted(gaps: Mapping[str, Mapping[str, Gap | None]]) -> dict[str, dict[str, float]]:
+def _adjusted(gaps: Mapping[str, Mapping[str, MeanDifference | None]]) -> dict[str, dict[str, float]]:
     """P values of each case by what it is compared with, adjusted for there being several cases (Holm)."""
     found: dict[str, dict[str, float]] = {spec: {} for spec in gaps}
     for name in {name for of in gaps.values() for name in of}:
@@ -249,11 +255,11 @@ def _regret(table: GroundTruth, placement: str, best: float) -> float | None:
     return None if mean is None or math.isnan(best) else best - mean
 
 
-def _ratio(known: Known, run: Run) -> float:
+def _ratio(known: MeasuredPlacement, run: Run) -> float:
     return known.macs / run.costs.macs(run.space.default)
 
 
-def _known(known: Known | None) -> Json | None:
+def _known(known: MeasuredPlacement | None) -> Json | None:
     return known and {"mean": known.mean, "std": known.std, "n": known.n}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.evaluation.ground_truth import TABLE6, GroundTruth, Known, ground_truth, known_of
+from poolsearch.evaluation.ground_truth import TABLE6, GroundTruth, MeasuredPlacement, ground_truth, known_of
 from poolsearch.session.open_run import Run
 from poolsearch.settings import Settings
 from poolsearch.settings.groups import CompareSettings
@@ -23,7 +23,7 @@ _SAME = ("subset", "metric", "image_size", "augment", "net", "width", "op", "ini
 
 
 @dataclass(frozen=True)
-class Truth:
+class ComparisonTruth:
     """What is known of placements trained alone.
 
     Attributes:
@@ -33,7 +33,7 @@ class Truth:
     """
 
     source: str
-    of: Mapping[str, Known]
+    of: Mapping[str, MeasuredPlacement]
     whole: bool
 
 
@@ -66,21 +66,23 @@ def recipe_of(settings: Settings, options: CompareSettings) -> Settings:
     return replace(before, data=settings.data, machine=machine)
 
 
-def known_truth(options: CompareSettings, run: Run) -> Truth:
+def known_truth(options: CompareSettings, run: Run) -> ComparisonTruth:
     """What is known before anything is trained for the comparison.
 
     Raises:
         PoolsearchError: the sweep has not ended, or is of other images.
     """
     if options.truth in (PICKS, ALL):
-        return Truth("trainings of this comparison", {}, False)
+        return ComparisonTruth("trainings of this comparison", {}, False)
     table = ground_truth(options.truth)
     if options.truth != TABLE6:
         _check_images(Path(options.truth).expanduser(), run)
     return _truth(_named(table), table.by_placement, run)
 
 
-def complete(truth: Truth, run: Run, wanted: Iterable[str], options: CompareSettings, train: bool = True) -> Truth:
+def complete(
+    truth: ComparisonTruth, run: Run, wanted: Iterable[str], options: CompareSettings, train: bool = True
+) -> ComparisonTruth:
     """The truth with what is wanted and was not known: that is trained now, unless the table is the paper's.
 
     Args:
@@ -104,8 +106,8 @@ def complete(truth: Truth, run: Run, wanted: Iterable[str], options: CompareSett
     return _truth(truth.source, {**truth.of, **new}, run)
 
 
-def _truth(source: str, known: Mapping[str, Known], run: Run) -> Truth:
-    return Truth(source, known, all(str(placement) in known for placement in run.space))
+def _truth(source: str, known: Mapping[str, MeasuredPlacement], run: Run) -> ComparisonTruth:
+    return ComparisonTruth(source, known, all(str(placement) in known for placement in run.space))
 
 
 def _named(table: GroundTruth) -> str:

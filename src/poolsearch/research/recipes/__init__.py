@@ -13,7 +13,7 @@ from pathlib import Path
 
 from poolsearch.progress import Progress
 from poolsearch.research.recipes.figure1 import figure1
-from poolsearch.research.recipes.folder import Made
+from poolsearch.research.recipes.folder import RecipeResult
 from poolsearch.research.recipes.tables import FIGURE3, TABLE1, TABLE2, compared
 from poolsearch.session.trusted import Trust
 from poolsearch.settings.groups import RecipeName, RecipeOptions
@@ -29,7 +29,7 @@ class Recipe:
         text: what it is.
     """
 
-    make: Callable[[Path, RecipeOptions, bool, Progress, Trust], Made]
+    make: Callable[[Path, RecipeOptions, bool, Progress, Trust], RecipeResult]
     text: str
 
 

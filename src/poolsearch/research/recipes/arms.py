@@ -58,7 +58,7 @@ as many, so that each gets, in the mean, as many updates as when it is alone. Th
 
 
 @dataclass(frozen=True)
-class Search:
+class ArmRun:
     """One search of Figure 1: an arm with a seed, and the folder that it is made in."""
 
     arm: Arm
@@ -125,7 +125,7 @@ def _space(settings: Settings, code: Mapping[str, str], progress: Progress) -> S
     return space_of(blank(net_spec(used, len(images.class_names), size, code)), used, size)
 
 
-def searches_of(out: Path, settings: Settings, placements: dict[str, str], seeds: int) -> Iterator[Search]:
+def searches_of(out: Path, settings: Settings, placements: dict[str, str], seeds: int) -> Iterator[ArmRun]:
     """Every search, seed after seed: what is there after some time is then whole for the first seeds."""
     for seed in range(seeds):
         for arm in ARMS:
@@ -134,10 +134,10 @@ def searches_of(out: Path, settings: Settings, placements: dict[str, str], seeds
                 epochs=(settings.search.epochs or 0) * arm.times,
                 placements=tuple(placements[role] for role in arm.roles),
             )
-            yield Search(arm, seed, out / arm.name / str(seed), changed)
+            yield ArmRun(arm, seed, out / arm.name / str(seed), changed)
 
 
-def make(search: Search, progress: Progress, trust: Trust = NAMED) -> None:
+def make(search: ArmRun, progress: Progress, trust: Trust = NAMED) -> None:
     """Train the supernet and evaluate its placements on the search-val half; what is done already is left alone.
 
     Args:
@@ -156,7 +156,7 @@ def make(search: Search, progress: Progress, trust: Trust = NAMED) -> None:
     write_json(search.folder / RESULT, result_of(search))
 
 
-def result_of(search: Search) -> dict[str, Any]:
+def result_of(search: ArmRun) -> dict[str, Any]:
     """What a finished search says about its placements."""
     run = read_json(RunDir(search.folder).run)
     rows = _ranked(search.folder)

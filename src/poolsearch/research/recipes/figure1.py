@@ -14,7 +14,7 @@ from poolsearch.progress import Progress
 from poolsearch.research.recipes.arms import (
     ARMS,
     RESULT,
-    Search,
+    ArmRun,
     make,
     placements_of,
     searches_of,
@@ -22,14 +22,14 @@ from poolsearch.research.recipes.arms import (
     settings_of,
     trained_alike,
 )
-from poolsearch.research.recipes.folder import Made, begin, fixed, options_of
+from poolsearch.research.recipes.folder import RecipeResult, begin, fixed, options_of
 from poolsearch.research.recipes.views import (
     ALONE,
     PAIRS,
     VIEWS,
-    Chosen,
-    Seen,
+    ImageSample,
     View,
+    ViewMaps,
     alikeness,
     as_grey,
     channels_of,
@@ -39,7 +39,7 @@ from poolsearch.research.recipes.views import (
 from poolsearch.research.reports.figure1 import write_figure1
 from poolsearch.research.reports.figure1_words import sentences
 from poolsearch.session.prepare import absolute
-from poolsearch.session.trusted import NAMED, Gate, Trust
+from poolsearch.session.trusted import NAMED, FolderPermissions, Trust
 from poolsearch.settings import Settings
 from poolsearch.settings.groups import RecipeOptions
 from poolsearch.storage.files import atomic, read_json, write_json
@@ -49,7 +49,7 @@ from poolsearch.storage.run_dir import RunDir
 MAPS = "maps.npz"
 
 
-def figure1(out: Path, options: RecipeOptions, resume: bool, progress: Progress, trust: Trust = NAMED) -> Made:
+def figure1(out: Path, options: RecipeOptions, resume: bool, progress: Progress, trust: Trust = NAMED) -> RecipeResult:
     """Train a placement that pools early, one that pools late, and both in one supernet; compare them.
 
     Each search is single-path one-shot training (SPOS) restricted to one or two placements, on the same images, with
@@ -77,7 +77,7 @@ def figure1(out: Path, options: RecipeOptions, resume: bool, progress: Progress,
     named = trust.named(Settings.of(net=options.net))
     options = options_of(out, "figure1", options, resume)
     settings, seeds = settings_of(options), seeds_of(options)
-    code = Gate(out, trust, named).code(absolute(settings), progress)
+    code = FolderPermissions(out, trust, named).code(absolute(settings), progress)
     placements = placements_of(options, settings, progress, code)
     with locked(out):
         if not resume:
@@ -95,10 +95,10 @@ def figure1(out: Path, options: RecipeOptions, resume: bool, progress: Progress,
         seen = _look_into(out, searches, placements, trust)
         result = _summary(options, searches, placements) | seen
         write_json(out / RESULT, result)
-        return Made(write_figure1(out), sentences(result))
+        return RecipeResult(write_figure1(out), sentences(result))
 
 
-def _summary(options: RecipeOptions, searches: Sequence[Search], placements: dict[str, str]) -> dict[str, Any]:
+def _summary(options: RecipeOptions, searches: Sequence[ArmRun], placements: dict[str, str]) -> dict[str, Any]:
     """What is measured, of what, and on what."""
     run = read_json(RunDir(searches[0].folder).run)
     results = [read_json(search.folder / RESULT) for search in searches]
@@ -141,7 +141,7 @@ def _difference(results: Sequence[dict[str, Any]], view: View) -> dict[str, Any]
     }  # fmt: skip
 
 
-def _look_into(out: Path, searches: Sequence[Search], placements: dict[str, str], trust: Trust) -> dict[str, Any]:
+def _look_into(out: Path, searches: Sequence[ArmRun], placements: dict[str, str], trust: Trust) -> dict[str, Any]:
     """Compare the representations of every seed, and keep the maps of the first."""
     folders = {(search.arm.name, search.seed): search.folder for search in searches}
     seeds = len(searches) // len(ARMS)
@@ -150,7 +150,7 @@ def _look_into(out: Path, searches: Sequence[Search], placements: dict[str, str]
     for seed in range(seeds):
         other = (seed + 1) % seeds
         chosen = choose_images(folders["early", seed], folders["early", other] if seeds > 1 else None, trust)
-        seen: dict[View, Seen] = {}
+        seen: dict[View, ViewMaps] = {}
         for arm in ARMS:
             found = look(folders[arm.name, seed], {role: placements[role] for role in arm.roles}, chosen, trust)
             seen |= {View(arm.name, role): view for role, view in found.items()}
@@ -163,11 +163,11 @@ def _look_into(out: Path, searches: Sequence[Search], placements: dict[str, str]
     return {"cka": cka, "maps": shown}
 
 
-def _alike(seed: int, a: str, b: str, seen_a: Seen, seen_b: Seen, chosen: Chosen) -> dict[str, Any]:
+def _alike(seed: int, a: str, b: str, seen_a: ViewMaps, seen_b: ViewMaps, chosen: ImageSample) -> dict[str, Any]:
     return {"seed": seed, "a": a, "b": b, "images": len(chosen.indices), "blocks": alikeness(seen_a, seen_b)}
 
 
-def _keep_maps(out: Path, seen: dict[View, Seen], chosen: Chosen) -> dict[str, Any]:
+def _keep_maps(out: Path, seen: dict[View, ViewMaps], chosen: ImageSample) -> dict[str, Any]:
     """Write ``maps.npz``; gives what its maps are of."""
     channels = {arm.name: channels_of([view for at, view in seen.items() if at.arm == arm.name]) for arm in ARMS}
     arrays = {

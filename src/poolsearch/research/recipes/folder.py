@@ -19,7 +19,7 @@ from poolsearch.train.machine import pick_machine
 
 
 @dataclasses.dataclass(frozen=True)
-class Made:
+class RecipeResult:
     """What a recipe leaves: its page, and what came out in sentences."""
 
     page: Path

@@ -9,7 +9,7 @@ from typing import Any
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 from poolsearch.research.compare.compare import compare
-from poolsearch.research.recipes.folder import Made, passed_on
+from poolsearch.research.recipes.folder import RecipeResult, passed_on
 from poolsearch.research.reports.comparison import findings_of
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
@@ -38,7 +38,9 @@ _SCALES: dict[str, dict[str, Any]] = {
 _SEEDS = {"mini": 2, "full": 3}
 
 
-def compared(name: RecipeName, methods: Sequence[str]) -> Callable[[Path, RecipeOptions, bool, Progress, Trust], Made]:
+def compared(
+    name: RecipeName, methods: Sequence[str]
+) -> Callable[[Path, RecipeOptions, bool, Progress, Trust], RecipeResult]:
     """A recipe that compares these methods by the ground truth of every placement.
 
     Methods with supernets are compared at their own budget (epochs in proportion to the members: paper, appendix B.1)
@@ -48,14 +50,14 @@ def compared(name: RecipeName, methods: Sequence[str]) -> Callable[[Path, Recipe
     does not say how long a warm-up is: half of the search here.
     """
 
-    def make(out: Path, options: RecipeOptions, resume: bool, progress: Progress, trust: Trust = NAMED) -> Made:
+    def make(out: Path, options: RecipeOptions, resume: bool, progress: Progress, trust: Trust = NAMED) -> RecipeResult:
         if options.early is not None or options.late is not None:
             raise PoolsearchError(f"--early and --late are for figure1, not for {name}. Leave them out.")
         if resume and options == RecipeOptions():
             page = compare(out, resume=True, progress=progress, trust=trust)
         else:
             page = compare(out, *asked_for(options, methods), resume, progress, trust=trust)
-        return Made(page, findings_of(out))
+        return RecipeResult(page, findings_of(out))
 
     return make
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from poolsearch import rng
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.research.recipes.cka import linear_cka
 from poolsearch.session.open_run import open_run
 from poolsearch.session.trusted import NAMED, Trust
@@ -67,7 +67,7 @@ placements of one supernet."""
 
 
 @dataclass(frozen=True)
-class Seen:
+class ViewMaps:
     """What a view makes of images; one entry for each block.
 
     Attributes:
@@ -82,7 +82,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ImageSample:
     """Images to look at.
 
     Attributes:
@@ -96,7 +96,7 @@ class Chosen:
     pixels_SHWC: NDArray[np.uint8]
 
 
-def choose_images(folder: Path, unseen_by: Path | None, trust: Trust = NAMED) -> Chosen:
+def choose_images(folder: Path, unseen_by: Path | None, trust: Trust = NAMED) -> ImageSample:
     """Draw images of a run's search-val half that another run did not train on either.
 
     The first :data:`SHOWN` are of different classes.
@@ -106,26 +106,26 @@ def choose_images(folder: Path, unseen_by: Path | None, trust: Trust = NAMED) ->
         unseen_by: of the other run; None where there is none.
         trust: whether Python files that the folders name may run.
     """
-    with open_run(folder, None, True, Silent(), trust=trust) as run:
+    with open_run(folder, None, True, SilentProgress(), trust=trust) as run:
         unseen = run.split.search_val
         if unseen_by is not None:
-            with open_run(unseen_by, None, True, Silent(), trust=trust) as other:
+            with open_run(unseen_by, None, True, SilentProgress(), trust=trust) as other:
                 unseen = np.setdiff1d(unseen, other.split.search_train)
         drawn = rng.generator(run.seed, "figure1/images").permutation(unseen)[:IMAGES]
         label_N = run.images.label_N[drawn]
         first = np.sort(np.unique(label_N, return_index=True)[1])[:SHOWN]
         classes = [run.images.class_names[label] for label in label_N[first]]
         ordered = np.concatenate([drawn[first], np.delete(drawn, first)])
-        return Chosen(ordered, classes, np.array(run.images.pixels_NHWC[drawn[first]]))
+        return ImageSample(ordered, classes, np.array(run.images.pixels_NHWC[drawn[first]]))
 
 
 @torch.inference_mode()
-def look(folder: Path, placements: Mapping[str, str], chosen: Chosen, trust: Trust = NAMED) -> dict[str, Seen]:
+def look(folder: Path, placements: Mapping[str, str], chosen: ImageSample, trust: Trust = NAMED) -> dict[str, ViewMaps]:
     """Run a finished search's supernet on images at some of its placements, by their role.
 
     The batch at hand normalises, as when the search was ranked; so minibatches are of the ranking's size.
     """
-    with open_run(folder, None, True, Silent(), trust=trust) as run:
+    with open_run(folder, None, True, SilentProgress(), trust=trust) as run:
         (supernet, *_), _ = load_search(run)
         loader = run.loader(chosen.indices, 1, "figure1", run.seed, augmented=False)
         batches = [x_BCHW for x_BCHW, _ in loader.chunks(run.settings.rank.eval_batch or 1)]
@@ -136,13 +136,13 @@ def look(folder: Path, placements: Mapping[str, str], chosen: Chosen, trust: Tru
             }
 
 
-def _seen(supernet: SinglePath, batches: Sequence[Tensor], placement: Placement, shown: int) -> Seen:
+def _seen(supernet: SinglePath, batches: Sequence[Tensor], placement: Placement, shown: int) -> ViewMaps:
     first = [maps_BCHW.float() for maps_BCHW in run_maps(supernet, batches[0], placement)]
     pooled = [[_array(maps_BCHW.mean((2, 3)))] for maps_BCHW in first]
     for x_BCHW in batches[1:]:
         for found, maps_BCHW in zip(pooled, run_maps(supernet, x_BCHW, placement), strict=True):
             found.append(_array(maps_BCHW.float().mean((2, 3))))
-    return Seen(
+    return ViewMaps(
         [np.concatenate(found).astype(np.float64) for found in pooled],
         [_array(maps_BCHW.var(0).mean((1, 2))).astype(np.float64) for maps_BCHW in first],
         [_array(maps_BCHW[:shown]) for maps_BCHW in first],
@@ -153,12 +153,12 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
     return tensor.cpu().numpy()
 
 
-def alikeness(a: Seen, b: Seen) -> list[float]:
+def alikeness(a: ViewMaps, b: ViewMaps) -> list[float]:
     """Linear CKA after each block, of channels averaged over their maps, so that maps of all sizes can be compared."""
     return [linear_cka(a_NC, b_NC) for a_NC, b_NC in zip(a.pooled_NC, b.pooled_NC, strict=True)]
 
 
-def channels_of(seen: Sequence[Seen]) -> list[list[int]]:
+def channels_of(seen: Sequence[ViewMaps]) -> list[list[int]]:
     """For each block the channels to show, the same for all views of one supernet.
 
     They are the :data:`CHANNELS` whose maps vary most over images, in the mean over the views.

@@ -19,7 +19,7 @@ from poolsearch.progress import PlainConsole
 from poolsearch.reports.page.html import write_page
 from poolsearch.reports.page.markup import footer, or_dash, section, table
 from poolsearch.reports.text.method_notes import known_text
-from poolsearch.research.bench import Curve, Known, Regrets
+from poolsearch.research.bench import BenchResult, Curve, MeasuredPlacement
 from poolsearch.research.reports.regret import MOST_CURVES, regret_figures
 from poolsearch.space import shown
 from poolsearch.storage.files import write_text
@@ -48,7 +48,7 @@ def check_page(folder: Path, methods: int) -> None:
         raise PoolsearchError(f"{folder} holds something else than a bench. Choose a new folder with --out.")
 
 
-def write_bench(folder: Path, found: Regrets, command: str) -> Path:
+def write_bench(folder: Path, found: BenchResult, command: str) -> Path:
     """Write ``regret.csv``, ``report.html`` and ``figures/``; gives the path of the page.
 
     Args:
@@ -61,7 +61,7 @@ def write_bench(folder: Path, found: Regrets, command: str) -> Path:
     return write_page(folder, title, partial(_body, found, command), regret_figures(found))
 
 
-def as_csv(found: Regrets) -> str:
+def as_csv(found: BenchResult) -> str:
     """A line for each sampler and number of trainings; regrets as fractions. Placements known without one have 0."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -81,7 +81,7 @@ def _values(curve: Curve) -> Iterator[tuple[float, ...]]:
     return zip(*(column.tolist() for column in columns), strict=True)
 
 
-def show_bench(found: Regrets) -> None:
+def show_bench(found: BenchResult) -> None:
     """Print a comparison."""
     console = PlainConsole()
     lines = Table(title=_title(found), title_justify="left", box=box.SIMPLE_HEAD)
@@ -96,7 +96,7 @@ def show_bench(found: Regrets) -> None:
     console.print(f"Regret in percentage points, mean ± standard deviation over seeds. {_LATE_MEANS}")
 
 
-def _lines(found: Regrets) -> list[tuple[str, list[str]]]:
+def _lines(found: BenchResult) -> list[tuple[str, list[str]]]:
     """A name, the regret at each number of trainings, how often the best was found after all, and late draws."""
     fixed = [
         (f"{entry.name} {shown(entry.placement)}", [f"{100 * entry.regret:.2f}"] * len(found.at) + ["–"] * 3)
@@ -122,12 +122,12 @@ def _late(curve: Curve) -> list[str]:
     return [f"{100 * curve.late_regret_S.mean():.2f}", or_dash(float(tau_S.mean()) if len(tau_S) else None, "+.2f")]
 
 
-def _title(found: Regrets) -> str:
+def _title(found: BenchResult) -> str:
     truth = found.bandit.truth
     return f"{truth.source}: {len(truth.known):,} placements, {found.seeds:,} seeds of {found.draws:,} trainings"
 
 
-def _body(found: Regrets, command: str, figures: Mapping[str, str]) -> str:
+def _body(found: BenchResult, command: str, figures: Mapping[str, str]) -> str:
     parts = [
         _head(found),
         section("How far below the best", _table(found), figures["regret"]),
@@ -139,7 +139,7 @@ def _body(found: Regrets, command: str, figures: Mapping[str, str]) -> str:
     return "\n".join(parts)
 
 
-def _head(found: Regrets) -> str:
+def _head(found: BenchResult) -> str:
     best = min(found.curves, key=lambda curve: float(curve.mean_T[-1]))
     regret = 100 * float(best.mean_T[-1])
     sentence = (
@@ -153,7 +153,7 @@ def _head(found: Regrets) -> str:
     )
 
 
-def _table(found: Regrets) -> str:
+def _table(found: BenchResult) -> str:
     head = [
         ("method", "text"),
         *((f"after {number:,}", "") for number in found.at),
@@ -167,9 +167,9 @@ def _table(found: Regrets) -> str:
     return table(caption, head, lines)
 
 
-def _reading(found: Regrets) -> list[str]:
+def _reading(found: BenchResult) -> list[str]:
     truth, images = found.bandit.truth, found.bandit.images
-    best: Known = truth.best
+    best: MeasuredPlacement = truth.best
     scored = "" if images is None else f" It is then counted on {images:,} random images, as a minibatch's score is."
     if found.bandit.rise:
         scored += (
@@ -188,7 +188,7 @@ def _reading(found: Regrets) -> list[str]:
     ]
 
 
-def _source(found: Regrets) -> str:
+def _source(found: BenchResult) -> str:
     truth = found.bandit.truth
     trainings = sorted({entry.n for entry in truth.known})
     spread = f"{trainings[0]}" if len(trainings) == 1 else f"{trainings[0]} to {trainings[-1]}"

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 
 from poolsearch.reports.figures.theme import DEFAULT, MEMBERS, MUTED, Figure, Json, rows
-from poolsearch.research.bench import Curve, Fixed, Regrets
+from poolsearch.research.bench import Baseline, BenchResult, Curve
 
 MOST_CURVES = len(MEMBERS)
 MOST_POINTS = 150
@@ -19,12 +19,12 @@ TICKS = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 LEGEND = alt.Legend(orient="top", columns=4, symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1, labelLimit=260)
 
 
-def regret_figures(found: Regrets) -> list[Figure]:
+def regret_figures(found: BenchResult) -> list[Figure]:
     """The figures of a comparison."""
     return [_together(found), _apart(found)]
 
 
-def _together(found: Regrets) -> Figure:
+def _together(found: BenchResult) -> Figure:
     names = [curve.name for curve in found.curves]
     colour = alt.Color("name:N", title=None, scale=alt.Scale(domain=names, range=MEMBERS[: len(names)]), legend=LEGEND)
     points = [point for curve in found.curves for point in _points(curve)]
@@ -50,7 +50,7 @@ def _together(found: Regrets) -> Figure:
     )
 
 
-def _apart(found: Regrets) -> Figure:
+def _apart(found: BenchResult) -> Figure:
     points_of = [_points(curve) for curve in found.curves]
     highest = _highest([point for points in points_of for point in points], ("high",))
     y = partial(_regret, title="regret, percentage points", highest=highest)
@@ -109,7 +109,7 @@ def _regret(field: str, title: str, highest: float) -> alt.Y:
     return alt.Y(f"{field}:Q", axis=axis, scale=scale)
 
 
-def _fixed_layers(fixed: Sequence[Fixed], y: Callable[[str], alt.Y]) -> list[alt.Chart]:
+def _fixed_layers(fixed: Sequence[Baseline], y: Callable[[str], alt.Y]) -> list[alt.Chart]:
     lines = [{"regret": POINTS * entry.regret, "text": f"{entry.name} {entry.placement}"} for entry in fixed]
     base = alt.Chart(rows(lines)).encode(y=y("regret"))
     rule = base.mark_rule(strokeDash=[5, 4], color=MUTED)

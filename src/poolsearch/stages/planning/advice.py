@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from poolsearch.inspection_results import Way, told
+from poolsearch.inspection_results import MethodEstimate, told
 
 WORTH = 1.5
 """A sweep, or another way without a supernet, is preferred while the job takes no more than so many times as long as
@@ -24,7 +24,7 @@ _WHY = {
 }
 
 
-def advise(ways: Sequence[Way], after: float, members: int, hours: float | None = None) -> tuple[str, str]:
+def advise(ways: Sequence[MethodEstimate], after: float, members: int, hours: float | None = None) -> tuple[str, str]:
     """The method, and why, in a sentence.
 
     The first of :data:`PREFERRED` whose whole job fits: into ``hours`` where these are given, else into 1.5 times the

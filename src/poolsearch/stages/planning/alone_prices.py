@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from poolsearch.nets.poolable import Fixed
-from poolsearch.progress import Progress, Silent
+from poolsearch.nets.poolable import FixedPlacementNet
+from poolsearch.progress import Progress, SilentProgress
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
-from poolsearch.stages.planning.estimate import Crew, Price
+from poolsearch.stages.planning.estimate import StepTime, WorkerLayout
 from poolsearch.stages.planning.jobs import Job
 from poolsearch.stages.planning.measure import chosen, step_price
 from poolsearch.stages.planning.steps import rounds_of, time_passes
 from poolsearch.stages.planning.work import Work, work_of
-from poolsearch.stages.standalone.trial import AloneTask, Trial, crew
+from poolsearch.stages.standalone.trial import StandaloneTask, Trial, crew
 from poolsearch.train import checkpoint
 from poolsearch.workers.pool import run_trials
 
@@ -31,7 +31,7 @@ _PLACEMENTS = 5
 
 
 @dataclass(frozen=True)
-class AlonePrice:
+class StandaloneTimes:
     """What stand-alone trainings of one network take with others beside them, and who does them.
 
     Attributes:
@@ -41,14 +41,14 @@ class AlonePrice:
         crew: the processes.
     """
 
-    step: Price
-    score: Price
+    step: StepTime
+    score: StepTime
     images: int
-    crew: Crew
+    crew: WorkerLayout
 
 
 @dataclass(frozen=True)
-class _Times:
+class _ProcessTimes:
     """Seconds in a process: of a step and of a pass (R rounds, N placements), and of a trial beside its steps."""
 
     step_RN: Floats
@@ -56,7 +56,7 @@ class _Times:
     begin: float
 
 
-def alone_prices(run: Run, own: Work, jobs: Sequence[Job]) -> dict[Job, AlonePrice]:
+def alone_prices(run: Run, own: Work, jobs: Sequence[Job]) -> dict[Job, StandaloneTimes]:
     """Measure the networks of these jobs, each kind once for each number of workers that work at once.
 
     Args:
@@ -65,41 +65,41 @@ def alone_prices(run: Run, own: Work, jobs: Sequence[Job]) -> dict[Job, AlonePri
     """
     crews = {job: crew(run, job.trials)[:2] for job in jobs}
     works = {job.width: work_of(_with_width(run, job.width)) for job in jobs if job.width != run.settings.net.width}
-    found: dict[Job, AlonePrice] = {}
+    found: dict[Job, StandaloneTimes] = {}
     for same in set(crews.values()):
         by_network = {job.network: job for job in jobs if crews[job] == same}
         opening, timed = _by_all(run, list(by_network.values()))
         for network, times in zip(by_network, timed, strict=True):
-            who = Crew(same[0], opening, times.begin)
+            who = WorkerLayout(same[0], opening, times.begin)
             price = _priced(run, works.get(network.width, own), network.batch, times, who)
             found |= {job: price for job in jobs if crews[job] == same and job.network == network}
     return found
 
 
-def _priced(run: Run, work: Work, batch: int, times: _Times, who: Crew) -> AlonePrice:
+def _priced(run: Run, work: Work, batch: int, times: _ProcessTimes, who: WorkerLayout) -> StandaloneTimes:
     placements, images = chosen(run)[:_PLACEMENTS], _images(run)
     step = step_price(work, placements, times.step_RN, batch)
-    return AlonePrice(step, step_price(work, placements, times.score_RN, images), images, who)
+    return StandaloneTimes(step, step_price(work, placements, times.score_RN, images), images, who)
 
 
 def _images(run: Run) -> int:
     return min(run.settings.rank.eval_batch or 0, len(run.split.search_val))
 
 
-def _by_all(run: Run, jobs: Sequence[Job]) -> tuple[float, list[_Times]]:
+def _by_all(run: Run, jobs: Sequence[Job]) -> tuple[float, list[_ProcessTimes]]:
     """Time each job's network in all workers at once: seconds until a worker begins its first trial, and the times."""
     workers, threads, cards = crew(run, jobs[0].trials)
     asked = time.time()
     work = partial(_by_one, run, chosen(run)[:_PLACEMENTS], jobs)
-    each = run_trials(work, range(workers), [1] * workers, Silent(), "timing", workers, threads, cards)
+    each = run_trials(work, range(workers), [1] * workers, SilentProgress(), "timing", workers, threads, cards)
     opening = float(np.mean([began for began, _ in each])) - asked if workers > 1 else 0.0
     return opening, [_together(times) for times in zip(*(found for _, found in each), strict=True)]
 
 
-def _together(each: Sequence[_Times]) -> _Times:
+def _together(each: Sequence[_ProcessTimes]) -> _ProcessTimes:
     """The means of all processes, of the rounds that all have done."""
     steps, scores = min(len(t.step_RN) for t in each), min(len(t.score_RN) for t in each)
-    return _Times(
+    return _ProcessTimes(
         np.mean([t.step_RN[:steps] for t in each], axis=0),
         np.mean([t.score_RN[:scores] for t in each], axis=0),
         float(np.mean([t.begin for t in each])),
@@ -108,31 +108,31 @@ def _together(each: Sequence[_Times]) -> _Times:
 
 def _by_one(
     run: Run, placements: Sequence[Placement], jobs: Sequence[Job], process: int, progress: Progress
-) -> tuple[float, list[_Times]]:
+) -> tuple[float, list[_ProcessTimes]]:
     """In a worker or in this process: when it began, and the times of each job's network."""
     began = time.time()
     return began, [_time(_with_width(run, job.width), placements, job, process) for job in jobs]
 
 
-def _time(run: Run, placements: Sequence[Placement], job: Job, process: int) -> _Times:
+def _time(run: Run, placements: Sequence[Placement], job: Job, process: int) -> _ProcessTimes:
     trial = Trial(placements[0], process)
-    AloneTask(run, job.recipe, trial)  # the first reads what all share
+    StandaloneTask(run, job.recipe, trial)  # the first reads what all share
     begun = time.perf_counter()
-    task = AloneTask(run, job.recipe, trial)
+    task = StandaloneTask(run, job.recipe, trial)
     checkpoint.save(run.dir.root / f"timed{process}.safetensors", task.tensors(), task.meta())
     begin = time.perf_counter() - begun
     step_RN = rounds_of([partial(_step, task, p) for p in placements], _STEP_SECONDS, run.machine)
     model = task.net.eval()
     score_RN = time_passes(run, [partial(_at, model, p) for p in placements], [_images(run)], _SCORE_SECONDS)
-    return _Times(step_RN, score_RN, begin)
+    return _ProcessTimes(step_RN, score_RN, begin)
 
 
-def _step(task: AloneTask, placement: Placement) -> None:
+def _step(task: StandaloneTask, placement: Placement) -> None:
     task.net.placement = placement  # all have the same parameters: one network does for them
     task.step(0)
 
 
-def _at(model: Fixed, placement: Placement, x_BCHW: Tensor) -> Tensor:
+def _at(model: FixedPlacementNet, placement: Placement, x_BCHW: Tensor) -> Tensor:
     return model.net(x_BCHW, placement)
 
 

@@ -16,12 +16,12 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Price:
+class StepTime:
     """Seconds of one step of each placement.
 
     Attributes:
         seconds_A: for each placement of the space.
-        error: relative, see :class:`~poolsearch.stages.planning.fit.Fitted`.
+        error: relative, see :class:`~poolsearch.stages.planning.fit.FittedRates`.
     """
 
     seconds_A: Floats
@@ -58,7 +58,7 @@ def makespan(seconds: Iterable[float], workers: int) -> float:
 
 
 def search_seconds(
-    steps: int, train: Price, score: Price, scores_per_step: float, extra: float, saving: float
+    steps: int, train: StepTime, score: StepTime, scores_per_step: float, extra: float, saving: float
 ) -> Estimate:
     """A search.
 
@@ -75,7 +75,7 @@ def search_seconds(
 
 
 @dataclass(frozen=True)
-class Crew:
+class WorkerLayout:
     """Processes that train stand-alone.
 
     Attributes:
@@ -89,7 +89,9 @@ class Crew:
     begin: float
 
 
-def trials_seconds(price: Price, placements: int, seeds: int, steps: int, crew: Crew, after: float = 0.0) -> Estimate:
+def trials_seconds(
+    price: StepTime, placements: int, seeds: int, steps: int, crew: WorkerLayout, after: float = 0.0
+) -> Estimate:
     """Stand-alone trainings of so many placements, with so many seeds and steps each.
 
     Args:

@@ -15,7 +15,7 @@ LEAST_ERROR = 0.1
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedRates:
     """Seconds as a sum of kinds of work (K of them), each at its own rate.
 
     Attributes:
@@ -31,7 +31,7 @@ class Fitted:
         return work_NK @ self.rate_K
 
 
-def fit(work_NK: Floats, seconds_RN: Floats) -> Fitted:
+def fit(work_NK: Floats, seconds_RN: Floats) -> FittedRates:
     """Rates that predict what R rounds took, with the least sum of squares of relative errors.
 
     A step has a constant part (starting its kernels), one by its multiply-adds and one by the maps that it reads and
@@ -47,7 +47,7 @@ def fit(work_NK: Floats, seconds_RN: Floats) -> Fitted:
     rate_K, _ = nnls(work_NK / scale_K / taken_N[:, None], np.ones(len(work_NK)))
     rate_K = np.asarray(rate_K) / scale_K
     gap_N = np.log(taken_N / np.maximum(work_NK @ rate_K, np.finfo(float).tiny))
-    return Fitted(rate_K, max(LEAST_ERROR, 2 * float(np.sqrt(np.mean(gap_N**2) + _scatter(seconds_RN) ** 2))))
+    return FittedRates(rate_K, max(LEAST_ERROR, 2 * float(np.sqrt(np.mean(gap_N**2) + _scatter(seconds_RN) ** 2))))
 
 
 def typical(seconds_RN: Floats) -> Floats:

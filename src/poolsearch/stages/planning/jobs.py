@@ -11,12 +11,12 @@ from poolsearch.settings.methods import named, with_method
 from poolsearch.settings.resolve import resolve
 from poolsearch.stages.retrain import retrain_recipe
 from poolsearch.stages.standalone.rung import sweep_recipe
-from poolsearch.stages.standalone.trial import Recipe
+from poolsearch.stages.standalone.trial import TrainingConfig
 from poolsearch.stages.sweep import at_fidelity
 
 
 @dataclass(frozen=True)
-class Network:
+class WidthAndBatch:
     """What the price of a training step depends on, beside its placement."""
 
     width: int | None
@@ -36,7 +36,7 @@ class Job:
         scored: images of the search-val half by which each is scored afterwards.
     """
 
-    recipe: Recipe
+    recipe: TrainingConfig
     width: int | None
     placements: int
     seeds: int
@@ -45,9 +45,9 @@ class Job:
     scored: int = 0
 
     @property
-    def network(self) -> Network:
+    def network(self) -> WidthAndBatch:
         """What its steps cost depends on it."""
-        return Network(self.width, self.recipe.batch)
+        return WidthAndBatch(self.width, self.recipe.batch)
 
     @property
     def begins(self) -> bool:

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch import rng
-from poolsearch.nets.poolable import Fixed
+from poolsearch.nets.poolable import FixedPlacementNet
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
-from poolsearch.stages.planning.estimate import Price
-from poolsearch.stages.planning.fit import Fitted, fit
+from poolsearch.stages.planning.estimate import StepTime
+from poolsearch.stages.planning.fit import FittedRates, fit
 from poolsearch.stages.planning.steps import SearchSteps, mixture_seconds, time_passes
 from poolsearch.stages.planning.work import Work
 from poolsearch.stages.rank import MEASURED_IMAGES
@@ -27,7 +27,7 @@ _SEARCH_SECONDS, _PASSES_SECONDS = 8.0, 4.0
 
 
 @dataclass(frozen=True)
-class SearchPrices:
+class SearchTimes:
     """What the search and its ranking take here.
 
     Attributes:
@@ -37,9 +37,9 @@ class SearchPrices:
         save: seconds of a checkpoint.
     """
 
-    train: Price
-    score: Price
-    passes: Fitted
+    train: StepTime
+    score: StepTime
+    passes: FittedRates
     mixture: dict[int, float]
     save: float
 
@@ -52,7 +52,7 @@ def chosen(run: Run) -> list[Placement]:
     return [run.space[number] for number in list(dict.fromkeys([*ends, *default, *drawn]))[:_MEASURED]]
 
 
-def search_prices(run: Run, work: Work, members: Sequence[int]) -> SearchPrices:
+def search_prices(run: Run, work: Work, members: Sequence[int]) -> SearchTimes:
     """Measure steps of the search, and the mixture's own work for each of these M."""
     search, placements = run.settings.search, chosen(run)
     several = search.placements_per_step
@@ -65,7 +65,7 @@ def search_prices(run: Run, work: Work, members: Sequence[int]) -> SearchPrices:
     # the mixture draws several by itself: known is then only how long a step takes, whatever it draws
     price = partial(step_price, work, None if several > 1 else placements)
     member = steps.member.eval()
-    return SearchPrices(
+    return SearchTimes(
         price(train_RN, search.batch or 0),
         price(score_RN, search.val_batch or 0),
         _passes(run, work, [partial(member, placement=placement) for placement in placements[:3]]),
@@ -74,22 +74,22 @@ def search_prices(run: Run, work: Work, members: Sequence[int]) -> SearchPrices:
     )
 
 
-def step_price(work: Work, placements: Sequence[Placement] | None, seconds_RN: Floats, batch: int) -> Price:
+def step_price(work: Work, placements: Sequence[Placement] | None, seconds_RN: Floats, batch: int) -> StepTime:
     """The price of a step of every placement, from what was measured of some; None: of whatever was drawn."""
     if placements is None:
         fitted = fit(np.ones((seconds_RN.shape[1], 1)), seconds_RN)
-        return Price(fitted.seconds(np.ones((work.space.size, 1))), fitted.error)
+        return StepTime(fitted.seconds(np.ones((work.space.size, 1))), fitted.error)
     fitted = fit(work.of(placements, batch), seconds_RN)
-    return Price(fitted.seconds(work.of_all(batch)), fitted.error)
+    return StepTime(fitted.seconds(work.of_all(batch)), fitted.error)
 
 
-def alone_passes(run: Run, work: Work) -> Fitted:
+def alone_passes(run: Run, work: Work) -> FittedRates:
     """Measure evaluations of networks that were trained stand-alone."""
     net = run.machine.place(run.build()).eval()
-    return _passes(run, work, [Fixed(net, placement) for placement in chosen(run)[:3]])
+    return _passes(run, work, [FixedPlacementNet(net, placement) for placement in chosen(run)[:3]])
 
 
-def _passes(run: Run, work: Work, networks: Sequence[Forward]) -> Fitted:
+def _passes(run: Run, work: Work, networks: Sequence[Forward]) -> FittedRates:
     """Of the first three of the chosen placements, on few and on many images."""
     most = min(run.settings.rank.eval_batch or 0, len(run.split.search_val))
     batches = sorted({min(MEASURED_IMAGES, most), most})

@@ -23,7 +23,7 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
-class Memory:
+class TrainingMemory:
     """Memory of training, in bytes.
 
     Attributes:
@@ -62,7 +62,7 @@ def largest(run: Run) -> tuple[Placement, int]:
     return run.space[int(memory_A.argmax())], int(memory_A.max()) // batch
 
 
-def try_largest(run: Run) -> Memory:
+def try_largest(run: Run) -> TrainingMemory:
     """Do one real step of the search with that placement, with all members.
 
     Raises:
@@ -83,7 +83,7 @@ def try_largest(run: Run) -> Memory:
             raise
         raise _too_large(placement, batch, batch * image, room, batch // 2) from error
     step = max(taken - members * member, batch * image)
-    return Memory(placement, step, step / batch, member, process, free)
+    return TrainingMemory(placement, step, step / batch, member, process, free)
 
 
 def fitting(batch: int, image: int, room: float) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from poolsearch.inspection_results import NOTHING, Estimate, StageCost, Way
+from poolsearch.inspection_results import NOTHING, Estimate, MethodEstimate, StageCost
 from poolsearch.session.open_run import Run
-from poolsearch.stages.planning.alone_prices import AlonePrice
+from poolsearch.stages.planning.alone_prices import StandaloneTimes
 from poolsearch.stages.planning.estimate import search_seconds, trials_seconds
-from poolsearch.stages.planning.fit import Fitted
+from poolsearch.stages.planning.fit import FittedRates
 from poolsearch.stages.planning.jobs import Job
-from poolsearch.stages.planning.measure import SearchPrices
-from poolsearch.stages.planning.memory import Memory
+from poolsearch.stages.planning.measure import SearchTimes
+from poolsearch.stages.planning.memory import TrainingMemory
 from poolsearch.stages.planning.ranking import ranking_seconds, trees_of
 from poolsearch.stages.planning.work import Work
 from poolsearch.stages.search import search_epochs
@@ -21,14 +21,14 @@ _MEMBERS = (1, 2, 4, 8)  # told of beside the M that is set
 
 
 @dataclass(frozen=True)
-class Prices:
+class Measurements:
     """All that was measured."""
 
     work: Work
-    memory: Memory
-    search: SearchPrices
-    passes: Fitted
-    alone: dict[Job, AlonePrice]
+    memory: TrainingMemory
+    search: SearchTimes
+    passes: FittedRates
+    alone: dict[Job, StandaloneTimes]
 
 
 def mixture_sizes(run: Run) -> list[int]:
@@ -36,10 +36,10 @@ def mixture_sizes(run: Run) -> list[int]:
     return [m for m in sorted({*_MEMBERS, run.settings.search.members}) if m <= run.space.size]
 
 
-def supernets(run: Run, sizes: Sequence[int], prices: Prices) -> list[Way]:
+def supernets(run: Run, sizes: Sequence[int], prices: Measurements) -> list[MethodEstimate]:
     """One supernet, and mixtures of several."""
     return [
-        Way(
+        MethodEstimate(
             "spos" if members == 1 else "mixture",
             members,
             "one supernet" if members == 1 else f"{members} supernets",
@@ -50,7 +50,7 @@ def supernets(run: Run, sizes: Sequence[int], prices: Prices) -> list[Way]:
     ]
 
 
-def _search(run: Run, members: int, prices: Prices) -> Estimate:
+def _search(run: Run, members: int, prices: Measurements) -> Estimate:
     settings = run.settings.changed(members=members).search
     steps = search_epochs(settings) * (len(run.split.search_train) // (settings.batch or 1))
     scores = 1 / settings.val_every + (1 / settings.refresh if settings.refresh else 0)
@@ -62,32 +62,32 @@ def _search(run: Run, members: int, prices: Prices) -> Estimate:
     return search_seconds(steps, price.train, price.score, scores, extra, saving)
 
 
-def _rank(run: Run, members: int, prices: Prices) -> Estimate:
+def _rank(run: Run, members: int, prices: Measurements) -> Estimate:
     images, calibrated = len(run.split.search_val), run.settings.search.norm == "calibrate"
     batch = min(run.settings.rank.eval_batch or 1, images)
     trees = trees_of(run, members)
     return ranking_seconds(trees, images, batch, calibrated, prices.work, prices.search.passes)
 
 
-def alone_way(method: str, jobs: Sequence[Job], prices: Prices) -> Way:
+def alone_way(method: str, jobs: Sequence[Job], prices: Measurements) -> MethodEstimate:
     """A method without supernets: rounds of trainings, one after the other."""
     takes = sum((_trials(job, prices) for job in jobs), NOTHING)
     memory = max(prices.memory.alone(prices.alone[job].crew.workers, job.recipe.batch) for job in jobs)
-    return Way(method, None, _told(jobs), (StageCost("sweep", takes),), memory)
+    return MethodEstimate(method, None, _told(jobs), (StageCost("sweep", takes),), memory)
 
 
-def untrained_way() -> Way:
+def untrained_way() -> MethodEstimate:
     """Ranking by MACs, which is done before a plan could be."""
-    return Way("macs", None, "nothing: ranked by MACs", (StageCost("rank", NOTHING),), 0)
+    return MethodEstimate("macs", None, "nothing: ranked by MACs", (StageCost("rank", NOTHING),), 0)
 
 
-def _trials(job: Job, prices: Prices) -> Estimate:
+def _trials(job: Job, prices: Measurements) -> Estimate:
     price = prices.alone[job]
     scoring = price.score.mean * job.scored / price.images
     return trials_seconds(price.step, job.placements, job.seeds, job.steps, price.crew, scoring)
 
 
-def after_ranking(run: Run, last: Job, prices: Prices) -> tuple[StageCost, ...]:
+def after_ranking(run: Run, last: Job, prices: Measurements) -> tuple[StageCost, ...]:
     """Retraining of the finalists, and evaluating them on the test split."""
     batch, images = run.settings.rank.eval_batch or 1, len(run.split.test)
     chunks = -(-images // batch)
@@ -96,7 +96,7 @@ def after_ranking(run: Run, last: Job, prices: Prices) -> tuple[StageCost, ...]:
     return StageCost("retrain", _trials(last, prices)), StageCost("test", Estimate.of(test, prices.passes.error))
 
 
-def short_of_memory(ways: Sequence[Way], last: Job, prices: Prices) -> tuple[str, ...]:
+def short_of_memory(ways: Sequence[MethodEstimate], last: Job, prices: Measurements) -> tuple[str, ...]:
     """A sentence for each way, and for the retraining, that needs more memory than is free."""
     memory, workers = prices.memory, prices.alone[last].crew.workers
     needs = {f"{way.method} ({way.what})": way.memory for way in ways}

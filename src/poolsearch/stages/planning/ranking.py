@@ -11,7 +11,7 @@ from poolsearch import rng
 from poolsearch.inspection_results import Estimate
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
-from poolsearch.stages.planning.fit import Fitted
+from poolsearch.stages.planning.fit import FittedRates
 from poolsearch.stages.planning.work import Work
 from poolsearch.stages.rank import CALIBRATION_BATCHES, MEASURED_ALONE, MEASURED_IMAGES
 
@@ -29,7 +29,9 @@ def trees_of(run: Run, members: int) -> Trees:
     return [[run.space[int(n)] for n in part] for part in np.array_split(drawn, members) if len(part)]
 
 
-def ranking_seconds(trees: Trees, images: int, batch: int, calibrated: bool, work: Work, passes: Fitted) -> Estimate:
+def ranking_seconds(
+    trees: Trees, images: int, batch: int, calibrated: bool, work: Work, passes: FittedRates
+) -> Estimate:
     """A ranking: every placement on all images, and before that what sharing saves, measured on a few.
 
     Args:
@@ -49,5 +51,5 @@ def ranking_seconds(trees: Trees, images: int, batch: int, calibrated: bool, wor
     return Estimate.of(chunks * by_tree(images / chunks) + 2 * by_tree(few) + one_by_one + collecting, passes.error)
 
 
-def _seconds(passes: Fitted, work_K: NDArray[np.float64]) -> float:
+def _seconds(passes: FittedRates, work_K: NDArray[np.float64]) -> float:
     return float(passes.seconds(work_K[None])[0])

@@ -46,7 +46,7 @@ def rounds_of(work: Sequence[Callable[[], Any]], seconds: float, machine: Machin
     return np.array(found[1:])
 
 
-class _Told:
+class _ScriptedSampler:
     """A sampler that gives what it was told to."""
 
     def __init__(self, first: Placement) -> None:
@@ -75,7 +75,7 @@ class SearchSteps:
         # scoring is timed by itself
         self._run = replace(run, settings=run.settings.changed(val_every=10**9, refresh=0, epochs=10**6))
         settings = self._run.settings.search
-        self._told = _Told(run.space.default)
+        self._told = _ScriptedSampler(run.space.default)
         self._task = SearchTask(self._run, self._told if settings.placements_per_step == 1 else None)
         self._val = run.loader(run.split.search_val, settings.val_batch or 0, "search-val", run.seed, augmented=False)
         self._step = 0  # the step of this number would score

@@ -16,12 +16,12 @@ from poolsearch.stages.ranking.table import COLUMNS, answers, tau
 
 
 @dataclass(frozen=True)
-class Standing:
+class TrainedPlacement:
     """Where a placement ended: epochs it was trained, and how each seed then did on the search-val images."""
 
     number: int
     epochs: int
-    scored: Sequence[Scored]
+    scored: Sequence[ScoredTraining]
 
     @property
     def correct(self) -> int:
@@ -30,7 +30,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredTraining:
     """A training on the search-val images: how many are right, and the metric with its interval."""
 
     correct: int
@@ -39,10 +39,10 @@ class Scored:
     high: float
 
 
-def order(run: Run, standings: Iterable[Standing]) -> list[Standing]:
+def order(run: Run, standings: Iterable[TrainedPlacement]) -> list[TrainedPlacement]:
     """Best first, among placements trained equally far; ties as in every ranking: fewer MACs, then the number."""
 
-    def merit(standing: Standing) -> float:
+    def merit(standing: TrainedPlacement) -> float:
         # whole numbers, where there are any: of sums of fractions, equal ones may differ in the last bit
         if run.settings.data.metric == "accuracy":
             return standing.correct
@@ -51,7 +51,7 @@ def order(run: Run, standings: Iterable[Standing]) -> list[Standing]:
     return sorted(standings, key=lambda s: (-merit(s), run.macs_A[s.number], s.number))
 
 
-def standing_rows(run: Run, standings: Sequence[Standing], seeds: int) -> list[dict[str, Any]]:
+def standing_rows(run: Run, standings: Sequence[TrainedPlacement], seeds: int) -> list[dict[str, Any]]:
     """One row per placement in the order given; what only supernets have is empty.
 
     Accuracy and metric are means over seeds, the interval is that of one training on the search-val images: the mean
@@ -74,7 +74,7 @@ def standing_rows(run: Run, standings: Sequence[Standing], seeds: int) -> list[d
 
 
 def standing_summary(
-    run: Run, rows: Sequence[dict[str, Any]], standings: Sequence[Standing], plan: Sequence[Rung]
+    run: Run, rows: Sequence[dict[str, Any]], standings: Sequence[TrainedPlacement], plan: Sequence[Rung]
 ) -> dict[str, Any]:
     """The contents of ranking.json. Accuracies of different rungs are not compared with MACs."""
     full = plan[-1].epochs

@@ -28,7 +28,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Evaluated:
     """What a placement is worth on the images that it saw: by one member, or by the mean of all of them."""
 
     member: int
@@ -72,9 +72,9 @@ def rows_of(
     return rows
 
 
-def _seen(run: Run, mixture: Mixture, pairs: Sequence[Pair], tally: Tally) -> dict[int, _Seen]:
+def _seen(run: Run, mixture: Mixture, pairs: Sequence[Pair], tally: Tally) -> dict[int, _Evaluated]:
     """What each placement is worth: the best of the members that evaluated it, or their mean."""
-    found: dict[int, list[_Seen]] = {}
+    found: dict[int, list[_Evaluated]] = {}
     for place, (number, _) in enumerate(pairs):
         found.setdefault(number, []).append(_by_one(run, pairs, tally, place))
     if run.settings.rank.rank_members == "mean":
@@ -83,21 +83,21 @@ def _seen(run: Run, mixture: Mixture, pairs: Sequence[Pair], tally: Tally) -> di
     return {number: min(several, key=lambda one: (one.stopped, -one.value)) for number, several in found.items()}
 
 
-def _by_one(run: Run, pairs: Sequence[Pair], tally: Tally, place: int) -> _Seen:
+def _by_one(run: Run, pairs: Sequence[Pair], tally: Tally, place: int) -> _Evaluated:
     metric, classes, seen = run.settings.data.metric, len(run.images.class_names), tally.seen(place)
     low, high = interval(metric, *seen, classes)
     true_N, predicted_N = seen
     accuracy, images = float((true_N == predicted_N).mean()), len(true_N)
     value = float(score(metric, *seen, classes))
-    return _Seen(pairs[place][1], bool(tally.stopped_P[place]), value, accuracy, low, high, images)
+    return _Evaluated(pairs[place][1], bool(tally.stopped_P[place]), value, accuracy, low, high, images)
 
 
-def _by_all(member: int, several: Sequence[_Seen]) -> _Seen:
+def _by_all(member: int, several: Sequence[_Evaluated]) -> _Evaluated:
     def mean(name: str) -> float:
         return statistics.fmean(getattr(one, name) for one in several)
 
     ends = mean("low"), mean("high")
-    return _Seen(member, False, mean("value"), mean("accuracy"), *ends, several[0].images)
+    return _Evaluated(member, False, mean("value"), mean("accuracy"), *ends, several[0].images)
 
 
 def as_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> str:

@@ -17,7 +17,7 @@ from poolsearch.stages.standalone.trial import Trial
 
 
 @dataclass(frozen=True)
-class Rival:
+class TrainedControl:
     """A control and its trainings, by seed.
 
     Attributes:
@@ -31,9 +31,9 @@ class Rival:
     why_not: str | None = None
 
 
-def rivals(run: Run, winner: Placement, seeds: int) -> list[Rival]:
+def rivals(run: Run, winner: Placement, seeds: int) -> list[TrainedControl]:
     """The controls that the settings ask for, in their order."""
-    make: dict[Control, Callable[[], Rival]] = {
+    make: dict[Control, Callable[[], TrainedControl]] = {
         "macs": lambda: _most_macs(run, seeds),
         "random": lambda: _random(run, seeds),
         "input-size": lambda: _larger_images(run, winner, seeds),
@@ -41,26 +41,26 @@ def rivals(run: Run, winner: Placement, seeds: int) -> list[Rival]:
     return [make[control]() for control in dict.fromkeys(run.settings.retrain.control)]
 
 
-def _most_macs(run: Run, seeds: int) -> Rival:
+def _most_macs(run: Run, seeds: int) -> TrainedControl:
     """The placement with the most MACs of the space; of several the first."""
     placement = run.space[int(run.macs_A.argmax())]
-    return Rival("macs", [Trial(placement, seed) for seed in range(seeds)])
+    return TrainedControl("macs", [Trial(placement, seed) for seed in range(seeds)])
 
 
-def _random(run: Run, seeds: int) -> Rival:
+def _random(run: Run, seeds: int) -> TrainedControl:
     """A placement for each seed, uniform over the space; none comes twice before all have come."""
     rounds = range(-(-seeds // run.space.size))
     orders = [rng.generator(run.seed, "random-picks", i).permutation(run.space.size) for i in rounds]
     numbers = np.concatenate(orders)[:seeds].tolist()
-    return Rival("random", [Trial(run.space[number], seed) for seed, number in enumerate(numbers)])
+    return TrainedControl("random", [Trial(run.space[number], seed) for seed, number in enumerate(numbers)])
 
 
-def _larger_images(run: Run, winner: Placement, seeds: int) -> Rival:
+def _larger_images(run: Run, winner: Placement, seeds: int) -> TrainedControl:
     """The default on images so large that it has the winner's MACs."""
     default = run.space.default
     target, own = run.costs.macs(winner), run.costs.macs(default)
     if target <= own:
-        return Rival("input-size", [], f"the winner {winner.shown} has no more MACs than the default")
+        return TrainedControl("input-size", [], f"the winner {winner.shown} has no more MACs than the default")
 
     def macs(size: int) -> int | None:
         try:
@@ -70,8 +70,10 @@ def _larger_images(run: Run, winner: Placement, seeds: int) -> Rival:
 
     size = size_for(target, own, run.image_size, macs)
     if size is None:
-        return Rival("input-size", [], "at no larger size the default's MACs are nearer to the winner's than they are")
-    return Rival("input-size", [Trial(default, seed, size) for seed in range(seeds)])
+        return TrainedControl(
+            "input-size", [], "at no larger size the default's MACs are nearer to the winner's than they are"
+        )
+    return TrainedControl("input-size", [Trial(default, seed, size) for seed in range(seeds)])
 
 
 def size_for(target: int, own: int, image_size: int, macs: Callable[[int], int | None]) -> int | None:

@@ -20,7 +20,7 @@ class Finalist:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Selection:
     """What validation chose, before anything is known of the test images.
 
     Attributes:
@@ -38,7 +38,7 @@ class Chosen:
         return self.finalists[0].placement
 
 
-def finalists(run: Run) -> Chosen:
+def finalists(run: Run) -> Selection:
     """The top-k of the ranking, the pick of each answer, and the default.
 
     Raises:
@@ -48,7 +48,9 @@ def finalists(run: Run) -> Chosen:
     return choose(read_ranking(run.dir), run.space.default, settings.top_k, settings.answer_at)
 
 
-def choose(ranking: Sequence[Mapping[str, str]], default: Placement, top_k: int, answer_at: Sequence[float]) -> Chosen:
+def choose(
+    ranking: Sequence[Mapping[str, str]], default: Placement, top_k: int, answer_at: Sequence[float]
+) -> Selection:
     """Who is trained.
 
     Args:
@@ -64,7 +66,7 @@ def choose(ranking: Sequence[Mapping[str, str]], default: Placement, top_k: int,
     if own in names:
         places.add(names.index(own))
     found = [Finalist(Placement.parse(names[place]), place + 1) for place in sorted(places)]
-    return Chosen(
+    return Selection(
         found if own in names else [*found, Finalist(default, None)],
         [(answer.limit, None if answer.place is None else Placement.parse(names[answer.place])) for answer in answers],
     )

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.session.open_run import Run
-from poolsearch.stages.retraining.controls import Rival
-from poolsearch.stages.retraining.finalists import Chosen
+from poolsearch.stages.retraining.controls import TrainedControl
+from poolsearch.stages.retraining.finalists import Selection
 from poolsearch.stages.retraining.outcome import judgement, results
 from poolsearch.stages.standalone.trial import Trial, predictions
 from poolsearch.storage.files import atomic, damaged, finite, is_whole, write_json
@@ -22,7 +22,7 @@ from poolsearch.storage.stage_results import read_opening
 from poolsearch.texts import command
 
 
-def trials_of(chosen: Chosen, rivals: Sequence[Rival], seeds: int) -> list[Trial]:
+def trials_of(chosen: Selection, rivals: Sequence[TrainedControl], seeds: int) -> list[Trial]:
     """All trainings, each once; seed by seed, so that an early stop leaves whole comparisons."""
     every = [
         [Trial(finalist.placement, seed) for finalist in chosen.finalists]
@@ -32,7 +32,7 @@ def trials_of(chosen: Chosen, rivals: Sequence[Rival], seeds: int) -> list[Trial
     return list(dict.fromkeys(trial for of_seed in every for trial in of_seed))
 
 
-def check_choice(run: Run, chosen: Chosen) -> None:
+def check_choice(run: Run, chosen: Selection) -> None:
     """A test split that was opened for one winner, and one pick of each answer, is not opened for others.
 
     Raises:
@@ -50,7 +50,7 @@ def check_choice(run: Run, chosen: Chosen) -> None:
         )
 
 
-def open_test(run: Run, chosen: Chosen, rivals: Sequence[Rival], seeds: int) -> None:
+def open_test(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], seeds: int) -> None:
     """Evaluate every trial on the test split, and judge.
 
     The opening is written down before the first image is read, and what the networks reached before it is judged: a run
@@ -117,7 +117,7 @@ def _predicted_of(run: Run, trial: Trial) -> Path:
     return trial.folder(run.dir.retrain) / "test_predicted.npy"
 
 
-def _choice(chosen: Chosen) -> dict[str, Any]:
+def _choice(chosen: Selection) -> dict[str, Any]:
     """What is fixed before the split is opened, for test.json."""
     return {
         "winner": str(chosen.winner),

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from poolsearch.evaluation.metrics import Ints, contributions, in_words, per_class
 from poolsearch.evaluation.verdict import (
-    Compared,
-    Judged,
-    Trained,
+    JudgedPick,
+    PairComparison,
+    TrainedNetwork,
     common_spread,
     compare,
     judge,
@@ -25,16 +25,16 @@ from poolsearch.evaluation.verdict import (
 from poolsearch.session.open_run import Run
 from poolsearch.settings.methods import kind_of
 from poolsearch.space import Placement
-from poolsearch.stages.retraining.controls import Rival
+from poolsearch.stages.retraining.controls import TrainedControl
 from poolsearch.stages.retraining.failures import failure
-from poolsearch.stages.retraining.finalists import Chosen
+from poolsearch.stages.retraining.finalists import Selection
 from poolsearch.stages.standalone.trial import Trial, diverged
 
 Predicted = Mapping[Trial, NDArray[np.int64]]
 """The class that each trained network sees in every test image."""
 
 
-def results(run: Run, chosen: Chosen, rivals: Sequence[Rival], predicted: Predicted) -> dict[str, Any]:
+def results(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], predicted: Predicted) -> dict[str, Any]:
     """What every network reached, for test.json: nothing that takes a judgement."""
     of_finalists = _trials_of(run, chosen)
     trained = {p: _trained(run, p.shown, own, predicted) for p, own in of_finalists.items()}
@@ -64,7 +64,7 @@ def results(run: Run, chosen: Chosen, rivals: Sequence[Rival], predicted: Predic
     }
 
 
-def judgement(run: Run, chosen: Chosen, rivals: Sequence[Rival], predicted: Predicted) -> dict[str, Any]:
+def judgement(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], predicted: Predicted) -> dict[str, Any]:
     """What the results say, for test.json: tests, intervals and sentences.
 
     Its ``controls`` have what the winner is against each, in their order.
@@ -96,7 +96,7 @@ def judgement(run: Run, chosen: Chosen, rivals: Sequence[Rival], predicted: Pred
     }
 
 
-def _trials_of(run: Run, chosen: Chosen) -> dict[Placement, list[Trial]]:
+def _trials_of(run: Run, chosen: Selection) -> dict[Placement, list[Trial]]:
     """Of each finalist, one for each seed."""
     seeds = range(run.settings.retrain.retrain_seeds)
     return {f.placement: [Trial(f.placement, seed) for seed in seeds] for f in chosen.finalists}
@@ -106,13 +106,13 @@ def _ranked(run: Run) -> str:
     return "by MACs" if kind_of(run.settings.search.method) == "untrained" else "on the validation images"
 
 
-def _trained(run: Run, name: str, trials: Sequence[Trial], predicted: Predicted) -> Trained:
+def _trained(run: Run, name: str, trials: Sequence[Trial], predicted: Predicted) -> TrainedNetwork:
     macs = statistics.mean(trial.of(run).costs.macs(trial.placement) for trial in trials)
     lost = any(diverged(trial.folder(run.dir.retrain)) for trial in trials)
     predicted_SN = np.stack([predicted[trial] for trial in trials])
     true_N = run.images.label_N[run.split.test]
     failed = failure(run.settings.data.metric, true_N, predicted_SN, run.images.class_names, lost)
-    return Trained(name, macs / run.costs.macs(run.space.default), _values(run, predicted_SN), lost, failed)
+    return TrainedNetwork(name, macs / run.costs.macs(run.space.default), _values(run, predicted_SN), lost, failed)
 
 
 def _values(run: Run, predicted_SN: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -121,7 +121,7 @@ def _values(run: Run, predicted_SN: NDArray[np.int64]) -> NDArray[np.float64]:
     return contributions(run.settings.data.metric, true_N, predicted_SN, classes, about="class")
 
 
-def _name(rival: Rival) -> str:
+def _name(rival: TrainedControl) -> str:
     """A control's name, for people; that of the placement where it has one."""
     if rival.control == "random":
         return "random placements"
@@ -130,7 +130,7 @@ def _name(rival: Rival) -> str:
     return first.placement.shown + (f" at {size}x{size}" if size else "")
 
 
-def _figures(trained: Trained) -> dict[str, Any]:
+def _figures(trained: TrainedNetwork) -> dict[str, Any]:
     means = trained.value_SN.mean(1).tolist()
     std = statistics.stdev(means) if len(means) > 1 else None
     return {"mean": trained.mean, "std": std, "n": len(means), "macs_ratio": trained.macs_ratio}
@@ -148,7 +148,7 @@ def _entries(run: Run, trials: Sequence[Trial], predicted: Predicted) -> list[di
     ]  # fmt: skip
 
 
-def _answers(chosen: Chosen, judged: Sequence[Judged]) -> list[dict[str, Any]]:
+def _answers(chosen: Selection, judged: Sequence[JudgedPick]) -> list[dict[str, Any]]:
     """One line for each answer; nothing was judged of those without a pick."""
     found: list[dict[str, Any]] = []
     left = iter(judged)
@@ -164,7 +164,7 @@ def _answers(chosen: Chosen, judged: Sequence[Judged]) -> list[dict[str, Any]]:
     return found
 
 
-def _compared(found: Compared | None) -> dict[str, Any] | None:
+def _compared(found: PairComparison | None) -> dict[str, Any] | None:
     return found and dataclasses.asdict(found)
 
 

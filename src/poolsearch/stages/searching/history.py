@@ -20,7 +20,7 @@ _SNAPSHOTS = 100
 _SNAPSHOT_VALUES = 5_000_000  # (placement, member) values kept over the whole search
 
 
-class History:
+class ScoreHistory:
     """Snapshots of scores and assignment, at most :data:`_SNAPSHOTS`, evenly over the epochs."""
 
     _COLUMNS = ("score", "assignment", "count", "age")

@@ -7,9 +7,9 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from poolsearch.evaluation.ground_truth import Known, known_of
+from poolsearch.evaluation.ground_truth import MeasuredPlacement, known_of
 from poolsearch.inspection_results import told
-from poolsearch.progress import Progress, Table, Update
+from poolsearch.progress import Progress, ProgressTable, Update
 from poolsearch.stages.standalone.trial import Trial
 
 _BEST = 8
@@ -17,7 +17,7 @@ _LOOK_SECONDS = 5.0
 _LOOK_SHARE = 0.05  # on a slow shared folder, looking after the others must not take more of the time than this
 
 
-class Live:
+class SweepProgress:
     """A progress that shows what it is told, and a table of the trainings besides.
 
     Other processes on the same folder are seen by their files: trainings that they end are in the table, and count
@@ -56,7 +56,7 @@ class Live:
     def say(self, text: str) -> None:
         self._progress.say(text)
 
-    def table(self, table: Table, line: str = "") -> None:
+    def table(self, table: ProgressTable, line: str = "") -> None:
         self._progress.table(table, line)
 
     @contextmanager
@@ -101,7 +101,7 @@ class Live:
         now = time.monotonic()
         self._next_look = now + max(_LOOK_SECONDS, (now - began) / _LOOK_SHARE)
 
-    def _standing(self) -> Table:
+    def _standing(self) -> ProgressTable:
         seeds = len({trial.seed for trial in self._macs_of})
         title = (
             f"{self._label}: {len(self._value_of):,} of {len(self._macs_of):,} trainings have ended, "
@@ -111,7 +111,7 @@ class Live:
             (known.placement, f"{100 * known.mean:.2f} %", f"{known.n} of {seeds}", f"{known.macs:,}")
             for known in best(self._value_of, self._macs_of)[:_BEST]
         ]
-        return Table(title, ("best so far", self._measure, "seeds", "MACs"), rows)
+        return ProgressTable(title, ("best so far", self._measure, "seeds", "MACs"), rows)
 
     def _finish(self, short: bool = False) -> str:
         if len(self._value_of) == len(self._macs_of):
@@ -123,7 +123,7 @@ class Live:
         return finish(datetime.now(), left * elapsed / reached if reached > 0 else None, short)
 
 
-def best(value_of: Mapping[Trial, float], macs_of: Mapping[Trial, int]) -> list[Known]:
+def best(value_of: Mapping[Trial, float], macs_of: Mapping[Trial, int]) -> list[MeasuredPlacement]:
     """Placements with what is known of them, the best mean first; a tie is decided by fewer MACs."""
     values: dict[tuple[str, int], list[float]] = {}
     for trial, value in value_of.items():

@@ -23,9 +23,9 @@ from poolsearch.session.open_run import Run
 from poolsearch.settings import Settings
 from poolsearch.settings.methods import benchmark
 from poolsearch.space import Placement
-from poolsearch.stages.ranking.standalone_table import Scored
-from poolsearch.stages.standalone.progress import Live
-from poolsearch.stages.standalone.trial import AloneTask, Recipe, Trial, crew, train_alone
+from poolsearch.stages.ranking.standalone_table import ScoredTraining
+from poolsearch.stages.standalone.progress import SweepProgress
+from poolsearch.stages.standalone.trial import StandaloneTask, TrainingConfig, Trial, crew, train_alone
 from poolsearch.storage.files import write_json
 from poolsearch.storage.locks import held, is_held, remove_leftovers
 from poolsearch.storage.stage_results import read_metrics, read_opening
@@ -35,7 +35,7 @@ from poolsearch.workers.queue import Busy
 _WAIT_SECONDS = 0.1
 
 
-Done = Callable[[Trial, Scored], None]
+Done = Callable[[Trial, ScoredTraining], None]
 
 
 def images_to_learn(run: Run) -> NDArray[np.int64]:
@@ -57,10 +57,10 @@ def open_test(run: Run) -> None:
         time.sleep(_WAIT_SECONDS)
 
 
-def sweep_recipe(settings: Settings, epochs: int, until: int) -> Recipe:
+def sweep_recipe(settings: Settings, epochs: int, until: int) -> TrainingConfig:
     """The training of a placement, from resolved settings: as the search, up to ``until`` of ``epochs`` epochs."""
     search, part = settings.search, "train_all" if benchmark(settings) else "search_train"
-    return Recipe(
+    return TrainingConfig(
         "sweep", part, epochs, search.batch or 0, search.lr or 0, search.lr_floor or 0, search.lr_every or "step",
         search.momentum, search.weight_decay or 0, until,
     )  # fmt: skip
@@ -103,7 +103,7 @@ def _last_rung(run: Run) -> Rung:
 
 def train_rung(
     run: Run, rung: Rung, epochs: int, trials: Sequence[Trial], label: str, done: Done | None = None
-) -> dict[Trial, Scored]:
+) -> dict[Trial, ScoredTraining]:
     """Train these up to the end of the rung, with other processes that may do the same; those that have been are read.
 
     Args:
@@ -118,9 +118,9 @@ def train_rung(
         Interrupted: stopped on request; the state is saved.
     """
     macs_of = {trial: run.costs.macs(trial.placement) for trial in trials}
-    scored_of: dict[Trial, Scored] = {}
+    scored_of: dict[Trial, ScoredTraining] = {}
 
-    def scored(trial: Trial, found: Scored) -> None:
+    def scored(trial: Trial, found: ScoredTraining) -> None:
         scored_of[trial] = found
         if done is not None:
             done(trial, found)
@@ -133,7 +133,7 @@ def train_rung(
     work = partial(train_trial, run, sweep_recipe(run.settings, epochs, rung.epochs), workers)
     live = _live(run, rung, label, macs_of, scored_of)
 
-    def ended(trial: Trial, found: Scored) -> None:
+    def ended(trial: Trial, found: ScoredTraining) -> None:
         scored(trial, found)
         live.ended(trial, found.value)
 
@@ -141,7 +141,9 @@ def train_rung(
     return scored_of
 
 
-def _live(run: Run, rung: Rung, label: str, macs_of: Mapping[Trial, int], scored_of: Mapping[Trial, Scored]) -> Live:
+def _live(
+    run: Run, rung: Rung, label: str, macs_of: Mapping[Trial, int], scored_of: Mapping[Trial, ScoredTraining]
+) -> SweepProgress:
     """What is shown of the rung's trainings while they are under way."""
 
     def value(trial: Trial) -> float | None:
@@ -150,10 +152,14 @@ def _live(run: Run, rung: Rung, label: str, macs_of: Mapping[Trial, int], scored
 
     measure = f"{'test' if benchmark(run.settings) else 'validation'} {metrics.in_words(run.settings.data.metric)}"
     known = {trial: found.value for trial, found in scored_of.items()}
-    return Live(run.progress, label, measure, macs_of, known, value, lambda trial: is_held(trial.folder(run.dir.sweep)))
+    return SweepProgress(
+        run.progress, label, measure, macs_of, known, value, lambda trial: is_held(trial.folder(run.dir.sweep))
+    )
 
 
-def train_trial(run: Run, recipe: Recipe, workers: int, trial: Trial, progress: Progress) -> Scored | Busy:
+def train_trial(
+    run: Run, recipe: TrainingConfig, workers: int, trial: Trial, progress: Progress
+) -> ScoredTraining | Busy:
     """Train one and score it, unless another process does, or has done so."""
     folder = trial.folder(run.dir.sweep)
     with held(folder) as ours:
@@ -165,7 +171,9 @@ def train_trial(run: Run, recipe: Recipe, workers: int, trial: Trial, progress: 
         return _train_and_score(run, recipe, workers, trial, progress)
 
 
-def _train_and_score(run: Run, recipe: Recipe, workers: int, trial: Trial, progress: Progress) -> Scored:
+def _train_and_score(
+    run: Run, recipe: TrainingConfig, workers: int, trial: Trial, progress: Progress
+) -> ScoredTraining:
     """Train one as far as the recipe goes, and score it on the search-val images, or those of test.
 
     The checkpoint stays, as it may be gone on with; how good it was at earlier rungs stays in the metrics.
@@ -183,7 +191,7 @@ def _train_and_score(run: Run, recipe: Recipe, workers: int, trial: Trial, progr
 
 
 @torch.inference_mode()
-def _score(run: Run, task: AloneTask, indices: NDArray[np.int64]) -> Scored:
+def _score(run: Run, task: StandaloneTask, indices: NDArray[np.int64]) -> ScoredTraining:
     metric = run.settings.data.metric
     loader = run.loader(indices, 1, "sweep-val", run.seed, augmented=False)
     model, found = task.net.eval(), list[Tensor]()
@@ -192,13 +200,15 @@ def _score(run: Run, task: AloneTask, indices: NDArray[np.int64]) -> Scored:
             found.append(model(x_BCHW).argmax(1))
     true_N, predicted_N = run.images.label_N[indices], torch.cat(found).cpu().numpy()
     answers = (metric, true_N, predicted_N, len(run.images.class_names))
-    return Scored(int((true_N == predicted_N).sum()), float(metrics.score(*answers)), *metrics.interval(*answers))
+    return ScoredTraining(
+        int((true_N == predicted_N).sum()), float(metrics.score(*answers)), *metrics.interval(*answers)
+    )
 
 
-def scored_at(folder: Path, epochs: int) -> Scored | None:
+def scored_at(folder: Path, epochs: int) -> ScoredTraining | None:
     """How good a trial was at the end of that rung; None where it has not come so far."""
     if not (folder / "metrics.json").exists():
         return None
     found: list[dict[str, Any]] = read_metrics(folder).get("rungs", [])
     rung = next((rung for rung in found if rung["epochs"] == epochs), None)
-    return None if rung is None else Scored(*(rung[field.name] for field in dataclasses.fields(Scored)))
+    return None if rung is None else ScoredTraining(*(rung[field.name] for field in dataclasses.fields(ScoredTraining)))

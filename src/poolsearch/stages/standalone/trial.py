@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from poolsearch import rng
-from poolsearch.nets.poolable import Fixed, parameters_of
+from poolsearch.nets.poolable import FixedPlacementNet, parameters_of
 from poolsearch.progress import Progress
 from poolsearch.session.open_run import Run
 from poolsearch.settings.groups import LARGEST_NATIVE
@@ -59,7 +59,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingConfig:
     """How placements are trained stand-alone: SGD and half a cosine, as the search.
 
     Attributes:
@@ -81,14 +81,14 @@ class Recipe:
     until: int | None = None
 
 
-class AloneTask:
+class StandaloneTask:
     """A stand-alone training as a :class:`~poolsearch.train.loop.Task`.
 
     Two placements with the same seed begin with the same weights and see the same minibatches, so that their
     difference is paired.
     """
 
-    def __init__(self, run: Run, recipe: Recipe, trial: Trial) -> None:
+    def __init__(self, run: Run, recipe: TrainingConfig, trial: Trial) -> None:
         run = trial.of(run)
         self._recipe = recipe
         self._machine = run.machine
@@ -96,7 +96,7 @@ class AloneTask:
         self.epochs = recipe.until or recipe.epochs
         self.seed = rng.key(run.seed, recipe.purpose, trial.seed)
         with seeded(self.seed, "weights"):
-            net = Fixed(run.initial(), trial.placement)
+            net = FixedPlacementNet(run.initial(), trial.placement)
         self.net = run.machine.place(net)
         self._optimizer = sgd(net.parameters(), recipe.lr, recipe.momentum, recipe.weight_decay)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=run.machine.precision == "fp16")
@@ -140,7 +140,7 @@ class AloneTask:
         self.last_loss = meta["last_loss"]
 
 
-def train_trials(run: Run, recipe: Recipe, trials: Sequence[Trial], root: Path) -> None:
+def train_trials(run: Run, recipe: TrainingConfig, trials: Sequence[Trial], root: Path) -> None:
     """Train those that are not finished, several at once where that is faster or asked for.
 
     Each leaves ``model.safetensors``, ``metrics.json`` and ``events.jsonl`` in its own folder below ``root``.
@@ -184,7 +184,7 @@ def unfinished(folder: Path) -> Path:
     return folder / "checkpoint.safetensors"
 
 
-def _train(run: Run, recipe: Recipe, root: Path, workers: int, trial: Trial, progress: Progress) -> None:
+def _train(run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Trial, progress: Progress) -> None:
     """Train one, in a worker process or in ours; what it finds goes into its own folder only."""
     folder = trial.folder(root)
     task, metrics = train_alone(run, recipe, root, workers, trial, progress)
@@ -195,8 +195,8 @@ def _train(run: Run, recipe: Recipe, root: Path, workers: int, trial: Trial, pro
 
 
 def train_alone(
-    run: Run, recipe: Recipe, root: Path, workers: int, trial: Trial, progress: Progress
-) -> tuple[AloneTask, dict[str, Any]]:
+    run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Trial, progress: Progress
+) -> tuple[StandaloneTask, dict[str, Any]]:
     """Train one from its checkpoint, if there is one, as far as the recipe goes.
 
     Leaves a checkpoint and ``events.jsonl`` in the trial's folder. Gives the trained task, and what ``metrics.json``
@@ -206,7 +206,7 @@ def train_alone(
         Interrupted: stopped on request; the state is saved.
     """
     folder = trial.folder(root)
-    task = AloneTask(run, recipe, trial)
+    task = StandaloneTask(run, recipe, trial)
     every_seconds, of = run.settings.machine.checkpoint_seconds, trial.identity(run) | {"stage": recipe.purpose}
     files = LoopFiles(unfinished(folder), folder / "events.jsonl", every_seconds, of)
     identity = {"stage": recipe.purpose, "placement": str(trial.placement), "seed": trial.seed}
@@ -226,7 +226,7 @@ def predictions(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], p
     net = run.build()
     weights, _ = checkpoint.load(folder / "model.safetensors", of=trial.identity(run))
     net.original.load_state_dict(weights)
-    model = run.machine.place(Fixed(net, trial.placement)).eval()
+    model = run.machine.place(FixedPlacementNet(net, trial.placement)).eval()
     loader = run.loader(images, 1, purpose, run.seed, augmented=False)
     chunks = loader.chunks(run.settings.rank.eval_batch or 0)
     return torch.cat([predicted(model, x_BCHW, run.machine).cpu() for x_BCHW, _ in chunks]).numpy()

@@ -11,7 +11,7 @@ from torch import nn
 from poolsearch.nets.resnet import BasicBlock
 from poolsearch.nets.restride import prove, restride
 from poolsearch.nets.restride.program import Program
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.space import HALVE, KEEP, Placement
 
 from .test_network import plain
@@ -183,7 +183,7 @@ def test_unequal_placements_are_proved_alike(pair, images):
 
 
 def test_a_long_proof_shows_how_far_it_is(pair, images):
-    class Counted(Silent):
+    class Counted(SilentProgress):
         @contextlib.contextmanager
         def bar(self, label, total):
             bars.append((label, total))

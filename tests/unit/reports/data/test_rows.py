@@ -10,7 +10,7 @@ import pytest
 from fake_run import compositions, write_fake_run
 
 from poolsearch.evaluation.stats import pareto
-from poolsearch.reports.data.ranking_row import Ranked
+from poolsearch.reports.data.ranking_row import RankingRow
 from poolsearch.reports.data.rows import ranked_rows, retrained
 from poolsearch.reports.data.run_data import RunData, read_run
 from poolsearch.reports.page.sections import macs_text, rerun_command
@@ -20,14 +20,14 @@ from poolsearch.reports.text.verdict_text import verdict
 from poolsearch.samplers.successive_halving import Rung
 
 
-def ranked(rank: int, placement: str, accuracy: float, macs: int, control: bool = False) -> Ranked:
+def ranked(rank: int, placement: str, accuracy: float, macs: int, control: bool = False) -> RankingRow:
     interval = (accuracy - 0.004, accuracy + 0.004)
-    return Ranked(
+    return RankingRow(
         rank, placement, rank, accuracy, *interval, accuracy, 0, 1.0, macs, macs / 100, placement == "4,3,3", control
     )
 
 
-def data_of(ranking: list[Ranked]) -> RunData:
+def data_of(ranking: list[RankingRow]) -> RunData:
     run = {"space": {"default": "4,3,3", "size": 36, "covered": 36}}
     return RunData("r", "runs/r", run, [], None, ranking, {"images": 5000}, [], None, None, [])
 

@@ -12,14 +12,14 @@ import pytest
 from scipy import stats
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.research.bench import Bandit, GroundTruth, Known
+from poolsearch.research.bench import Bandit, GroundTruth, MeasuredPlacement
 from poolsearch.research.bench.bandit import space_of
 from poolsearch.space import FreeSpace
 
 TABLE6 = GroundTruth.table6()
 
 
-def table(*known: Known, default: str = "") -> GroundTruth:
+def table(*known: MeasuredPlacement, default: str = "") -> GroundTruth:
     return GroundTruth("a small table", default, "test", known)
 
 
@@ -52,7 +52,7 @@ def test_a_part_of_a_space_in_any_order_is_a_space_in_its_own() -> None:
 
 
 def test_height_and_width_each_by_itself_and_all_paths_are_spaces_too() -> None:
-    known = Known("1,2", 1, 0.5, 0.1, 2)
+    known = MeasuredPlacement("1,2", 1, 0.5, 0.1, 2)
     apart = space_of(table(known, replace(known, placement="1x0_0x1")))
     assert apart.axes == "h,w" and apart.size == 2
     rising = space_of(table(replace(known, placement="1,1,1"), replace(known, placement="1x1_-1x-1")))
@@ -60,7 +60,7 @@ def test_height_and_width_each_by_itself_and_all_paths_are_spaces_too() -> None:
 
 
 def test_placements_of_no_one_space_are_refused() -> None:
-    known = Known("1,2", 1, 0.5, 0.1, 2)
+    known = MeasuredPlacement("1,2", 1, 0.5, 0.1, 2)
     with pytest.raises(PoolsearchError, match="a small table are of no one space"):
         space_of(table(known, replace(known, placement="1,2,1")))
     with pytest.raises(PoolsearchError, match="of no one space"):
@@ -83,7 +83,11 @@ def test_noise_is_normal_with_each_placements_own_deviation_and_mean() -> None:
 def test_a_placement_trained_once_has_the_pooled_noise() -> None:
     """Pooled by degrees of freedom: sqrt((2 * 0.01^2 + 4 * 0.02^2) / 6)."""
     found = Bandit.of(
-        table(Known("1,2,1", 1, 0.5, 0.01, 3), Known("2,1,1", 1, 0.5, 0.02, 5), Known("1,1,2", 1, 0.5, None, 1))
+        table(
+            MeasuredPlacement("1,2,1", 1, 0.5, 0.01, 3),
+            MeasuredPlacement("2,1,1", 1, 0.5, 0.02, 5),
+            MeasuredPlacement("1,1,2", 1, 0.5, None, 1),
+        )
     )
     by_name = dict(zip(map(str, found.space), found.std_A, strict=True))
     assert by_name["1,2,1"] == 0.01 and by_name["2,1,1"] == 0.02
@@ -91,7 +95,7 @@ def test_a_placement_trained_once_has_the_pooled_noise() -> None:
 
 
 def test_where_nothing_says_how_far_trainings_differ_it_has_to_be_given() -> None:
-    once = table(Known("1,2", 1, 0.5, None, 1), Known("2,1", 1, 0.6, None, 1))
+    once = table(MeasuredPlacement("1,2", 1, 0.5, None, 1), MeasuredPlacement("2,1", 1, 0.6, None, 1))
     with pytest.raises(PoolsearchError, match=r"each was trained once.*--sweep-seeds 2.*--noise"):
         Bandit.of(once)
     assert Bandit.of(once, noise=0.003).std_A.tolist() == [0.003, 0.003]
@@ -130,7 +134,11 @@ def test_the_score_of_a_minibatch_is_a_part_of_its_images_with_binomial_noise() 
 def test_what_is_taken_by_hand() -> None:
     """Best mean reward so far; the second placement's falls below the first's; equals go to the one of fewer MACs."""
     bandit = Bandit.of(
-        table(Known("1,3", 30, 0.1, 0.1, 2), Known("2,2", 20, 0.2, 0.1, 2), Known("3,1", 10, 0.3, 0.1, 2))
+        table(
+            MeasuredPlacement("1,3", 30, 0.1, 0.1, 2),
+            MeasuredPlacement("2,2", 20, 0.2, 0.1, 2),
+            MeasuredPlacement("3,1", 10, 0.3, 0.1, 2),
+        )
     )
     asked_ST = np.array([[0, 1, 1, 2, 2], [2, 2, 0, 0, 1]])
     reward_ST = np.array([[0.5, 0.75, 0.125, 0.5, 0.75], [0.25, 0.25, 0.5, 0.0, 0.25]])

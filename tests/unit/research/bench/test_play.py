@@ -12,7 +12,7 @@ from scipy import stats
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.evaluation.rank_agreement import regret
-from poolsearch.research.bench import Bandit, Curve, GroundTruth, Known, Regrets, entrant, regrets
+from poolsearch.research.bench import Bandit, BenchResult, Curve, GroundTruth, MeasuredPlacement, entrant, regrets
 from poolsearch.research.bench.each_once import EachOnce
 from poolsearch.research.bench.entrants import READS
 from poolsearch.research.bench.play import curve as of_draws
@@ -26,12 +26,12 @@ MEANS = (0.5, 0.8, 0.6, 0.9, 0.2)
 TINY = Bandit.of(
     GroundTruth(
         "tiny", "2,4", "test",
-        tuple(Known(f"{n},{6 - n}", 10 * n, mean, 0.0, 3) for n, mean in enumerate(MEANS, 1)),
+        tuple(MeasuredPlacement(f"{n},{6 - n}", 10 * n, mean, 0.0, 3) for n, mean in enumerate(MEANS, 1)),
     )
 )  # fmt: skip
 
 
-def played(*names: str, bandit: Bandit = TINY, seeds: int = 400, draws: int = 8, seed: int = 0) -> Regrets:
+def played(*names: str, bandit: Bandit = TINY, seeds: int = 400, draws: int = 8, seed: int = 0) -> BenchResult:
     return regrets(bandit, [entrant(name) for name in names], seeds, draws, seed)
 
 
@@ -98,7 +98,9 @@ def test_the_settings_of_a_name_reach_the_sampler() -> None:
 
 def test_noise_makes_random_search_take_the_wrong_one() -> None:
     """Two placements 0.1 apart, noise 0.2, one training each: wrong with probability Phi(-0.1 / (0.2 sqrt 2))."""
-    two = GroundTruth("two", "", "test", (Known("1,2", 1, 0.5, 0.2, 3), Known("2,1", 2, 0.6, 0.2, 3)))
+    two = GroundTruth(
+        "two", "", "test", (MeasuredPlacement("1,2", 1, 0.5, 0.2, 3), MeasuredPlacement("2,1", 2, 0.6, 0.2, 3))
+    )
     (curve,) = played("each-once", bandit=Bandit.of(two), seeds=2000, draws=2).curves
     wrong = stats.norm.cdf(-0.1 / (0.2 * math.sqrt(2)))
     within(curve, np.array([0.05, 0.1 * wrong]))

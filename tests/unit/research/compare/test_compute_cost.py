@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import poolsearch
 from poolsearch.cost import cost_table
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.research.compare.compute_cost import equal_epochs, mean_path, relaxed_macs, run_work, whole_training
 from poolsearch.session.open_run import open_run
 from poolsearch.settings.methods import with_method
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def opened(tmp_path, tiny):
-    with open_run(tmp_path / "run", tiny(method="spos", members=4), False, Silent()) as run:
+    with open_run(tmp_path / "run", tiny(method="spos", members=4), False, SilentProgress()) as run:
         yield run
 
 
@@ -89,7 +89,7 @@ def test_work_of_trainings_alone_by_hand(tmp_path, tiny):
     alone = with_method(tiny(), "sweep")
     settings = alone.changed(placements=placements, sweep_epochs=2, sweep_seeds=2, workers=1)
     poolsearch.search(out, settings)
-    with open_run(out, None, True, Silent()) as run:
+    with open_run(out, None, True, SilentProgress()) as run:
         macs, train, val = int(run.macs_A.sum()), len(run.split.search_train), len(run.split.search_val)
         assert run_work(run) == 2 * macs * (3 * 2 * train + val)
 
@@ -99,7 +99,7 @@ def test_work_of_a_search_by_hand(tmp_path, tiny, method, passes):
     out = tmp_path / "search"
     poolsearch.search(out, tiny(method=method, placements=("4,3,3",), epochs=2))
     poolsearch.rank(out)
-    with open_run(out, None, True, Silent()) as run:
+    with open_run(out, None, True, SilentProgress()) as run:
         macs, steps, val = int(run.macs_A[0]), 2 * (len(run.split.search_train) // 128), len(run.split.search_val)
         assert run_work(run) == pytest.approx(macs * (steps * 128 * passes + val))
         assert run_work(run, "all") == pytest.approx(macs * (steps * 128 * 4 + val))

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from poolsearch.research.compare.folder import Asked, ComparisonDir, asked_before, begin, go_on
+from poolsearch.research.compare.folder import ComparisonDir, ComparisonRequest, asked_before, begin, go_on
 from poolsearch.settings import Settings
 from poolsearch.settings.groups import CompareSettings
 from poolsearch.storage.files import read_json, write_json
 
-ASKED = Asked(Settings.of(epochs=2), CompareSettings(("spos", "bse"), 2))
+ASKED = ComparisonRequest(Settings.of(epochs=2), CompareSettings(("spos", "bse"), 2))
 
 
 @pytest.fixture

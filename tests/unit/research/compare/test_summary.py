@@ -5,12 +5,12 @@ import pytest
 
 from poolsearch.evaluation.ground_truth import known_of
 from poolsearch.evaluation.stats import partial_correlation
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.research.compare.cases import cases_of
 from poolsearch.research.compare.compute_cost import whole_training
-from poolsearch.research.compare.folder import Asked
+from poolsearch.research.compare.folder import ComparisonRequest
 from poolsearch.research.compare.summary import summary
-from poolsearch.research.compare.truth import Truth
+from poolsearch.research.compare.truth import ComparisonTruth
 from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.settings.groups import CompareSettings
@@ -26,7 +26,7 @@ def run(tmp_path_factory):
     settings = Settings.of(method="sweep", sweep_mode="benchmark", placements=tuple(TRUTHS), **given)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-        with open_run(tmp_path_factory.mktemp("truth") / "run", settings, False, Silent()) as opened:
+        with open_run(tmp_path_factory.mktemp("truth") / "run", settings, False, SilentProgress()) as opened:
             yield opened
 
 
@@ -47,10 +47,10 @@ def summed(run, found, seeds=2, specs=("spos", "random"), whole=True, extra=None
     macs = {str(p): int(m) for p, m in zip(run.space, run.macs_A, strict=True)}
     known = {p: known_of(p, macs[p], values) for p, values in TRUTHS.items()}
     known |= extra or {}
-    asked = Asked(Settings.of(epochs=2), CompareSettings(tuple(specs), seeds))
+    asked = ComparisonRequest(Settings.of(epochs=2), CompareSettings(tuple(specs), seeds))
     cases = cases_of(specs, asked.settings, None, lambda _, total: total)
     keyed = {(cases[i].spec, seed): one for (i, seed), one in found.items()}
-    return summary(asked, cases, keyed, Truth("hand", known, whole), run)
+    return summary(asked, cases, keyed, ComparisonTruth("hand", known, whole), run)
 
 
 BEST_FIRST = ["5,3,2", "7,1,2", "4,3,3", "1,1,8"]

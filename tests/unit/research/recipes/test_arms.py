@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.research.recipes.arms import placements_of, searches_of, seeds_of, settings_of, trained_alike
 from poolsearch.settings.groups import RecipeOptions
 
@@ -38,16 +38,16 @@ def test_seeds():
 
 
 def test_the_placements_are_the_ends_of_the_space():
-    assert placements_of(RecipeOptions(), settings_of(RecipeOptions()), Silent()) == ENDS
+    assert placements_of(RecipeOptions(), settings_of(RecipeOptions()), SilentProgress()) == ENDS
 
 
 def test_other_placements_can_be_asked_for_and_must_fit():
-    found = placements_of(RecipeOptions(early="[2, 2, 6]"), settings_of(RecipeOptions()), Silent())
+    found = placements_of(RecipeOptions(early="[2, 2, 6]"), settings_of(RecipeOptions()), SilentProgress())
     assert found == {"early": "2,2,6", "late": "8,1,1"}
     with pytest.raises(PoolsearchError, match="does not fit"):
-        placements_of(RecipeOptions(late="4,4,4"), settings_of(RecipeOptions()), Silent())
+        placements_of(RecipeOptions(late="4,4,4"), settings_of(RecipeOptions()), SilentProgress())
     with pytest.raises(PoolsearchError, match="differ"):
-        placements_of(RecipeOptions(late="1,1,8"), settings_of(RecipeOptions()), Silent())
+        placements_of(RecipeOptions(late="1,1,8"), settings_of(RecipeOptions()), SilentProgress())
 
 
 def test_every_arm_is_trained_with_every_seed_and_both_twice_is_twice_as_long():

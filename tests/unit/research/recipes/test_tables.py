@@ -3,7 +3,7 @@
 import pytest
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.research.compare.cases import cases_of
 from poolsearch.research.recipes import RECIPES
 from poolsearch.research.recipes.tables import FIGURE3, MEMBERS, TABLE1, TABLE2, asked_for
@@ -41,4 +41,4 @@ def test_full_is_the_papers_size():
 
 def test_options_of_figure_1_are_refused(tmp_path):
     with pytest.raises(PoolsearchError, match="for figure1, not for table2"):
-        RECIPES["table2"].make(tmp_path / "out", RecipeOptions(early="1,1,8"), False, Silent())
+        RECIPES["table2"].make(tmp_path / "out", RecipeOptions(early="1,1,8"), False, SilentProgress())

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from poolsearch.research.recipes.views import ALONE, PAIRS, VIEWS, Seen, alikeness, as_grey, channels_of
+from poolsearch.research.recipes.views import ALONE, PAIRS, VIEWS, ViewMaps, alikeness, as_grey, channels_of
 
 
 def seen(variance_C):
-    return Seen([], [np.array(variance_C, float)], [])
+    return ViewMaps([], [np.array(variance_C, float)], [])
 
 
 def test_channels_are_those_that_vary_most_in_the_mean_over_views():
@@ -31,7 +31,7 @@ def test_a_map_without_contrast_is_dark():
 def test_likeness_block_by_block():
     draw = np.random.default_rng(0)
     a, b = draw.normal(size=(30, 3)), draw.normal(size=(30, 3))
-    first, second = Seen([a, a], [], []), Seen([2 * a, b], [], [])
+    first, second = ViewMaps([a, a], [], []), ViewMaps([2 * a, b], [], [])
     same, other = alikeness(first, second)
     assert same == pytest.approx(1) and other < 0.5
 

@@ -20,7 +20,7 @@ from poolsearch.reports.figures.theme import page_specs
 from poolsearch.research.reports.comparison import show_comparison, write_comparison
 from poolsearch.research.reports.comparison.caveats import warnings
 from poolsearch.research.reports.comparison.findings import detail, sentence
-from poolsearch.research.reports.comparison.json_reader import Node
+from poolsearch.research.reports.comparison.json_reader import JsonObject
 from poolsearch.research.reports.comparison.read import comparison_of, read_comparison
 from poolsearch.research.reports.comparison.sections import body, figures
 from poolsearch.research.reports.comparison.values import Comparison
@@ -61,7 +61,7 @@ class Rows(HTMLParser):
 
 
 def data_of(value: Json) -> Comparison:
-    return comparison_of(Node(Path("comparison.json"), "", json.loads(json.dumps(value))))
+    return comparison_of(JsonObject(Path("comparison.json"), "", json.loads(json.dumps(value))))
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def test_a_folder_without_a_comparison_is_told(tmp_path: Path) -> None:
 
 def test_infinite_numbers_are_not_known() -> None:
     value = {"references": [], "cases": [case_of("a", None, work=float("inf"))], "points": []}
-    assert comparison_of(Node(Path("c"), "", value)).cases[0].work is None
+    assert comparison_of(JsonObject(Path("c"), "", value)).cases[0].work is None
 
 
 def test_cases_of_one_name_get_names_of_their_own(value: Json) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from poolsearch.inspection_results import Estimate, StageCost, Way, told
+from poolsearch.inspection_results import Estimate, MethodEstimate, StageCost, told
 from poolsearch.stages.planning.advice import WORTH, advise
 
 
-def ways(**seconds: float) -> list[Way]:
+def ways(**seconds: float) -> list[MethodEstimate]:
     found = []
     for name, value in seconds.items():
         method, _, members = name.partition("_")
         number = int(members) if members else 1 if method == "spos" else 4 if method == "mixture" else None
-        found.append(Way(method, number, "", (StageCost("search", Estimate.of(value, 0.1)),), 0))
+        found.append(MethodEstimate(method, number, "", (StageCost("search", Estimate.of(value, 0.1)),), 0))
     return found
 
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolsearch.inspection_results import Estimate
-from poolsearch.stages.planning.estimate import Crew, Price, makespan, search_seconds, trials_seconds
+from poolsearch.stages.planning.estimate import StepTime, WorkerLayout, makespan, search_seconds, trials_seconds
 
 
-def price(*seconds: float, error: float = 0.1) -> Price:
-    return Price(np.array(seconds), error)
+def price(*seconds: float, error: float = 0.1) -> StepTime:
+    return StepTime(np.array(seconds), error)
 
 
 def test_trials_go_to_whoever_is_free_the_longest_first() -> None:
@@ -43,19 +43,19 @@ def test_checkpoints_take_their_part() -> None:
 
 def test_a_sweep_trains_every_placement_as_dear_as_it_is() -> None:
     # 10 steps of 1, 2, 3 and 1 s beside them: 11, 21, 31 s; two workers: 31 | 21 + 11
-    crew = Crew(workers=2, opening=4, begin=1)
+    crew = WorkerLayout(workers=2, opening=4, begin=1)
     found = trials_seconds(price(3, 1, 2), placements=3, seeds=1, steps=10, crew=crew)
     assert found.seconds == 32 + 4
     assert found.high == pytest.approx(32 * 1.1 + 4 * 1.5)
 
 
 def test_seeds_are_trainings_of_their_own() -> None:
-    crew = Crew(workers=1, opening=0, begin=0)
+    crew = WorkerLayout(workers=1, opening=0, begin=0)
     assert trials_seconds(price(1, 2), placements=2, seeds=3, steps=5, crew=crew).seconds == 3 * 5 * (1 + 2)
 
 
 def test_scoring_comes_after_each_training() -> None:
-    crew = Crew(workers=1, opening=0, begin=2)
+    crew = WorkerLayout(workers=1, opening=0, begin=2)
     assert trials_seconds(price(1, 1), placements=2, seeds=1, steps=5, crew=crew, after=3).seconds == 2 * (5 + 2 + 3)
 
 

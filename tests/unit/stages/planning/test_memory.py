@@ -10,11 +10,11 @@ import pytest
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.poolable import parameters_of
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.space import Placement
-from poolsearch.stages.planning.memory import Memory, fitting, largest, try_largest
+from poolsearch.stages.planning.memory import TrainingMemory, fitting, largest, try_largest
 from poolsearch.train.machine import Machine
 
 
@@ -26,13 +26,13 @@ def test_a_batch_is_halved_until_it_fits() -> None:
 
 
 def test_members_keep_weights_momentum_and_gradients_each() -> None:
-    memory = Memory(Placement.parse("4,3,3"), step=1000, image=10, member=50, process=7000, free=None)
+    memory = TrainingMemory(Placement.parse("4,3,3"), step=1000, image=10, member=50, process=7000, free=None)
     assert memory.search(4) == 7000 + 1000 + 4 * 50
     assert memory.alone(workers=2, batch=64) == 2 * (7000 + 640 + 50)
 
 
 def test_the_largest_keeps_its_maps_large_the_longest(tiny: Callable[..., Settings], tmp_path: Path) -> None:
-    with open_run(tmp_path / "run", tiny(), False, Silent()) as run:
+    with open_run(tmp_path / "run", tiny(), False, SilentProgress()) as run:
         placement, image = largest(run)
         assert str(placement) == "8,1,1"
         # at least the output of each convolution but the last two blocks', in fp32: 15 maps of 2 to 8 channels, 8x8
@@ -45,7 +45,7 @@ def test_the_largest_keeps_its_maps_large_the_longest(tiny: Callable[..., Settin
 def test_a_step_that_does_not_fit_is_refused_before_it_is_tried(
     tiny: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with open_run(tmp_path / "run", tiny(), False, Silent()) as run:
+    with open_run(tmp_path / "run", tiny(), False, SilentProgress()) as run:
         _, image = largest(run)
         member = 12 * parameters_of(run.build())
         monkeypatch.setattr(Machine, "free_memory", lambda _: 2 * member + 40 * image)
@@ -64,7 +64,7 @@ def test_running_out_of_memory_all_the_same_is_told_the_same_way(
 
     monkeypatch.setattr(Machine, "place", no_memory)
     with (
-        open_run(tmp_path / "run", tiny(), False, Silent()) as run,
+        open_run(tmp_path / "run", tiny(), False, SilentProgress()) as run,
         pytest.raises(PoolsearchError, match="Use --batch 64 or less"),
     ):
         try_largest(run)
@@ -77,5 +77,8 @@ def test_other_errors_of_a_step_stay_what_they_are(
         raise RuntimeError("a fault")
 
     monkeypatch.setattr(Machine, "place", broken)
-    with open_run(tmp_path / "run", tiny(), False, Silent()) as run, pytest.raises(RuntimeError, match="a fault"):
+    with (
+        open_run(tmp_path / "run", tiny(), False, SilentProgress()) as run,
+        pytest.raises(RuntimeError, match="a fault"),
+    ):
         try_largest(replace(run))

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
-from poolsearch.stages.planning.alone_prices import AlonePrice
-from poolsearch.stages.planning.estimate import Crew, Price
-from poolsearch.stages.planning.fit import Fitted
+from poolsearch.stages.planning.alone_prices import StandaloneTimes
+from poolsearch.stages.planning.estimate import StepTime, WorkerLayout
+from poolsearch.stages.planning.fit import FittedRates
 from poolsearch.stages.planning.jobs import alone_ways, retraining
-from poolsearch.stages.planning.measure import SearchPrices
-from poolsearch.stages.planning.memory import Memory
+from poolsearch.stages.planning.measure import SearchTimes
+from poolsearch.stages.planning.memory import TrainingMemory
 from poolsearch.stages.planning.options import (
-    Prices,
+    Measurements,
     after_ranking,
     alone_way,
     mixture_sizes,
@@ -39,7 +39,7 @@ def run(tiny: Callable[..., Settings], tmp_path: Path) -> Iterator[Run]:
     """719 + 719 + 359 digits, three placements; all that only other methods use is left out."""
     left_out = {"proxy_epochs", "proxy_width", "sweep_epochs", "halving_start"}
     settings = tiny(**{name: value for name, value in GIVEN.items() if name not in left_out})
-    with open_run(tmp_path / "run", settings, False, Silent()) as opened:
+    with open_run(tmp_path / "run", settings, False, SilentProgress()) as opened:
         yield opened
 
 
@@ -48,18 +48,18 @@ def given(tiny: Callable[..., Settings]) -> Settings:
     return tiny(**GIVEN)
 
 
-def flat(seconds: float) -> Price:
-    return Price(np.full(3, seconds), 0.1)
+def flat(seconds: float) -> StepTime:
+    return StepTime(np.full(3, seconds), 0.1)
 
 
-def prices(run: Run, given: Settings, free: int | None = None) -> Prices:
+def prices(run: Run, given: Settings, free: int | None = None) -> Measurements:
     """1 s a training step, 0.5 s a score, 1 s a pass whatever it holds; alone 2 s a step, 3 s beside, 4 s to score."""
-    passes = Fitted(np.array([1.0, 0.0, 0.0]), 0.1)
-    search = SearchPrices(flat(1), flat(0.5), passes, {1: 0.0, 2: 0.25, 3: 0.5}, save=2.0)
-    alone = AlonePrice(flat(2), flat(4), 719, Crew(workers=1, opening=5, begin=3))
+    passes = FittedRates(np.array([1.0, 0.0, 0.0]), 0.1)
+    search = SearchTimes(flat(1), flat(0.5), passes, {1: 0.0, 2: 0.25, 3: 0.5}, save=2.0)
+    alone = StandaloneTimes(flat(2), flat(4), 719, WorkerLayout(workers=1, opening=5, begin=3))
     jobs = [retraining(run), *(job for jobs in alone_ways(run, given).values() for job in jobs)]
-    memory = Memory(run.space.default, 100, 1.0, 10, 1000, free)
-    return Prices(work_of(run), memory, search, passes, dict.fromkeys(jobs, alone))
+    memory = TrainingMemory(run.space.default, 100, 1.0, 10, 1000, free)
+    return Measurements(work_of(run), memory, search, passes, dict.fromkeys(jobs, alone))
 
 
 def test_only_mixtures_that_the_space_can_hold_are_told_of(run: Run) -> None:

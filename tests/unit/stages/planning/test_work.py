@@ -8,7 +8,7 @@ import pytest
 from poolsearch.cost import cost_table
 from poolsearch.nets.build import NetSpec, blank
 from poolsearch.space import Placement
-from poolsearch.stages.planning.fit import Fitted
+from poolsearch.stages.planning.fit import FittedRates
 from poolsearch.stages.planning.ranking import ranking_seconds
 from poolsearch.stages.planning.work import Work
 from poolsearch.supernet.tree_memory import memory_table
@@ -55,7 +55,7 @@ def test_what_two_placements_share_counts_once(work: Work) -> None:
 
 def test_a_ranking_is_its_passes_and_what_measuring_the_saving_takes(work: Work) -> None:
     """Each pass costs one second and its images nothing: then seconds are passes, counted by hand."""
-    passes = Fitted(np.array([1.0, 0.0, 0.0]), 0.1)
+    passes = FittedRates(np.array([1.0, 0.0, 0.0]), 0.1)
     trees = [[Placement.parse("4,3,3"), Placement.parse("4,2,4")], [Placement.parse("1,1,8")]]
     found = ranking_seconds(trees, 250, 100, False, work, passes)
     tree = 1.4 + 1.0

@@ -6,7 +6,7 @@ import json
 import pytest
 
 import poolsearch
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import open_run
 from poolsearch.stages.ranking.batch import OVERHEAD, bytes_per_image, eval_batch, fit
 from poolsearch.train.machine import Machine
@@ -44,7 +44,7 @@ def settings(**changes):
 
 def chosen(out, **changes):
     """The batch, and the run's warnings after it was chosen."""
-    with open_run(out, settings(**changes), True, Silent()) as run:
+    with open_run(out, settings(**changes), True, SilentProgress()) as run:
         pairs = [(number, 0) for number in range(3)]
         per_image = OVERHEAD * bytes_per_image(run, pairs)
         batch = eval_batch(run, pairs)
@@ -80,7 +80,7 @@ def test_by_itself_it_takes_half_of_what_is_free(searched, monkeypatch):
 
 
 def test_the_format_of_activations_counts(searched):
-    with open_run(searched, None, True, Silent()) as run:
+    with open_run(searched, None, True, SilentProgress()) as run:
         pairs = [(0, 0)]
         half = dataclasses.replace(run, machine=Machine(run.machine.device, "bf16"))
         pixels = 3 * 8 * 8

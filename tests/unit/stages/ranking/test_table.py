@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from poolsearch.mixture.mixture import Mixture
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.stages.ranking.choice import Candidates
@@ -48,7 +48,7 @@ def test_the_order_and_every_figure_are_those_of_the_metric(tmp_path, metric, or
     while tally.chunk < tally.chunks:
         seen = slice(int(tally.images_P[0]), int(tally.images_P[0]) + len(np.array_split(true_N, 3)[tally.chunk]))
         tally.take({i: torch.tensor(answered(counts)[1][seen]) for i, counts in enumerate(ANSWERS)})
-    with open_run(tmp_path / "run", given, False, Silent()) as run:
+    with open_run(tmp_path / "run", given, False, SilentProgress()) as run:
         mixture = Mixture(4, mixture_rules(run.settings.search))
         rows = rows_of(
             run, mixture, Candidates([0, 1, 2, 3], frozenset(), None, frozenset()), [(i, 0) for i in range(4)], tally
@@ -89,7 +89,7 @@ def by_two_members(tmp_path, rank_members, answers):
     true_N = answered(answers[0])[0]
     tally = Tally.empty(4, true_N, 10, 100)
     tally.take({i: torch.tensor(answered(counts)[1]) for i, counts in enumerate(answers)})
-    with open_run(tmp_path / "run", given, False, Silent()) as run:
+    with open_run(tmp_path / "run", given, False, SilentProgress()) as run:
         mixture = Mixture(2, mixture_rules(run.settings.search))
         pairs = [(0, 0), (0, 1), (1, 0), (1, 1)]
         return rows_of(run, mixture, Candidates([0, 1], frozenset(), None, frozenset()), pairs, tally)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.space import Placement
 from poolsearch.stages.retrain import retrain_recipe
 from poolsearch.stages.retraining.controls import rivals, size_for
-from poolsearch.stages.standalone.trial import AloneTask, Trial
+from poolsearch.stages.standalone.trial import StandaloneTask, Trial
 
 
 def square(size: int) -> int:
@@ -37,7 +37,7 @@ def test_sizes_that_the_network_cannot_run_at_are_passed_over() -> None:
 def test_controls_of_a_run(tmp_path: Path, tiny: Callable[..., Settings]) -> None:
     settings = tiny(control=("macs", "random", "input-size"))
     winner = Placement.parse("5,3,2")
-    with open_run(tmp_path / "run", settings, False, Silent()) as run:
+    with open_run(tmp_path / "run", settings, False, SilentProgress()) as run:
         macs, chance, larger = rivals(run, winner, 5)
         assert rivals(run, winner, 5) == [macs, chance, larger]
         other = replace(run, settings=run.settings.changed(seed=1))
@@ -61,10 +61,10 @@ def test_a_larger_image_is_seen_whole_and_its_trial_has_a_folder_of_its_own(
     trial = Trial(Placement.parse("4,3,3"), 1, 12)
     assert trial.folder(tmp_path) == tmp_path / "4,3,3@12" / "1"
     assert str(trial) == "4,3,3 at 12x12 seed 1"
-    with open_run(tmp_path / "run", tiny(augment="none"), False, Silent()) as run:
+    with open_run(tmp_path / "run", tiny(augment="none"), False, SilentProgress()) as run:
         x_BCHW, _ = run.at(12).loader(run.split.train_all, 16, "retrain", 0, augmented=True).batch(0)
         own_BCHW, _ = run.loader(run.split.train_all, 16, "retrain", 0, augmented=True).batch(0)
-        task = AloneTask(run, retrain_recipe(run.settings), trial)
+        task = StandaloneTask(run, retrain_recipe(run.settings), trial)
         task.step(0)
     assert x_BCHW.shape == (16, 3, 12, 12) and own_BCHW.shape == (16, 3, 8, 8)
     # the same images, enlarged: their means stay, up to what interpolation does at the border

@@ -4,17 +4,17 @@ from datetime import datetime
 
 import pytest
 
-from poolsearch.progress import Silent
+from poolsearch.progress import SilentProgress
 from poolsearch.space import Placement
 from poolsearch.stages.standalone import progress as module
-from poolsearch.stages.standalone.progress import Live, best, finish
+from poolsearch.stages.standalone.progress import SweepProgress, best, finish
 from poolsearch.stages.standalone.trial import Trial
 
 CHEAP, DEAR = Placement.parse("1,1,8"), Placement.parse("7,1,2")
 MACS_OF = {Trial(placement, seed): macs for placement, macs in ((CHEAP, 100), (DEAR, 300)) for seed in range(2)}
 
 
-class Recorder(Silent):
+class Recorder(SilentProgress):
     def __init__(self):
         self.lines, self.last = [], None
 
@@ -47,7 +47,7 @@ class Others:
 
 def made(others, ended=()):
     shown = Recorder()
-    return shown, Live(
+    return shown, SweepProgress(
         shown, "sweep", "test accuracy", MACS_OF, dict(ended), others.ended.get, others.held.__contains__
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from poolsearch.research.reports.comparison.values import Case, Comparison
+from poolsearch.research.reports.comparison.values import CaseResult, Comparison
 
 FEW_SEEDS = 3
 UNEQUAL = 0.25
@@ -94,7 +94,7 @@ def _unequal_work(data: Comparison) -> list[str]:
     ]
 
 
-def _trainings(case: Case) -> str:
+def _trainings(case: CaseResult) -> str:
     return f"{case.work:.2f} whole trainings"
 
 

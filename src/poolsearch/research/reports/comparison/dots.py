@@ -8,7 +8,7 @@ import altair as alt
 
 from poolsearch.reports.figures.theme import INK, LABEL, MUTED, PERCENT, Figure, Json, rows
 from poolsearch.research.reports.comparison.panels import DASHES, LINES, group_colour
-from poolsearch.research.reports.comparison.values import Case, Comparison, Correlation
+from poolsearch.research.reports.comparison.values import CaseResult, Comparison, CorrelationSummary
 
 LINE = 26
 CEILING = "#eef0f2"
@@ -41,7 +41,7 @@ def found(data: Comparison) -> Figure | None:
     )
 
 
-def _named(case: Case) -> Json:
+def _named(case: CaseResult) -> Json:
     return {"case": case.label, "group": case.group}
 
 
@@ -52,7 +52,7 @@ def _lines_text(lines: Sequence[Json]) -> str:
 
 
 def _chart(
-    data: Comparison, cases: Sequence[Case], dots: Sequence[Json], means: Sequence[Json], lines: Sequence[Json]
+    data: Comparison, cases: Sequence[CaseResult], dots: Sequence[Json], means: Sequence[Json], lines: Sequence[Json]
 ) -> alt.LayerChart | alt.FacetChart:
     axis = alt.Axis(format=PERCENT, tickCount=7, labelFlush=False)
     x = alt.X("value:Q", title=f"true {data.metric}", axis=axis, scale=alt.Scale(zero=False, padding=16))
@@ -71,7 +71,7 @@ def _chart(
     return alt.layer(*layers).properties(height=LINE * len(cases))
 
 
-def _names(cases: Sequence[Case]) -> alt.Y:
+def _names(cases: Sequence[CaseResult]) -> alt.Y:
     axis = alt.Axis(labelFontSize=12, labelColor=INK, labelLimit=LABEL, grid=True, gridColor="#f2f4f6")
     return alt.Y("case:N", sort=[case.label for case in cases], title=None, axis=axis)
 
@@ -102,11 +102,11 @@ def taus(data: Comparison) -> Figure | None:
             f"{_tau_lines_text(macs and macs.tau, ceiling)}"
         ),
         alt=f"Dot plot of Kendall's tau by method: {listed}.",
-        panels=[_tau_chart(data, ranked, macs.tau if macs else Correlation(), ceiling or Correlation())],
+        panels=[_tau_chart(data, ranked, macs.tau if macs else CorrelationSummary(), ceiling or CorrelationSummary())],
     )
 
 
-def _tau_lines_text(macs: Correlation | None, ceiling: Correlation | None) -> str:
+def _tau_lines_text(macs: CorrelationSummary | None, ceiling: CorrelationSummary | None) -> str:
     texts = ""
     if macs is not None and macs.value is not None:
         texts += f" Dashed: MACs alone, {macs.value:.2f}."
@@ -116,7 +116,10 @@ def _tau_lines_text(macs: Correlation | None, ceiling: Correlation | None) -> st
 
 
 def _tau_chart(
-    data: Comparison, ranked: Sequence[tuple[Case, Correlation]], macs: Correlation, ceiling: Correlation
+    data: Comparison,
+    ranked: Sequence[tuple[CaseResult, CorrelationSummary]],
+    macs: CorrelationSummary,
+    ceiling: CorrelationSummary,
 ) -> alt.LayerChart | alt.FacetChart:
     values = [
         _named(case)
@@ -147,7 +150,7 @@ def _line(value: float | None, colour: str, dash: Sequence[int]) -> list[alt.Cha
     return [alt.Chart(rows([{"value": value}])).mark_rule(color=colour, strokeDash=[*dash]).encode(x="value:Q")]
 
 
-def _ceiling(found: Correlation) -> list[alt.Chart]:
+def _ceiling(found: CorrelationSummary) -> list[alt.Chart]:
     """A band where its interval is known, and a line."""
     lines = _line(found.value, MUTED, [1, 0])
     if found.low is None or found.high is None:

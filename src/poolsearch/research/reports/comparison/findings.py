@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from poolsearch.evaluation.stats import holm
-from poolsearch.research.reports.comparison.values import Against, Case, Comparison
+from poolsearch.research.reports.comparison.values import CaseResult, Comparison, RivalDifference
 
 ALPHA = 0.05
 MACS = "MACs alone"
 
 
 @dataclass(frozen=True)
-class Judged:
+class RivalVerdict:
     """The cases against one rival, by p values that are adjusted for there being several cases.
 
     Attributes:
@@ -25,19 +25,19 @@ class Judged:
 
     rival: str
     total: int
-    better: Sequence[tuple[Case, Against]]
-    worse: Sequence[tuple[Case, Against]]
-    alone: Sequence[tuple[Case, Against]]
+    better: Sequence[tuple[CaseResult, RivalDifference]]
+    worse: Sequence[tuple[CaseResult, RivalDifference]]
+    alone: Sequence[tuple[CaseResult, RivalDifference]]
 
 
-def judged(data: Comparison, rival: str) -> Judged:
+def judged(data: Comparison, rival: str) -> RivalVerdict:
     """Judge all cases against ``default`` or ``macs``; the adjustment is Holm's."""
     words = {"default": f"the default {data.default}", "macs": MACS}[rival]
     known = [(case, case.against[rival]) for case in data.cases if rival in case.against]
     adjusted = holm([entry.p for _, entry in known])
     sure = [pair for pair, p in zip(known, adjusted, strict=True) if p <= ALPHA]
     unsure = [pair for pair, p in zip(known, adjusted, strict=True) if p > ALPHA]
-    return Judged(
+    return RivalVerdict(
         words,
         len(known),
         better=[pair for pair in sure if pair[1].mean > 0],
@@ -81,7 +81,7 @@ def _truth_used(data: Comparison) -> str:
     return "The ground truth is of the search-val half, which the methods also ranked by."
 
 
-def _beyond_chance(found: Judged) -> str:
+def _beyond_chance(found: RivalVerdict) -> str:
     if not found.total:
         return f"How the methods compare with {found.rival} is not known."
     if not found.better:
@@ -93,5 +93,5 @@ def _none_of(total: int) -> str:
     return "The one method is not" if total == 1 else f"None of the {total} methods is"
 
 
-def _listed(pairs: Sequence[tuple[Case, Against]]) -> str:
+def _listed(pairs: Sequence[tuple[CaseResult, RivalDifference]]) -> str:
     return ", ".join(f"{case.label} ({100 * entry.mean:+.2f} points)" for case, entry in pairs)

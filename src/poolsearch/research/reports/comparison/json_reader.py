@@ -12,7 +12,7 @@ from poolsearch.reports.data.parse import Json
 
 
 @dataclass(frozen=True)
-class Node:
+class JsonObject:
     """An object of a JSON file.
 
     All methods raise a PoolsearchError where a value is of another kind than it should be.
@@ -61,12 +61,12 @@ class Node:
             raise self._damaged(key, "true or false", found)
         return unknown if found is None else found
 
-    def part(self, key: str) -> Node | None:
+    def part(self, key: str) -> JsonObject | None:
         """An object within this one; None where it is not known."""
         found = self.value.get(key)
         return None if found is None else self._node(key, found)
 
-    def parts(self, key: str) -> list[Node]:
+    def parts(self, key: str) -> list[JsonObject]:
         """A list of objects, which has to be there."""
         return [self._node(f"{key}[{i}]", entry) for i, entry in enumerate(self._list(key))]
 
@@ -85,10 +85,10 @@ class Node:
             raise self._damaged(key, "a list", found)
         return cast("list[object]", found)
 
-    def _node(self, key: str, found: object) -> Node:
+    def _node(self, key: str, found: object) -> JsonObject:
         if not isinstance(found, dict):
             raise self._damaged(key, "an object", found)
-        return Node(self.path, self._at(key), cast("Json", found))
+        return JsonObject(self.path, self._at(key), cast("Json", found))
 
     def _at(self, key: str) -> str:
         return f"{self.where}.{key}" if self.where else key

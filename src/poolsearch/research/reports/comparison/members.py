@@ -8,7 +8,7 @@ import altair as alt
 
 from poolsearch.reports.figures.theme import MEMBERS, OTHER, PERCENT, Figure, Json, rows
 from poolsearch.research.reports.comparison.panels import DASHES, LINES
-from poolsearch.research.reports.comparison.values import Case, Comparison
+from poolsearch.research.reports.comparison.values import CaseResult, Comparison
 
 LINES_OF = {"own budget": OTHER, "equal total training": MEMBERS[1]}
 OWN, EQUAL = LINES_OF
@@ -54,14 +54,14 @@ def _lines(data: Comparison) -> list[Json]:
     )
 
 
-def _count(case: Case) -> int | None:
+def _count(case: CaseResult) -> int | None:
     """M of a plain mixture or single supernet; None of all else."""
     if case.method not in ("mixture", "spos") or case.options - PLAIN:
         return None
     return case.members or (1 if case.method == "spos" else None)
 
 
-def _budgets(count: int, case: Case, cases: Sequence[tuple[int, Case]]) -> list[str]:
+def _budgets(count: int, case: CaseResult, cases: Sequence[tuple[int, CaseResult]]) -> list[str]:
     """The lines that a case is a point of: one of both kinds of training has as many epochs as either asks for."""
 
     def epochs(of: str, each: bool) -> set[float]:
@@ -74,7 +74,7 @@ def _budgets(count: int, case: Case, cases: Sequence[tuple[int, Case]]) -> list[
     return [name for name, holds in ((OWN, own), (EQUAL, equal)) if holds]
 
 
-def _value(count: int, case: Case, budget: str) -> Json:
+def _value(count: int, case: CaseResult, budget: str) -> Json:
     tau = case.tau.get("ranking")
     return {"members": count, "budget": budget, "case": case.label} | {
         "tau": tau and tau.value, "truth": case.truth.mean,

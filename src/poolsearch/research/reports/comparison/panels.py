@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from poolsearch.reports.figures.theme import DEFAULT, FRONT, MEMBERS, MUTED, WINNER, Figure, Json, rows
-from poolsearch.research.reports.comparison.values import Case, Comparison, Point
+from poolsearch.research.reports.comparison.values import CaseResult, Comparison, Point
 
 LINES = {"default": DEFAULT, "MACs alone": WINNER, "best": FRONT, "one random placement": MUTED}
 """The references that charts have a line for."""
@@ -16,7 +16,7 @@ LINES = {"default": DEFAULT, "MACs alone": WINNER, "best": FRONT, "one random pl
 DASHES = {"default": [1, 0], "MACs alone": [6, 3], "best": [2, 2], "one random placement": [1, 3]}
 
 
-def group_colour(data: Comparison, cases: Sequence[Case]) -> alt.Color:
+def group_colour(data: Comparison, cases: Sequence[CaseResult]) -> alt.Color:
     """One colour for each group, the same in every chart; the legend names those of these cases."""
     groups = data.groups
     scale = alt.Scale(domain=groups, range=[MEMBERS[i % len(MEMBERS)] for i in range(len(groups))])
@@ -71,17 +71,17 @@ def _known(data: Comparison) -> dict[str, list[Point]]:
     return found
 
 
-def _left_out(cases: Sequence[Case]) -> str:
+def _left_out(cases: Sequence[CaseResult]) -> str:
     left = [case.label for case in cases[MOST_PANELS:]]
     return f" Left out: {', '.join(left)}." if left else ""
 
 
-def _tau(case: Case) -> str | None:
+def _tau(case: CaseResult) -> str | None:
     tau = case.tau.get("ranking")
     return None if tau is None or tau.value is None else f"{tau.value:.2f}"
 
 
-def _panel(data: Comparison, case: Case, points: Sequence[Point], place: int) -> alt.LayerChart | alt.FacetChart:
+def _panel(data: Comparison, case: CaseResult, points: Sequence[Point], place: int) -> alt.LayerChart | alt.FacetChart:
     every = -(-len(points) // MOST_POINTS)
     values = [_value(data, point) for i, point in enumerate(points) if i % every == 0 or _default(data, point)]
     axis = alt.Axis(format=".0%", tickCount=4, labelFontSize=10, titleFontSize=11)

@@ -9,18 +9,18 @@ from pathlib import Path
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.evaluation.metrics import in_words
-from poolsearch.research.reports.comparison.json_reader import Node
+from poolsearch.research.reports.comparison.json_reader import JsonObject
 from poolsearch.research.reports.comparison.values import (
     ORDERS,
-    Against,
-    Case,
+    CaseResult,
     Comparison,
-    Correlation,
-    Known,
+    CorrelationSummary,
+    MeanStd,
     Pick,
     Point,
     Reference,
-    Spread,
+    RivalDifference,
+    TruthSummary,
 )
 from poolsearch.space import shown
 from poolsearch.storage.stage_results import read_object
@@ -37,10 +37,10 @@ def read_comparison(folder: Path) -> Comparison:
     path = folder / "comparison.json"
     if not path.exists():
         raise PoolsearchError(f"{folder} holds no comparison.json: give a folder that poolsearch compare has written.")
-    return comparison_of(Node(path, "", read_object(path, {})))
+    return comparison_of(JsonObject(path, "", read_object(path, {})))
 
 
-def comparison_of(node: Node) -> Comparison:
+def comparison_of(node: JsonObject) -> Comparison:
     """The whole file."""
     whole = node.part("whole_training")
     cases = _labelled([_case(entry) for entry in node.parts("cases")])
@@ -67,7 +67,7 @@ def comparison_of(node: Node) -> Comparison:
     )
 
 
-def _labelled(cases: Sequence[Case]) -> list[Case]:
+def _labelled(cases: Sequence[CaseResult]) -> list[CaseResult]:
     """The cases with names of their own: where names are shared, with the budget, or else with all their settings."""
     names = [case.label for case in cases]
     budgets = [f"{case.label}, {BUDGETS.get(case.budget, case.budget)}" for case in cases]
@@ -78,8 +78,8 @@ def _labelled(cases: Sequence[Case]) -> list[Case]:
     ]
 
 
-def _case(node: Node) -> Case:
-    return Case(
+def _case(node: JsonObject) -> CaseResult:
+    return CaseResult(
         case=node.text("case"),
         label=node.text_or("name", node.text("case")),
         group=node.text_or("group", "other"),
@@ -102,7 +102,7 @@ def _case(node: Node) -> Case:
     )
 
 
-def _pick(node: Node) -> Pick:
+def _pick(node: JsonObject) -> Pick:
     return Pick(
         seed=node.count("seed") or 0,
         placement=shown(node.text("placement")),
@@ -114,42 +114,42 @@ def _pick(node: Node) -> Pick:
     )
 
 
-def _spread(node: Node | None) -> Spread:
-    return Spread() if node is None else Spread(node.number("mean"), node.number("std"), node.count("n"))
+def _spread(node: JsonObject | None) -> MeanStd:
+    return MeanStd() if node is None else MeanStd(node.number("mean"), node.number("std"), node.count("n"))
 
 
-def _correlation(node: Node | None) -> Correlation:
+def _correlation(node: JsonObject | None) -> CorrelationSummary:
     """Of one order it is a value, of several seeds a mean."""
     if node is None:
-        return Correlation()
+        return CorrelationSummary()
     value = node.number("mean" if "mean" in node.value else "value")
-    return Correlation(value, node.number("low"), node.number("high"), node.number("std"), node.count("n"))
+    return CorrelationSummary(value, node.number("low"), node.number("high"), node.number("std"), node.count("n"))
 
 
-def _by_order(node: Node | None) -> dict[str, Correlation]:
+def _by_order(node: JsonObject | None) -> dict[str, CorrelationSummary]:
     if node is None:
         return {}
     return {order: _correlation(node.part(order)) for order in ORDERS if node.value.get(order) is not None}
 
 
-def _rivals(node: Node | None) -> dict[str, Against]:
+def _rivals(node: JsonObject | None) -> dict[str, RivalDifference]:
     if node is None:
         return {}
     found = {name: _against(node.part(name)) for name in ("default", "macs", "random")}
     return {name: entry for name, entry in found.items() if entry is not None}
 
 
-def _against(node: Node | None) -> Against | None:
+def _against(node: JsonObject | None) -> RivalDifference | None:
     """A difference; none where a part of it is not known, as with one seed, which has no interval."""
     if node is None:
         return None
     mean, low, high, p = (node.number(key) for key in ("mean", "low", "high", "p"))
     if mean is None or low is None or high is None or p is None:
         return None
-    return Against(mean, low, high, p)
+    return RivalDifference(mean, low, high, p)
 
 
-def _reference(node: Node) -> Reference:
+def _reference(node: JsonObject) -> Reference:
     return Reference(
         name=node.text("name"),
         pick=shown(node.text_or("pick", "")),
@@ -162,11 +162,11 @@ def _reference(node: Node) -> Reference:
     )
 
 
-def _known(whole: Node) -> Known:
+def _known(whole: JsonObject) -> TruthSummary:
     """The ground truth; it has to be there, whatever of it is known."""
-    node = whole.part("truth") or Node(whole.path, "truth", {})
+    node = whole.part("truth") or JsonObject(whole.path, "truth", {})
     best, tau = node.part("best"), node.part("seed_tau")
-    return Known(
+    return TruthSummary(
         source=Path(node.text_or("source", "trainings of what was picked")).name,
         part=node.text_or("part", "test"),
         placements=node.count("placements"),
@@ -181,7 +181,7 @@ def _known(whole: Node) -> Known:
     )
 
 
-def _point(node: Node) -> Point:
+def _point(node: JsonObject) -> Point:
     return Point(
         case=node.text("case"),
         seed=node.count("seed") or 0,

@@ -9,9 +9,9 @@ from html import escape
 from poolsearch.reports.page.markup import badges, or_dash, table
 from poolsearch.research.reports.comparison.values import (
     ORDERS,
-    Case,
+    CaseResult,
     Comparison,
-    Correlation,
+    CorrelationSummary,
     Reference,
     against_text,
     correlation_text,
@@ -73,7 +73,7 @@ def _reference_cells(data: Comparison, entry: Reference) -> list[str]:
     ]  # fmt: skip
 
 
-def _case_cells(case: Case) -> list[str]:
+def _case_cells(case: CaseResult) -> list[str]:
     by = "ranking"
     return [
         f"{escape(case.label)}<br><small>{escape(case.case)}</small>" if case.label != case.case else escape(case.case),
@@ -85,7 +85,7 @@ def _case_cells(case: Case) -> list[str]:
     ]  # fmt: skip
 
 
-def _correlation(found: Correlation | None) -> str:
+def _correlation(found: CorrelationSummary | None) -> str:
     interval = interval_text(found)
     return correlation_text(found) + (f"<br><small>{interval}</small>" if interval else "")
 
@@ -115,7 +115,7 @@ def agreements(data: Comparison) -> str:
     return table(caption, head, lines)
 
 
-def _of(case: Case, kind: str, order: str) -> Correlation | None:
+def _of(case: CaseResult, kind: str, order: str) -> CorrelationSummary | None:
     return {"tau": case.tau, "rho": case.rho, "given_macs": case.given_macs}[kind].get(order)
 
 
@@ -134,7 +134,7 @@ def differences(data: Comparison) -> str:
     return table(caption, head, lines)
 
 
-def _difference(case: Case, rival: str) -> str:
+def _difference(case: CaseResult, rival: str) -> str:
     found = case.against.get(rival)
     return against_text(found) + ("" if found is None else f"<br><small>{p_text(found)}</small>")
 
@@ -184,14 +184,14 @@ def as_csv(data: Comparison) -> str:
     return text.getvalue()
 
 
-def _line(case: Case) -> list[object]:
+def _line(case: CaseResult) -> list[object]:
     found = "; ".join(pick.placement for pick in case.picks)
     spreads = [case.truth.mean, case.truth.std, case.truth.n, case.regret1.mean, case.regret1.std]
     orders = [
         value
         for found in (case.tau, case.rho, case.given_macs)
         for order in ORDERS
-        for one in (found.get(order, Correlation()),)
+        for one in (found.get(order, CorrelationSummary()),)
         for value in (one.value, one.low, one.high)
     ]
     rivals = [

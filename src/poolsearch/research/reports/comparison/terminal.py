@@ -12,9 +12,9 @@ from poolsearch.research.reports.comparison.caveats import warnings
 from poolsearch.research.reports.comparison.findings import detail, sentence
 from poolsearch.research.reports.comparison.values import (
     DASH,
-    Case,
+    CaseResult,
     Comparison,
-    Correlation,
+    CorrelationSummary,
     Reference,
     correlation_text,
     found_texts,
@@ -65,7 +65,7 @@ def _reference(entry: Reference) -> list[str]:
     ]  # fmt: skip
 
 
-def _case(case: Case) -> list[str]:
+def _case(case: CaseResult) -> list[str]:
     return [
         case.label, _found(case), spread_text(case.truth), ratio_text(case.macs_ratio), _tau(case.tau.get("ranking")),
         correlation_text(case.given_macs.get("ranking")), regrets_text(case.regret1.mean, case.regret5.mean),
@@ -73,12 +73,12 @@ def _case(case: Case) -> list[str]:
     ]  # fmt: skip
 
 
-def _found(case: Case) -> str:
+def _found(case: CaseResult) -> str:
     """Those outside the space, whose names are long, are named below the table."""
     inside = [text for name, text in zip(case.found, found_texts(case), strict=True) if name not in case.outside]
     return "; ".join([*inside, *([f"{len(case.outside)} outside the space"] if case.outside else [])])
 
 
-def _tau(found: Correlation | None) -> str:
+def _tau(found: CorrelationSummary | None) -> str:
     interval = interval_text(found)
     return correlation_text(found) + (f" ({interval})" if interval else "")

@@ -16,7 +16,7 @@ which it shows: all are reported)."""
 
 
 @dataclass(frozen=True)
-class Spread:
+class MeanStd:
     """Mean and standard deviation of n values."""
 
     mean: float | None = None
@@ -25,7 +25,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Correlation:
+class CorrelationSummary:
     """A correlation with the truth; of several seeds the mean, their deviation, and the mean of the intervals."""
 
     value: float | None = None
@@ -36,7 +36,7 @@ class Correlation:
 
 
 @dataclass(frozen=True)
-class Against:
+class RivalDifference:
     """A mean difference to a rival with its interval and p value."""
 
     mean: float
@@ -59,7 +59,7 @@ class Pick:
 
 
 @dataclass(frozen=True)
-class Case:
+class CaseResult:
     """A method with its settings, over its seeds.
 
     Attributes:
@@ -82,14 +82,14 @@ class Case:
     work: float | None
     seconds: float | None
     picks: Sequence[Pick]
-    truth: Spread
-    regret1: Spread
-    regret5: Spread
+    truth: MeanStd
+    regret1: MeanStd
+    regret5: MeanStd
     macs_ratio: float | None
-    tau: Mapping[str, Correlation]
-    rho: Mapping[str, Correlation]
-    given_macs: Mapping[str, Correlation]
-    against: Mapping[str, Against]
+    tau: Mapping[str, CorrelationSummary]
+    rho: Mapping[str, CorrelationSummary]
+    given_macs: Mapping[str, CorrelationSummary]
+    against: Mapping[str, RivalDifference]
     verdict: str
 
     @property
@@ -123,14 +123,14 @@ class Reference:
     pick: str
     truth: float | None
     macs_ratio: float | None
-    tau: Correlation
-    rho: Correlation
+    tau: CorrelationSummary
+    rho: CorrelationSummary
     regret1: float | None
     regret5: float | None
 
 
 @dataclass(frozen=True)
-class Known:
+class TruthSummary:
     """The ground truth that the cases are compared by.
 
     Attributes:
@@ -148,11 +148,11 @@ class Known:
     placements: int | None
     seeds: int | None
     noise: float | None
-    seed_tau: Correlation | None
+    seed_tau: CorrelationSummary | None
     seed_given_macs: float | None
     best: str
     best_mean: float | None
-    default: Spread
+    default: MeanStd
     whole: bool
 
 
@@ -188,9 +188,9 @@ class Comparison:
     seeds: int | None
     total_epochs: float | None
     whole_training: tuple[int | None, int | None]
-    truth: Known
+    truth: TruthSummary
     references: Sequence[Reference]
-    cases: Sequence[Case]
+    cases: Sequence[CaseResult]
     points: Sequence[Point]
     unfinished: Sequence[str]
     notes: Sequence[str]
@@ -217,7 +217,7 @@ def share(value: float | None) -> str:
     return DASH if value is None else f"{value:.2%}"
 
 
-def spread_text(spread: Spread) -> str:
+def spread_text(spread: MeanStd) -> str:
     """Mean, deviation, and of how many."""
     if spread.mean is None:
         return DASH
@@ -225,12 +225,12 @@ def spread_text(spread: Spread) -> str:
     return f"{spread.mean:.2%}{std}" + ("" if spread.n is None else f" ({spread.n})")
 
 
-def correlation_text(found: Correlation | None) -> str:
+def correlation_text(found: CorrelationSummary | None) -> str:
     """A correlation without its interval."""
     return DASH if found is None or found.value is None else f"{found.value:.2f}"
 
 
-def interval_text(found: Correlation | None) -> str:
+def interval_text(found: CorrelationSummary | None) -> str:
     """Its interval; empty where there is none."""
     if found is None or found.low is None or found.high is None:
         return ""
@@ -242,14 +242,14 @@ def points_text(value: float | None) -> str:
     return DASH if value is None else f"{100 * value:.2f}"
 
 
-def against_text(found: Against | None) -> str:
+def against_text(found: RivalDifference | None) -> str:
     """A difference with its interval, in points."""
     if found is None:
         return DASH
     return f"{100 * found.mean:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
 
 
-def p_text(found: Against) -> str:
+def p_text(found: RivalDifference) -> str:
     """Its p value, escaped for HTML."""
     return f"p {found.p:.3f}" if found.p >= 0.001 else "p &lt; 0.001"
 
@@ -259,12 +259,12 @@ def ratio_text(value: float | None) -> str:
     return DASH if value is None else f"{value:.2f} ×"
 
 
-def work_text(case: Case) -> str:
+def work_text(case: CaseResult) -> str:
     """The cost of a search, in whole trainings of the default."""
     return DASH if case.work is None else f"{case.work:.2f}"
 
 
-def seconds_text(case: Case) -> str:
+def seconds_text(case: CaseResult) -> str:
     return DASH if case.seconds is None else f"{case.seconds:,.0f} s"
 
 
@@ -273,6 +273,6 @@ def regrets_text(first: float | None, fifth: float | None) -> str:
     return f"{points_text(first)} / {points_text(fifth)}"
 
 
-def found_texts(case: Case) -> list[str]:
+def found_texts(case: CaseResult) -> list[str]:
     """Every placement that was found, with the number of seeds where several found it."""
     return [f"{name} ×{count}" if count > 1 else name for name, count in case.found.items()]
