@@ -262,13 +262,13 @@ def import_all() -> None:
     import poolsearch.reports.figures.all_figures as plots
     import poolsearch.stages.export as export
     import poolsearch.stages.rank as rank
-    from poolsearch.exporting.check import Difference, Found
+    from poolsearch.exporting.check import ExportCheck, OutputDifference
 
     def no_saving(*_: object) -> dict[str, float]:
         return dict.fromkeys(("seconds_tree", "seconds_one_by_one", "measured_saving", "largest_logit_difference"), 1.0)
 
-    def same(*_: object) -> Found:
-        return Found(Difference(0.0, 0.0), Difference(0.0, 0.0), None)
+    def same(*_: object) -> ExportCheck:
+        return ExportCheck(OutputDifference(0.0, 0.0), OutputDifference(0.0, 0.0), None)
 
     plots.figures = lambda *_: []
     rank._measure_saving = no_saving
