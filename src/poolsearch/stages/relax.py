@@ -154,7 +154,7 @@ class RelaxTask:
         return {
             "learning_rate": self._rates.at(step - 1),
             "train_loss": self.last_loss,
-            "val_accuracy": self._last_val,
+            "val_metric": self._last_val,
             "weight_entropy": entropy(weight_LR),
         }
 

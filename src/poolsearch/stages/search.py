@@ -173,7 +173,7 @@ class SearchTask:
             "learning_rate": self._rates.at(step - 1),
             "inv_temp": mixture.inv_temp(self._progress(step - 1)),
             "train_loss": self.last_loss,
-            "val_accuracy": self._val_sum / self._val_count if self._val_count else None,
+            "val_metric": self._val_sum / self._val_count if self._val_count else None,
             "assign_entropy": None if np.isnan(uncertainty) else uncertainty,
             "oldest_score": int(mixture.age_AM(step).max()),
             "least_trained": int(trained_M.min()),

@@ -242,7 +242,7 @@ def _events(fake: Fake) -> None:
                 "learning_rate": 0.05 * (1 + np.cos(np.pi * done)),
                 "inv_temp": 150 * done,
                 "train_loss": 0.28 + 1.7 * np.exp(-3.4 * done) + 0.015 * noise[0],
-                "val_accuracy": 0.885 - 0.5 * np.exp(-4.2 * done) + 0.004 * noise[1],
+                "val_metric": 0.885 - 0.5 * np.exp(-4.2 * done) + 0.004 * noise[1],
                 "assign_entropy": None if fake.members == 1 else float(1 / (1 + np.exp(14 * (done - 0.55)))),
                 "oldest_score": int(40 + 900 * done**4),
                 "least_trained": epoch * STEPS_PER_EPOCH // fake.members - 20,

@@ -145,7 +145,7 @@ def test_relaxed_json_and_events_tell_the_weights(tmp_path: Path, settings, meth
     entropy_S = -(weight_SLR * np.log(weight_SLR)).sum(2).mean(1) / np.log(3)
     assert [event["weight_entropy"] for event in found["events"]] == pytest.approx(entropy_S)
     assert 0 < entropy_S[-1] < entropy_S[0] < 1
-    assert all(0 <= event["val_accuracy"] <= 1 and event["train_loss"] > 0 for event in found["events"])
+    assert all(0 <= event["val_metric"] <= 1 and event["train_loss"] > 0 for event in found["events"])
 
 
 def test_at_most_a_hundred_snapshots_are_kept_and_the_last_is_one() -> None:

@@ -106,7 +106,10 @@ def results_of(path: Path, test: Json) -> Json:
 
 
 def event_lines(path: Path) -> list[Json]:
-    """The lines of an events file; a last line cut off by an interruption is dropped."""
+    """The lines of an events file; a last line cut off by an interruption is dropped.
+
+    Lines of older versions, which called ``val_metric`` ``val_accuracy``, are given with the new name.
+    """
     if not path.exists():
         return []
     lines = read_bytes(path, growing=True).splitlines()
@@ -120,6 +123,8 @@ def event_lines(path: Path) -> list[Json]:
             raise damaged(path, f"line {number}: {error}") from None
         if (wrong := misfit(event, EVENT)) is not None:
             raise damaged(path, f"line {number}: {wrong}")
+        if "val_accuracy" in event:
+            event["val_metric"] = event.pop("val_accuracy")
         events.append(event)
     return events
 

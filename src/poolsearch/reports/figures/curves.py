@@ -15,7 +15,7 @@ def curves(data: RunData) -> Figure | None:
     """Loss, accuracy, temperature and entropy of the search; loss of the trials."""
     lines = (
         ("train_loss", "training loss", ".2f", False),
-        ("val_accuracy", f"validation {data.metric} of minibatches", ".0%", False),
+        ("val_metric", f"validation {data.metric} of minibatches", ".0%", False),
         ("inv_temp", "inverse temperature", "~s", True),
         ("assign_entropy", "assignment entropy (1 uniform, 0 hard)", ".1f", True),
         ("weight_entropy", "entropy of the resolutions' weights (1 equal, 0 hard)", ".1f", True),

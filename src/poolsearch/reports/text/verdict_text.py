@@ -101,8 +101,8 @@ def _ranked_detail(data: RunData) -> str:
 
 def _searching_sentence(data: RunData) -> str:
     event = data.events[-1]
-    accuracy = event.get("val_accuracy")
-    reached = "" if accuracy is None else f"; validation minibatches are at {accuracy:.1%}"
+    value = event.get("val_metric")
+    reached = "" if value is None else f"; validation minibatches are at {value:.1%}"
     state = "The search has ended" if ended(data, "search") else "The search is under way or was interrupted"
     return f"{state}: epoch {event.get('epoch')}{reached}."
 

@@ -13,6 +13,8 @@ from poolsearch.reports import write_report
 from poolsearch.reports.data.rows import retrained
 from poolsearch.reports.data.run_data import read_run
 from poolsearch.reports.data.score_table import MOST_PLACEMENTS
+from poolsearch.reports.figures.curves import curves
+from poolsearch.reports.text.verdict_text import verdict
 
 
 def test_every_part_is_read(run: Path) -> None:
@@ -58,6 +60,22 @@ def test_a_line_cut_off_by_an_interruption_is_dropped(tmp_path: Path) -> None:
     whole = (folder / "events.jsonl").read_text()
     (folder / "events.jsonl").write_text(whole[:-20])
     assert len(read_run(folder).events) == len(whole.splitlines()) - 1
+
+
+OLD_EVENTS = """\
+{"stage": "search", "epoch": 0, "step": 195, "seconds": 34.339, "learning_rate": 0.1, "val_accuracy": 0.1904}
+{"stage": "search", "epoch": 1, "step": 390, "seconds": 81.142, "learning_rate": 0.09, "val_accuracy": null}
+"""  # as older versions wrote them
+
+
+def test_events_of_a_run_that_an_older_version_began_have_todays_names(tmp_path: Path) -> None:
+    folder = write_fake_run(tmp_path, 1, compositions(5, 3), ("search",), snapshots=2)
+    resumed = '{"stage": "search", "epoch": 2, "step": 585, "val_metric": 0.25}\n'
+    (folder / "events.jsonl").write_text(OLD_EVENTS + resumed)
+    data = read_run(folder)
+    assert [event["val_metric"] for event in data.events] == [0.1904, None, 0.25]
+    assert curves(data) is not None
+    assert verdict(data).sentence.endswith("epoch 2; validation minibatches are at 25.0%.")
 
 
 @pytest.mark.parametrize(
