@@ -44,8 +44,8 @@ EVENT = {
     "epoch": int, "step?": int, "seconds?": float, "learning_rate?": (float, None), "inv_temp?": (float, None),
     "train_loss?": (float, None), "val_metric?": (float, None), "val_accuracy?": (float, None),
     "assign_entropy?": (float, None), "weight_entropy?": (float, None), "oldest_score?": (int, None),
-    "least_trained?": (int, None), "most_trained?": (int, None), "lock_in_step?": (int, None), "balance_iterations?": (float, None),
-    "filters_least_trained?": (int, None), "filters_most_trained?": (int, None),
+    "least_trained?": (int, None), "most_trained?": (int, None), "lock_in_step?": (int, None),
+    "balance_iterations?": (float, None), "filters_least_trained?": (int, None), "filters_most_trained?": (int, None),
 }  # fmt: skip
 """A line of events.jsonl. Older versions wrote ``val_metric`` under the name ``val_accuracy``."""
 
