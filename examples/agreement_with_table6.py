@@ -27,8 +27,8 @@ def main(run: Path, table6: Path) -> None:
     ranking = [row for row in read(run / "ranking.csv") if row["placement"] in truth]
     accuracy = [truth[row["placement"]] for row in ranking]
     for column, what in (("score", "scores"), ("val_accuracy", "ranking"), ("macs", "MACs alone")):
-        tau = kendall_tau([float(row[column]) for row in ranking], accuracy)
-        print(f"kendall_tau of {what} against Table 6: {tau:.3f} ({len(ranking)} placements)")
+        agreement = kendall_tau([float(row[column]) for row in ranking], accuracy)
+        print(f"kendall_tau of {what} against Table 6: {agreement:.3f} ({len(ranking)} placements)")
     gap = max(truth.values()) - accuracy[0]
     print(f"first of the ranking: {ranking[0]['placement']}, {accuracy[0]:.2f} in Table 6, {gap:.2f} below its best")
 

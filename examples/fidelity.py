@@ -88,8 +88,8 @@ def row_of(fidelity: Fidelity, files: RunDir, truth: GroundTruth) -> dict[str, A
         [float(row["val_metric"]) for row in both], [truth.by_placement[row["placement"]].mean for row in both]
     )
     cost = whole_trainings(files, [int(row["macs"]) for row in ranking])
-    tau = (found.tau.value, found.tau.low, found.tau.high)
-    values = (*astuple(fidelity), cost, found.placements, *tau, found.regret1, found.regret5)
+    kendall_tau = (found.kendall_tau.value, found.kendall_tau.low, found.kendall_tau.high)
+    values = (*astuple(fidelity), cost, found.placements, *kendall_tau, found.regret1, found.regret5)
     return dict(zip(COLUMNS, values, strict=True))
 
 

@@ -73,14 +73,14 @@ def told(values: list[float]) -> str:
 
 
 def rows_of(found: Mapping[str, object], truth: GroundTruth) -> dict[str, tuple[float, float, float]]:
-    """By each way: tau, the correlation given MACs, and points below the best of what it puts first."""
+    """By each way: Kendall's tau, the correlation given MACs, and points below the best of what it puts first."""
     accuracy_AM, member_A = np.array(found["accuracy_AM"]), np.array(found["member"])
     known_A = [truth.by_placement[name] for name in found["placements"]]  # type: ignore[union-attr]
     true_A, macs_A = (np.array([getattr(known, name) for known in known_A], float) for name in ("mean", "macs"))
     rows = {}
     for way, value_A in ways(accuracy_AM, member_A).items():
         both, beyond = agreement(value_A, true_A), given_macs(value_A, true_A, macs_A)
-        rows[way] = both.tau.value, beyond.value, 100 * both.regret1
+        rows[way] = both.kendall_tau.value, beyond.value, 100 * both.regret1
     order, pairs = within(accuracy_AM[np.arange(len(member_A)), member_A], member_A, true_A)
     return rows | {"own member, pairs of one member only": (order / max(pairs, 1), np.nan, np.nan)}
 

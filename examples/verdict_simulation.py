@@ -192,12 +192,12 @@ def study(
     return Study(moves, gain, max(gains.values()), list(covered.values()))
 
 
-def noise_for(tau: float, accuracy_A: NDArray[np.float64]) -> float:
-    """The deviation of validation scores around the truth with which they agree with it by ``tau`` on average."""
+def noise_for(target: float, accuracy_A: NDArray[np.float64]) -> float:
+    """The deviation of validation scores around the truth whose mean ``kendall_tau`` with it is ``target``."""
     normal_RA = np.random.default_rng(0).standard_normal((200, len(accuracy_A)))
 
     def excess(deviation: float) -> float:
-        return float(np.mean([kendall_tau(accuracy_A + deviation * row, accuracy_A) for row in normal_RA])) - tau
+        return float(np.mean([kendall_tau(accuracy_A + deviation * row, accuracy_A) for row in normal_RA])) - target
 
     return float(optimize.brentq(excess, 1e-5, 0.5, xtol=1e-5))
 
@@ -230,19 +230,19 @@ def power(table: Table, studies: int, seeds: Sequence[int], images: Sequence[int
     print(f"\n| {' | '.join(head)} |\n|{' --- |' * len(head)}")
     for noise in noises:
         trainer = Trainer(table.accuracy_A, table.std_A, noise)
-        for tau in (0.3, 0.5, 0.7):
-            deviation = noise_for(tau, table.accuracy_A)
+        for target in (0.3, 0.5, 0.7):
+            deviation = noise_for(target, table.accuracy_A)
             for N in images:
                 for n in seeds:
                     found = []
                     for i in range(studies):
-                        draw = rng.generator(i, f"power/{noise.name}/{tau}", N, n)
+                        draw = rng.generator(i, f"power/{noise.name}/{target}", N, n)
                         score_A = table.accuracy_A + deviation * draw.standard_normal(len(table.placements))
                         found.append(study(table, trainer, score_A, n, N, draw))
                     gains = [result.gain for result in found if result.gain is not None]
                     better = [result.moves for result in found if result.possible > 0]
                     cells = (
-                        noise.name, f"{tau}", f"{N:,}", f"{n}", share(len(gains), studies),
+                        noise.name, f"{target}", f"{N:,}", f"{n}", share(len(gains), studies),
                         share(sum(better), len(better)),
                         f"{100 * np.mean(gains):+.2f}" if gains else "–",
                         f"{100 * np.mean([result.possible for result in found]):+.2f}",

@@ -14,6 +14,7 @@ CODE = sorted(path for room in ("src", "tests", "examples", "benchmarks") for pa
 FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CITED = re.compile(r"docs/[\w/-]+\.md(?:#[\w-]+)?")
+BARE_TAU = re.compile(r"""(?<!Kendall's\s)(?<!["'])\b[Tt]au\b(?!-linear)""")
 NOTE = re.compile(r"NOTES,? ([A-Z]\d|section|say|key)")
 
 
@@ -55,6 +56,17 @@ def test_places_in_docs_that_code_cites_exist() -> None:
 
 def test_nothing_cites_notes_that_the_repository_does_not_have() -> None:
     assert [path for path in (*CODE, *PAGES) if NOTE.search(path.read_text())] == []
+
+
+def test_tau_says_whose_it_is() -> None:
+    """Kendall's tau, or ``kendall_tau``; a temperature is called one. Quoted, it is a key of a file."""
+    sources = [path for path in (*CODE, *PAGES) if (ROOT / "tests") not in path.parents]
+    texts = {path: path.read_text() for path in sources}
+    assert [
+        f"{path}: {text[max(found.start() - 40, 0) : found.end() + 40]}"
+        for path, text in texts.items()
+        for found in BARE_TAU.finditer(text)
+    ] == []
 
 
 def test_anchors_are_githubs() -> None:

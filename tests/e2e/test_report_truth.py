@@ -39,9 +39,9 @@ def test_report_shows_how_a_ranking_agrees_with_a_sweep(tmp_path: Path, command:
     means = {row["placement"]: float(row["metric"]) for row in rows_of(RunDir(truth).sweep_table)}
     ranking = rows_of(RunDir(out).ranking)
     true = [means[row["placement"]] for row in ranking]
-    tau = stats.kendalltau([float(row["val_metric"]) for row in ranking], true)[0]
+    agreement = stats.kendalltau([float(row["val_metric"]) for row in ranking], true)[0]
     page = text_of(RunDir(out).report)
-    assert f"by validation, Kendall's tau {tau:.2f} (" in page
+    assert f"by validation, Kendall's tau {agreement:.2f} (" in page
     regret = "it is the best" if true[0] == max(true) else f"{100 * (max(true) - true[0]):.2f} points below the best"
     assert f"has a true accuracy of {true[0]:.2%}" in page and regret in page
     assert "read from test images" in page and "the ground truth differs" not in page.lower()

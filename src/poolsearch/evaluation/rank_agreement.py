@@ -32,14 +32,14 @@ class Agreement:
 
     Attributes:
         placements: how many.
-        tau: Kendall's tau-b.
+        kendall_tau: Kendall's tau-b.
         rho: Spearman's rank correlation.
         regret1: how far the first is below the best of all, in the metric of the truth; 0 is the best.
         regret5: the same of the best of the first five.
     """
 
     placements: int
-    tau: Correlation
+    kendall_tau: Correlation
     rho: Correlation
     regret1: float
     regret5: float
@@ -64,10 +64,10 @@ def agreement(value_A: ArrayLike, truth_A: ArrayLike, seed: int = 0, draws: int 
         raise ValueError("values and truth must be finite: leave out placements of which one is not known")
     count = len(value_A)
     times_DA = rng.generator(seed, "agreement").multinomial(count, np.full(count, 1 / count), draws).astype(float)
-    tau_D, rho_D = resampled(value_A, truth_A, times_DA)
+    kendall_tau_D, rho_D = resampled(value_A, truth_A, times_DA)
     return Agreement(
         count,
-        _with_interval(kendall_tau(value_A, truth_A), tau_D),
+        _with_interval(kendall_tau(value_A, truth_A), kendall_tau_D),
         _with_interval(spearman(value_A, truth_A), rho_D),
         regret(value_A, truth_A, 1),
         regret(value_A, truth_A, 5),
@@ -137,7 +137,7 @@ def resampled(value_A: Floats, truth_A: Floats, times_DA: Floats) -> tuple[Float
         return ((times_DA @ sign_AA) * times_DA).sum(1)
 
     with np.errstate(invalid="ignore", divide="ignore"):
-        tau_D = pairs(value_AA * truth_AA) / np.sqrt(pairs(value_AA**2) * pairs(truth_AA**2))
+        kendall_tau_D = pairs(value_AA * truth_AA) / np.sqrt(pairs(value_AA**2) * pairs(truth_AA**2))
         # half the sum of the signs is a placement's mean rank, counted from the middle
         value_DA, truth_DA = times_DA @ value_AA.T, times_DA @ truth_AA.T
 
@@ -145,7 +145,7 @@ def resampled(value_A: Floats, truth_A: Floats, times_DA: Floats) -> tuple[Float
             return (times_DA * a_DA * b_DA).sum(1)
 
         rho_D = product(value_DA, truth_DA) / np.sqrt(product(value_DA, value_DA) * product(truth_DA, truth_DA))
-    return tau_D, rho_D
+    return kendall_tau_D, rho_D
 
 
 def partial_resampled(value_A: Floats, truth_A: Floats, given_AK: Floats, times_DA: Floats) -> Floats:

@@ -23,7 +23,7 @@ _DISAGREEING, _AGREEING = 2, 4
 
 
 def kendall_tau(a: ArrayLike, b: ArrayLike) -> float:
-    """Kendall's rank correlation tau-b of two equally long vectors; NaN when one is constant or shorter than 2."""
+    """Kendall's tau-b of two equally long vectors; NaN when one is constant or shorter than 2."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.size < 2:
         return math.nan

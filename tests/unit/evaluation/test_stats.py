@@ -46,7 +46,7 @@ def test_kendall_tau_is_a_count_of_pairs(points):
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "tau"),
+    ("a", "b", "expected"),
     [
         ([1, 2, 3, 4], [10, 20, 30, 40], 1),
         ([1, 2, 3, 4], [4, 3, 2, 1], -1),
@@ -54,8 +54,8 @@ def test_kendall_tau_is_a_count_of_pairs(points):
         ([1, 1, 2], [1, 2, 3], 2 / math.sqrt(2 * 3)),
     ],
 )
-def test_kendall_tau_by_hand(a, b, tau):
-    assert kendall_tau(a, b) == pytest.approx(tau)
+def test_kendall_tau_by_hand(a, b, expected):
+    assert kendall_tau(a, b) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("a", "b"), [([], []), ([1], [2]), ([1, 1, 1], [1, 2, 3])])

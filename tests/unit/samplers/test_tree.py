@@ -230,16 +230,16 @@ def late_draws(space, rise, draws=1500, **changes):
 def test_advantages_find_the_best_placements_while_all_rewards_rise(rise, warm_up):
     space = Space(10, 2, Placement.of_blocks([4, 3, 3]))  # 36 placements
     changes = {"ucb_reward": "advantage", "ucb_prior": "leaves", "ucb_c": 0.3, "warm_up": warm_up}
-    tau, best = late_draws(space, rise, **changes)
-    assert tau > 0.5 and best > 0.9
+    agrees, best = late_draws(space, rise, **changes)
+    assert agrees > 0.5 and best > 0.9
 
 
 @pytest.mark.parametrize("c", [2**0.5, 0.05])
 def test_raw_rewards_that_rise_lock_the_tree_in_after_a_warm_up_whatever_its_constant(c):
     """Why advantages are there: the branch that is drawn after the warm-up has the highest mean for that alone."""
     space = Space(10, 2, Placement.of_blocks([4, 3, 3]))
-    tau, _ = late_draws(space, "linear", ucb_c=c, warm_up=0.5)
-    assert tau < 0.3
+    agrees, _ = late_draws(space, "linear", ucb_c=c, warm_up=0.5)
+    assert agrees < 0.3
 
 
 def test_what_was_found_is_by_the_most_visits_from_the_root_down():

@@ -71,9 +71,9 @@ def _budget(data: RunData) -> str:
     if default is not None:
         best = next(row for row in data.ranking if row.macs <= default.macs)
         texts.append(f"At no more MACs than the default's, the best is {best.placement} ({best.value:.1%}).")
-    tau = (data.ranking_summary or {}).get("tau_macs_accuracy")
-    if tau is not None:
-        texts.append(f"Kendall's tau of MACs alone with {data.metric}: {tau:.2f}.")
+    kendall_tau = (data.ranking_summary or {}).get("tau_macs_accuracy")
+    if kendall_tau is not None:
+        texts.append(f"Kendall's tau of MACs alone with {data.metric}: {kendall_tau:.2f}.")
     return " ".join(texts)
 
 

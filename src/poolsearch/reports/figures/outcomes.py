@@ -37,8 +37,12 @@ def scores(data: RunData) -> Figure | None:
     ]
     if len(points) < 2:
         return None
-    tau = (data.ranking_summary or {}).get("tau_score_accuracy")
-    known = "" if tau is None else f" Kendall's tau between the two is {tau:.2f} (1: the same order, 0: no relation)."
+    kendall_tau = (data.ranking_summary or {}).get("tau_score_accuracy")
+    known = (
+        ""
+        if kendall_tau is None
+        else f" Kendall's tau of the two is {kendall_tau:.2f} (1: same order, 0: no relation)."
+    )
     return Figure(
         name="scores",
         title="How well the scores rank",

@@ -221,7 +221,7 @@ def truth_figure(data: RunData, found: RankingWithTruth) -> Figure:
 
 
 def _agreement_text(found: Agreement) -> str:
-    return f"Kendall's tau {_correlation(found.tau)}, Spearman's rho {_correlation(found.rho)}"
+    return f"Kendall's tau {_correlation(found.kendall_tau)}, Spearman's rho {_correlation(found.rho)}"
 
 
 def _correlation(found: Correlation) -> str:

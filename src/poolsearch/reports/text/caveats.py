@@ -25,7 +25,7 @@ LATE_LOCK_IN = 0.9
 SOFT = 0.3
 UNEVEN = 1.5
 OLD = 0.25
-WEAK_TAU = 0.3
+WEAK_KENDALL_TAU = 0.3
 FAR_BELOW = 0.15
 BY_MEMBER = 0.5
 INITIAL = 0.1
@@ -115,10 +115,10 @@ def _levels(data: RunData) -> list[str]:
 
 
 def _weak_scores(data: RunData) -> list[str]:
-    tau = (data.ranking_summary or {}).get("tau_score_accuracy")
-    if tau is None or tau >= WEAK_TAU:
+    kendall_tau = (data.ranking_summary or {}).get("tau_score_accuracy")
+    if kendall_tau is None or kendall_tau >= WEAK_KENDALL_TAU:
         return []
-    return [f"The scores of the search hardly agree with validation (Kendall's tau {tau:.2f})."]
+    return [f"The scores of the search hardly agree with validation (Kendall's tau {kendall_tau:.2f})."]
 
 
 def _unfinished(data: RunData) -> list[str]:

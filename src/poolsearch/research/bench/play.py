@@ -33,15 +33,15 @@ class Curve:
         name: of the sampler, as given.
         regret_ST: how far the placement that would be taken is below the best, by the means of the table.
         found_ST: whether it is the best.
-        late_tau_S: Kendall's tau of how often each placement was asked for in the second half, with the truth; NaN
-            where all were equally often.
+        late_kendall_tau_S: Kendall's tau of how often each placement was asked for in the second half, with the
+            truth; NaN where all were equally often.
         late_regret_S: how far what was asked for in the second half is below the best, on average.
     """
 
     name: str
     regret_ST: Floats
     found_ST: NDArray[np.bool_]
-    late_tau_S: Floats
+    late_kendall_tau_S: Floats
     late_regret_S: Floats
 
     @property

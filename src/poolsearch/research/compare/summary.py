@@ -105,7 +105,7 @@ def _truth(table: GroundTruth, space: GroundTruth | None, run: Run) -> Json:
     return {
         "source": table.source, "part": table.part, "placements": len((space or table).known),
         "seeds": max((one.n for one in table.known), default=0), "noise": _finite(table.noise),
-        "whole": space is not None, "seed_tau": between and _correlation(between.tau),
+        "whole": space is not None, "seed_tau": between and _correlation(between.kendall_tau),
         "seed_given_macs": beyond and _finite(beyond.value),
         "best": space and {
             "placement": space.best.placement, "mean": space.best.mean, "macs_ratio": _ratio(space.best, run)
@@ -150,7 +150,7 @@ def _case(case: Case, found: Sequence[Json], table: GroundTruth, space: GroundTr
         "truth": _spread(_mean(table, one["pick"]) for one in found),
         "regret1": _spread(_regret(table, one["pick"], best) for one in found),
         "regret5": _spread(_regret_of_five(one, table, best) for one in found),
-        "tau": {name: _together([each and each.tau for each in all_]) for name, all_ in agreements.items()},
+        "tau": {name: _together([each and each.kendall_tau for each in all_]) for name, all_ in agreements.items()},
         "rho": {name: _together([each and each.rho for each in all_]) for name, all_ in agreements.items()},
         "given_macs": {
             name: _together([_agree_given_macs(one, column, known_of_space) for one in found])
@@ -294,7 +294,7 @@ def _correlation(found: Correlation) -> Json:
 
 def _agreement(found: Agreement) -> Json:
     return {
-        "tau": _correlation(found.tau), "rho": _correlation(found.rho), "regret1": found.regret1,
+        "tau": _correlation(found.kendall_tau), "rho": _correlation(found.rho), "regret1": found.regret1,
         "regret5": found.regret5,
     }  # fmt: skip
 

@@ -29,7 +29,7 @@ COLUMNS = (
     "method", "trainings", "seeds", "mean", "std", "mean_low", "mean_high", "p10", "median", "p90", "found",
 )  # fmt: skip
 
-_FOUND, _LATE = "best found", ("asked late", "tau of late draws")
+_FOUND, _LATE = "best found", ("asked late", "Kendall's tau of late draws")
 _LATE_MEANS = (
     "Asked late: regret of what was asked for in the second half, on average; and Kendall's tau of how often each "
     "placement was, with the truth."
@@ -118,8 +118,8 @@ def _mean_std(curve: Curve, t: int) -> str:
 
 def _late(curve: Curve) -> list[str]:
     """The regret of what was asked for in the second half, and how its frequency agrees with the truth."""
-    tau_S = curve.late_tau_S[~np.isnan(curve.late_tau_S)]
-    return [f"{100 * curve.late_regret_S.mean():.2f}", or_dash(float(tau_S.mean()) if len(tau_S) else None, "+.2f")]
+    known = curve.late_kendall_tau_S[~np.isnan(curve.late_kendall_tau_S)]
+    return [f"{100 * curve.late_regret_S.mean():.2f}", or_dash(float(known.mean()) if len(known) else None, "+.2f")]
 
 
 def _title(found: BenchResult) -> str:

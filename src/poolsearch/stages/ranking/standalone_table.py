@@ -12,7 +12,7 @@ from typing import Any
 from poolsearch.evaluation.stats import wilson
 from poolsearch.samplers.successive_halving import Rung
 from poolsearch.session.open_run import Run
-from poolsearch.stages.ranking.table import COLUMNS, answers, tau
+from poolsearch.stages.ranking.table import COLUMNS, answers, kendall_tau_of
 
 
 @dataclass(frozen=True)
@@ -88,5 +88,5 @@ def standing_summary(
         "rungs": [dataclasses.asdict(rung) for rung in plan],
         "finished": sum(standing.epochs == full for standing in standings),
         "whole_trainings": sum(standing.epochs * len(standing.scored) for standing in standings) / full,
-        "tau_macs_accuracy": tau(rows, "macs") if len(plan) == 1 else None,
+        "tau_macs_accuracy": kendall_tau_of(rows, "macs") if len(plan) == 1 else None,
     }

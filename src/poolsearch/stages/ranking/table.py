@@ -136,8 +136,8 @@ def summary_of(
         "macs_saving": sum(sum(sum(row) for row in group) for group in costs) / shared,
         "early_stop": _early_stop(run, rows, tally) if settings.rank.rank_early_stop else None,
         "answers": answers(rows, settings.retrain.answer_at),
-        "tau_score_accuracy": tau(scored, "score"),
-        "tau_macs_accuracy": tau(rows, "macs"),
+        "tau_score_accuracy": kendall_tau_of(scored, "score"),
+        "tau_macs_accuracy": kendall_tau_of(rows, "macs"),
     }
 
 
@@ -159,7 +159,7 @@ def _early_stop(run: Run, rows: Sequence[dict[str, Any]], tally: Tally) -> dict[
     }
 
 
-def tau(rows: Sequence[dict[str, Any]], column: str) -> float | None:
+def kendall_tau_of(rows: Sequence[dict[str, Any]], column: str) -> float | None:
     """Kendall's tau of a column with the metric on the search-val half; None where it is not defined."""
     return _finite(kendall_tau([row[column] for row in rows], [row["val_metric"] for row in rows]))
 

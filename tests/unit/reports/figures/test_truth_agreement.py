@@ -55,7 +55,7 @@ def macs_of(data: RunData) -> dict[str, int]:
     return {row.placement: row.macs for row in data.ranking}
 
 
-def test_tau_and_rho_are_those_of_scipy(data: RunData) -> None:
+def test_kendall_tau_and_rho_are_those_of_scipy(data: RunData) -> None:
     found = agreed(data, "table6")
     truth = {entry.placement: entry.mean for entry in GroundTruth.table6().known}
     true = [truth[row.placement] for row in data.ranking]
@@ -65,9 +65,9 @@ def test_tau_and_rho_are_those_of_scipy(data: RunData) -> None:
         ([row.score for row in data.ranking], found.by_score),
     ):
         assert agreement is not None
-        assert agreement.tau.value == pytest.approx(stats.kendalltau(values, true)[0])
+        assert agreement.kendall_tau.value == pytest.approx(stats.kendalltau(values, true)[0])
         assert agreement.rho.value == pytest.approx(stats.spearmanr(values, true)[0])
-        assert agreement.tau.low < agreement.tau.value < agreement.tau.high
+        assert agreement.kendall_tau.low < agreement.kendall_tau.value < agreement.kendall_tau.high
 
 
 def test_the_regret_of_the_winner_by_hand(tmp_path: Path, data: RunData) -> None:
@@ -104,7 +104,7 @@ def test_placements_are_matched_by_their_text_whatever_form_a_file_has(tmp_path:
     sweep = write_sweep(tmp_path / "sweep", values, {row["placement"]: int(row["macs"]) for row in rows})
     found = agreed(data, sweep)
     assert len(found.ranked) == len(rows)
-    assert found.by_validation.tau.value == pytest.approx(-1)  # the truth was made to fall with the rank
+    assert found.by_validation.kendall_tau.value == pytest.approx(-1)  # the truth was made to fall with the rank
 
 
 def test_too_few_in_common_is_told(tmp_path: Path, data: RunData) -> None:
@@ -172,8 +172,8 @@ def test_the_page_shows_the_figure_and_what_to_doubt(tmp_path: Path) -> None:
     assert HOSTILE not in text and "&lt;/script&gt;" in text
     assert "How the ranking agrees" not in body(data, {})
     figure = figures(data, found)[-1]
-    tau = found.by_validation.tau
-    assert f"Kendall's tau {tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f})" in figure.caption
+    correlation = found.by_validation.kendall_tau
+    assert f"Kendall's tau {correlation.value:.2f} ({correlation.low:.2f} to {correlation.high:.2f})" in figure.caption
     points = [max(spec["datasets"].values(), key=len) for spec in page_specs(figure)]
     assert [len(panel) for panel in points] == [36, 36]
     assert {point["placement"]: point["truth"] for point in points[0]} == {k: v[0] for k, v in values.items()}

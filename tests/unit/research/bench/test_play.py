@@ -125,9 +125,9 @@ def test_what_is_asked_for_late_by_hand() -> None:
     found = of_draws("x", TINY, asked_ST, np.array(MEANS)[asked_ST])
     np.testing.assert_allclose(found.late_regret_S, [(0 + 0 + 0.1) / 3, 0.9 - (0.5 + 0.6 + 0.2) / 3])
     tau_b = stats.kendalltau([0, 1, 0, 2, 0], MEANS)[0]
-    assert found.late_tau_S[0] == pytest.approx(tau_b) and tau_b > 0.7
-    assert found.late_tau_S[1] == pytest.approx(stats.kendalltau([1, 0, 1, 0, 1], MEANS)[0])
-    assert math.isnan(of_draws("x", TINY, np.array([[0, 1, 2, 3, 4] * 2]), np.ones((1, 10))).late_tau_S[0])
+    assert found.late_kendall_tau_S[0] == pytest.approx(tau_b) and tau_b > 0.7
+    assert found.late_kendall_tau_S[1] == pytest.approx(stats.kendalltau([1, 0, 1, 0, 1], MEANS)[0])
+    assert math.isnan(of_draws("x", TINY, np.array([[0, 1, 2, 3, 4] * 2]), np.ones((1, 10))).late_kendall_tau_S[0])
 
 
 @pytest.mark.parametrize("name", ["random", "each-once"])
@@ -137,7 +137,7 @@ def test_a_rise_is_not_taken_for_merit(name: str) -> None:
         regrets(Bandit.of(TABLE6.truth, rise=rise), [entrant(name)], seeds=5, draws=60).curves[0] for rise in (0, 0.4)
     )
     np.testing.assert_array_equal(rising.regret_ST, flat.regret_ST)
-    np.testing.assert_array_equal(rising.late_tau_S, flat.late_tau_S)
+    np.testing.assert_array_equal(rising.late_kendall_tau_S, flat.late_kendall_tau_S)
 
 
 def test_raw_rewards_that_rise_lock_tree_search_in_and_advantages_by_leaves_do_not() -> None:
@@ -145,7 +145,7 @@ def test_raw_rewards_that_rise_lock_tree_search_in_and_advantages_by_leaves_do_n
     bandit = Bandit.of(TABLE6.truth, noise=0.0, images=128, rise=0.4)
     names = ("mcts:warm-up=0.5", "mcts:ucb-reward=advantage:ucb-prior=leaves:ucb-c=0.3")
     locked, cured = regrets(bandit, [entrant(name) for name in names], seeds=4, draws=1500).curves
-    assert locked.late_tau_S.mean() < 0.1 < 0.4 < cured.late_tau_S.mean()
+    assert locked.late_kendall_tau_S.mean() < 0.1 < 0.4 < cured.late_kendall_tau_S.mean()
     assert cured.late_regret_S.mean() < 0.015 < locked.late_regret_S.mean()
 
 

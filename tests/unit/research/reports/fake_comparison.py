@@ -25,7 +25,7 @@ CASES: list[tuple[str, str, str, str, int | None, float | None, float, float]] =
     ("mixture:members=8:epochs=6", "mixture of 8", "mixture", "own", 8, 48, 0.008, 3.4),
     (
         "mixture:members=4:schedule=tau-linear:epochs=6",
-        "mixture of 4, tau linear",
+        "mixture of 4, temperature linear",
         "variants",
         "equal",
         4,

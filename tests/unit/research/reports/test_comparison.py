@@ -90,12 +90,12 @@ def test_every_number_of_a_case_stands_in_its_row(value: Json) -> None:
     page = Rows(body(data_of(value), {}))
     labels = {case.case: case.label for case in data_of(value).cases}
     for case in value["cases"]:
-        _, found, truth, macs, tau, rho, beyond, regret, cost = page.row(labels[case["case"]] + case["case"], 9)
+        _, found, truth, macs, kendall_tau, rho, beyond, regret, cost = page.row(labels[case["case"]] + case["case"], 9)
         assert all(pick["placement"] in found for pick in case["picks"])
         mean, n = case["truth"]["mean"], case["truth"]["n"]
         assert truth == f"{100 * mean:.2f}% ± {100 * case['truth']['std']:.2f} ({n})"
         assert macs == ("–" if case["macs_ratio"] is None else f"{case['macs_ratio']:.2f} ×")
-        for shown, kind in ((tau, "tau"), (rho, "rho"), (beyond, "given_macs")):
+        for shown, kind in ((kendall_tau, "tau"), (rho, "rho"), (beyond, "given_macs")):
             known = case[kind]["ranking"]
             wanted = f"{known['mean']:.2f}{known['low']:.2f} to {known['high']:.2f}" if known else "–"
             assert shown == wanted
@@ -128,8 +128,10 @@ def test_every_seed_stands_in_the_details_and_what_is_outside_is_marked(value: J
 def test_the_agreements_are_of_validation_scores_and_test(value: Json) -> None:
     value["cases"][0]["tau"]["test"] = {"mean": 0.1234, "std": 0.1, "n": 3, "low": -0.05, "high": 0.3}
     row = Rows(body(data_of(value), {})).row("spos, equal training", 10)
-    tau = value["cases"][0]["tau"]
-    assert [cell[:4] for cell in row[1:4]] == [f"{tau[order]['mean']:.2f}" for order in ("ranking", "score", "test")]
+    agreement = value["cases"][0]["tau"]
+    assert [cell[:4] for cell in row[1:4]] == [
+        f"{agreement[order]['mean']:.2f}" for order in ("ranking", "score", "test")
+    ]
     assert row[3] == "0.12-0.05 to 0.30" and row[6] == "–"
     assert row[7].startswith(f"{value['cases'][0]['given_macs']['ranking']['mean']:.2f}")
 
@@ -271,12 +273,12 @@ def test_the_front_is_of_what_nothing_beats_at_its_cost() -> None:
     }  # fmt: skip
 
 
-def test_a_panel_for_each_case_with_its_tau_points_and_the_default(value: Json) -> None:
+def test_a_panel_for_each_case_with_its_kendall_tau_points_and_the_default(value: Json) -> None:
     figure = next(figure for figure in figures(data_of(value)) if figure.name == "panels")
     assert len(figure.panels) == 12 and figure.columns == 4  # all but DARTS, which ranks nothing
     first = page_specs(figure)[0]
     assert first["title"]["subtitle"] == "spos, equal training"
-    assert first["title"]["text"] == f"tau {value['cases'][0]['tau']['ranking']['mean']:.2f}"
+    assert first["title"]["text"] == f"Kendall's tau {value['cases'][0]['tau']['ranking']['mean']:.2f}"
     points, ring = sorted(first["datasets"].values(), key=len, reverse=True)
     assert len(points) == 36 * 3
     assert {(p["seed"], p["placement"]) for p in ring} == {(str(seed), "4,3,3") for seed in range(3)}
@@ -328,8 +330,8 @@ def test_the_folder_holds_page_figures_and_table(folder: Path) -> None:
         assert float(row["truth"]) == case["truth"]["mean"]
         assert row["found"].split("; ") == [pick["placement"] for pick in case["picks"]]
         assert float(row["against_macs_p"]) == case["against"]["macs"]["p"] and row["against_random"] == ""
-        tau = case["tau"]["ranking"]
-        assert [row["tau_ranking"], row["rho_test_high"]] == ["" if tau is None else str(tau["mean"]), ""]
+        agreement = case["tau"]["ranking"]
+        assert [row["tau_ranking"], row["rho_test_high"]] == ["" if agreement is None else str(agreement["mean"]), ""]
         beyond = case["given_macs"]["ranking"]
         assert row["given_macs_ranking"] == ("" if beyond is None else str(beyond["mean"]))
     assert rows[2]["outside"] == OUTSIDE
@@ -344,5 +346,5 @@ def test_the_terminal_shows_the_same(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert sentence(data) in said and all(doubt in said for doubt in warnings(data))
     line = next(line for line in said.splitlines() if line.strip().startswith("mixture of 4 "))
     case = next(case for case in data.cases if case.label == "mixture of 4")
-    assert f"{case.truth.mean:.2%}" in line and f"{case.tau['ranking'].value:.2f}" in line
+    assert f"{case.truth.mean:.2%}" in line and f"{case.kendall_tau['ranking'].value:.2f}" in line
     assert "Report:" not in said  # none was written

@@ -63,10 +63,10 @@ def _noise(data: Comparison) -> list[str]:
             f"{truth.seeds} training{'' if truth.seeds == 1 else 's'} each are told apart from "
             f"{100 * told:.2f} points on. The best of many such means is likely worse than it looks."
         )
-    if truth.seed_tau is not None and truth.seed_tau.value is not None:
+    if truth.seed_kendall_tau is not None and truth.seed_kendall_tau.value is not None:
         doubts.append(
             f"Two trainings of all placements would agree with each other to a Kendall's tau of "
-            f"{truth.seed_tau.value:.2f}: no method can be expected to agree much better with the truth."
+            f"{truth.seed_kendall_tau.value:.2f}: no method can be expected to agree much better with the truth."
         )
     return doubts
 

@@ -85,28 +85,31 @@ def _rules(lines: Sequence[Json]) -> list[alt.Chart]:
     ]
 
 
-def taus(data: Comparison) -> Figure | None:
+def kendall_taus(data: Comparison) -> Figure | None:
     """Kendall's tau of each case's order on validation with the truth; None where none is known."""
-    ranked = [(case, tau) for case in data.cases if (tau := case.tau.get("ranking")) and tau.value is not None]
+    ranked = [
+        (case, found) for case in data.cases if (found := case.kendall_tau.get("ranking")) and found.value is not None
+    ]
     if not ranked:
         return None
     macs = data.reference("MACs alone")
-    ceiling = data.truth.seed_tau
-    listed = ", ".join(f"{case.label} {tau.value:.2f}" for case, tau in ranked)
+    by_macs = macs and macs.kendall_tau
+    ceiling = data.truth.seed_kendall_tau
+    listed = ", ".join(f"{case.label} {found.value:.2f}" for case, found in ranked)
     return Figure(
         name="taus",
         title="How well the supernets rank",
         caption=(
             "Kendall's tau between the order on validation and the ground truth: the dot is the mean over seeds, the "
             "thick bar one standard deviation of the seeds to each side, the thin bar the 95% interval over placements."
-            f"{_tau_lines_text(macs and macs.tau, ceiling)}"
+            f"{_reference_lines_text(by_macs, ceiling)}"
         ),
         alt=f"Dot plot of Kendall's tau by method: {listed}.",
-        panels=[_tau_chart(data, ranked, macs.tau if macs else CorrelationSummary(), ceiling or CorrelationSummary())],
+        panels=[_kendall_tau_chart(data, ranked, by_macs or CorrelationSummary(), ceiling or CorrelationSummary())],
     )
 
 
-def _tau_lines_text(macs: CorrelationSummary | None, ceiling: CorrelationSummary | None) -> str:
+def _reference_lines_text(macs: CorrelationSummary | None, ceiling: CorrelationSummary | None) -> str:
     texts = ""
     if macs is not None and macs.value is not None:
         texts += f" Dashed: MACs alone, {macs.value:.2f}."
@@ -115,7 +118,7 @@ def _tau_lines_text(macs: CorrelationSummary | None, ceiling: CorrelationSummary
     return texts
 
 
-def _tau_chart(
+def _kendall_tau_chart(
     data: Comparison,
     ranked: Sequence[tuple[CaseResult, CorrelationSummary]],
     macs: CorrelationSummary,
@@ -123,9 +126,9 @@ def _tau_chart(
 ) -> alt.LayerChart | alt.FacetChart:
     values = [
         _named(case)
-        | {"value": tau.value, "low": tau.low, "high": tau.high, "seeds": tau.n}
-        | {"less": (tau.value or 0) - (tau.std or 0), "more": (tau.value or 0) + (tau.std or 0)}
-        for case, tau in ranked
+        | {"value": found.value, "low": found.low, "high": found.high, "seeds": found.n}
+        | {"less": (found.value or 0) - (found.std or 0), "more": (found.value or 0) + (found.std or 0)}
+        for case, found in ranked
     ]
     scale = alt.Scale(zero=False, padding=8)
     x = alt.X("value:Q", title="Kendall's tau with the truth", scale=scale, axis=alt.Axis(tickCount=7))

@@ -1,4 +1,4 @@
-"""Does the mixture pay? Tau, and the truth of what was found, against the number of members."""
+"""Does the mixture pay? Kendall's tau, and the truth of what was found, against the number of members."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def members(data: Comparison) -> Figure | None:
     lines = _lines(data)
     if len({line["members"] for line in lines}) < 2:
         return None
-    listed = ", ".join(f"M={line['members']} ({line['budget']}) {_said(line['tau'])}" for line in lines)
+    listed = ", ".join(f"M={line['members']} ({line['budget']}) {_said(line['agreement'])}" for line in lines)
     return Figure(
         name="members",
         title="Does the mixture pay?",
@@ -33,9 +33,11 @@ def members(data: Comparison) -> Figure | None:
             "members together are trained as long as every other mixture. Bars are one standard deviation of the seeds "
             "to each side. Lines: the default (black) and MACs alone (dashed)."
         ),
-        alt=f"Kendall's tau and truth of what was found against the number of members. Tau: {listed}.",
+        alt=f"Kendall's tau and truth of what was found against the number of members. Kendall's tau: {listed}.",
         panels=[
-            _panel(lines, "tau", "Kendall's tau with the truth", ".2f", _references(data, "tau"), legend=True),
+            _panel(
+                lines, "agreement", "Kendall's tau with the truth", ".2f", _references(data, "agreement"), legend=True
+            ),
             _panel(lines, "truth", f"true {data.metric} of what was found", PERCENT, _references(data, "truth")),
         ],
         columns=2,
@@ -75,16 +77,16 @@ def _budgets(count: int, case: CaseResult, cases: Sequence[tuple[int, CaseResult
 
 
 def _value(count: int, case: CaseResult, budget: str) -> Json:
-    tau = case.tau.get("ranking")
+    ranked = case.kendall_tau.get("ranking")
     return {"members": count, "budget": budget, "case": case.label} | {
-        "tau": tau and tau.value, "truth": case.truth.mean,
-        "tau_std": (tau and tau.std) or 0.0, "truth_std": case.truth.std or 0.0,
+        "agreement": ranked and ranked.value, "truth": case.truth.mean,
+        "agreement_std": (ranked and ranked.std) or 0.0, "truth_std": case.truth.std or 0.0,
     }  # fmt: skip
 
 
 def _references(data: Comparison, name: str) -> list[Json]:
     """The lines of those references that this is known of; the default is one placement and ranks none."""
-    found = {entry.name: entry.tau.value if name == "tau" else entry.truth for entry in data.references}
+    found = {entry.name: entry.kendall_tau.value if name == "agreement" else entry.truth for entry in data.references}
     return [{"name": key, "at": found[key]} for key in ("default", "MACs alone") if found.get(key) is not None]
 
 

@@ -42,13 +42,13 @@ SHAPES = ["circle", "square", "triangle-up", "cross", "diamond", "triangle-down"
 def panels(data: Comparison) -> Figure | None:
     """One small scatter for each case whose order has a Kendall's tau with the truth; None without."""
     known = _known(data)
-    cases = [case for case in data.cases if case.case in known and _tau(case) is not None]
+    cases = [case for case in data.cases if case.case in known and _kendall_tau(case) is not None]
     if not cases:
         return None
     # mixtures and single supernets by their members come first: these are what the paper's figure shows
     cases.sort(key=lambda case: (case.method not in ("spos", "mixture"), bool(case.options - {"members", "epochs"})))
     shown = cases[:MOST_PANELS]
-    listed = ", ".join(f"{case.label} {_tau(case)}" for case in shown)
+    listed = ", ".join(f"{case.label} {_kendall_tau(case)}" for case in shown)
     return Figure(
         name="panels",
         title="What the supernets say of each placement, against the truth",
@@ -76,9 +76,9 @@ def _left_out(cases: Sequence[CaseResult]) -> str:
     return f" Left out: {', '.join(left)}." if left else ""
 
 
-def _tau(case: CaseResult) -> str | None:
-    tau = case.tau.get("ranking")
-    return None if tau is None or tau.value is None else f"{tau.value:.2f}"
+def _kendall_tau(case: CaseResult) -> str | None:
+    found = case.kendall_tau.get("ranking")
+    return None if found is None or found.value is None else f"{found.value:.2f}"
 
 
 def _panel(data: Comparison, case: CaseResult, points: Sequence[Point], place: int) -> alt.LayerChart | alt.FacetChart:
@@ -100,7 +100,9 @@ def _panel(data: Comparison, case: CaseResult, points: Sequence[Point], place: i
     )  # fmt: skip
     ring = alt.Chart(rows([value for value in values if value["default"]]))
     ring = ring.mark_point(size=95, color=DEFAULT, strokeWidth=1.5, filled=False).encode(x=x, y=y)
-    title = alt.TitleParams(f"tau {_tau(case)}", subtitle=case.label, fontSize=13, subtitleFontSize=11, limit=190)
+    title = alt.TitleParams(
+        f"Kendall's tau {_kendall_tau(case)}", subtitle=case.label, fontSize=13, subtitleFontSize=11, limit=190
+    )
     return alt.layer(marks, ring, title=title).properties(height=150)
 
 

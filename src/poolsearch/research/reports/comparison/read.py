@@ -94,7 +94,7 @@ def _case(node: JsonObject) -> CaseResult:
         regret1=_spread(node.part("regret1")),
         regret5=_spread(node.part("regret5")),
         macs_ratio=node.number("macs_ratio"),
-        tau=_by_order(node.part("tau")),
+        kendall_tau=_by_order(node.part("tau")),
         rho=_by_order(node.part("rho")),
         given_macs=_by_order(node.part("given_macs")),  # older versions had none
         against=_rivals(node.part("against")),
@@ -155,7 +155,7 @@ def _reference(node: JsonObject) -> Reference:
         pick=shown(node.text_or("pick", "")),
         truth=node.number("truth"),
         macs_ratio=node.number("macs_ratio"),
-        tau=_correlation(node.part("tau")),
+        kendall_tau=_correlation(node.part("tau")),
         rho=_correlation(node.part("rho")),
         regret1=node.number("regret1"),
         regret5=node.number("regret5"),
@@ -165,14 +165,14 @@ def _reference(node: JsonObject) -> Reference:
 def _known(whole: JsonObject) -> TruthSummary:
     """The ground truth; it has to be there, whatever of it is known."""
     node = whole.part("truth") or JsonObject(whole.path, "truth", {})
-    best, tau = node.part("best"), node.part("seed_tau")
+    best, between = node.part("best"), node.part("seed_tau")
     return TruthSummary(
         source=Path(node.text_or("source", "trainings of what was picked")).name,
         part=node.text_or("part", "test"),
         placements=node.count("placements"),
         seeds=node.count("seeds"),
         noise=node.number("noise"),
-        seed_tau=None if tau is None else _correlation(tau),
+        seed_kendall_tau=None if between is None else _correlation(between),
         seed_given_macs=node.number("seed_given_macs"),
         best="" if best is None else shown(best.text_or("placement", "")),
         best_mean=None if best is None else best.number("mean"),

@@ -10,7 +10,7 @@ from poolsearch.reports.figures.theme import Figure
 from poolsearch.reports.page.markup import doubted, footer, section
 from poolsearch.research.reports.comparison.caveats import warnings
 from poolsearch.research.reports.comparison.costs import costs
-from poolsearch.research.reports.comparison.dots import found, taus
+from poolsearch.research.reports.comparison.dots import found, kendall_taus
 from poolsearch.research.reports.comparison.findings import detail, sentence
 from poolsearch.research.reports.comparison.members import members
 from poolsearch.research.reports.comparison.panels import panels
@@ -72,5 +72,5 @@ def _facts(data: Comparison) -> str:
 
 def figures(data: Comparison) -> list[Figure]:
     """Every figure that there are numbers for, in the order of the page."""
-    made = [found(data), costs(data), members(data), taus(data), panels(data)]
+    made = [found(data), costs(data), members(data), kendall_taus(data), panels(data)]
     return [figure for figure in made if figure is not None]

@@ -52,10 +52,10 @@ def _methods_caption(data: Comparison) -> str:
     where = escape(data.truth.source)
     return (
         f"Mean ± standard deviation of the ground truth of what the seeds found (how many), by {where}. MACs: against "
-        "the default's. Tau and rho: agreement of the order on validation with the truth, with the 95% interval over "
-        f"placements. {GIVEN_MACS} Regret, in points: how far the first, and the best of the first five, are below "
-        f"the best that is known. Cost: the search, in whole trainings of the default{whole}, and in seconds. "
-        "References need no search."
+        "the default's. Kendall's tau and Spearman's rho: agreement of the order on validation with the truth, with "
+        f"the 95% interval over placements. {GIVEN_MACS} Regret, in points: how far the first, and the best of the "
+        "first five, are below the best that is known. Cost: the search, in whole trainings of the "
+        f"default{whole}, and in seconds. References need no search."
     )
 
 
@@ -69,7 +69,7 @@ def _reference_cells(data: Comparison, entry: Reference) -> list[str]:
     truth = spread if entry.truth is None or entry.truth == data.truth.default.mean else share(entry.truth)
     return [
         f"<em>{escape(entry.name)}</em>", escape(entry.pick) or "–", truth, ratio_text(entry.macs_ratio),
-        _correlation(entry.tau), _correlation(entry.rho), "–", regrets_text(entry.regret1, entry.regret5), "–",
+        _correlation(entry.kendall_tau), _correlation(entry.rho), "–", regrets_text(entry.regret1, entry.regret5), "–",
     ]  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def _case_cells(case: CaseResult) -> list[str]:
     return [
         f"{escape(case.label)}<br><small>{escape(case.case)}</small>" if case.label != case.case else escape(case.case),
         "<br>".join(map(escape, found_texts(case))) + (_OUTSIDE if case.outside else ""), spread_text(case.truth),
-        ratio_text(case.macs_ratio), _correlation(case.tau.get(by)), _correlation(case.rho.get(by)),
+        ratio_text(case.macs_ratio), _correlation(case.kendall_tau.get(by)), _correlation(case.rho.get(by)),
         _correlation(case.given_macs.get(by)),
         regrets_text(case.regret1.mean, case.regret5.mean),
         f"{work_text(case)}<br><small>{seconds_text(case)}</small>",
@@ -92,16 +92,14 @@ def _correlation(found: CorrelationSummary | None) -> str:
 
 def agreements(data: Comparison) -> str:
     """By what the placements were ordered, and how well each order agrees with the truth; none where no order does."""
-    cases = [case for case in data.cases if case.tau or case.rho]
+    cases = [case for case in data.cases if case.kendall_tau or case.rho]
     if not cases:
         return ""
-    kinds = {"tau": "tau", "rho": "rho", "given_macs": "given MACs"}
+    kinds = {"kendall_tau": "Kendall's tau", "rho": "Spearman's rho", "given_macs": "given MACs"}
     names = [(kind, order) for kind in kinds for order in ORDERS]
     head = [("method", "text"), *((f"{kinds[kind]}, {ORDERS[order]}", "") for kind, order in names)]
     lines = [
-        (_role(entry), [f"<em>{escape(entry.name)}</em>", _correlation(entry.tau), "–", "–", _correlation(entry.rho)])
-        for entry in data.references
-        if entry.tau.value is not None
+        (_role(entry), _agreement_cells(entry)) for entry in data.references if entry.kendall_tau.value is not None
     ]
     lines = [(role, cells + ["–"] * (1 + len(names) - len(cells))) for role, cells in lines]
     lines += [("", [escape(case.label), *(_correlation(_of(case, *name)) for name in names)]) for case in cases]
@@ -115,8 +113,12 @@ def agreements(data: Comparison) -> str:
     return table(caption, head, lines)
 
 
+def _agreement_cells(entry: Reference) -> list[str]:
+    return [f"<em>{escape(entry.name)}</em>", _correlation(entry.kendall_tau), "–", "–", _correlation(entry.rho)]
+
+
 def _of(case: CaseResult, kind: str, order: str) -> CorrelationSummary | None:
-    return {"tau": case.tau, "rho": case.rho, "given_macs": case.given_macs}[kind].get(order)
+    return {"kendall_tau": case.kendall_tau, "rho": case.rho, "given_macs": case.given_macs}[kind].get(order)
 
 
 def differences(data: Comparison) -> str:
@@ -189,7 +191,7 @@ def _line(case: CaseResult) -> list[object]:
     spreads = [case.truth.mean, case.truth.std, case.truth.n, case.regret1.mean, case.regret1.std]
     orders = [
         value
-        for found in (case.tau, case.rho, case.given_macs)
+        for found in (case.kendall_tau, case.rho, case.given_macs)
         for order in ORDERS
         for one in (found.get(order, CorrelationSummary()),)
         for value in (one.value, one.low, one.high)

@@ -33,9 +33,9 @@ def show(data: Comparison, folder: Path) -> None:
     console = PlainConsole(soft_wrap=True)
     console.print(_table(data))
     console.print(
-        "Tau and regret are of the order on validation; given MACs: the correlation with the truth of what log MACs "
-        "and its square leave of both; regret in points, of the first and of the best of five; cost of the search, in "
-        "whole trainings of the default."
+        "Kendall's tau and regret are of the order on validation; given MACs: the correlation with the truth of what "
+        "log MACs and its square leave of both; regret in points, of the first and of the best of five; cost of the "
+        "search, in whole trainings of the default."
     )
     console.print(f"\n{sentence(data)}", style="bold")
     console.print(detail(data))
@@ -60,16 +60,16 @@ def _table(data: Comparison) -> Table:
 def _reference(entry: Reference) -> list[str]:
     regret = regrets_text(entry.regret1, entry.regret5)
     return [
-        entry.name, entry.pick or DASH, share(entry.truth), ratio_text(entry.macs_ratio), _tau(entry.tau), DASH,
-        regret, "",
+        entry.name, entry.pick or DASH, share(entry.truth), ratio_text(entry.macs_ratio),
+        _kendall_tau(entry.kendall_tau), DASH, regret, "",
     ]  # fmt: skip
 
 
 def _case(case: CaseResult) -> list[str]:
     return [
-        case.label, _found(case), spread_text(case.truth), ratio_text(case.macs_ratio), _tau(case.tau.get("ranking")),
-        correlation_text(case.given_macs.get("ranking")), regrets_text(case.regret1.mean, case.regret5.mean),
-        work_text(case),
+        case.label, _found(case), spread_text(case.truth), ratio_text(case.macs_ratio),
+        _kendall_tau(case.kendall_tau.get("ranking")), correlation_text(case.given_macs.get("ranking")),
+        regrets_text(case.regret1.mean, case.regret5.mean), work_text(case),
     ]  # fmt: skip
 
 
@@ -79,6 +79,6 @@ def _found(case: CaseResult) -> str:
     return "; ".join([*inside, *([f"{len(case.outside)} outside the space"] if case.outside else [])])
 
 
-def _tau(found: CorrelationSummary | None) -> str:
+def _kendall_tau(found: CorrelationSummary | None) -> str:
     interval = interval_text(found)
     return correlation_text(found) + (f" ({interval})" if interval else "")

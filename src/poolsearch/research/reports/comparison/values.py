@@ -67,8 +67,8 @@ class CaseResult:
         label: a name that no other case has.
         budget: ``own`` (each member is trained as one supernet), ``equal`` (all cases together as much), or empty.
         work: of the search, in whole trainings of the default.
-        tau, rho, given_macs: by what the placements are ordered by; see ``ORDERS``. The last is a partial correlation
-            of the values, given log MACs and its square.
+        kendall_tau, rho, given_macs: by what the placements are ordered by; see ``ORDERS``. The last is a partial
+            correlation of the values, given log MACs and its square.
         against: by rival: default, macs, random.
     """
 
@@ -86,7 +86,7 @@ class CaseResult:
     regret1: MeanStd
     regret5: MeanStd
     macs_ratio: float | None
-    tau: Mapping[str, CorrelationSummary]
+    kendall_tau: Mapping[str, CorrelationSummary]
     rho: Mapping[str, CorrelationSummary]
     given_macs: Mapping[str, CorrelationSummary]
     against: Mapping[str, RivalDifference]
@@ -123,7 +123,7 @@ class Reference:
     pick: str
     truth: float | None
     macs_ratio: float | None
-    tau: CorrelationSummary
+    kendall_tau: CorrelationSummary
     rho: CorrelationSummary
     regret1: float | None
     regret5: float | None
@@ -138,7 +138,7 @@ class TruthSummary:
         placements: how many are known.
         seeds: trainings of each.
         noise: standard deviation of one training about its placement's mean.
-        seed_tau: how well two trainings of the whole table agree: no order can be expected to agree better.
+        seed_kendall_tau: how well two trainings of the whole table agree: no order can be expected to agree better.
         seed_given_macs: the same, as a correlation given MACs.
         whole: whether every placement of the space is known; else only what was picked is.
     """
@@ -148,7 +148,7 @@ class TruthSummary:
     placements: int | None
     seeds: int | None
     noise: float | None
-    seed_tau: CorrelationSummary | None
+    seed_kendall_tau: CorrelationSummary | None
     seed_given_macs: float | None
     best: str
     best_mean: float | None
