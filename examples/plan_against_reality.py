@@ -16,7 +16,7 @@ from pathlib import Path
 import poolsearch
 from poolsearch.cli import process
 from poolsearch.inspection_results import Estimate, Plan, StageCost
-from poolsearch.settings.methods import with_method
+from poolsearch.settings.check import with_method
 from poolsearch.storage.run_dir import RunDir
 
 

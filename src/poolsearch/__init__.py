@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from poolsearch.research.compare.compare import compare
     from poolsearch.session.trusted import Trust
     from poolsearch.settings import Settings
-    from poolsearch.settings.groups import CompareSettings
+    from poolsearch.settings.research_groups import CompareSettings
     from poolsearch.space import Placement, Space
 
 __all__ = [

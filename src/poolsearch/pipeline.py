@@ -13,8 +13,9 @@ from poolsearch.session.join import join_run
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
-from poolsearch.settings.methods import Kind, benchmark, kind_of, with_method
-from poolsearch.settings.resolve import check as check_settings
+from poolsearch.settings.check import check as check_settings
+from poolsearch.settings.check import with_method
+from poolsearch.settings.methods import Kind, kind_of
 from poolsearch.stages.by_macs import by_macs as _by_macs
 from poolsearch.stages.check import check as check
 from poolsearch.stages.costs import costs as costs
@@ -54,7 +55,7 @@ def run(
         Interrupted: stopped on request; everything is saved.
     """
     with ranked(out, settings, resume, progress, trust) as opened:
-        if not benchmark(opened.settings):
+        if not opened.settings.is_benchmark:
             _retrain(opened)
         return _report(opened.dir)
 

@@ -13,7 +13,7 @@ from poolsearch.samplers.contract import check_sampler, favourite, play
 from poolsearch.samplers.make import make_sampler
 from poolsearch.samplers.tree import PlacementTree
 from poolsearch.samplers.uniform import Uniform
-from poolsearch.settings.groups import SearchSettings
+from poolsearch.settings.search_groups import SearchSettings
 from poolsearch.space import Placement, Space
 from poolsearch.user_code import factory_of
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from poolsearch.cli.main import main
-from poolsearch.settings.groups import RecipeName
+from poolsearch.settings.research_groups import RecipeName
 
 FLAGS = "--width 2 --epochs 1 --batch 128 --seeds 2 --precision fp32 --device cpu --quiet".split()
 ARMS = ("early", "late", "both", "both-twice")

@@ -7,7 +7,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 from poolsearch.cli.commands import (
-    Apart,
     Bench,
     Check,
     Command,
@@ -18,7 +17,6 @@ from poolsearch.cli.commands import (
     Rank,
     Recipe,
     Report,
-    Research,
     Retrain,
     Run,
     Search,
@@ -27,14 +25,13 @@ from poolsearch.cli.commands.research_commands import RecipeFolder
 from poolsearch.cli.commands.run_commands import GoOn
 from poolsearch.progress import ConsoleProgress, SilentProgress
 from poolsearch.session.trusted import Trust
-from poolsearch.settings import Settings
-from poolsearch.settings.resolve import check
+from poolsearch.settings.check import check
 from poolsearch.storage.files import write_json
-from poolsearch.storage.run_record import option_words, saved_settings
+from poolsearch.storage.run_record import option_words
 from poolsearch.texts import shell
 
 
-def perform(command: Command | Apart | Research, typed: Collection[str] = ()) -> int:
+def perform(command: Command, typed: Collection[str] = ()) -> int:
     """Do it; gives the exit code.
 
     Args:
@@ -58,18 +55,9 @@ def perform(command: Command | Apart | Research, typed: Collection[str] = ()) ->
     return _do(command, typed)
 
 
-def _settings(command: Run | Search | Rank | Retrain) -> Settings:
-    """What was typed, over the run's own settings where the command begins no run."""
-    assert command.where.out is not None
-    groups = {f.name: getattr(command, f.name) for f in dataclasses.fields(command) if f.name != "where"}
-    if isinstance(command, (Run, Search)):
-        return Settings(**groups)
-    return dataclasses.replace(saved_settings(command.where.out), **groups)
-
-
 def _do(command: Run | Search | Rank | Retrain | Report | Export, typed: Collection[str]) -> int:
     if not isinstance(command, (Report, Export)):
-        check(_settings(command))  # before torch is imported, which takes a while
+        check(command.settings)  # before torch is imported, which takes a while
     from poolsearch import pipeline
     from poolsearch.cli import process
     from poolsearch.reports.terminal import show, show_export, show_joined
@@ -82,17 +70,17 @@ def _do(command: Run | Search | Rank | Retrain | Report | Export, typed: Collect
     progress.say(f"Run folder: {out}")
     match command:
         case Run():
-            pipeline.run(out, _settings(command), command.where.resume, progress, _trust(command.where, typed))
+            pipeline.run(out, command.settings, command.where.resume, progress, _trust(command.where, typed))
         case Search():
             trust = _trust(command.where, typed)
-            pipeline.search(out, _settings(command), command.where.resume, progress, command.where.join, trust)
+            pipeline.search(out, command.settings, command.where.resume, progress, command.where.join, trust)
             if command.where.join:
                 show_joined(out)
                 return 0
         case Rank():
-            pipeline.rank(out, _settings(command), progress, _trust(command.where, typed))
+            pipeline.rank(out, command.settings, progress, _trust(command.where, typed))
         case Retrain():
-            pipeline.retrain(out, _settings(command), progress, _trust(command.where, typed))
+            pipeline.retrain(out, command.settings, progress, _trust(command.where, typed))
         case Report():
             pipeline.report(out, command.truth)
         case Export():
@@ -110,7 +98,6 @@ def _trust(where: GoOn | RecipeFolder, typed: Collection[str]) -> Trust:
 
 
 def _compare(command: Compare, typed: Collection[str]) -> int:
-    settings = Settings(**{name: getattr(command, name) for name in Settings().groups()})
     from poolsearch.cli import process
     from poolsearch.research.compare.compare import compare
     from poolsearch.research.reports.comparison import show_comparison
@@ -122,7 +109,7 @@ def _compare(command: Compare, typed: Collection[str]) -> int:
     progress = SilentProgress() if command.where.quiet else ConsoleProgress()
     progress.say(f"Folder: {out}")
     trust = _trust(command.where, typed)
-    compare(out, command.compare, settings, command.where.resume, progress, command.where.so_far, trust)
+    compare(out, command.compare, command.settings, command.where.resume, progress, command.where.so_far, trust)
     show_comparison(out)
     return 0
 
@@ -134,10 +121,11 @@ def _look(command: Check | Costs) -> int:
     from poolsearch.reports.terminal import show_check, show_costs
 
     process.limit_threads()
-    options = {f.name: getattr(command, f.name) for f in dataclasses.fields(command) if f.name not in ("net", "quiet")}
+    left_out = ("net", "quiet", "settings")
+    options = {f.name: getattr(command, f.name) for f in dataclasses.fields(command) if f.name not in left_out}
     progress = SilentProgress() if command.quiet else ConsoleProgress()
     if isinstance(command, Costs):
-        show_costs(pipeline.costs(command.net, **options, progress=progress))
+        show_costs(pipeline.costs(command.net, **options, budget=command.settings.budget, progress=progress))
         return 0
     found = pipeline.check(command.net, **options, progress=progress)
     show_check(found)
@@ -145,7 +133,7 @@ def _look(command: Check | Costs) -> int:
 
 
 def _plan(command: Plan) -> int:
-    settings = Settings(**{f.name: getattr(command, f.name) for f in dataclasses.fields(command) if f.name != "told"})
+    settings = command.settings
     check(settings.changed(method="auto"))  # before torch is imported; whatever a method makes use of may be given
     from poolsearch import pipeline
     from poolsearch.cli import process
@@ -153,9 +141,9 @@ def _plan(command: Plan) -> int:
 
     process.limit_threads()
     process.keep_memory()
-    found = pipeline.plan(settings, SilentProgress() if command.told.quiet else ConsoleProgress())
-    if command.told.json is not None:
-        write_json(command.told.json, found.to_dict())
+    found = pipeline.plan(settings, SilentProgress() if command.result.quiet else ConsoleProgress())
+    if command.result.json is not None:
+        write_json(command.result.json, found.to_dict())
     show_plan(found)
     return 0
 

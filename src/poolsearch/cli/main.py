@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import inspect
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Union
-
-import tyro
+from typing import Any
 
 from poolsearch import texts
-from poolsearch.cli.commands import (
-    COMMANDS,
-    DESCRIPTION,
-    Apart,
-    Command,
-    Compare,
-    Export,
-    Rank,
-    Recipe,
-    Report,
-    Research,
-    Retrain,
-    Run,
-    Search,
-)
+from poolsearch.cli.commands import COMMANDS, DESCRIPTION, Command
+from poolsearch.cli.commands.research_commands import Compare, Recipe
+from poolsearch.cli.commands.run_commands import Export, Rank, Report, Retrain, Run, Search
 from poolsearch.cli.dispatch import perform
+from poolsearch.cli.options import check_rest, make_parser, options_of, typed_values
 from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.research.compare.folder import ComparisonDir, asked_before
 from poolsearch.settings import Settings
+from poolsearch.settings.config_file import read_config
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import saved_settings
 
@@ -48,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments == ["--version"]:
         print(version("poolsearch"))
         return 0
-    command: Command | Apart | Research | None = None
+    command: Command | None = None
     try:
         command = _parse(arguments)
         return perform(command, _typed(arguments))
@@ -75,19 +62,27 @@ def _typed(arguments: Sequence[str]) -> frozenset[str]:
     return frozenset(word for argument in arguments for word in (argument, argument.partition("=")[2]))
 
 
-def _stopped(command: Command | Apart | Research | None, saved: bool) -> str:
-    if isinstance(command, Recipe) and _begun(command.out):
-        again = texts.command("recipe", command.name, "--resume", "--out", command.out)
-        return f"Stopped; go on with: {again}"
-    out = None if command is None or isinstance(command, Apart | Research) else command.where.out
-    if out is None or not _begun(out):
+def _stopped(command: Command | None, saved: bool) -> str:
+    out = _folder(command)
+    if command is None or out is None or not _begun(out):
         return "Stopped; nothing was begun."
-    kept = "everything done so far is saved" if saved else "finished stages, trainings and checkpoints are kept"
     name = next(name for name, kind in COMMANDS.items() if isinstance(command, kind))
+    if isinstance(command, Recipe):
+        return f"Stopped; go on with: {texts.command(name, command.name, '--resume', '--out', out)}"
+    kept = "everything done so far is saved" if saved else "finished stages, trainings and checkpoints are kept"
     flags = ["--resume"] if isinstance(command, (Run, Search, Compare)) else []
     if isinstance(command, Search) and command.where.join:
         flags = ["--join"]
     return f"Stopped; {kept}. Go on with: {texts.command(name, *flags, '--out', out)}"
+
+
+def _folder(command: Command | None) -> Path | None:
+    """The folder that a command works in; None of one that leaves none."""
+    if isinstance(command, Recipe):
+        return command.out
+    if isinstance(command, (Run, Search, Rank, Retrain, Report, Export, Compare)):
+        return command.where.out
+    return None
 
 
 def _begun(out: Path) -> bool:
@@ -96,69 +91,72 @@ def _begun(out: Path) -> bool:
     return any(record.exists() for record in records)
 
 
-def _parse(arguments: list[str]) -> Command | Apart | Research:
+def _parse(arguments: list[str]) -> Command:
     """The command, with ``where.out`` filled in where it has one.
 
     When a run is resumed, its own settings are the defaults, so that only what was really typed can differ.
     """
-    kind = COMMANDS.get(arguments[0]) if arguments else None
-    asked_for_help = any(a in ("-h", "--help") for a in arguments)
-    resumes = kind in (Rank, Retrain, Report) or (kind in (Run, Search, Compare) and "--resume" in arguments)
-    resumes = resumes or (kind is Search and "--join" in arguments)
-    out = _value_of("--out", arguments)
-    found = (Path(out).expanduser() if out else _newest(kind)) if resumes and not asked_for_help else None
-    union: Any = Union[tuple(  # noqa: UP007
-        Annotated[cls, _subcommand(name, cls, found, whole=cls is kind)]
-        for name, cls in COMMANDS.items()
-    )]  # fmt: skip
-    command = tyro.cli(
-        union,
-        prog="poolsearch",
-        description=DESCRIPTION,
-        args=arguments or ["--help"],
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-    )
-    if isinstance(command, Apart | Research):
-        return command
-    if isinstance(command, Export):
-        found = command.run or command.where.out or _newest()
-        if command.where.out not in (None, found):
-            raise PoolsearchError(
-                f"two runs are named: {command.run} and, with --out, {command.where.out}. Leave out one."
-            )
-    return dataclasses.replace(command, where=dataclasses.replace(command.where, out=_out(command, found)))
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    everything = "--help-all" in arguments
+    asked = ["--help" if word == "--help-all" else word for word in arguments]
+    parser = make_parser(COMMANDS, chosen, everything)
+    parser.description = DESCRIPTION
+    found, rest = parser.parse_known_args(asked or ["--help"])
+    options = vars(found)
+    name = options.pop("command")
+    kind = COMMANDS[name]
+    check_rest(rest, name, kind)
+    values = typed_values(options, {option.name: option for _, _, option in options_of(kind)})
+    return _made(kind, values)
 
 
-def _subcommand(name: str, kind: type[Command] | type[Apart] | type[Research], found: Path | None, whole: bool) -> Any:
-    """A command for tyro; in the list of all of them stands the first line of its text only."""
-    text = inspect.cleandoc(kind.__doc__ or "")
-    told = text if whole else text.partition("\n")[0]
-    if issubclass(kind, Apart | Research):  # they have no defaults of a run, and one needs a network
-        return tyro.conf.subcommand(name, description=told)
-    return tyro.conf.subcommand(name, default=_default(kind, found), description=told)
+def _made(kind: type[Command], values: dict[str, Any]) -> Command:
+    """The command with these values; what was not typed comes from the folder that it goes on with, or a config."""
+    if "run" in values and values.setdefault("out", values["run"]) != values["run"]:
+        raise PoolsearchError(
+            f"two folders are named: {values['run']} and, with --out, {values['out']}. Leave out one."
+        )
+    out, goes_on = values.get("out"), kind in (Rank, Retrain, Report, Export) or values.get("resume", False)
+    goes_on = goes_on or values.get("join", False)
+    if kind is not Recipe and any(item.name == "where" for item in dataclasses.fields(kind)):
+        if goes_on:
+            out = out.expanduser() if out is not None else _newest(kind)
+        elif out is not None:
+            out = out.expanduser()
+        if out is not None:
+            values = values | {"out": out}
+    begun: dict[str, Any] = _saved(kind, out) if goes_on and out is not None else {}
+    config = values.get("config")
+    settings = begun.get("settings", Settings()).changed(**read_config(config) if config is not None else {})
+    parts: dict[str, Any] = {}
+    for item in dataclasses.fields(kind):
+        if item.name in values and item.default is not dataclasses.MISSING:
+            parts[item.name] = values[item.name]
+        elif item.default_factory is not dataclasses.MISSING:
+            part = begun.get(item.name, item.default_factory())
+            owned = {name for field, _, option in options_of(kind) for name in [option.name] if _of(field) == item.name}
+            mine = {name: value for name, value in values.items() if name in owned}
+            is_settings = isinstance(part, Settings)
+            parts[item.name] = settings.changed(**mine) if is_settings else dataclasses.replace(part, **mine)
+    command = kind(**parts)
+    if isinstance(command, (Run, Search, Compare)) and command.where.out is None:
+        command = dataclasses.replace(command, where=dataclasses.replace(command.where, out=_free(command)))
+    return command
 
 
-def _default(kind: type[Command], found: Path | None) -> Command:
-    if found is not None and kind is Compare and (folder := ComparisonDir(found)).record.exists():
+def _of(field: str) -> str:
+    return field.partition(".")[0]
+
+
+def _saved(kind: type[Command], out: Path) -> dict[str, Any]:
+    """What the run or the comparison in a folder was given; nothing where there is none, which is said later."""
+    if kind is Compare and (folder := ComparisonDir(out)).record.exists():
         asked = asked_before(folder)
-        return Compare(compare=asked.options, **asked.settings.groups())
-    if found is None or not RunDir(found).run.exists():
-        return kind()
-    saved = saved_settings(found)
-    groups = {f.name for f in dataclasses.fields(Settings)}
-    return kind(**{f.name: getattr(saved, f.name) for f in dataclasses.fields(kind) if f.name in groups})
+        return {"compare": asked.options, "settings": asked.settings}
+    return {"settings": saved_settings(out)} if kind is not Compare and RunDir(out).run.exists() else {}
 
 
-def _value_of(flag: str, arguments: list[str]) -> str | None:
-    for i, argument in enumerate(arguments):
-        if argument == flag and i + 1 < len(arguments):
-            return arguments[i + 1]
-        if argument.startswith(f"{flag}="):
-            return argument.split("=", 1)[1]
-    return None
-
-
-def _newest(kind: type[Command] | type[Apart] | type[Research] | None = None) -> Path:
+def _newest(kind: type[Command]) -> Path:
     """The run, or the comparison, in runs/ that was worked on last.
 
     Raises:
@@ -172,11 +170,10 @@ def _newest(kind: type[Command] | type[Apart] | type[Research] | None = None) ->
     return runs[-1].parent
 
 
-def _out(command: Command, found: Path | None) -> Path:
-    given = found or command.where.out
-    if given is not None or not isinstance(command, (Run, Search, Compare)):
-        return (given or _newest()).expanduser()
-    name = Path(command.data.data).expanduser().resolve().stem + ("-compared" if isinstance(command, Compare) else "")
+def _free(command: Run | Search | Compare) -> Path:
+    """A folder in runs/ that is not there yet, named as the data."""
+    data = command.settings.data.data
+    name = Path(data).expanduser().resolve().stem + ("-compared" if isinstance(command, Compare) else "")
     free = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in range(1, 10_000))
     return next(path for path in free if not path.exists())
 

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from poolsearch import rng
 from poolsearch.mixture.temperature import inverse_temperature
 from poolsearch.samplers.uniform import uniform_number, warm_up_draws
-from poolsearch.settings.groups import SearchSettings
+from poolsearch.settings.search_groups import SearchSettings
 from poolsearch.space import Placement, Space
+
+INV_TEMP_END = 100.0
+"""Where the inverse temperature ends when nothing else is asked for: as that of a mixture of one."""
 
 
 class Boltzmann:
@@ -34,9 +37,8 @@ class Boltzmann:
     """
 
     def __init__(self, space: Space, settings: SearchSettings, seed: int, draws: int) -> None:
-        assert settings.inv_temp_end is not None, "resolve the settings first"
         self._space, self._settings, self._seed, self._draws = space, settings, seed, draws
-        self._inv_temp_end = settings.inv_temp_end
+        self._inv_temp_end = INV_TEMP_END if settings.inv_temp_end is None else settings.inv_temp_end
         self._warm_up = warm_up_draws(settings.warm_up, draws)
         self._asked = 0
         self._score_A = np.full(space.size, 0.0 if settings.score_init == "first" else settings.score_init)

@@ -9,8 +9,8 @@ from poolsearch.samplers.boltzmann import Boltzmann
 from poolsearch.samplers.tree import TreeSearch
 from poolsearch.samplers.uniform import Uniform
 from poolsearch.samplers.user_sampler import UserSampler
-from poolsearch.settings.groups import SearchSettings
 from poolsearch.settings.methods import is_own
+from poolsearch.settings.search_groups import SearchSettings
 from poolsearch.space import Space
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from poolsearch import rng
-from poolsearch.settings import Settings
+from poolsearch.settings import ResolvedSettings
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class Rung:
         return self.trainings * (self.epochs - self.begun) * self.images
 
 
-def rungs(settings: Settings, placements: int, images: int) -> list[Rung]:
+def rungs(settings: ResolvedSettings, placements: int, images: int) -> list[Rung]:
     """The rungs of a method, in their order, bracket by bracket.
 
     A sweep trains all placements to the end, random search some of them; a proxy trains all for a short time, with
@@ -70,18 +70,17 @@ def rungs(settings: Settings, placements: int, images: int) -> list[Rung]:
     alone = settings.alone
     match settings.search.method:
         case "sweep":
-            return [Rung(placements, 0, _known(alone.sweep_epochs), images, seeds=alone.sweep_seeds)]
+            return [Rung(placements, 0, alone.sweep_epochs, images, seeds=alone.sweep_seeds)]
         case "proxy":
-            part = min(_known(alone.proxy_images), images)
-            return [Rung(placements, 0, _known(alone.proxy_epochs), part, _known(alone.proxy_width))]
+            part = min(alone.proxy_images, images)
+            return [Rung(placements, 0, alone.proxy_epochs, part, alone.proxy_width)]
         case "random":
-            return [Rung(min(alone.random_k, placements), 0, _known(alone.sweep_epochs), images)]
+            return [Rung(min(alone.random_k, placements), 0, alone.sweep_epochs, images)]
         case "halving":
-            return _halved(placements, _known(alone.sweep_epochs), alone.halving_rate, alone.halving_start, images)
+            return _halved(placements, alone.sweep_epochs, alone.halving_rate, alone.halving_start, images)
         case "hyperband":
-            return _bracketed(
-                placements, _known(alone.sweep_epochs), alone.halving_rate, alone.halving_start or 1, images
-            )
+            start = 1 if alone.halving_start is None else alone.halving_start
+            return _bracketed(placements, alone.sweep_epochs, alone.halving_rate, start, images)
         case method:
             raise ValueError(f"{method} has no rungs")
 
@@ -191,8 +190,3 @@ def _start(placements: int, full: int, rate: int) -> int:
         placements //= rate
         longer *= rate
     return -(-full // longer)
-
-
-def _known(value: T | None) -> T:
-    assert value is not None, "resolve the settings first"
-    return value

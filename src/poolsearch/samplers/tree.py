@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from poolsearch import rng
 from poolsearch.samplers.boltzmann import softmax
 from poolsearch.samplers.uniform import uniform_number, warm_up_draws
-from poolsearch.settings.groups import SearchSettings
+from poolsearch.settings.search_groups import SearchSettings
 from poolsearch.space import Placement, Space
 
 Node = tuple[int, int]

@@ -16,7 +16,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.poolable import Poolable
 from poolsearch.progress import Progress
-from poolsearch.settings import Settings
+from poolsearch.settings import ResolvedSettings
 from poolsearch.settings.cost_limits import limits_of, shown_amount
 from poolsearch.settings.groups import BudgetSettings, MachineSettings
 from poolsearch.space import Placement, Space
@@ -46,7 +46,7 @@ def costed(
     record: Mapping[str, Any],
     spec: NetSpec,
     space: Space,
-    settings: Settings,
+    settings: ResolvedSettings,
     machine: Machine,
     progress: Progress,
 ) -> CostedSpace:
@@ -102,10 +102,10 @@ def _kept(kept: CostsFile, space: Space, budget: dict[str, Any] | None, most: in
 
 
 def _profile(
-    spec: NetSpec, space: Space, settings: Settings, machine: Machine, progress: Progress
+    spec: NetSpec, space: Space, settings: ResolvedSettings, machine: Machine, progress: Progress
 ) -> tuple[Profile, dict[str, Any]]:
     """The tables, and what they are of."""
-    batch, dtype, wanted = settings.search.batch or 0, machine.dtype, settings.budget
+    batch, dtype, wanted = settings.search.batch, machine.dtype, settings.budget
     progress.say("costs: trying every block at every size, without computing anything")
     found = profile(blank(spec), space, spec.image_size, spec.image_size, batch, dtype)
     check_memory(found, settings.budget, spec.name, progress)

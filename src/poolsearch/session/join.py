@@ -13,8 +13,8 @@ from poolsearch.session.open_run import Run, assemble
 from poolsearch.session.prepare import absolute, data_record
 from poolsearch.session.trusted import NAMED, FolderPermissions, Trust
 from poolsearch.settings import Settings
+from poolsearch.settings.check import check
 from poolsearch.settings.methods import kind_of, named
-from poolsearch.settings.resolve import check
 from poolsearch.storage.locks import is_held
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import changed, check_same, installed, joined, read_record

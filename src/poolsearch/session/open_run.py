@@ -44,12 +44,13 @@ from poolsearch.session.prepare import (
     split_of,
 )
 from poolsearch.session.trusted import NAMED, FolderPermissions, Trust, code_of
-from poolsearch.settings import Settings
+from poolsearch.settings import ResolvedSettings, Settings
+from poolsearch.settings.check import check
+from poolsearch.settings.config_file import config_text
 from poolsearch.settings.methods import kind_of
-from poolsearch.settings.resolve import check
 from poolsearch.space import FreeSpace, Space
 from poolsearch.storage import digests
-from poolsearch.storage.files import write_json
+from poolsearch.storage.files import write_json, write_text
 from poolsearch.storage.locks import locked, remove_leftovers
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import (
@@ -80,7 +81,7 @@ class Run:
     """
 
     dir: RunDir
-    settings: Settings
+    settings: ResolvedSettings
     images: Images
     split: Split
     space: Space
@@ -326,6 +327,7 @@ def _record(run: Run, given: Settings, record: dict[str, Any], found: CostedSpac
         "seed": run.seed, "data": data, "space": space, "budget": found.budget, "init": init,
         "split_hash": run.split.hash, "code": {**recorded, **run.code},
     } | ({"digests": digests.NAME} if digests.kept(run.dir.root) else {}))  # fmt: skip
+    write_text(run.dir.config, config_text(given))
     for file in (file for file, digest in run.code.items() if recorded.get(file, digest) != digest):
         run.warn(f"resumed with another {file} than the run was begun with: results may be of both.")
     for text in changed(record, versions, hardware):

@@ -30,7 +30,7 @@ from poolsearch.nets.warm_start import PRETRAINED
 from poolsearch.progress import Progress
 from poolsearch.samplers.user_sampler import own_factory
 from poolsearch.session.trusted import digest_of
-from poolsearch.settings import Settings
+from poolsearch.settings import ResolvedSettings, Settings
 from poolsearch.settings.cost_limits import limits_of
 from poolsearch.settings.groups import LARGEST_NATIVE, DataSettings, MachineSettings, Metric
 from poolsearch.settings.methods import is_own
@@ -122,15 +122,14 @@ def augment_of(settings: Settings, image_size: int, flippable: bool) -> Augment:
     return "crop-flip" if flippable else "crop"
 
 
-def net_spec(settings: Settings, classes: int, image_size: int, code: Mapping[str, str]) -> NetSpec:
+def net_spec(settings: ResolvedSettings, classes: int, image_size: int, code: Mapping[str, str]) -> NetSpec:
     """The network that the settings describe; ``code``: SHA-256 of the files that may run, by their paths."""
     net = settings.net
-    assert net.net is not None, "resolve the settings first"
     digest = digest_of(net.net, code)
     return NetSpec(net.net, classes, net.width, net.op, net.zero_init, image_size, net.search_stem, digest)
 
 
-def space_of(net: Poolable, settings: Settings, image_size: int) -> Space:
+def space_of(net: Poolable, settings: ResolvedSettings, image_size: int) -> Space:
     """The placements that may be searched, before the budget and before a too large space is cut down.
 
     Args:
@@ -158,7 +157,7 @@ def machine_settings(asked: MachineSettings, record: dict[str, Any]) -> MachineS
     return replace(asked, device=before["device"], precision=before["precision"])
 
 
-def resolved(given: Settings, split: Split, image_size: int, record: dict[str, Any]) -> Settings:
+def resolved(given: Settings, split: Split, image_size: int, record: dict[str, Any]) -> ResolvedSettings:
     """The settings as used. A resumed run keeps the trainings it began to rank by, whatever its retraining becomes.
 
     Raises:
@@ -170,7 +169,7 @@ def resolved(given: Settings, split: Split, image_size: int, record: dict[str, A
     return replace(settings, alone=replace(settings.alone, **kept))
 
 
-def check_sizes(settings: Settings, split: Split, placements: int) -> None:
+def check_sizes(settings: ResolvedSettings, split: Split, placements: int) -> None:
     """See that batches and members are not more than there are images and placements.
 
     Raises:
@@ -182,7 +181,7 @@ def check_sizes(settings: Settings, split: Split, placements: int) -> None:
         ("--val-batch", search.val_batch, len(split.search_val), "search-val half"),
         ("--retrain-batch", retrain.retrain_batch, len(split.train_all), "training images"),
     ):
-        if batch is not None and batch > images:
+        if batch > images:
             raise PoolsearchError(
                 f"{flag} {batch} is larger than the {what} ({images} images). Choose {images} or less."
             )
@@ -214,7 +213,7 @@ def duplicates_of(run_dir: RunDir, record: dict[str, Any], images: Images, split
     return known if known and there else write_duplicates(run_dir, images, split)
 
 
-def space_note(settings: Settings, space: Space, full_size: int, within: int) -> str:
+def space_note(settings: ResolvedSettings, space: Space, full_size: int, within: int) -> str:
     """How many placements there are, and how many of them (``within`` are within the budget) are searched."""
     each = " (height and width each by itself)" if space.axes == "h,w" else ""
     each = " (all paths, with upsampling)" if settings.net.paths == "any" else each

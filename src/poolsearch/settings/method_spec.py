@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.settings.methods import METHODS, flag, is_own
-from poolsearch.settings.settings import Settings
+from poolsearch.settings.settings import DECLARED
 
 FORM = "NAME[:setting=value]..., such as bse:warm-up=0.5:beta=0.8"
 OWN = "FILE.py:FACTORY"
 
-_NOT_ITS_OWN = {"method"}  # the word before the settings says it
 _NEXT_SETTING = re.compile(r":(?=[A-Za-z][A-Za-z0-9_-]*=)")
 _MISFIT = object()
+_WORDS = {
+    int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path", type(None): "none",
+}  # fmt: skip
 
 
 def parse_spec(text: str, methods: Iterable[str] = METHODS) -> tuple[str, dict[str, Any]]:
@@ -48,7 +51,7 @@ def parse_spec(text: str, methods: Iterable[str] = METHODS) -> tuple[str, dict[s
             raise unknown(f"setting in '{text}':", name, (hint.replace("_", "-") for hint in hints))
         if field in values:
             raise PoolsearchError(f"'{text}' gives {name} twice: leave out one.")
-        values[field] = read_value(name, value, hints[field])
+        values[field] = read_value(pair, value, hints[field])
     return method, values
 
 
@@ -68,17 +71,15 @@ def _text(value: Any) -> str:
 
 
 def setting_types() -> dict[str, Any]:
-    """The type of every setting by its field, but for ``method``."""
-    groups = {group: type(getattr(Settings(), group)) for group, _, _ in Settings().flat()}
-    hints = {name: hint for kind in groups.values() for name, hint in get_type_hints(kind).items()}
-    return {name: hint for name, hint in hints.items() if name not in _NOT_ITS_OWN}
+    """The type of every setting by its field, but for ``method``, which the word before the settings says."""
+    return {name: one.hint for name, one in DECLARED.items() if name != "method"}
 
 
-def read_value(name: str, text: str, hint: Any) -> Any:
+def read_value(said: str, text: str, hint: Any) -> Any:
     """The value of a setting from its text.
 
     Args:
-        name: of the setting, for the error.
+        said: the setting and the text as they were typed, for the error.
         text: as it was typed.
         hint: the type of the setting.
 
@@ -87,30 +88,25 @@ def read_value(name: str, text: str, hint: Any) -> Any:
     """
     value = _read(text, hint)
     if value is _MISFIT:
-        raise PoolsearchError(f"{name}={text}: give {described(hint)}.")
+        raise PoolsearchError(f"{said}: give {described(hint)}.")
     return value
 
 
 def described(hint: Any) -> str:
     """What a type allows, in words."""
     kind, inner = get_origin(hint), get_args(hint)
-    if kind is Annotated:
-        return described(inner[0])
     if kind is Literal:
         return " or ".join(map(str, inner))
     if kind in (Union, types.UnionType):
         return " or ".join(described(one) for one in inner)
     if kind is tuple:
         return f"{described(inner[0])}, several of them with a plus between"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "none"}
-    return words[hint]
+    return _WORDS[hint]
 
 
 def _read(text: str, hint: Any) -> Any:
     """The value, or ``_MISFIT``; of several types the first that fits, a text last."""
     kind, inner = get_origin(hint), get_args(hint)
-    if kind is Annotated:
-        return _read(text, inner[0])
     if kind is Literal:
         return next((one for one in inner if str(one) == text), _MISFIT)
     if kind in (Union, types.UnionType):
@@ -126,7 +122,7 @@ def _plain(text: str, kind: type[Any]) -> Any:
     if kind is bool:
         return {"true": True, "false": False}.get(text, _MISFIT)
     if kind is type(None):
-        return None if text == "none" else _MISFIT
+        return None if text.lower() == "none" else _MISFIT
     try:
         return kind(text)
     except ValueError:

@@ -7,25 +7,29 @@ import numbers
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from poolsearch.errors import unknown
 from poolsearch.settings.groups import (
-    AloneSettings,
     BudgetSettings,
     DataSettings,
     MachineSettings,
     NetSettings,
     RankSettings,
-    RelaxedSettings,
     RetrainSettings,
-    SearchSettings,
 )
+from poolsearch.settings.rule import Declared, declared
+from poolsearch.settings.search_groups import AloneSettings, RelaxedSettings, SearchSettings
+
+S = TypeVar("S", bound="Settings")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of a run, by stage."""
+    """All settings of a run, by stage, as a user gives them: None is left open, or means none.
+
+    What a run works with is a :class:`poolsearch.settings.ResolvedSettings`, in which nothing is left open.
+    """
 
     data: DataSettings = field(default_factory=DataSettings)
     net: NetSettings = field(default_factory=NetSettings)
@@ -38,8 +42,8 @@ class Settings:
     machine: MachineSettings = field(default_factory=MachineSettings)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """As JSON values."""
-        return dataclasses.asdict(self)
+        """As JSON values, by group and field."""
+        return {name: dataclasses.asdict(group) for name, group in self.groups().items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Mapping[str, Any]]) -> Settings:
@@ -74,7 +78,7 @@ class Settings:
         """
         return _DEFAULTS.changed(**fields)
 
-    def changed(self, **fields: Any) -> Settings:
+    def changed(self: S, **fields: Any) -> S:
         """These settings with some fields replaced, given by their flat names.
 
         Raises:
@@ -91,19 +95,29 @@ class Settings:
             result = dataclasses.replace(result, **{owner[name]: dataclasses.replace(group, **{name: value})})
         return result
 
+    @property
+    def is_benchmark(self) -> bool:
+        """Whether a sweep is the ground truth of research, which reads the test split."""
+        return self.search.method == "sweep" and self.alone.sweep_mode == "benchmark"
+
     def groups(self) -> dict[str, Any]:
         """The groups by their names."""
-        return {group.name: getattr(self, group.name) for group in dataclasses.fields(self)}
+        return {group.name: getattr(self, group.name) for group in dataclasses.fields(Settings)}
 
     def flat(self) -> Iterator[tuple[str, str, Any]]:
         """(group, field, value) of every setting."""
-        for group in dataclasses.fields(self):
-            values = getattr(self, group.name)
-            for item in dataclasses.fields(values):
-                yield group.name, item.name, getattr(values, item.name)
+        for name, group in self.groups().items():
+            for item in dataclasses.fields(group):
+                yield name, item.name, getattr(group, item.name)
 
 
 _DEFAULTS = Settings()
+
+DECLARED: dict[str, Declared] = {
+    one.name: one for group in _DEFAULTS.groups().values() for one in declared(type(group))
+}
+"""Every setting by its name, as it was declared."""
+
 _EARLIER: dict[str, dict[str, Any]] = {"search": {"lr_every": "epoch"}}
 """What versions did that had no such setting, where it is not the default."""
 

@@ -91,7 +91,7 @@ def rows_of(
 
 
 def _batch(run: Run) -> int:
-    return min(run.settings.rank.eval_batch or 0, len(run.split.search_val))
+    return min(run.settings.rank.eval_batch, len(run.split.search_val))
 
 
 @torch.inference_mode()

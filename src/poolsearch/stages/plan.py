@@ -15,7 +15,7 @@ from poolsearch.session.open_run import Run, open_run
 from poolsearch.session.prepare import absolute
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
-from poolsearch.settings.methods import with_method
+from poolsearch.settings.check import with_method
 from poolsearch.stages.planning.advice import advise
 from poolsearch.stages.planning.alone_prices import alone_prices
 from poolsearch.stages.planning.jobs import alone_ways, retraining

@@ -27,7 +27,6 @@ from poolsearch.stages.ranking.tally import Tally, load_tally
 from poolsearch.stages.search import make_members, mixture_rules, searched
 from poolsearch.storage.files import remove, sha256, write_json, write_text
 from poolsearch.storage.run_dir import RunDir
-from poolsearch.storage.run_record import saved_settings
 from poolsearch.storage.stage_results import read_object, read_ranking
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
@@ -142,7 +141,7 @@ def settled_on(run: Run) -> int | None:
 def _made_of(run: Run, pairs: Sequence[Pair]) -> str:
     """A hash of all that an evaluation begun before must share with this one, to be gone on with."""
     settings = run.settings
-    asked = saved_settings(run.dir.root).rank.eval_batch
+    asked = settings.given.rank.eval_batch
     rule = settings.retrain.top_k if settings.rank.rank_early_stop else None
     values = json.dumps(["classes seen", run.split.hash, run.seed, asked, rule, pairs])  # of older versions: bits
     return sha256(np.memmap(run.dir.checkpoint, np.uint8, "r").data, values.encode())

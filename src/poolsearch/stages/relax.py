@@ -86,16 +86,14 @@ class RelaxTask:
         self.device = run.machine.device
         self.supernet = make_members(run, "batch")[0]
         self._relaxed = Relaxed(self.supernet)
-        self._optimizer = sgd(
-            self.supernet.parameters(), settings.lr or 0, settings.momentum, settings.weight_decay or 0
-        )
+        self._optimizer = sgd(self.supernet.parameters(), settings.lr, settings.momentum, settings.weight_decay)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=run.machine.precision == "fp16")
         net = self.supernet.net
         self.architecture = make_architecture(
             settings.method, len(net.blocks) - 1, resolutions(net), run.settings.relaxed, self.device
         )
-        self._train = run.loader(run.split.search_train, settings.batch or 0, "search-train", run.seed, augmented=True)
-        self._val = run.loader(run.split.search_val, settings.val_batch or 0, "search-val", run.seed, augmented=False)
+        self._train = run.loader(run.split.search_train, settings.batch, "search-train", run.seed, augmented=True)
+        self._val = run.loader(run.split.search_val, settings.val_batch, "search-val", run.seed, augmented=False)
         self.steps_per_epoch = self._train.steps_per_epoch
         self.epochs = search_epochs(settings)
         self._rates = search_rates(settings, self.epochs, self.steps_per_epoch)
@@ -137,7 +135,7 @@ class RelaxTask:
         if self._order == 1:
             gradient_LR = first_order(self._relaxed, parameter, val_loss, self._scaler)
         else:
-            decay = self._settings.weight_decay or 0
+            decay = self._settings.weight_decay
             gradient_LR = second_order(self._relaxed, parameter, train_loss, val_loss, rate, decay)
         self.architecture.step(gradient_LR)
 

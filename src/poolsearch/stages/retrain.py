@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.session.open_run import Run
-from poolsearch.settings import Settings
-from poolsearch.settings.methods import benchmark
+from poolsearch.settings import ResolvedSettings
 from poolsearch.space import Placement
 from poolsearch.stages.retraining.controls import rivals
 from poolsearch.stages.retraining.finalists import finalists
@@ -31,7 +30,7 @@ def retrain(run: Run) -> None:
     if tested(run.dir):
         _train_again(run)
         return
-    if benchmark(run.settings):
+    if run.settings.is_benchmark:
         raise PoolsearchError(
             f"{run.dir.root} is a sweep in benchmark mode: its test split was read for every placement, so that it can "
             "choose none. Start a run without --sweep-mode benchmark for a verdict."
@@ -61,18 +60,18 @@ def _train_again(run: Run) -> None:
             train_trials(run, retrain_recipe(run.settings), list(dict.fromkeys(lost)), run.dir.retrain)
 
 
-def retrain_recipe(settings: Settings) -> TrainingConfig:
+def retrain_recipe(settings: ResolvedSettings) -> TrainingConfig:
     """The training of finalists, from resolved settings."""
     retrain, search = settings.retrain, settings.search
-    lr = retrain.retrain_lr or 0
+    lr = retrain.retrain_lr
     return TrainingConfig(
         purpose="retrain",
         part="train_all",
-        epochs=retrain.retrain_epochs or 0,
-        batch=retrain.retrain_batch or 0,
+        epochs=retrain.retrain_epochs,
+        batch=retrain.retrain_batch,
         lr=lr,
-        lr_floor=min(search.lr_floor or 0, lr),
-        lr_every=search.lr_every or "step",
+        lr_floor=min(search.lr_floor, lr),
+        lr_every=search.lr_every,
         momentum=search.momentum,
-        weight_decay=retrain.retrain_weight_decay or 0,
+        weight_decay=retrain.retrain_weight_decay,
     )

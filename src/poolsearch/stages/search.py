@@ -21,7 +21,7 @@ from poolsearch.samplers import Sampler
 from poolsearch.samplers.make import make_sampler
 from poolsearch.session.open_run import Run
 from poolsearch.session.trusted import digest_of
-from poolsearch.settings.groups import SearchSettings
+from poolsearch.settings.resolved import ResolvedSearch
 from poolsearch.space import KEEP, Exponents
 from poolsearch.stages.searching.filters import evenness, filter_steps, write_filters
 from poolsearch.stages.searching.history import ScoreHistory
@@ -94,12 +94,12 @@ class SearchTask:
         # calibrated statistics are collected after the search; until then the batch at hand normalises
         self.members = make_members(run, "batch" if settings.norm == "calibrate" else settings.norm)
         self._optimizers = [
-            sgd(m.parameters(), settings.lr or 0, settings.momentum, settings.weight_decay or 0) for m in self.members
+            sgd(m.parameters(), settings.lr, settings.momentum, settings.weight_decay) for m in self.members
         ]
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=run.machine.precision == "fp16")
         self.mixture = Mixture(run.space.size, mixture_rules(settings))
-        self._train = run.loader(run.split.search_train, settings.batch or 0, "search-train", run.seed, augmented=True)
-        self._val = run.loader(run.split.search_val, settings.val_batch or 0, "search-val", run.seed, augmented=False)
+        self._train = run.loader(run.split.search_train, settings.batch, "search-train", run.seed, augmented=True)
+        self._val = run.loader(run.split.search_val, settings.val_batch, "search-val", run.seed, augmented=False)
         self.steps_per_epoch = self._train.steps_per_epoch
         self.epochs = search_epochs(settings)
         self._rates = search_rates(settings, self.epochs, self.steps_per_epoch)
@@ -132,7 +132,7 @@ class SearchTask:
             number, member = mixture.stalest()
             self._score([number], member, step, asked=False)
         last = step == self.epochs * self.steps_per_epoch - 1
-        self._take_in(step if last else step - (settings.score_lag or 0))
+        self._take_in(step if last else step - settings.score_lag)
 
     def _draw(self, step: int) -> tuple[int, list[int]]:
         """The member, and the numbers of the placements, that are trained in this step."""
@@ -232,24 +232,23 @@ class SearchTask:
         return step / max(1, self.epochs * self.steps_per_epoch - 1)
 
 
-def search_epochs(settings: SearchSettings) -> int:
+def search_epochs(settings: ResolvedSearch) -> int:
     """Epochs in all: in proportion to the members (paper, appendix B.1).
 
     Differs: docs/differences.md#number-of-epochs; the authors' loop has one more, as the preset ``official``.
     """
-    epochs = (settings.epochs or 0) * settings.members
+    epochs = settings.epochs * settings.members
     return epochs + 1 if settings.preset == "official" else epochs
 
 
-def search_rates(settings: SearchSettings, epochs: int, steps_per_epoch: int) -> Cosine:
+def search_rates(settings: ResolvedSearch, epochs: int, steps_per_epoch: int) -> Cosine:
     """Learning rates of a search, from resolved settings."""
     hold = steps_per_epoch if settings.lr_every == "epoch" else 1
-    return Cosine(settings.lr or 0, settings.lr_floor or 0, epochs * steps_per_epoch, hold)
+    return Cosine(settings.lr, settings.lr_floor, epochs * steps_per_epoch, hold)
 
 
-def mixture_rules(settings: SearchSettings) -> MixtureRules:
+def mixture_rules(settings: ResolvedSearch) -> MixtureRules:
     """The mixture's part of the settings."""
-    assert settings.inv_temp_end is not None and settings.balance_every is not None, "resolve the settings first"
     return MixtureRules(
         settings.members, settings.beta, settings.score_init, settings.schedule, settings.inv_temp_end,
         settings.balance_every, settings.score, settings.explore,

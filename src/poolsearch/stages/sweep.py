@@ -19,7 +19,6 @@ from poolsearch.nets.build import blank, default_width
 from poolsearch.nets.poolable import parameters_of
 from poolsearch.samplers.successive_halving import Rung, brackets, drawn, rungs, told
 from poolsearch.session.open_run import Run
-from poolsearch.settings.methods import benchmark
 from poolsearch.stages.ranking.standalone_table import (
     ScoredTraining,
     TrainedPlacement,
@@ -51,7 +50,7 @@ def sweep(run: Run) -> None:
     with run.stage("sweep"):
         plan = rungs(run.settings, run.space.size, len(images_to_learn(run)))
         run.progress.say(_announced(run, plan))
-        if benchmark(run.settings):
+        if run.settings.is_benchmark:
             open_test(run)
             run.warn("the test split is the ground truth of this sweep: it says nothing about what to choose.")
         standings = climb(run, plan)
@@ -60,7 +59,7 @@ def sweep(run: Run) -> None:
                 remove_lock(trial.folder(run.dir.sweep))
         _warn_of_diverged(run, standings)
         write_text(run.dir.sweep_table, _as_table(run, standings))
-        if benchmark(run.settings):
+        if run.settings.is_benchmark:
             return
         rows = standing_rows(run, standings, plan[0].seeds)
         write_json(run.dir.ranking_summary, standing_summary(run, rows, standings, plan))
@@ -78,7 +77,7 @@ def assist(run: Run) -> None:
     """
     plan = rungs(run.settings, run.space.size, len(images_to_learn(run)))
     run.progress.say(f"Joined. {_announced(run, plan)}")
-    if benchmark(run.settings):
+    if run.settings.is_benchmark:
         open_test(run)
     climb(run, plan)
 
@@ -110,7 +109,7 @@ def climb(run: Run, plan: Sequence[Rung]) -> list[TrainedPlacement]:
 
 def at_fidelity(run: Run, rung: Rung) -> Run:
     """The run with as many channels and search-train images as the rung has; placements and search-val are the same."""
-    split = run.split if benchmark(run.settings) else thin(run.split, run.images.label_N, rung.images, run.seed)
+    split = run.split if run.settings.is_benchmark else thin(run.split, run.images.label_N, rung.images, run.seed)
     if rung.width == 1:
         return replace(run, split=split)
     width = run.net_spec.width or default_width(run.net_spec.name)
@@ -146,7 +145,7 @@ def _train_rung(
 
 def _as_table(run: Run, standings: Iterable[TrainedPlacement]) -> str:
     """sweep.csv: a line for each training, in the order of the placements' numbers."""
-    part, rows = "test" if benchmark(run.settings) else "val", list[dict[str, Any]]()
+    part, rows = "test" if run.settings.is_benchmark else "val", list[dict[str, Any]]()
     for standing in sorted(standings, key=lambda s: s.number):
         for trial in _trials(run, standing):
             found = read_metrics(trial.folder(run.dir.sweep))

@@ -19,6 +19,10 @@ class RunDir:
         return self.root / "run.json"
 
     @property
+    def config(self) -> Path:
+        return self.root / "config.toml"
+
+    @property
     def recipe(self) -> Path:
         return self.root / "recipe.json"
 
@@ -104,5 +108,6 @@ class RunDir:
 
     def remove_record(self) -> None:
         """Remove what is written before any work begins."""
-        for path in (self.run, self.split, self.images, self.duplicates, self.skipped, self.costs, self.root / NAME):
+        begun = self.run, self.config, self.split, self.images, self.duplicates, self.skipped, self.costs
+        for path in (*begun, self.root / NAME):
             path.unlink(missing_ok=True)

@@ -12,15 +12,14 @@ from typing import Any, cast
 from poolsearch.errors import PoolsearchError
 from poolsearch.inspection_results import Plan
 from poolsearch.settings import Settings
+from poolsearch.settings.methods import flag
+from poolsearch.settings.settings import DECLARED
 from poolsearch.storage.files import check_digests, write_json
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.stage_results import RUN, read_object, read_opening
 
-# Which files show that a group of settings is in use; the rest are in use from the start.
-_IN_USE_WHEN = {"rank": "ranking.csv", "retrain": "retrain"}
-# These change nothing about the results but, for a device or workers, last bits; that data is the same is seen by its
-# fingerprint, that its groups are by the hash of the split, and that the weights are by their hash.
-_FREE = {"checkpoint_seconds", "cache_dir", "device", "data", "groups", "init", "workers"}
+_BEGUN_WITH = {"before-ranking": "ranking.csv", "before-retraining": "retrain"}
+"""Which file shows that what may change before something was begun may change no more."""
 
 
 def begin(run_dir: RunDir, given: Settings, plan: Plan | None = None, code: Mapping[str, str] | None = None) -> None:
@@ -118,11 +117,10 @@ def typed(settings: Settings) -> list[str]:
 
 def option_words(name: str, value: object) -> list[str]:
     """A setting as words of a command."""
-    flag = f"--{name.replace('_', '-')}"
     if isinstance(value, bool):
-        return [flag]  # every switch is off by default, so that one that differs is on
+        return [f"--{flag(name)}"]  # every switch is off by default, so that one that differs is on
     values = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
-    return [flag, *map(str, values)]
+    return [f"--{flag(name)}", *map(str, values)]
 
 
 def merge(run_dir: RunDir, settings: Settings | None) -> Settings:
@@ -133,9 +131,9 @@ def merge(run_dir: RunDir, settings: Settings | None) -> Settings:
     """
     saved = saved_settings(run_dir.root)
     changes = differences(saved, settings) if settings is not None else []
-    refused = [change for change in changes if _in_use(run_dir, change[0], change[1])]
+    refused = [change for change in changes if _in_use(run_dir, change[1])]
     if refused:
-        named = "; ".join(f"--{name.replace('_', '-')} was {old!r}, now {new!r}" for _, name, old, new in refused)
+        named = "; ".join(f"--{flag(name)} was {old!r}, now {new!r}" for _, name, old, new in refused)
         raise PoolsearchError(
             f"{run_dir.root} was made with other settings: {named}. Resume without these flags, or start a new "
             "run with --out."
@@ -145,7 +143,7 @@ def merge(run_dir: RunDir, settings: Settings | None) -> Settings:
 
 def is_free(name: str) -> bool:
     """Whether a setting may differ when a run is resumed, at any time."""
-    return name in _FREE
+    return DECLARED[name].rule.may_change == "always"
 
 
 def joined(run_dir: RunDir, settings: Settings | None) -> Settings:
@@ -156,8 +154,8 @@ def joined(run_dir: RunDir, settings: Settings | None) -> Settings:
     """
     saved = saved_settings(run_dir.root)
     changes = differences(saved, settings) if settings is not None else []
-    if refused := [f"--{name.replace('_', '-')}" for _, name, _, _ in changes if name not in _FREE]:
-        allowed = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(_FREE))
+    if refused := [f"--{flag(name)}" for _, name, _, _ in changes if not is_free(name)]:
+        allowed = ", ".join(f"--{flag(name)}" for name in sorted(filter(is_free, DECLARED)))
         raise PoolsearchError(
             f"{', '.join(refused)}: who joins a run has its settings. Leave these flags out; of a process's own are "
             f"{allowed}."
@@ -174,10 +172,9 @@ def changed(record: dict[str, Any], versions: dict[str, Any], hardware: dict[str
     return told
 
 
-def _in_use(run_dir: RunDir, group: str, name: str) -> bool:
-    if is_free(name):
-        return False
-    return group not in _IN_USE_WHEN or (run_dir.root / _IN_USE_WHEN[group]).exists()
+def _in_use(run_dir: RunDir, name: str) -> bool:
+    change = DECLARED[name].rule.may_change
+    return change == "never" or (change in _BEGUN_WITH and (run_dir.root / _BEGUN_WITH[change]).exists())
 
 
 def installed() -> dict[str, str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from poolsearch.settings.groups import RelaxedSettings
+from poolsearch.settings.resolved import ResolvedRelaxed
 
 Forward = Callable[..., Tensor]
 """The relaxed supernet, with its weights as they are or as they would be."""
@@ -123,10 +123,9 @@ def exponentiated(weight_LR: Tensor, gradient_LR: Tensor, lr: float) -> Tensor:
 
 
 def make_architecture(
-    method: str, blocks: int, resolutions: int, settings: RelaxedSettings, device: torch.device
+    method: str, blocks: int, resolutions: int, settings: ResolvedRelaxed, device: torch.device
 ) -> Architecture:
     """That of a relaxed method, from resolved settings."""
-    assert settings.arch_lr is not None, "resolve the settings first"
     if method == "gaea":
         return Gaea(blocks, resolutions, settings.arch_lr, device)
     return Darts(blocks, resolutions, settings.arch_optimizer, settings.arch_lr, device)

@@ -8,7 +8,7 @@ from scipy import special, stats
 
 from poolsearch.samplers.boltzmann import Boltzmann, softmax
 from poolsearch.samplers.uniform import Uniform
-from poolsearch.settings.groups import SearchSettings
+from poolsearch.settings.search_groups import SearchSettings
 from poolsearch.space import Placement, Space
 
 SPACE = Space(6, 2, Placement.of_blocks([2, 2, 2]))

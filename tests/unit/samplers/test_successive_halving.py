@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from poolsearch.errors import PoolsearchError
 from poolsearch.samplers.successive_halving import Rung, brackets, drawn, rungs, together, told
 from poolsearch.settings import Settings
+from poolsearch.settings.check import check
 from poolsearch.settings.methods import named
-from poolsearch.settings.resolve import check, resolve
+from poolsearch.settings.resolve import resolve
 
 
 def rungs_of(placements, images=25_000, **fields):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from poolsearch.evaluation.stats import kendall_tau
 from poolsearch.samplers.tree import PlacementTree, TreeSearch, Visits, bounds, bounds_by_leaves
 from poolsearch.samplers.uniform import Uniform
-from poolsearch.settings.groups import SearchSettings
+from poolsearch.settings.search_groups import SearchSettings
 from poolsearch.space import Placement, Space
 
 SPACE = Space(6, 2, Placement.of_blocks([2, 2, 2]))

@@ -6,9 +6,9 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.samplers.make import SAMPLERS, make_sampler
 from poolsearch.session.prepare import absolute
 from poolsearch.settings import Settings
-from poolsearch.settings.groups import SearchSettings
 from poolsearch.settings.methods import METHODS
 from poolsearch.settings.resolve import resolve
+from poolsearch.settings.search_groups import SearchSettings
 from poolsearch.space import Placement, Space
 
 FILE = """

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.settings import Settings
+from poolsearch.settings.check import check
 from poolsearch.settings.cost_limits import limits_of, read_limit, shown_amount
 from poolsearch.settings.groups import BudgetSettings
-from poolsearch.settings.resolve import check
 
 
 @pytest.mark.parametrize(

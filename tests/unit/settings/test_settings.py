@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.settings import Settings
-from poolsearch.settings.resolve import check, resolve
+from poolsearch.settings.check import check
+from poolsearch.settings.methods import METHODS
+from poolsearch.settings.resolve import resolve
 from poolsearch.storage.run_record import differences
 
 MANY = {
@@ -247,9 +249,29 @@ def test_weights_and_zeros_to_begin_with_exclude_each_other():
 
 @pytest.mark.parametrize("preset", ["paper", "official"])
 @pytest.mark.parametrize("init", [None, "net.pth"])
-def test_resolving_twice_changes_nothing(preset, init):
-    once = resolved(900, 900, preset=preset, data="cifar10", init=init)
-    assert resolve(once, 900, 900, 32) == once
+def test_what_was_given_is_remembered_and_gives_the_same_again(preset, init):
+    given_ = Settings.of(preset=preset, data="cifar10", init=init)
+    once = resolve(given_, 900, 900, 32)
+    assert once.given == given_
+    assert resolve(once.given, 900, 900, 32) == once
+
+
+def test_nothing_is_left_open_but_what_has_a_meaning_of_its_own():
+    meant = {
+        "subset", "groups", "image_size", "cache_dir", "width", "op", "init", "max_macs", "max_memory", "max_latency",
+        "latency_device", "hours", "halving_start", "rank_memory", "compile", "workers",
+    }  # fmt: skip
+    for method in METHODS:
+        made = resolve(Settings.of(method=method), 900, 900, 32)
+        assert {name for _, name, value in made.flat() if value is None} == meant
+
+
+def test_what_a_method_makes_no_use_of_is_recorded_as_it_was_given():
+    """run.json is to say nothing of a proxy where there was none."""
+    of_mixture = resolved(data="cifar10").to_dict()
+    assert of_mixture["alone"]["proxy_epochs"] is None and of_mixture["relaxed"]["arch_lr"] is None
+    assert of_mixture["search"]["epochs"] == 75
+    assert resolved(data="cifar10", method="proxy").to_dict()["alone"]["proxy_epochs"] == 25
 
 
 @pytest.mark.parametrize(("batch", "lr"), [(512, 0.1), (256, 0.1), (128, 0.1), (64, 0.05), (16, 0.0125)])
@@ -351,7 +373,7 @@ def test_the_ends_of_the_ranges_are_allowed(name, value):
 
 def test_defaults_are_in_range():
     check(Settings())
-    check(resolved())
+    assert resolved().given == Settings()
 
 
 def test_settings_need_no_torch():

@@ -15,7 +15,7 @@ from poolsearch import pipeline
 from poolsearch.errors import PoolsearchError
 from poolsearch.inspection_results import Estimate, MethodEstimate, Plan, StageCost
 from poolsearch.settings import Settings
-from poolsearch.settings.methods import with_method
+from poolsearch.settings.check import with_method
 from poolsearch.stages.planning import steps
 from poolsearch.stages.planning.advice import PREFERRED
 

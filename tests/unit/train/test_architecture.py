@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolsearch.nets.build import NetSpec, build
-from poolsearch.settings.groups import RelaxedSettings
+from poolsearch.settings.search_groups import RelaxedSettings
 from poolsearch.supernet.relaxed import Relaxed
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train.architecture import (

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import ClassVar, Literal
 
-import tyro
-
-from poolsearch.cli.commands.run_commands import AllSettings
-from poolsearch.settings.groups import Auto, BudgetSettings
+from poolsearch.cli.commands.run_commands import ALL_GROUPS
+from poolsearch.settings import Settings
+from poolsearch.settings.rule import setting
 
 
 @dataclass(frozen=True)
@@ -26,23 +25,41 @@ class Check:
     of it holds, 1 when something does not, 2 when the network cannot be restrided, with the reason.
     """
 
-    net: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="NET")]]
-    """timm:NAME, torchvision:NAME, FILE.py:FACTORY (a function of yours that takes the number of classes and gives a
-    torch.nn.Module), or one of poolsearch's own, such as cifar-resnet20."""
-    image_size: Auto[int] = None
-    """Height and width of the images. Default: 32 for poolsearch's cifar-..., else 224."""
-    classes: int = 10
-    """Outputs of the network."""
-    op: Auto[Literal["max", "avg", "blur", "stride", "native"]] = None
-    """How a site downsamples, as in 'poolsearch run'. Default: the network's own way."""
-    search_stem: bool = False
-    """Move the downsampling of the stem, too."""
-    axes: Literal["hw", "h,w"] = "hw"
-    """h,w: halve height and width each by itself."""
-    whole: Annotated[bool, tyro.conf.arg(name="all")] = False
-    """Look at all placements. Default: at all of up to 1,000, else at 200 random ones."""
-    quiet: bool = False
-    """No progress, only the result."""
+    net: str = setting(
+        "",
+        "timm:NAME, torchvision:NAME, FILE.py:FACTORY (a function of yours that takes the number of classes and "
+        "gives a torch.nn.Module), or one of poolsearch's own, such as cifar-resnet20.",
+        positional="required",
+    )
+    image_size: int | None = setting(
+        None,
+        "Height and width of the images. Default: 32 for poolsearch's cifar-..., else 224.",
+    )
+    classes: int = setting(
+        10,
+        "Outputs of the network.",
+    )
+    op: Literal["max", "avg", "blur", "stride", "native"] | None = setting(
+        None,
+        "How a site downsamples, as in 'poolsearch run'. Default: the network's own way.",
+    )
+    search_stem: bool = setting(
+        False,
+        "Move the downsampling of the stem, too.",
+    )
+    axes: Literal["hw", "h,w"] = setting(
+        "hw",
+        "h,w: halve height and width each by itself.",
+    )
+    whole: bool = setting(
+        False,
+        "Look at all placements. Default: at all of up to 1,000, else at 200 random ones.",
+        flag="all",
+    )
+    quiet: bool = setting(
+        False,
+        "No progress, only the result.",
+    )
 
 
 @dataclass(frozen=True)
@@ -54,39 +71,67 @@ class Costs:
     poolsearch costs resnet18 --latency-device auto --max-latency 20ms
     """
 
-    net: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="NET")]]
-    """As in 'poolsearch check'."""
-    image_size: Auto[int] = None
-    """Height and width of the images. Default: 32 for poolsearch's cifar-..., else 224."""
-    classes: int = 10
-    """Outputs of the network."""
-    op: Auto[Literal["max", "avg", "blur", "stride", "native"]] = None
-    """How a site downsamples, as in 'poolsearch run'. Default: the network's own way."""
-    search_stem: bool = False
-    """Move the downsampling of the stem, too."""
-    axes: Literal["hw", "h,w"] = "hw"
-    """h,w: halve height and width each by itself."""
-    batch: int = 256
-    """Images of a training step, whose memory is told."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Of a training step, as in 'poolsearch run'."""
-    budget: BudgetSettings = field(default_factory=BudgetSettings)
-    quiet: bool = False
-    """No progress, only the result."""
+    net: str = setting(
+        "",
+        "As in 'poolsearch check'.",
+        positional="required",
+    )
+    image_size: int | None = setting(
+        None,
+        "Height and width of the images. Default: 32 for poolsearch's cifar-..., else 224.",
+    )
+    classes: int = setting(
+        10,
+        "Outputs of the network.",
+    )
+    op: Literal["max", "avg", "blur", "stride", "native"] | None = setting(
+        None,
+        "How a site downsamples, as in 'poolsearch run'. Default: the network's own way.",
+    )
+    search_stem: bool = setting(
+        False,
+        "Move the downsampling of the stem, too.",
+    )
+    axes: Literal["hw", "h,w"] = setting(
+        "hw",
+        "h,w: halve height and width each by itself.",
+    )
+    batch: int = setting(
+        256,
+        "Images of a training step, whose memory is told.",
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
+        "auto",
+        "Of a training step, as in 'poolsearch run'.",
+    )
+    takes: ClassVar[tuple[str, ...]] = ("budget",)
+    quiet: bool = setting(
+        False,
+        "No progress, only the result.",
+    )
+    settings: Settings = field(default_factory=Settings)
 
 
 @dataclass(frozen=True)
-class Told:
+class PlanResult:
     """What becomes of the plan."""
 
-    json: Auto[Path] = None
-    """Write it to this file, too."""
-    quiet: bool = False
-    """No progress, only the result."""
+    json: Path | None = setting(
+        None,
+        "Write it to this file, too.",
+    )
+    config: Path | None = setting(
+        None,
+        "A TOML file of settings, such as the config.toml of a run. What is typed wins over it.",
+    )
+    quiet: bool = setting(
+        False,
+        "No progress, only the result.",
+    )
 
 
 @dataclass(frozen=True)
-class Plan(AllSettings):
+class Plan:
     """What each method would cost on this machine, and which is advised. Trains a few steps and keeps nothing.
 
       poolsearch plan --data cifar10 --net cifar-resnet20
@@ -98,4 +143,6 @@ class Plan(AllSettings):
     looked at; 'poolsearch run --method auto' plans and takes the method that is advised.
     """
 
-    told: Told = field(default_factory=Told)
+    takes: ClassVar[tuple[str, ...]] = ALL_GROUPS
+    result: PlanResult = field(default_factory=PlanResult)
+    settings: Settings = field(default_factory=Settings)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import ClassVar
 
-import tyro
-
-from poolsearch.cli.commands.run_commands import AllSettings, Begin
-from poolsearch.settings.groups import Auto, CompareSettings, RecipeName, RecipeOptions
+from poolsearch.cli.commands.run_commands import ALL_GROUPS, Begin
+from poolsearch.settings import Settings
+from poolsearch.settings.research_groups import CompareSettings, RecipeName, RecipeOptions
+from poolsearch.settings.rule import setting
 
 
 @dataclass(frozen=True)
@@ -26,43 +26,73 @@ class Bench:
     report.html and figures/.
     """
 
-    table: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="[TABLE]")]] = "table6"
-    """table6: the paper's, 36 placements of ResNet20 on CIFAR-10. Or the folder of a finished sweep."""
-    methods: tuple[str, ...] = ("random", "each-once", "bse", "bse:warm-up=0.5", "mcts", "mcts:warm-up=0.5")
-    """Samplers, as NAME[:setting=value]... with settings of 'poolsearch run'. random: every draw uniform. each-once: in
-    a random order. bse (beta, score-init, schedule, inv-temp-end, warm-up), mcts (ucb-c, ucb-pick, ucb-reward,
-    ucb-prior, ucb-warm-up, beta, warm-up), or FILE.py:FACTORY for one of yours."""
-    seeds: int = 1000
-    """How often each sampler plays."""
-    draws: int = 100
-    """Trainings in one play."""
-    noise: Auto[float] = None
-    """Standard deviation of a training, as a fraction, of all placements. Default: each one's own in the table."""
-    score_images: Auto[int] = None
-    """Rewards are the part of so many random images that are right, as the score of a minibatch. Default: not."""
-    rise: float = 0.0
-    """How much lower, as a fraction, all rewards begin; they rise to the table's in a straight line, as the scores of
-    all placements do while a supernet learns. What would be taken is told without it."""
-    seed: int = 0
-    """Of all draws and noise."""
-    out: Auto[Path] = None
-    """Folder of the page. Default: runs/bench-TABLE; an older page in it is replaced."""
-    quiet: bool = False
-    """No progress, only the result."""
+    table: str = setting(
+        "table6",
+        "table6: the paper's, 36 placements of ResNet20 on CIFAR-10. Or the folder of a finished sweep.",
+        positional="optional",
+    )
+    methods: tuple[str, ...] = setting(
+        ("random", "each-once", "bse", "bse:warm-up=0.5", "mcts", "mcts:warm-up=0.5"),
+        "Samplers, as NAME[:setting=value]... with settings of 'poolsearch run'. random: every draw uniform. "
+        "each-once: in a random order. bse (beta, score-init, schedule, inv-temp-end, warm-up), mcts (ucb-c, "
+        "ucb-pick, ucb-reward, ucb-prior, ucb-warm-up, beta, warm-up), or FILE.py:FACTORY for one of yours.",
+    )
+    seeds: int = setting(
+        1000,
+        "How often each sampler plays.",
+    )
+    draws: int = setting(
+        100,
+        "Trainings in one play.",
+    )
+    noise: float | None = setting(
+        None,
+        "Standard deviation of a training, as a fraction, of all placements. Default: each one's own in the table.",
+    )
+    score_images: int | None = setting(
+        None,
+        "Rewards are the part of so many random images that are right, as the score of a minibatch. Default: not.",
+    )
+    rise: float = setting(
+        0.0,
+        "How much lower, as a fraction, all rewards begin; they rise to the table's in a straight line, as the "
+        "scores of all placements do while a supernet learns. What would be taken is told without it.",
+    )
+    seed: int = setting(
+        0,
+        "Of all draws and noise.",
+    )
+    out: Path | None = setting(
+        None,
+        "Folder of the page. Default: runs/bench-TABLE; an older page in it is replaced.",
+    )
+    quiet: bool = setting(
+        False,
+        "No progress, only the result.",
+    )
 
 
 @dataclass(frozen=True)
 class RecipeFolder:
     """Where the results go."""
 
-    out: Auto[Path] = None
-    """The recipe's folder. Default: runs/NAME."""
-    resume: bool = False
-    """Go on with the recipe in --out, with its own options: what is finished is not done again."""
-    quiet: bool = False
-    """No progress, only the result."""
-    trust: bool = False
-    """Run the Python file that the folder names as its network though you did not name it; as in 'poolsearch run'."""
+    run: Path | None = setting(None, "The recipe's folder, as --out.", positional="optional")
+    out: Path | None = setting(
+        None,
+        "The recipe's folder. Default: runs/NAME.",
+    )
+    resume: bool = setting(
+        False,
+        "Go on with the recipe in --out, with its own options: what is finished is not done again.",
+    )
+    quiet: bool = setting(
+        False,
+        "No progress, only the result.",
+    )
+    trust: bool = setting(
+        False,
+        "Run the Python file that the folder names as its network though you did not name it; as in 'poolsearch run'.",
+    )
 
 
 @dataclass(frozen=True)
@@ -81,33 +111,32 @@ class Recipe:
     ground truth of what they find. Full, all three train every placement alone three times: days on one GPU.
     """
 
-    name: tyro.conf.Positional[Annotated[RecipeName, tyro.conf.arg(metavar="NAME")]]
-    """figure1, figure3, table1 or table2."""
+    name: RecipeName = setting(
+        "figure1",
+        "figure1, figure3, table1 or table2.",
+        positional="required",
+    )
     folder: RecipeFolder = field(default_factory=RecipeFolder)
     options: RecipeOptions = field(default_factory=RecipeOptions)
 
     @property
     def out(self) -> Path:
         """The recipe's folder."""
-        return (self.folder.out or Path("runs") / self.name).expanduser()
+        return (self.folder.run or self.folder.out or Path("runs") / self.name).expanduser()
 
 
 @dataclass(frozen=True)
 class BeginOrSumUp(Begin):
     """The comparison."""
 
-    so_far: bool = False
-    """With --resume: run and train nothing more, but write the page of what has ended so far."""
+    so_far: bool = setting(
+        False,
+        "With --resume: run and train nothing more, but write the page of what has ended so far.",
+    )
 
 
 @dataclass(frozen=True)
-class _Begun:
-    where: BeginOrSumUp = field(default_factory=BeginOrSumUp)
-    compare: CompareSettings = field(default_factory=CompareSettings)
-
-
-@dataclass(frozen=True)
-class Compare(AllSettings, _Begun):
+class Compare:
     """Compare methods on the same space, images and budget: what each finds, what it is worth, what it costs.
 
       poolsearch compare --methods mixture spos random proxy --seeds 3
@@ -121,3 +150,8 @@ class Compare(AllSettings, _Begun):
     folder, and each takes runs and trainings that no other has. With --resume, methods and seeds may be added. For
     research: the test split is read, and nothing is chosen by it.
     """
+
+    takes: ClassVar[tuple[str, ...]] = ALL_GROUPS
+    where: BeginOrSumUp = field(default_factory=BeginOrSumUp)
+    compare: CompareSettings = field(default_factory=CompareSettings)
+    settings: Settings = field(default_factory=Settings)

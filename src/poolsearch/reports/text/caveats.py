@@ -17,7 +17,7 @@ from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.data.score_table import Scores
 from poolsearch.reports.text import method_notes
 from poolsearch.reports.text.verdict_text import ended, moment
-from poolsearch.settings.groups import SearchSettings
+from poolsearch.settings.search_groups import SearchSettings
 
 FEW_SEEDS = 3
 FEW_IMAGES = 1000

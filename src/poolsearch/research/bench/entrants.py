@@ -11,9 +11,9 @@ from poolsearch.samplers import Sampler
 from poolsearch.samplers.make import make_sampler
 from poolsearch.samplers.user_sampler import Make
 from poolsearch.settings import Settings
-from poolsearch.settings.groups import SearchSettings
+from poolsearch.settings.check import check
 from poolsearch.settings.method_spec import parse_spec
-from poolsearch.settings.resolve import check
+from poolsearch.settings.search_groups import SearchSettings
 from poolsearch.space import Space
 
 READS: dict[str, tuple[str, ...]] = {
@@ -26,9 +26,6 @@ READS: dict[str, tuple[str, ...]] = {
 
 random: every draw uniform. each-once: in a random order, none again before all were asked for.
 """
-
-INV_TEMP_END = 100.0
-"""What a search with one supernet has it resolved to."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +58,6 @@ def entrant(text: str) -> BenchSampler:
     trained_as = "spos" if method == "random" else method
     settings = Settings.of(method=trained_as, **values)
     check(settings)
-    if settings.search.inv_temp_end is None:
-        settings = settings.changed(inv_temp_end=INV_TEMP_END)
     return BenchSampler(text, partial(_of_method, trained_as, settings.search))
 
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.settings import Settings
+from poolsearch.settings.check import check, with_method
 from poolsearch.settings.method_spec import parse_spec, spec_of
-from poolsearch.settings.methods import flag, kind_of, with_method
-from poolsearch.settings.resolve import check
+from poolsearch.settings.methods import flag, kind_of
 
 Budget = Literal["own", "equal", ""]
 """own: epochs in proportion to the members (paper, appendix B.1). equal: the same total training for all. Else: as the
@@ -112,7 +112,8 @@ def _of_spec(spec: str, base: Settings, total: int | None, epochs_of: Epochs) ->
     if kind_of(method) in ("alone", "untrained"):
         return [Case(spec_of(method, fields), "", settings)]
     own, equal = settings.search.epochs, None if total is None else epochs_of(settings, total)
-    assert own is not None, "resolve the epochs first"
+    if own is None:
+        raise PoolsearchError(f"--methods {spec}: epochs must be known here. Give a number, or leave them out.")
     if "epochs" in fields:
         return [Case(spec_of(method, fields), "equal" if own == equal else "own", settings)]
     budgets: dict[int, Budget] = {own: "own"}

@@ -23,11 +23,12 @@ from poolsearch.session.join import open_beside
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.session.prepare import absolute
 from poolsearch.session.trusted import NAMED, FolderPermissions, Trust
-from poolsearch.settings import Settings
-from poolsearch.settings.groups import CompareSettings, SearchSettings
+from poolsearch.settings import ResolvedSettings, Settings
+from poolsearch.settings.check import check, with_method
 from poolsearch.settings.method_spec import parse_spec
-from poolsearch.settings.methods import with_method
-from poolsearch.settings.resolve import check, resolve
+from poolsearch.settings.research_groups import CompareSettings
+from poolsearch.settings.resolve import resolve
+from poolsearch.settings.search_groups import SearchSettings
 from poolsearch.storage.files import write_json
 from poolsearch.storage.run_dir import RunDir
 
@@ -110,7 +111,8 @@ def _check(asked: ComparisonRequest) -> None:
         raise PoolsearchError(f"--method {asked.settings.search.method}: a comparison takes several, with --methods.")
     check(with_method(asked.settings, "auto"))
     # what can be told without images is told at once; epochs are not known yet
-    cases_of(options.methods, asked.settings.changed(epochs=asked.settings.search.epochs or 1), None, lambda _, t: t)
+    known = asked.settings if asked.settings.search.epochs is not None else asked.settings.changed(epochs=1)
+    cases_of(options.methods, known, None, lambda _, total: total)
 
 
 def _with_truth(
@@ -148,7 +150,7 @@ def _with_truth(
 def _cases(asked: ComparisonRequest, run: Run) -> list[Case]:
     """The cases, with epochs that are known now."""
 
-    def resolved(settings: Settings) -> Settings:
+    def resolved(settings: Settings) -> ResolvedSettings:
         return resolve(settings, len(run.split.search_train), len(run.split.search_val), run.image_size)
 
     def epochs_of(settings: Settings, total: int) -> int:

@@ -8,7 +8,7 @@ from poolsearch.cost import CostTable, cost_table
 from poolsearch.nets.build import blank
 from poolsearch.research.compare.cases import Charged
 from poolsearch.session.open_run import Run
-from poolsearch.settings import Settings
+from poolsearch.settings import ResolvedSettings
 from poolsearch.settings.methods import kind_of
 from poolsearch.space import KEEP, FreeSpace
 from poolsearch.stages.search import search_epochs
@@ -25,7 +25,7 @@ def whole_training(run: Run, epochs: int, images: int) -> float:
     return float(TRAINED * epochs * images * run.costs.macs(run.space.default))
 
 
-def uses_scores(run: Run, settings: Settings) -> bool:
+def uses_scores(run: Run, settings: ResolvedSettings) -> bool:
     """Whether anything depends on the scores of minibatches: which member or placement is drawn, or which is ranked.
 
     A single supernet with uniform draws is trained without them; only in a space that is too large to be ranked whole
@@ -40,14 +40,14 @@ def uses_scores(run: Run, settings: Settings) -> bool:
     return not uniform or run.space.size > settings.rank.rank_all_up_to
 
 
-def _scored_images(run: Run, settings: Settings, charged: Charged) -> float:
+def _scored_images(run: Run, settings: ResolvedSettings, charged: Charged) -> float:
     """Images that are scored in a step of the search, on average, of those scores that count."""
     if charged == "used" and not uses_scores(run, settings):
         return 0.0
-    return (settings.search.val_batch or 0) / settings.search.val_every
+    return settings.search.val_batch / settings.search.val_every
 
 
-def epoch_work(run: Run, settings: Settings, charged: Charged = "used") -> float:
+def epoch_work(run: Run, settings: ResolvedSettings, charged: Charged = "used") -> float:
     """An epoch of one member of a search with supernets, with the scores after its steps.
 
     Args:
@@ -56,7 +56,7 @@ def epoch_work(run: Run, settings: Settings, charged: Charged = "used") -> float
         charged: which scores count.
     """
     search = settings.search
-    batch, val_batch = search.batch or 0, search.val_batch or 0
+    batch, val_batch = search.batch, search.val_batch
     steps = len(run.split.search_train) // batch
     if kind_of(search.method) == "relaxed":
         again = _SECOND_ORDER if settings.relaxed.arch_order == 2 else 0
@@ -67,7 +67,7 @@ def epoch_work(run: Run, settings: Settings, charged: Charged = "used") -> float
     return steps * macs * search.placements_per_step * (TRAINED * batch + scored)
 
 
-def equal_epochs(run: Run, settings: Settings, total: int, charged: Charged = "used") -> int:
+def equal_epochs(run: Run, settings: ResolvedSettings, total: int, charged: Charged = "used") -> int:
     """Epochs per member of a search that is as much work as a single supernet (SPOS) of ``total`` epochs; at least 1.
 
     Args:
@@ -123,7 +123,7 @@ def _drawn(run: Run, charged: Charged) -> float:
     last = read_table(run.dir.scores, ["step", "number", "count"]).to_pydict()
     step, number, count = (np.array(last[name]) for name in ("step", "number", "count"))
     drawn = float((run.macs_A[number] * count)[step == step.max()].sum())
-    return drawn * (TRAINED * (search.batch or 0) + _scored_images(run, run.settings, charged))
+    return drawn * (TRAINED * search.batch + _scored_images(run, run.settings, charged))
 
 
 def _ranked(run: Run) -> float:

@@ -13,7 +13,7 @@ from poolsearch import texts
 from poolsearch.errors import PoolsearchError
 from poolsearch.research.compare.cases import Case, Charged
 from poolsearch.settings import Settings
-from poolsearch.settings.groups import CompareSettings
+from poolsearch.settings.research_groups import CompareSettings
 from poolsearch.storage.files import read_json, write_json
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import check_free, differences, is_free, option_words, typed

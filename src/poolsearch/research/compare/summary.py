@@ -44,7 +44,7 @@ def summary(
         run: that in which placements are trained alone.
     """
     settings, default = run.settings, str(run.space.default)
-    epochs, images = settings.alone.sweep_epochs or 0, len(images_to_learn(run))
+    epochs, images = settings.alone.sweep_epochs, len(images_to_learn(run))
     unit = whole_training(run, epochs, images)
     table = GroundTruth(truth.source, default, "test", tuple(truth.of.values()))
     space = _of_space(table, run) if truth.whole else None

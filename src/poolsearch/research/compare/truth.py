@@ -10,8 +10,9 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.evaluation.ground_truth import TABLE6, GroundTruth, MeasuredPlacement, ground_truth, known_of
 from poolsearch.session.open_run import Run
 from poolsearch.settings import Settings
-from poolsearch.settings.groups import CompareSettings
-from poolsearch.settings.methods import flag, with_method
+from poolsearch.settings.check import with_method
+from poolsearch.settings.methods import flag
+from poolsearch.settings.research_groups import CompareSettings
 from poolsearch.space import FreeSpace, Placement
 from poolsearch.stages.standalone.rung import train_placements, trained_before
 from poolsearch.storage.files import read_json

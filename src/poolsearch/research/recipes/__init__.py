@@ -16,7 +16,7 @@ from poolsearch.research.recipes.figure1 import figure1
 from poolsearch.research.recipes.folder import RecipeResult
 from poolsearch.research.recipes.tables import FIGURE3, TABLE1, TABLE2, compared
 from poolsearch.session.trusted import Trust
-from poolsearch.settings.groups import RecipeName, RecipeOptions
+from poolsearch.settings.research_groups import RecipeName, RecipeOptions
 
 
 @dataclass(frozen=True)

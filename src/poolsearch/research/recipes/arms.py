@@ -15,8 +15,8 @@ from poolsearch.research.recipes.folder import passed_on
 from poolsearch.session.prepare import absolute, image_size_of, images_of, net_spec, resolved, space_of, split_of
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
-from poolsearch.settings.groups import RecipeOptions
-from poolsearch.settings.resolve import check
+from poolsearch.settings.check import check
+from poolsearch.settings.research_groups import RecipeOptions
 from poolsearch.space import Placement, Space
 from poolsearch.storage.files import read_json, write_json
 from poolsearch.storage.run_dir import RunDir
@@ -127,11 +127,14 @@ def _space(settings: Settings, code: Mapping[str, str], progress: Progress) -> S
 
 def searches_of(out: Path, settings: Settings, placements: dict[str, str], seeds: int) -> Iterator[ArmRun]:
     """Every search, seed after seed: what is there after some time is then whole for the first seeds."""
+    epochs = settings.search.epochs
+    if epochs is None:
+        raise ValueError("the searches of a figure have a given number of epochs")
     for seed in range(seeds):
         for arm in ARMS:
             changed = settings.changed(
                 seed=seed,
-                epochs=(settings.search.epochs or 0) * arm.times,
+                epochs=epochs * arm.times,
                 placements=tuple(placements[role] for role in arm.roles),
             )
             yield ArmRun(arm, seed, out / arm.name / str(seed), changed)

@@ -41,7 +41,7 @@ from poolsearch.research.reports.figure1_words import sentences
 from poolsearch.session.prepare import absolute
 from poolsearch.session.trusted import NAMED, FolderPermissions, Trust
 from poolsearch.settings import Settings
-from poolsearch.settings.groups import RecipeOptions
+from poolsearch.settings.research_groups import RecipeOptions
 from poolsearch.storage.files import atomic, read_json, write_json
 from poolsearch.storage.locks import locked
 from poolsearch.storage.run_dir import RunDir

@@ -10,7 +10,8 @@ from typing import Any
 from poolsearch.errors import PoolsearchError
 from poolsearch.session.prepare import absolute
 from poolsearch.settings import Settings
-from poolsearch.settings.groups import MachineSettings, RecipeName, RecipeOptions
+from poolsearch.settings.groups import MachineSettings
+from poolsearch.settings.research_groups import RecipeName, RecipeOptions
 from poolsearch.storage.files import read_json, write_json
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import check_free

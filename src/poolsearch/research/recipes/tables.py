@@ -13,7 +13,7 @@ from poolsearch.research.recipes.folder import RecipeResult, passed_on
 from poolsearch.research.reports.comparison import findings_of
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
-from poolsearch.settings.groups import CompareSettings, RecipeName, RecipeOptions
+from poolsearch.settings.research_groups import CompareSettings, RecipeName, RecipeOptions
 
 MEMBERS = 4
 """Supernets of the mixture in both tables; the others are trained as long as all of these together."""
@@ -65,7 +65,7 @@ def compared(
 def asked_for(options: RecipeOptions, methods: Sequence[str]) -> tuple[CompareSettings, Settings]:
     """What is compared, and the settings of all of it."""
     scale = options.scale or "mini"
-    settings = Settings.of(**{"net": "cifar-resnet20"} | _SCALES[scale] | passed_on(options))
-    total = MEMBERS * (settings.search.epochs or 1)
+    values: dict[str, Any] = {"net": "cifar-resnet20"} | _SCALES[scale] | passed_on(options)
+    settings, total = Settings.of(**values), MEMBERS * values["epochs"]
     seeds = _SEEDS[scale] if options.seeds is None else options.seeds
     return CompareSettings(tuple(methods), seeds, total, "all"), settings

@@ -128,7 +128,7 @@ def look(folder: Path, placements: Mapping[str, str], chosen: ImageSample, trust
     with open_run(folder, None, True, SilentProgress(), trust=trust) as run:
         (supernet, *_), _ = load_search(run)
         loader = run.loader(chosen.indices, 1, "figure1", run.seed, augmented=False)
-        batches = [x_BCHW for x_BCHW, _ in loader.chunks(run.settings.rank.eval_batch or 1)]
+        batches = [x_BCHW for x_BCHW, _ in loader.chunks(run.settings.rank.eval_batch)]
         with run.machine.autocast():
             return {
                 role: _seen(supernet, batches, Placement.parse(text), len(chosen.classes))

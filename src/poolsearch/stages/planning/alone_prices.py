@@ -83,7 +83,7 @@ def _priced(run: Run, work: Work, batch: int, times: _ProcessTimes, who: WorkerL
 
 
 def _images(run: Run) -> int:
-    return min(run.settings.rank.eval_batch or 0, len(run.split.search_val))
+    return min(run.settings.rank.eval_batch, len(run.split.search_val))
 
 
 def _by_all(run: Run, jobs: Sequence[Job]) -> tuple[float, list[_ProcessTimes]]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from poolsearch.samplers.successive_halving import Rung, rungs, together
 from poolsearch.session.open_run import Run
-from poolsearch.settings import Settings
-from poolsearch.settings.methods import named, with_method
+from poolsearch.settings import ResolvedSettings, Settings
+from poolsearch.settings.check import with_method
+from poolsearch.settings.methods import named
 from poolsearch.settings.resolve import resolve
 from poolsearch.stages.retrain import retrain_recipe
 from poolsearch.stages.standalone.rung import sweep_recipe
@@ -89,7 +90,7 @@ def alone_ways(run: Run, given: Settings) -> dict[str, list[Job]]:
     return found
 
 
-def _job(run: Run, settings: Settings, rung: Rung, epochs: int) -> Job:
+def _job(run: Run, settings: ResolvedSettings, rung: Rung, epochs: int) -> Job:
     recipe = sweep_recipe(settings, epochs, rung.epochs)
     width = at_fidelity(run, rung).settings.net.width
     more = rung.epochs - rung.begun

@@ -66,8 +66,8 @@ def search_prices(run: Run, work: Work, members: Sequence[int]) -> SearchTimes:
     price = partial(step_price, work, None if several > 1 else placements)
     member = steps.member.eval()
     return SearchTimes(
-        price(train_RN, search.batch or 0),
-        price(score_RN, search.val_batch or 0),
+        price(train_RN, search.batch),
+        price(score_RN, search.val_batch),
         _passes(run, work, [partial(member, placement=placement) for placement in placements[:3]]),
         {m: mixture_seconds(run, m) for m in members},
         steps.save(),
@@ -91,7 +91,7 @@ def alone_passes(run: Run, work: Work) -> FittedRates:
 
 def _passes(run: Run, work: Work, networks: Sequence[Forward]) -> FittedRates:
     """Of the first three of the chosen placements, on few and on many images."""
-    most = min(run.settings.rank.eval_batch or 0, len(run.split.search_val))
+    most = min(run.settings.rank.eval_batch, len(run.split.search_val))
     batches = sorted({min(MEASURED_IMAGES, most), most})
     seconds_RN = time_passes(run, networks, batches, _PASSES_SECONDS)
     return fit(np.concatenate([work.of(chosen(run)[:3], batch) for batch in batches]), seconds_RN)

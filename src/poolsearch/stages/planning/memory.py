@@ -56,7 +56,7 @@ def largest(run: Run) -> tuple[Placement, int]:
 
     Where they are not known the one with the most MACs, and 0.
     """
-    memory_A, batch = run.space_costs.memory_A, run.settings.search.batch or 0
+    memory_A, batch = run.space_costs.memory_A, run.settings.search.batch
     if memory_A is None:
         return run.space[int(run.macs_A.argmax())], 0
     return run.space[int(memory_A.argmax())], int(memory_A.max()) // batch
@@ -69,7 +69,7 @@ def try_largest(run: Run) -> TrainingMemory:
         PoolsearchError: it does not fit into the memory; the message says which batch would.
     """
     placement, image = largest(run)
-    members, batch = run.settings.search.members, run.settings.search.batch or 0
+    members, batch = run.settings.search.members, run.settings.search.batch
     member = _KEPT * parameters_of(blank(run.net_spec))
     free = run.machine.free_memory()
     room = None if free is None else free - members * member

@@ -52,7 +52,7 @@ def supernets(run: Run, sizes: Sequence[int], prices: Measurements) -> list[Meth
 
 def _search(run: Run, members: int, prices: Measurements) -> Estimate:
     settings = run.settings.changed(members=members).search
-    steps = search_epochs(settings) * (len(run.split.search_train) // (settings.batch or 1))
+    steps = search_epochs(settings) * (len(run.split.search_train) // settings.batch)
     scores = 1 / settings.val_every + (1 / settings.refresh if settings.refresh else 0)
     price = prices.search
     # what was measured holds the work of the mixture that is set
@@ -64,7 +64,7 @@ def _search(run: Run, members: int, prices: Measurements) -> Estimate:
 
 def _rank(run: Run, members: int, prices: Measurements) -> Estimate:
     images, calibrated = len(run.split.search_val), run.settings.search.norm == "calibrate"
-    batch = min(run.settings.rank.eval_batch or 1, images)
+    batch = min(run.settings.rank.eval_batch, images)
     trees = trees_of(run, members)
     return ranking_seconds(trees, images, batch, calibrated, prices.work, prices.search.passes)
 
@@ -89,7 +89,7 @@ def _trials(job: Job, prices: Measurements) -> Estimate:
 
 def after_ranking(run: Run, last: Job, prices: Measurements) -> tuple[StageCost, ...]:
     """Retraining of the finalists, and evaluating them on the test split."""
-    batch, images = run.settings.rank.eval_batch or 1, len(run.split.test)
+    batch, images = run.settings.rank.eval_batch, len(run.split.test)
     chunks = -(-images // batch)
     each = float(prices.passes.seconds(prices.work.of_all(images / chunks)).mean()) * chunks
     test = last.trials * (each + prices.alone[last].crew.begin)

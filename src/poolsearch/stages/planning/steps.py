@@ -77,7 +77,7 @@ class SearchSteps:
         settings = self._run.settings.search
         self._told = _ScriptedSampler(run.space.default)
         self._task = SearchTask(self._run, self._told if settings.placements_per_step == 1 else None)
-        self._val = run.loader(run.split.search_val, settings.val_batch or 0, "search-val", run.seed, augmented=False)
+        self._val = run.loader(run.split.search_val, settings.val_batch, "search-val", run.seed, augmented=False)
         self._step = 0  # the step of this number would score
 
     def train(self, group: Sequence[Placement]) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from poolsearch.nets.build import blank
 from poolsearch.session.open_run import Run
 from poolsearch.stages.ranking.choice import Pair, by_member
-from poolsearch.storage.run_record import saved_settings
 from poolsearch.supernet.tree_memory import memory_table, tree_bytes
 
 GOOD_BATCH = 64
@@ -20,7 +19,7 @@ _SHARE = 0.5  # of the free memory, where nothing else is asked for
 
 def eval_batch(run: Run, pairs: Sequence[Pair]) -> int:
     """Images per batch: as asked for, or the default, halved until the tree fits ``--rank-memory``."""
-    asked, batch = saved_settings(run.dir.root).rank.eval_batch, run.settings.rank.eval_batch or 0
+    asked, batch = run.settings.given.rank.eval_batch, run.settings.rank.eval_batch
     batch = min(batch, len(run.split.search_val))
     given, free = run.settings.rank.rank_memory, run.machine.free_memory()
     room = given * 1e9 if given is not None else None if free is None else _SHARE * free

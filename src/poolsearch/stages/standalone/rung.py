@@ -20,8 +20,7 @@ from poolsearch.evaluation import metrics
 from poolsearch.progress import Progress
 from poolsearch.samplers.successive_halving import Rung, rungs
 from poolsearch.session.open_run import Run
-from poolsearch.settings import Settings
-from poolsearch.settings.methods import benchmark
+from poolsearch.settings import ResolvedSettings
 from poolsearch.space import Placement
 from poolsearch.stages.ranking.standalone_table import ScoredTraining
 from poolsearch.stages.standalone.progress import SweepProgress
@@ -40,7 +39,7 @@ Done = Callable[[Trial, ScoredTraining], None]
 
 def images_to_learn(run: Run) -> NDArray[np.int64]:
     """Those that a sweep trains on."""
-    return run.split.train_all if benchmark(run.settings) else run.split.search_train
+    return run.split.train_all if run.settings.is_benchmark else run.split.search_train
 
 
 def open_test(run: Run) -> None:
@@ -57,12 +56,12 @@ def open_test(run: Run) -> None:
         time.sleep(_WAIT_SECONDS)
 
 
-def sweep_recipe(settings: Settings, epochs: int, until: int) -> TrainingConfig:
+def sweep_recipe(settings: ResolvedSettings, epochs: int, until: int) -> TrainingConfig:
     """The training of a placement, from resolved settings: as the search, up to ``until`` of ``epochs`` epochs."""
-    search, part = settings.search, "train_all" if benchmark(settings) else "search_train"
+    search, part = settings.search, "train_all" if settings.is_benchmark else "search_train"
     return TrainingConfig(
-        "sweep", part, epochs, search.batch or 0, search.lr or 0, search.lr_floor or 0, search.lr_every or "step",
-        search.momentum, search.weight_decay or 0, until,
+        "sweep", part, epochs, search.batch, search.lr, search.lr_floor, search.lr_every,
+        search.momentum, search.weight_decay, until,
     )  # fmt: skip
 
 
@@ -79,7 +78,7 @@ def train_placements(run: Run, placements: Sequence[Placement]) -> dict[Placemen
         The metric of each seed by placement.
     """
     rung = _last_rung(run)
-    if benchmark(run.settings):
+    if run.settings.is_benchmark:
         open_test(run)
     trials = [Trial(placement, seed) for seed in range(rung.seeds) for placement in placements]
     found = train_rung(run, rung, rung.epochs, trials, "truth")
@@ -150,7 +149,7 @@ def _live(
         found = scored_at(trial.folder(run.dir.sweep), rung.epochs)
         return None if found is None else found.value
 
-    measure = f"{'test' if benchmark(run.settings) else 'validation'} {metrics.in_words(run.settings.data.metric)}"
+    measure = f"{'test' if run.settings.is_benchmark else 'validation'} {metrics.in_words(run.settings.data.metric)}"
     known = {trial: found.value for trial, found in scored_of.items()}
     return SweepProgress(
         run.progress, label, measure, macs_of, known, value, lambda trial: is_held(trial.folder(run.dir.sweep))
@@ -181,7 +180,7 @@ def _train_and_score(
     path = trial.folder(run.dir.sweep) / "metrics.json"
     before = read_metrics(path.parent).get("rungs", []) if path.exists() else []
     task, found = train_alone(run, recipe, run.dir.sweep, workers, trial, progress)
-    part: Literal["test", "val"] = "test" if benchmark(run.settings) else "val"
+    part: Literal["test", "val"] = "test" if run.settings.is_benchmark else "val"
     indices = run.split.test if part == "test" else run.split.search_val
     scored, images = _score(run, task, indices), len(indices)
     rung = {"epochs": task.epochs} | dataclasses.asdict(scored)
@@ -195,7 +194,7 @@ def _score(run: Run, task: StandaloneTask, indices: NDArray[np.int64]) -> Scored
     metric = run.settings.data.metric
     loader = run.loader(indices, 1, "sweep-val", run.seed, augmented=False)
     model, found = task.net.eval(), list[Tensor]()
-    for x_BCHW, _ in loader.chunks(run.settings.rank.eval_batch or 0):
+    for x_BCHW, _ in loader.chunks(run.settings.rank.eval_batch):
         with run.machine.autocast():
             found.append(model(x_BCHW).argmax(1))
     true_N, predicted_N = run.images.label_N[indices], torch.cat(found).cpu().numpy()

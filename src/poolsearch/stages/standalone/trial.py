@@ -228,5 +228,5 @@ def predictions(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], p
     net.original.load_state_dict(weights)
     model = run.machine.place(FixedPlacementNet(net, trial.placement)).eval()
     loader = run.loader(images, 1, purpose, run.seed, augmented=False)
-    chunks = loader.chunks(run.settings.rank.eval_batch or 0)
+    chunks = loader.chunks(run.settings.rank.eval_batch)
     return torch.cat([predicted(model, x_BCHW, run.machine).cpu() for x_BCHW, _ in chunks]).numpy()

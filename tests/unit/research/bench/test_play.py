@@ -18,7 +18,7 @@ from poolsearch.research.bench.entrants import READS
 from poolsearch.research.bench.play import curve as of_draws
 from poolsearch.samplers.contract import check_sampler
 from poolsearch.samplers.make import make_sampler
-from poolsearch.settings.groups import SearchSettings
+from poolsearch.settings.search_groups import SearchSettings
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "my_sampler.py"
 TABLE6 = Bandit.of(GroundTruth.table6())

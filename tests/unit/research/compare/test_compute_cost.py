@@ -9,7 +9,7 @@ from poolsearch.cost import cost_table
 from poolsearch.progress import SilentProgress
 from poolsearch.research.compare.compute_cost import equal_epochs, mean_path, relaxed_macs, run_work, whole_training
 from poolsearch.session.open_run import open_run
-from poolsearch.settings.methods import with_method
+from poolsearch.settings.check import with_method
 from poolsearch.space import FreeSpace
 from poolsearch.supernet.relaxed import Relaxed
 from poolsearch.supernet.single_path import SinglePath

@@ -6,7 +6,7 @@ import pytest
 
 from poolsearch.research.compare.folder import ComparisonDir, ComparisonRequest, asked_before, begin, go_on
 from poolsearch.settings import Settings
-from poolsearch.settings.groups import CompareSettings
+from poolsearch.settings.research_groups import CompareSettings
 from poolsearch.storage.files import read_json, write_json
 
 ASKED = ComparisonRequest(Settings.of(epochs=2), CompareSettings(("spos", "bse"), 2))

@@ -13,7 +13,7 @@ from poolsearch.research.compare.summary import summary
 from poolsearch.research.compare.truth import ComparisonTruth
 from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
-from poolsearch.settings.groups import CompareSettings
+from poolsearch.settings.research_groups import CompareSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TRUTHS = {"4,3,3": (0.70, 0.72), "5,3,2": (0.78, 0.80), "7,1,2": (0.74, 0.74), "1,1,8": (0.60, 0.62)}

@@ -7,7 +7,7 @@ import pytest
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import SilentProgress
 from poolsearch.research.recipes.arms import placements_of, searches_of, seeds_of, settings_of, trained_alike
-from poolsearch.settings.groups import RecipeOptions
+from poolsearch.settings.research_groups import RecipeOptions
 
 ENDS = {"early": "1,1,8", "late": "8,1,1"}
 

@@ -6,7 +6,7 @@ import pytest
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.research.recipes.folder import begin, options_of
-from poolsearch.settings.groups import RecipeOptions
+from poolsearch.settings.research_groups import RecipeOptions
 
 GIVEN = RecipeOptions(scale="mini", epochs=3, data="digits")
 

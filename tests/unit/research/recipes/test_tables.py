@@ -7,7 +7,7 @@ from poolsearch.progress import SilentProgress
 from poolsearch.research.compare.cases import cases_of
 from poolsearch.research.recipes import RECIPES
 from poolsearch.research.recipes.tables import FIGURE3, MEMBERS, TABLE1, TABLE2, asked_for
-from poolsearch.settings.groups import RecipeOptions
+from poolsearch.settings.research_groups import RecipeOptions
 
 
 @pytest.mark.parametrize("methods", [TABLE1, TABLE2, FIGURE3])

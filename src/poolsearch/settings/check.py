@@ -1,0 +1,156 @@
+"""Whether every value is of its kind, in its range, and of use to the method. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from types import UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+from poolsearch.errors import PoolsearchError, unknown
+from poolsearch.settings.cost_limits import limits_of
+from poolsearch.settings.methods import PLACED, flag, kind_of, users
+from poolsearch.settings.rule import Rule
+from poolsearch.settings.settings import DECLARED, Settings
+
+
+def check(settings: Settings) -> None:
+    """See that every value is of its kind, in its range, and of use to the method; None (left to us) passes.
+
+    Args:
+        settings: as given, not resolved.
+
+    Raises:
+        PoolsearchError: naming the flag, the value and what is allowed.
+    """
+    check_values(settings)
+    check_method(settings)
+
+
+def check_values(settings: Settings) -> None:
+    """See that every value is of the type that its group declares and in its range, and that they go together.
+
+    Raises:
+        PoolsearchError: as :func:`check`.
+    """
+    hints = {group: get_type_hints(type(values)) for group, values in settings.groups().items()}
+    for group, name, value in settings.flat():
+        check_value(name, value, hints[group][name], DECLARED[name].rule)
+    limits_of(settings.budget)
+    if settings.rank.rank_early_stop and settings.data.metric != "accuracy":
+        raise PoolsearchError(
+            f"--rank-early-stop rests on a bound for accuracy; there is none for --metric {settings.data.metric}. "
+            "Leave one of them out, or rank fewer placements with --rank-all-up-to."
+        )
+    if settings.rank.rank_early_stop and settings.rank.rank_members == "mean":
+        raise PoolsearchError(
+            "--rank-early-stop drops single members of a placement, --rank-members mean needs all of them. Leave one "
+            "of the two out."
+        )
+    if settings.net.init is not None and settings.search.sharing == "random-init":
+        raise PoolsearchError(
+            "--sharing random-init draws the weights of every resolution anew, --init begins with given ones: leave "
+            "one of them out, or use --sharing same-init, which gives each resolution these weights to begin with."
+        )
+    if settings.net.init is not None and settings.net.zero_init:
+        raise PoolsearchError(
+            "--zero-init begins residual branches at zero, --init with given weights: leave one of them out."
+        )
+
+
+def check_method(settings: Settings) -> None:
+    """See that nothing was given that the method does not use.
+
+    Raises:
+        PoolsearchError: naming the flag, and the methods that use it.
+    """
+    method, kind = settings.search.method, kind_of(settings.search.method)
+    for _, name, value in settings.flat():
+        if value == DECLARED[name].default or used(name, method):
+            continue
+        used_by = DECLARED[name].rule.used_by
+        if kind in ("alone", "untrained") and "sampled" in used_by:
+            raise PoolsearchError(
+                f"--{flag(name)} is for supernets, and --method {method} trains none. Leave one of the two out."
+            )
+        if kind == "relaxed" and used_by == PLACED and name not in ("paths", "axes"):
+            raise PoolsearchError(
+                f"--{flag(name)} limits what may be found, and --method {method} weighs all resolutions of every "
+                "block: it cannot be limited. Leave one of the two out."
+            )
+        named = users(used_by)
+        raise PoolsearchError(
+            f"--{flag(name)} is for --method {listed(named)}, not for {method}. Leave it out, or choose "
+            f"{'that method' if len(named) == 1 else 'one of these methods'}."
+        )
+    many = settings.search.placements_per_step
+    if kind == "sampled" and many > 1 and method not in ("mixture", "spos"):
+        raise PoolsearchError(
+            f"--placements-per-step {many} is for placements that are drawn uniformly (--method mixture and spos); "
+            f"{method} learns from each before the next. Leave it out."
+        )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: ``a, b and c``."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def used(name: str, method: str) -> bool:
+    """Whether a method makes use of a setting; as long as it is still to be chosen, every setting may be of use."""
+    used_by = DECLARED[name].rule.used_by
+    return not used_by or method in ("auto", *used_by) or kind_of(method) in used_by
+
+
+def with_method(settings: Settings, method: str) -> Settings:
+    """The settings with this method; those that are of no use to it are as if they had not been given."""
+    useless = {name: one.default for name, one in DECLARED.items() if not used(name, method)}
+    return settings.changed(**useless | {"method": method})
+
+
+def check_value(name: str, value: Any, hint: Any, rule: Rule) -> None:
+    """See that a value is of its type and in its range.
+
+    Raises:
+        PoolsearchError: naming the flag, the value and what is allowed.
+    """
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple):
+            raise PoolsearchError(f"--{flag(name)} is {value!r}; it must be several values: a list or a tuple.")
+        for item in cast("tuple[Any, ...]", value):
+            check_value(name, item, get_args(hint)[0], rule)
+        return
+    if not any(_fits(value, kind) for kind in _kinds(hint)):
+        raise _misfit(name, value, hint)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return
+    if not rule.at_least <= value <= rule.at_most:
+        most = rule.at_most
+        allowed = f"at least {rule.at_least:g}" if most == math.inf else f"from {rule.at_least:g} to {most:g}"
+        raise PoolsearchError(f"--{flag(name)} is {value}; allowed is {allowed}.")
+
+
+def _misfit(name: str, value: Any, hint: Any) -> PoolsearchError:
+    options = [option for kind in _kinds(hint) if get_origin(kind) is Literal for option in get_args(kind)]
+    if options and isinstance(value, str):
+        return unknown(f"value for --{flag(name)}:", value, options)
+    wanted = " or ".join([*map(repr, options), *(_named(k) for k in _kinds(hint) if get_origin(k) is not Literal)])
+    return PoolsearchError(f"--{flag(name)} is {value!r}; it must be {wanted}.")
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """The members of a union, or the hint itself."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def _named(kind: Any) -> str:
+    return "left out" if kind is type(None) else str(getattr(kind, "__name__", kind))
