@@ -11,7 +11,7 @@ from poolsearch.supernet.single_path import SinglePath
 
 
 def run_maps(supernet: SinglePath, x_BCHW: Tensor, placement: Placement) -> Iterator[Tensor]:
-    """What comes out of each block of ``placement``, one after the other, as the network itself computes it.
+    """Give what comes out of each block of ``placement``, one after the other, as the network itself computes it.
 
     Between the blocks of a restrided network several maps may be alive together; the first is given.
 
@@ -19,6 +19,9 @@ def run_maps(supernet: SinglePath, x_BCHW: Tensor, placement: Placement) -> Iter
         supernet: in evaluation mode; its mode is left as it is.
         x_BCHW: normalised images. Where the batch at hand normalises, the maps of an image depend on the others.
         placement: of the network's number of blocks.
+
+    Yields:
+        For each block in turn its map, (B, C, H, W) with the block's own channels and size.
 
     Raises:
         PoolsearchError: the placement has another number of blocks.
@@ -31,7 +34,14 @@ def run_maps(supernet: SinglePath, x_BCHW: Tensor, placement: Placement) -> Iter
 
 
 def first_map(state: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The first map (B, C, H, W) of what is alive between two blocks."""
+    """The first map of what is alive between two blocks.
+
+    Args:
+        state: one map (B, C, H, W), or a tuple of maps and other values, as restrided blocks pass on.
+
+    Returns:
+        A map (B, C, H, W).
+    """
     if isinstance(state, Tensor):
         return state
     return next(value for value in state if value.dim() == 4)

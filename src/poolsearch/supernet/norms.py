@@ -18,7 +18,13 @@ Prefix = tuple[Exponents, ...]
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """No parameters, no running statistics: always normalises by the batch at hand.
+    """A BatchNorm without parameters or running statistics: it always normalises by the batch at hand.
+
+    Args:
+        channels: of the maps to normalise.
+
+    Returns:
+        A new layer.
 
     Source: docs/differences.md#batchnorm-in-a-supernet.
     """
@@ -26,17 +32,36 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
 
 
 def tracked_norm(channels: int) -> nn.BatchNorm2d:
-    """No parameters, running statistics that :class:`PrefixNorms` keeps, averaged with the usual momentum."""
+    """A BatchNorm without parameters, whose running statistics :class:`PrefixNorms` keeps.
+
+    Args:
+        channels: of the maps to normalise.
+
+    Returns:
+        A new layer; its statistics are averaged with torch's default momentum.
+    """
     return nn.BatchNorm2d(channels, affine=False)
 
 
 def calibrated_norm(channels: int) -> nn.BatchNorm2d:
-    """As :func:`tracked_norm`, but a plain average over the batches seen."""
+    """As :func:`tracked_norm`, but a plain average over the batches seen.
+
+    Args:
+        channels: of the maps to normalise.
+
+    Returns:
+        A new layer.
+    """
     return nn.BatchNorm2d(channels, affine=False, momentum=None)
 
 
 def adapt(net: nn.Module, kind: SupernetNorm) -> None:
     """Give the BatchNorm layers of a network that was built to stand alone the behaviour of ``kind``, in place.
+
+    Args:
+        net: the network.
+        kind: ``batch`` drops their running statistics; ``calibrate`` clears them and averages them plainly from then
+            on; with ``per_placement`` they stay as they are.
 
     Differs: they keep their weights and biases, which may be trained, where the paper's have none.
     """
@@ -98,10 +123,15 @@ class PrefixNorms:
         self._kept: dict[tuple[int, Prefix], list[_Statistics]] = {}
 
     def select(self, block: int, prefix: Prefix, training: bool) -> None:
-        """Put the statistics of ``prefix`` into the layers of a part.
+        """Put the statistics of ``prefix`` into the layers of a part: the next pass uses and, in training, updates them.
 
         In evaluation a prefix never trained has none: its layers then normalise by the batch at hand, or, where
         training began with trained weights, by the statistics that came with these.
+
+        Args:
+            block: the number of a block, :attr:`STEM`, or the number of blocks for the head.
+            prefix: the sites up to and including the one before the block; for the head all sites, for the stem none.
+            training: a prefix that is met for the first time gets statistics of its own.
         """
         norms = self._norms[block]
         kept = self._kept.get((block, prefix))
@@ -115,7 +145,13 @@ class PrefixNorms:
             norm.num_batches_tracked = kept[i].batches if kept else None
 
     def tensors(self) -> dict[str, Tensor]:
-        """All statistics: of each block its prefixes (P, sites, 2), and for each layer and kind a stack (P, ...)."""
+        """All statistics that were kept, as tensors by name.
+
+        Returns:
+            For each block (-1: the stem) that has been trained at P prefixes, in sorted order: ``BLOCK/prefixes``, int8
+            (P, sites, 2); and for each of its layers ``BLOCK/LAYER/mean_C`` and ``.../var_C``, (P, C), and
+            ``.../batches``, (P,). Blocks without any are left out.
+        """
         found: dict[str, Tensor] = {}
         for block, norms in self._norms.items():
             prefixes = sorted(prefix for b, prefix in self._kept if b == block)
@@ -129,7 +165,11 @@ class PrefixNorms:
         return found
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Undo of :meth:`tensors`."""
+        """Replace all statistics by those that :meth:`tensors` gave.
+
+        Args:
+            tensors: by name, on any device; others among them are passed over.
+        """
         self._kept.clear()
         for block, norms in self._norms.items():
             if f"{block}/prefixes" not in tensors:

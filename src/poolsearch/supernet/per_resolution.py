@@ -16,7 +16,14 @@ from poolsearch.supernet.single_path import SinglePath
 
 
 def name_of(resolution: Exponents) -> str:
-    """A resolution in the names of weights and files: ``1x1``, halvings of height x width so far."""
+    """A resolution in the names of weights and files.
+
+    Args:
+        resolution: halvings of height and width so far.
+
+    Returns:
+        Height x width, such as ``1x1``.
+    """
     return f"{resolution[0]}x{resolution[1]}"
 
 
@@ -56,7 +63,15 @@ class PerResolution(SinglePath):
             _cut_down(other.net, self._blocks(other, resolution))
 
     def run_block(self, index: int, x_BCHW: Tensor, placement: Placement) -> Tensor:
-        """Block ``index`` of ``placement`` after its site, with the weights for the resolution that it is then at.
+        """Run a block of ``placement`` after its site, with the weights for the resolution that it is then at.
+
+        Args:
+            index: of the block, from 0.
+            x_BCHW: what is alive before the site: a map (B, C, H, W), or a tuple with maps of a restrided network.
+            placement: says what the site does and at which resolution the block then is.
+
+        Returns:
+            What is alive after the block, in the same form.
 
         Raises:
             PoolsearchError: no placement of the space has the block there.
@@ -67,7 +82,15 @@ class PerResolution(SinglePath):
         return self._at(index, resolution).run_block(index, x_BCHW, placement)
 
     def run_at(self, index: int, x_BCHW: Tensor, resolution: Exponents) -> Tensor:
-        """Block ``index`` with its weights for ``resolution``, on a map that is there already.
+        """Run a block with its weights for ``resolution``, on a map that is there already.
+
+        Args:
+            index: of the block, from 0.
+            x_BCHW: what is alive before the block, at ``resolution``: a map (B, C, H, W), or a tuple with maps.
+            resolution: halvings of height and width so far.
+
+        Returns:
+            What is alive after the block, in the same form and size.
 
         Raises:
             PoolsearchError: no placement of the space has the block there.
@@ -77,14 +100,23 @@ class PerResolution(SinglePath):
         return self._at(index, resolution).run_at(index, x_BCHW, resolution)
 
     def weights(self) -> dict[str, Tensor]:
-        """Parameters by name and statistics; those for a resolution other than the full one under its name."""
+        """Parameters and statistics of all resolutions, by name.
+
+        Returns:
+            As :meth:`SinglePath.weights`; those for a resolution other than the full one begin with its name, as in
+            ``1x1/blocks.4.conv1.weight``.
+        """
         found = super().weights()
         for resolution, other in self._others.items():
             found |= {f"{name_of(resolution)}/{name}": tensor for name, tensor in other.weights().items()}
         return found
 
     def load_weights(self, tensors: dict[str, Tensor]) -> None:
-        """Undo of :meth:`weights`."""
+        """Copy in what :meth:`weights` gave.
+
+        Args:
+            tensors: by name, on any device.
+        """
         super().load_weights(tensors)
         for resolution, other in self._others.items():
             place = f"{name_of(resolution)}/"

@@ -21,7 +21,15 @@ from poolsearch.supernet.single_path import SinglePath
 
 
 def run_tree(supernet: SinglePath, x_BCHW: Tensor, placements: Sequence[Placement]) -> Iterator[tuple[int, Tensor]]:
-    """Give (position in ``placements``, logits) of each placement, in an order of the tree's own.
+    """Compute the logits of many placements on one batch, sharing what they have in common.
+
+    Args:
+        supernet: in training or evaluation mode, which is left as it is.
+        x_BCHW: normalised images.
+        placements: in any order; one that occurs twice is computed once.
+
+    Yields:
+        (position in ``placements``, logits (B, classes)) of each, in an order of the tree's own.
 
     Raises:
         PoolsearchError: a placement has another number of blocks than the network.
@@ -35,7 +43,14 @@ Group = list[tuple[int, Placement]]
 
 
 def grouped(supernet: SinglePath, placements: Sequence[Placement]) -> Group:
-    """The root's group: sorted, so that placements which agree up to a block are neighbours.
+    """The group of the tree's root: sorted, so that placements which agree up to a block are neighbours.
+
+    Args:
+        supernet: that is to run them.
+        placements: in any order.
+
+    Returns:
+        All placements with their positions, those that halve earlier first.
 
     Raises:
         PoolsearchError: a placement has another number of blocks than the network.
@@ -46,7 +61,15 @@ def grouped(supernet: SinglePath, placements: Sequence[Placement]) -> Group:
 
 
 def children(group: Group, block: int) -> list[Group]:
-    """A group divided by the site before ``block``."""
+    """A group divided by the site before ``block``.
+
+    Args:
+        group: placements that agree on all sites before that one, in the order of :func:`grouped`.
+        block: from 0; no site is before the first, so that the whole group then is its one child.
+
+    Returns:
+        A group for each choice of the site, halved maps first.
+    """
     return [list(same) for _, same in groupby(group, key=lambda item: item[1].at(block))]
 
 
@@ -66,11 +89,14 @@ def _branch(supernet: SinglePath, x_BCHW: Tensor, group: Group, block: int) -> I
 
 
 def tree_macs(block_macs: Sequence[Sequence[int]], placements: Sequence[Placement]) -> int:
-    """MACs of the blocks of the tree of ``placements``.
+    """MACs of the blocks of the tree of ``placements``: a block at a prefix that several share counts once.
 
     Args:
         block_macs: MACs of each block of each placement, shape (placements, blocks).
         placements: the same placements.
+
+    Returns:
+        Their sum over the tree, without stem and head; in the unit of ``block_macs``, which may be another one.
     """
     nodes = {
         (block, placement.prefix(block)): macs

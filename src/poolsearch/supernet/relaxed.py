@@ -15,7 +15,11 @@ from poolsearch.supernet.single_path import SinglePath
 
 
 class Relaxed(nn.Module):
-    """A single-path supernet as a relaxed one: ``relaxed(x_BCHW, weight_LR)`` gives logits; see :func:`forward`."""
+    """A single-path supernet as a relaxed one: ``relaxed(x_BCHW, weight_LR)`` gives logits; see :func:`forward`.
+
+    Args:
+        supernet: its BatchNorm normalises by the batch at hand.
+    """
 
     def __init__(self, supernet: SinglePath) -> None:
         super().__init__()
@@ -26,7 +30,7 @@ class Relaxed(nn.Module):
 
 
 def forward(supernet: SinglePath, x_BCHW: Tensor, weight_LR: Tensor) -> Tensor:
-    """Logits, shape (B, classes), differentiable in the weights and in the supernet's parameters.
+    """Compute logits that are differentiable in the weights and in the supernet's parameters.
 
     Between blocks every map has the size of the first block's. Each block but the first, which stays as it is, runs
     at every resolution: its input pooled by ``2**r``, its output enlarged again by the nearest neighbour, and the R
@@ -39,8 +43,11 @@ def forward(supernet: SinglePath, x_BCHW: Tensor, weight_LR: Tensor) -> Tensor:
 
     Args:
         supernet: its BatchNorm normalises by the batch at hand.
-        x_BCHW: images.
+        x_BCHW: normalised images.
         weight_LR: of each block but the first (L) and each resolution (R): rows on the simplex.
+
+    Returns:
+        Logits, (B, classes).
 
     Raises:
         PoolsearchError: a value that a block passes on beside its maps depends on the resolution.
@@ -54,15 +61,27 @@ def forward(supernet: SinglePath, x_BCHW: Tensor, weight_LR: Tensor) -> Tensor:
 
 
 def resolutions(net: Poolable) -> int:
-    """R: full, and one for each halving of the network's own placement."""
+    """How many resolutions a block may be at in the relaxed supernet of a network.
+
+    Args:
+        net: whose own placement keeps or halves both axes at every site.
+
+    Returns:
+        R: full, and one for each halving of the network's own placement.
+    """
     assert net.default.blocks is not None
     return len(net.default.blocks)
 
 
 def path_of(weight_LR: Sequence[Sequence[float]]) -> list[int]:
-    """The resolution of every block, halvings of the full one: that of the largest weight (paper, appendix C).
+    """The resolution of every block: that of the largest weight (paper, appendix C).
 
-    The first block is at the full one. Of equal weights the highest resolution's counts.
+    Args:
+        weight_LR: a row of R weights for each block but the first, the full resolution's first.
+
+    Returns:
+        Halvings of the full resolution, one number for each block; 0 for the first. Of equal weights the highest
+        resolution's counts.
     """
     return [0, *(max(range(len(row)), key=lambda r: row[r]) for row in weight_LR)]
 

@@ -50,6 +50,9 @@ def memory_table(net: Poolable, height: int, width: int, space: Space | None = N
         net: on the meta device, in the format that it computes in.
         height, width: of the input image.
         space: the placements that are to be covered; the network's own where not given.
+
+    Returns:
+        A table from which :func:`tree_bytes` looks up any placements of the space.
     """
     dtype = next(net.parameters()).dtype
     image = torch.zeros(_BATCH, 3, height, width, device="meta", dtype=dtype)
@@ -74,7 +77,15 @@ def _count(run: Callable[[Any], Any], state: Any) -> tuple[SegmentBytes, Any]:
 
 
 def tree_bytes(table: MemoryTable, placements: Sequence[Placement]) -> int:
-    """The most bytes per image that :func:`~poolsearch.supernet.prefix_tree.run_tree` has alive, images included."""
+    """The most bytes that :func:`~poolsearch.supernet.prefix_tree.run_tree` has alive at any moment, images included.
+
+    Args:
+        table: of a space that has the placements.
+        placements: those that are run as one tree, in any order.
+
+    Returns:
+        Bytes for each image of a batch; 0 without placements.
+    """
     ordered = sorted(placements, key=lambda p: p.sites, reverse=True)
     if not ordered:
         return 0
