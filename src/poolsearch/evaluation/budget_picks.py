@@ -21,11 +21,15 @@ class Answer:
 
 
 def answers_of(macs_ratios: Sequence[float | None], answer_at: Sequence[float]) -> list[Answer]:
-    """The answers of a ranking, the one without a limit last.
+    """The answers of a ranking at each limit on MACs, and without a limit.
 
     Args:
-        macs_ratios: MACs against the default's of each placement, best first; None where they are not known.
-        answer_at: the limits, in any order.
+        macs_ratios: MACs of each placement as a multiple of the default's, best placement first; None where not known,
+            which is then within no limit.
+        answer_at: the limits, as multiples of the default's MACs, in any order.
+
+    Returns:
+        One answer for each distinct limit, ascending; last the one without a limit, whose pick is the first of all.
     """
     ratios = [math.inf if ratio is None else ratio for ratio in macs_ratios]
     found = [
@@ -36,5 +40,12 @@ def answers_of(macs_ratios: Sequence[float | None], answer_at: Sequence[float]) 
 
 
 def limit_text(limit: float | None) -> str:
-    """A limit on MACs, in times the default's, for a table."""
+    """A limit on MACs as a cell of a table.
+
+    Args:
+        limit: as a multiple of the default's MACs; None: there is no limit.
+
+    Returns:
+        ``≤ 1.5 ×``, or ``none``.
+    """
     return "none" if limit is None else f"≤ {limit:g} ×"

@@ -70,6 +70,9 @@ class GroundTruth:
         """Table 6 of the paper: ResNet20 on CIFAR-10, 36 placements, test accuracy of three trainings each.
 
         The MACs are ours (32x32 pixels, 10 classes).
+
+        Returns:
+            The table as this package carries it, with ``mean`` and ``std`` of each placement but no single trainings.
         """
         text = resources.files("poolsearch.evaluation").joinpath("table6.csv").read_text(encoding="utf-8")
         known = [
@@ -81,6 +84,12 @@ class GroundTruth:
     @classmethod
     def of_sweep(cls, folder: Path) -> GroundTruth:
         """The trainings of a sweep that has ended, in either mode.
+
+        Args:
+            folder: the run folder of the sweep; its ``sweep.csv`` is read.
+
+        Returns:
+            The table of what was trained, measured on the test images (benchmark mode) or on search-val.
 
         Raises:
             PoolsearchError: there is no finished sweep in the folder, or its files are damaged.
@@ -146,7 +155,13 @@ class GroundTruth:
 
 
 def ground_truth(name: str | Path) -> GroundTruth:
-    """The table of this name: ``table6``, or the folder of a sweep.
+    """The table of this name: the paper's, or the folder of a sweep.
+
+    Args:
+        name: ``table6``, or the path of a sweep's run folder; ``~`` is expanded.
+
+    Returns:
+        The table, its ``source`` naming which of the two it is.
 
     Raises:
         PoolsearchError: it is neither.
@@ -155,7 +170,16 @@ def ground_truth(name: str | Path) -> GroundTruth:
 
 
 def known_of(placement: str, macs: int, values: Sequence[float]) -> MeasuredPlacement:
-    """The entry of a placement with these trainings."""
+    """The entry of a placement with these trainings.
+
+    Args:
+        placement: as files write it, such as ``4,3,3``.
+        macs: of one forward pass on one image.
+        values: the metric of each training, as a fraction; at least one.
+
+    Returns:
+        The entry, with their mean and sample standard deviation (None of a single training).
+    """
     std = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return MeasuredPlacement(placement, macs, float(np.mean(values)), std, len(values), tuple(values))
 

@@ -21,7 +21,14 @@ _ROUNDING = 1e-18  # a smaller variance of a mean is none
 
 
 def in_words(metric: str) -> str:
-    """The metric as people say it."""
+    """The metric as people say it.
+
+    Args:
+        metric: as the settings name it: ``accuracy``, ``balanced-accuracy`` or ``macro-f1``.
+
+    Returns:
+        ``accuracy``, ``balanced accuracy`` or ``macro F1``; any other text as it is.
+    """
     return {"balanced-accuracy": "balanced accuracy", "macro-f1": "macro F1"}.get(metric, metric)
 
 
@@ -48,8 +55,11 @@ def per_class(true_N: Ints, predicted_N: Ints, classes: int) -> PerClass:
     """Recall, precision and F1 of every class.
 
     Args:
-        true_N, predicted_N: numbers of classes, shape (..., N); the leading axes are broadcast against each other.
+        true_N, predicted_N: class numbers in 0..K-1, shape (..., N); the leading axes are broadcast against each other.
         classes: K.
+
+    Returns:
+        Counts and fractions of shape (..., K), classes in the order of their numbers.
     """
     true_N, predicted_N = np.broadcast_arrays(true_N, predicted_N)
     every_N, right_N = np.ones(true_N.shape, np.bool_), true_N == predicted_N
@@ -66,12 +76,15 @@ def per_class(true_N: Ints, predicted_N: Ints, classes: int) -> PerClass:
 
 
 def score(metric: Metric, true_N: Ints, predicted_N: Ints, classes: int) -> Floats:
-    """The metric of each of the leading axes, shape (...).
+    """The metric of predictions, by itself for each of the leading axes.
 
     Args:
         metric: accuracy; balanced-accuracy, the mean recall of the classes; or macro-f1, the mean of their F1.
         true_N, predicted_N: as in :func:`per_class`.
         classes: K.
+
+    Returns:
+        Fractions in [0, 1], of the broadcast leading axes' shape (...); NaN where there are no images.
     """
     if metric == "accuracy":
         return (true_N == predicted_N).mean(-1)
@@ -82,7 +95,7 @@ def score(metric: Metric, true_N: Ints, predicted_N: Ints, classes: int) -> Floa
 def contributions(
     metric: Metric, true_N: Ints, predicted_N: Ints, classes: int, about: Literal["metric", "class"] = "metric"
 ) -> Floats:
-    """What each image adds to the metric, shape (..., N): the mean over images is the metric.
+    """What each image adds to the metric: the mean over images is the metric.
 
     To first order in the images' weights, so that the variance of the mean is that of the metric (the infinitesimal
     jackknife). For accuracy it is 1 for a right image and 0 for a wrong one, and exact.
@@ -91,6 +104,9 @@ def contributions(
         metric, true_N, predicted_N, classes: as in :func:`score`.
         about: where classes count alike, the contributions scatter about the metric, or those of each class about its
             own share of it, so that what tells two networks apart in a class stands in the images of the class.
+
+    Returns:
+        Shape (..., N), in units of the metric; a single value may lie outside [0, 1].
     """
     true_N, predicted_N = np.broadcast_arrays(true_N, predicted_N)
     right_N = true_N == predicted_N
@@ -119,6 +135,9 @@ def chance(metric: Metric, true_N: Ints, classes: int) -> float:
 
     Args:
         metric, true_N, classes: as in :func:`score`, without leading axes.
+
+    Returns:
+        The larger of the two expected metrics, a fraction in [0, 1].
     """
     size_K = np.bincount(true_N, minlength=classes)
     one_class = float(score(metric, true_N, np.full(len(true_N), size_K.argmax()), classes))
@@ -128,7 +147,7 @@ def chance(metric: Metric, true_N: Ints, classes: int) -> float:
 
 
 def interval(metric: Metric, true_N: Ints, predicted_N: Ints, classes: int, level: float = 0.95) -> tuple[float, float]:
-    """An interval of the metric of one network, both ends in [0, 1].
+    """An interval of the metric of one network.
 
     Wilson's, with as many images as would give the variance of the metric, were it a proportion of right images: for
     accuracy these are the N images themselves. Balanced accuracy is not taken to be known better than if all classes
@@ -137,6 +156,10 @@ def interval(metric: Metric, true_N: Ints, predicted_N: Ints, classes: int, leve
 
     Args:
         metric, true_N, predicted_N, classes: as in :func:`score`, without leading axes.
+        level: coverage of the interval, in (0, 1).
+
+    Returns:
+        (low, high), fractions in [0, 1].
     """
     images = len(true_N)
     if metric == "accuracy":
@@ -152,7 +175,14 @@ def interval(metric: Metric, true_N: Ints, predicted_N: Ints, classes: int, leve
 
 
 def alike(true_N: Ints) -> float:
-    """Images of one weight that tell a mean over classes as well as these, were all classes equally hard."""
+    """How many images of equal weight tell a mean over classes as well as these, were all classes equally hard.
+
+    Args:
+        true_N: class numbers, shape (N,); classes without images do not count.
+
+    Returns:
+        K^2 / sum of 1 / images of a class; N where all classes have equally many images, else less.
+    """
     support_K = np.bincount(true_N)
     return float(np.sum(support_K > 0) ** 2 / np.sum(1 / support_K[support_K > 0]))
 

@@ -54,6 +54,9 @@ def agreement(value_A: ArrayLike, truth_A: ArrayLike, seed: int = 0, draws: int 
         seed: of the bootstrap.
         draws: of the bootstrap.
 
+    Returns:
+        The correlations with intervals of 95 % over placements, and the regrets in units of ``truth_A``.
+
     Raises:
         ValueError: the two are not equally long vectors, are empty, or are not finite.
     """
@@ -85,7 +88,10 @@ def given_macs(
 
     Args:
         value_A, truth_A, seed, draws: as in :func:`agreement`.
-        macs_A: of the same placements.
+        macs_A: of the same placements; positive.
+
+    Returns:
+        The correlation in [-1, 1] with its interval of 95 %; NaN of fewer than five placements, or of nothing left.
     """
     value_A, truth_A, log_A = np.asarray(value_A, float), np.asarray(truth_A, float), np.log(np.asarray(macs_A, float))
     log_A = log_A - log_A.mean()  # the square is then no multiple of it, rounding or not
@@ -98,7 +104,16 @@ def given_macs(
 
 
 def regret(value_A: ArrayLike, truth_A: ArrayLike, first: int) -> float:
-    """How far the best of the ``first`` by value is below the best of all, on average over the order of ties."""
+    """How far the best of the first few by value is below the best of all.
+
+    Args:
+        value_A: what ranks the placements, higher is better, shape (A,).
+        truth_A: of the same placements, shape (A,).
+        first: how many from the top count, at least 1; more than A are all of them.
+
+    Returns:
+        In units of ``truth_A``, never negative; of placements tied at the end, the mean over their possible orders.
+    """
     value_A, truth_A = np.asarray(value_A, float), np.asarray(truth_A, float)
     first = min(first, len(value_A))
     bar = np.sort(value_A)[-first]
@@ -124,12 +139,14 @@ def _with_interval(value: float, found_D: Floats) -> Correlation:
 
 
 def resampled(value_A: Floats, truth_A: Floats, times_DA: Floats) -> tuple[Floats, Floats]:
-    """Kendall's tau-b and Spearman's correlation of D resamples, each (D,); NaN where one side is constant.
+    """Kendall's tau-b and Spearman's correlation of bootstrap resamples of placements, all at once.
 
     Args:
-        value_A: one side.
-        truth_A: the other.
-        times_DA: how many times each resample has each placement.
+        value_A, truth_A: the two sides, shape (A,).
+        times_DA: how many times each of D resamples has each placement, shape (D, A).
+
+    Returns:
+        (Kendall's tau-b, Spearman's), each of shape (D,); NaN where one side of a resample is constant.
     """
     value_AA, truth_AA = (np.sign(side[:, None] - side[None]) for side in (value_A, truth_A))
 
@@ -149,13 +166,15 @@ def resampled(value_A: Floats, truth_A: Floats, times_DA: Floats) -> tuple[Float
 
 
 def partial_resampled(value_A: Floats, truth_A: Floats, given_AK: Floats, times_DA: Floats) -> Floats:
-    """:func:`poolsearch.evaluation.stats.partial_correlation` of D resamples, (D,); NaN where it is not defined.
+    """:func:`poolsearch.evaluation.stats.partial_correlation` of bootstrap resamples of placements, all at once.
 
     Args:
-        value_A: one side.
-        truth_A: the other.
-        given_AK: what is held constant.
-        times_DA: how many times each resample has each placement.
+        value_A, truth_A: the two sides, shape (A,).
+        given_AK: what is held constant, shape (A, K).
+        times_DA: how many times each of D resamples has each placement, shape (D, A).
+
+    Returns:
+        Shape (D,); NaN where it is not defined, as of fewer than K + 3 distinct placements.
     """
     known_AK, _ = np.linalg.qr(np.column_stack([np.ones(len(given_AK)), given_AK]))
     inner_DKK = np.einsum("da,ai,aj->dij", times_DA, known_AK, known_AK)

@@ -23,7 +23,14 @@ _DISAGREEING, _AGREEING = 2, 4
 
 
 def kendall_tau(a: ArrayLike, b: ArrayLike) -> float:
-    """Kendall's tau-b of two equally long vectors; NaN when one is constant or shorter than 2."""
+    """Kendall's rank correlation of two vectors, tau-b, which counts ties.
+
+    Args:
+        a, b: equally long vectors.
+
+    Returns:
+        In [-1, 1]; NaN when one is constant or shorter than 2.
+    """
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.size < 2:
         return math.nan
@@ -31,7 +38,14 @@ def kendall_tau(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def spearman(a: ArrayLike, b: ArrayLike) -> float:
-    """Spearman's rank correlation of two equally long vectors; NaN when one is constant or shorter than 2."""
+    """Spearman's rank correlation of two vectors.
+
+    Args:
+        a, b: equally long vectors.
+
+    Returns:
+        In [-1, 1]; NaN when one is constant or shorter than 2.
+    """
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.size < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return math.nan
@@ -46,7 +60,8 @@ def partial_correlation(a: ArrayLike, b: ArrayLike, given: ArrayLike) -> float:
         given: what is held constant, (N,) or (N, K).
 
     Returns:
-        NaN where N is below K + 3, which leaves fewer than two dimensions, or nothing is left of one of the two.
+        In [-1, 1]; NaN where N is below K + 3, which leaves fewer than two dimensions, or nothing is left of one of the
+        two.
     """
     a, b, given = np.asarray(a, float), np.asarray(b, float), np.asarray(given, float)
     given_NK = given.reshape(len(a), -1)
@@ -67,9 +82,15 @@ def _part_left(left_N: NDArray[np.float64], whole_N: NDArray[np.float64]) -> flo
 
 
 def wilson(correct: float, n: float, level: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a proportion: ``correct`` of ``n`` images, both ends in [0, 1].
+    """Wilson score interval of a proportion.
 
-    The numbers need not be whole: ``n`` may be an effective number of images.
+    Args:
+        correct: how many images are right; need not be whole.
+        n: of how many, above 0; may be an effective number of images.
+        level: coverage of the interval, in (0, 1).
+
+    Returns:
+        (low, high) in [0, 1], with ``correct / n`` between them.
     """
     z, p = float(stats.norm.ppf((1 + level) / 2)), correct / n
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -78,9 +99,16 @@ def wilson(correct: float, n: float, level: float = 0.95) -> tuple[float, float]
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
-    """Mean of a few independent values, and Student's interval of it; the ends are NaN where there is only one value.
+    """Mean of a few independent values, and Student's interval of it.
 
     For paired differences over seeds, whose spread is not known otherwise.
+
+    Args:
+        values: at least one.
+        level: coverage of the interval, in (0, 1).
+
+    Returns:
+        (mean, low, high), in units of the values; low and high are NaN where there is only one value.
     """
     mean = float(np.mean(values))
     if len(values) < 2:
@@ -111,12 +139,15 @@ class HalfWidth:
         return math.hypot(self.of_seeds, self.of_images)
 
     def needed(self, gain: float, seeds: int, level: float = 0.95) -> tuple[int, int]:
-        """(images, seeds) with which the half width is about ``gain``; what is not the matter stays as it is.
+        """How many images and seeds make the half width about as small as a gain.
 
         Args:
-            gain: less than the half width.
-            seeds: that there are.
-            level: of the interval.
+            gain: to be shown, as a fraction; less than the half width.
+            seeds: that there are, at least 2.
+            level: of the interval that the half width was made at.
+
+        Returns:
+            (images, seeds); that of the two which is not the matter stays as it is. Seeds end at 1000.
         """
         images_alone, seeds_alone = 2 * self.of_seeds**2 <= gain**2, 2 * self.of_images**2 <= gain**2
         for_images = gain**2 - self.of_seeds**2 if images_alone else gain**2 / 2
@@ -170,7 +201,13 @@ class PooledVariance:
 
 
 def spread_of(metric_KS: ArrayLike) -> PooledVariance:
-    """The spread of K networks trained with the same S seeds each: two-way, without what a seed does to all of them.
+    """The spread of networks trained with the same seeds: two-way, without what a seed does to all of them.
+
+    Args:
+        metric_KS: metric of network k trained with seed s, as a fraction, shape (K, S).
+
+    Returns:
+        The residuals of all K networks, pooled, with (K - 1) (S - 1) degrees of freedom.
 
     Raises:
         ValueError: there are fewer than two networks or two seeds.
@@ -235,11 +272,14 @@ def paired_difference(
     weight as would give a variance that is known as well: hardly more than the smallest class has, where it decides.
 
     Args:
-        a_SN, b_SN: what test image n adds to the metric of seed s of each network, so that the mean over images is the
-            metric: for accuracy, whether it is right.
+        a_SN, b_SN: what test image n adds to the metric of seed s of each network, shape (S, N), so that the mean over
+            images is the metric: for accuracy, whether it is right.
         level: coverage of the interval.
         spread: of the networks trained with these seeds, the two among them; None: of the two alone.
         class_N: the class of each image, where the metric counts every class alike; None: it counts images alike.
+
+    Returns:
+        The mean of ``a - b`` as a fraction, its interval, the two-sided p value, and what the half width is made of.
 
     Raises:
         ValueError: the shapes differ, or there are fewer than two seeds or two images.
@@ -271,6 +311,9 @@ def probability_above(
         a_SN, b_SN, spread, class_N: as in :func:`paired_difference`, which takes the same parts of variance.
         draw: where the draws come from.
         draws: how many.
+
+    Returns:
+        In [0, 1]; draws of a mean of exactly zero count as half.
 
     Raises:
         ValueError: as :func:`paired_difference`.
@@ -361,6 +404,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     Calling those at most alpha significant is wrong about any of them with a probability of at most alpha, however
     they depend on each other.
+
+    Args:
+        p_values: one of each hypothesis tested together, in any order.
+
+    Returns:
+        The adjusted p values in the same order, never below the given ones, at most 1.
     """
     adjusted, least = [0.0] * len(p_values), 0.0
     for done, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
@@ -370,7 +419,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def pareto(cost: ArrayLike, value: ArrayLike) -> NDArray[np.bool_]:
-    """Which points no other point beats: none has cost <= and value >= with one of the two strict."""
+    """Which points no other point beats: none has cost <= and value >= with one of the two strict.
+
+    Args:
+        cost: of each of N points, lower is better, shape (N,).
+        value: of the same points, higher is better.
+
+    Returns:
+        Shape (N,), True for points on the Pareto front; equal points are all on it or all off it.
+    """
     cost, value = np.asarray(cost, float), np.asarray(value, float)
     no_worse = (cost[None] <= cost[:, None]) & (value[None] >= value[:, None])
     better = no_worse & ((cost[None] < cost[:, None]) | (value[None] > value[:, None]))

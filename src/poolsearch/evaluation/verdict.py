@@ -64,11 +64,14 @@ class RareClass:
 
 
 def rarest(class_N: Ints | None, names: Sequence[str]) -> RareClass | None:
-    """The class with the fewest test images, where these are too few; None where images count alike.
+    """The class with the fewest test images, where these are too few (:data:`FEW_IMAGES`).
 
     Args:
-        class_N: the class of each test image, where classes count alike.
-        names: of the classes.
+        class_N: class of each test image, as a number, where the metric counts every class alike; None: images count alike.
+        names: of the classes, in the order of their numbers.
+
+    Returns:
+        That class; None where it has enough images, or ``class_N`` is None. Classes without test images do not count.
     """
     if class_N is None:
         return None
@@ -123,7 +126,14 @@ class JudgedPick:
 
 
 def common_spread(trained: Sequence[TrainedNetwork]) -> PooledVariance | None:
-    """How far trainings differ by chance, of all networks trained with the same seeds; None where that is not known."""
+    """How far trainings differ by chance, learnt from all networks that were trained with the same seeds.
+
+    Args:
+        trained: all of them; those that diverged or failed are left out.
+
+    Returns:
+        Their pooled variance; None where it is not known, as there is one seed, or fewer than two networks have learnt.
+    """
     learnt = [network for network in trained if not (network.diverged or network.failed)]
     means = {network.name: network.value_SN.mean(1) for network in learnt}
     return spread_of(list(means.values())) if len(means) > 1 and len(trained[0].value_SN) > 1 else None
@@ -132,12 +142,16 @@ def common_spread(trained: Sequence[TrainedNetwork]) -> PooledVariance | None:
 def compare(
     a: TrainedNetwork, b: TrainedNetwork, spread: PooledVariance | None, seed: int, class_N: Ints | None = None
 ) -> PairComparison | None:
-    """``a`` against ``b``; None with a single seed, which shows no difference.
+    """One network against another on the test images.
 
     Args:
+        a, b: trained with the same seeds, tested on the same images.
         spread: see :func:`common_spread`; None: that of the two alone.
-        seed: of the bootstrap.
-        class_N: the class of each image, where the metric counts every class alike.
+        seed: of the bootstrap, which also depends on the two names.
+        class_N: class number of each test image, where the metric counts every class alike; None: images count alike.
+
+    Returns:
+        The difference ``a - b``; None with a single seed, which shows no difference.
     """
     if len(a.value_SN) < 2:
         return None
@@ -166,11 +180,14 @@ def judge(
     Args:
         picks: limit and pick of each answer, the one without a limit, whose pick is the winner, last.
         default: the network's own placement.
-        spread: see :func:`common_spread`.
+        spread: see :func:`common_spread`; None: that of each pair alone.
         seed: of the bootstrap.
-        larger: the default on images so large that it has the winner's MACs, where that was trained.
-        class_N: the class of each image, where the metric counts every class alike.
+        larger: the default on images so large that it has the winner's MACs; None where that was not trained.
+        class_N: the class of each image, where the metric counts every class alike; None: images count alike.
         rare: see :func:`rarest`.
+
+    Returns:
+        One for each of ``picks``, in their order; picks that are the default have no comparison.
     """
     against = {
         pick.name: compare(pick, default, spread, seed, class_N) for _, pick in picks if pick.name != default.name
@@ -190,6 +207,12 @@ def recommended(judged: Sequence[JudgedPick]) -> JudgedPick | None:
     """The answer that a change is recommended to: of those that beat the default, the one with the fewest MACs.
 
     It asks least of the reader: who can pay more finds the others beside it.
+
+    Args:
+        judged: the answers, as :func:`judge` gives them.
+
+    Returns:
+        That answer; None where none beats the default.
     """
     return min((answer for answer in judged if answer.better), key=lambda a: a.pick.macs_ratio, default=None)
 
@@ -203,10 +226,13 @@ def verdict(
     """The sentence of the run.
 
     Args:
-        judged: the answers, as :func:`judge` gives them.
+        judged: the answers, as :func:`judge` gives them; the last is the winner's.
         default: the network's own placement.
         metric: what was measured on the test images, in words.
         ranked: by what the first was the first, in words.
+
+    Returns:
+        The sentence, with what belongs to it: differences in points with their 95 % interval, and what else is needed.
     """
     picks = {answer.pick.name: answer for answer in judged}  # of answers with one pick the last, which allows most
     networks = [*(answer.pick for name, answer in picks.items() if name != default.name), default]
@@ -298,13 +324,17 @@ def told(
     compared: PairComparison | None,
     why_not: str | None = None,
 ) -> str:
-    """What a control says of the winner, in a sentence or two.
+    """What a control says of the winner.
 
     Args:
         control: which it is.
         winner: the first of the ranking.
         rival: what was trained for it; None where nothing was, for the reason ``why_not``.
         compared: the winner against it; None where they are the same, or cannot be compared.
+        why_not: a clause that goes on after "nothing was trained, as"; None where something was trained.
+
+    Returns:
+        A sentence or two, with a full stop at the end.
     """
     if rival is None:
         return f"Control {control}: nothing was trained, as {why_not}."
