@@ -38,14 +38,31 @@ class BudgetedSpace:
 
 
 def amounts(costs: Costs, kind: Kind) -> NDArray[np.float64]:
-    """What placements cost of one kind: MACs, bytes or milliseconds."""
+    """What placements cost of one kind.
+
+    Args:
+        costs: of A placements; what is asked for must be known.
+        kind: "macs", "memory" or "latency".
+
+    Returns:
+        Shape (A,): MACs of an image, bytes of a training step, or milliseconds of a forward pass.
+    """
     found = {"macs": costs.macs_A, "memory": costs.memory_A, "latency": costs.latency_A}[kind]
     assert found is not None, "not known, or not measured"
     return found.astype(np.float64)
 
 
 def within(limits: Sequence[Limit], costs: Costs, default: Costs) -> NDArray[np.bool_]:
-    """Which placements are within every limit, shape (A,)."""
+    """Which placements are within every limit.
+
+    Args:
+        limits: absolute ones, or multiples of what the default placement costs.
+        costs: of A placements.
+        default: costs of the default placement, arrays of length 1.
+
+    Returns:
+        Shape (A,), in the order of ``costs``.
+    """
     fits_A = np.ones(len(costs.macs_A), bool)
     for limit in limits:
         fits_A &= amounts(costs, limit.kind) <= limit.most(float(amounts(default, limit.kind)[0]))
@@ -56,6 +73,16 @@ def choose(space: Space, profile: Profile, limits: Sequence[Limit], most: int, s
     """The placements within the limits, or a seeded uniform choice of ``most`` of them.
 
     Of spaces above two million placements random ones are looked at until ``most`` are found.
+
+    Args:
+        space: the placements to choose from.
+        profile: tables that cover the space, with latency where a limit is on it.
+        limits: a placement must be within all of them.
+        most: how many placements to keep at most.
+        seed: of the run, for what is drawn.
+
+    Returns:
+        The space cut down, always with the default where that is within the limits, and how many were looked at.
 
     Raises:
         PoolsearchError: there are none; the smallest cost is named.
@@ -119,6 +146,14 @@ def _up(value: float) -> float:
 
 
 def quantiles(values_A: NDArray[np.float64], parts: Sequence[float]) -> list[float]:
-    """Values of placements (none between two) at these parts of all, 0 the least and 1 the largest."""
+    """Quantiles that are values of placements, none between two.
+
+    Args:
+        values_A: costs of A placements, in any order and unit.
+        parts: fractions of all placements, 0 for the least value and 1 for the largest.
+
+    Returns:
+        One value for each of ``parts``, in their order.
+    """
     ordered = np.sort(values_A)
     return [float(ordered[round(part * (len(ordered) - 1))]) for part in parts]

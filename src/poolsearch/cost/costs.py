@@ -54,7 +54,15 @@ class Profile:
     latency: LatencyTable | None = None
 
     def costs(self, space: Space, numbers: Sequence[int] | NDArray[np.int64] | None = None) -> Costs:
-        """Costs of the placements of a space with these numbers; of all where not given."""
+        """Costs of placements of a space, looked up for all of them at once.
+
+        Args:
+            space: one that the tables cover.
+            numbers: of the placements in ``space``; all of them if None.
+
+        Returns:
+            In the order of ``numbers``.
+        """
         grid = Grid.of(self.table)
         routes = grid.routes(space, numbers)
         return Costs(
@@ -65,7 +73,15 @@ class Profile:
         )
 
     def of(self, placement: Placement, space: Space) -> Costs:
-        """Costs of one placement, which ``space`` may be limited not to hold; arrays of length 1."""
+        """Costs of one placement.
+
+        Args:
+            placement: of the whole space; it may be outside of what ``space`` is limited to.
+            space: one that the tables cover.
+
+        Returns:
+            Arrays of length 1.
+        """
         return self.costs(space.whole, [space.whole.index(placement)])
 
 
@@ -83,6 +99,9 @@ def profile(net: Poolable, space: Space, height: int, width: int, batch: int, dt
         height, width: of the images.
         batch: images of a training step.
         dtype: that a training step is in; float32 is without autocast.
+
+    Returns:
+        The tables, without latency; ``memory`` is a text where the network cannot run without numbers.
     """
     table = cost_table(net, height, width, space)
     try:

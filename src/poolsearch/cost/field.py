@@ -43,13 +43,27 @@ class Field:
     jump: Pair = (1.0, 1.0)
 
     def window(self, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Field:
-        """After a window slides over the map."""
+        """The field after a window slides over the map, as of a convolution or a pooling.
+
+        Args:
+            kernel, stride, dilation: (height, width) in pixels of the map.
+
+        Returns:
+            With respect to the same input as before.
+        """
         seen = [r + (k - 1) * d * j for r, k, d, j in zip(self.reach, kernel, dilation, self.jump, strict=True)]
         return Field((seen[0], seen[1]), (self.jump[0] * stride[0], self.jump[1] * stride[1]))
 
 
 def widest(fields: list[Field]) -> Field:
-    """Where branches meet."""
+    """The field where branches meet: for each axis the largest reach and the largest jump of any.
+
+    Args:
+        fields: of the branches, at least one; all with respect to the same input.
+
+    Returns:
+        What the joined map sees.
+    """
     return Field(*((max(f[0] for f in pairs), max(f[1] for f in pairs)) for pairs in (
         [f.reach for f in fields], [f.jump for f in fields]
     )))  # fmt: skip
@@ -163,6 +177,9 @@ def field_table(net: Poolable, height: int, width: int, space: Space | None = No
         net: on the meta device.
         height, width: of the input image.
         space: the placements that are to be covered; the network's own where not given.
+
+    Returns:
+        Fields of the stem, with respect to the image, and of every block, with respect to its own input.
     """
 
     def find(index: int, state: Any, site: tuple[int, int]) -> tuple[Field, Any]:
@@ -173,7 +190,15 @@ def field_table(net: Poolable, height: int, width: int, space: Space | None = No
 
 
 def field_of(run: Callable[[Any], Any], state: Any) -> tuple[Field, Any]:
-    """What ``run`` adds to the receptive field, and what it gives."""
+    """What a part of a network adds to the receptive field.
+
+    Args:
+        run: a function of the state, such as a block; it is called once.
+        state: what is alive before it: a tensor or a nest of tensors, on the meta device.
+
+    Returns:
+        The field with respect to ``state``, and what ``run`` gave.
+    """
     with torch.no_grad(), _Fields() as fields:
         fields.begin(state)
         out = run(state)
@@ -185,9 +210,15 @@ def receptive_fields(
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Receptive fields at the end of each resolution of the height, and of the width, in pixels of the image.
 
+    Args:
+        table: fields of the parts.
+        grid: of the same network and space as the table.
+        routes: of A placements, by ``grid``.
+        space: theirs; it has R = poolings + 1 resolutions.
+
     Returns:
-        Two arrays of shape (A, R); R is the number of resolutions. Of a resolution that no block is at: 0. The
-        largest is that of the whole network.
+        Two arrays of shape (A, R), of the height and of the width. Of a resolution that no block is at: 0. The largest
+        is that of the whole network.
     """
     return _of_axis(table, grid, routes, space, 0), _of_axis(table, grid, routes, space, 1)
 

@@ -38,7 +38,17 @@ class CostsFile:
 
 
 def write_costs(path: Path, space: Space, costs: Costs, about: dict[str, Any]) -> None:
-    """Write the costs of a space; ``about`` becomes JSON in the file's metadata, under ``poolsearch``."""
+    """Write the costs of a space, atomically.
+
+    Args:
+        path: of the file; one that is there is replaced.
+        space: A placements.
+        costs: theirs, in the order of the space.
+        about: what they are of, as JSON values: kept in the file's metadata, under ``poolsearch``.
+
+    Raises:
+        PoolsearchError: no space is left, or the path is a folder or leads through a link.
+    """
     unknown = [None] * space.size
     table = pa.table({
         "number": np.arange(space.size), "placement": [str(placement) for placement in space],
@@ -52,7 +62,14 @@ def write_costs(path: Path, space: Space, costs: Costs, about: dict[str, Any]) -
 
 
 def read_costs(path: Path) -> CostsFile | None:
-    """What :func:`write_costs` wrote; None where there is no file, or it is damaged or of a version that kept less."""
+    """Read what :func:`write_costs` wrote.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        None where there is no file, or it is damaged or of a version that kept less.
+    """
     try:
         table = read_table(path)
         about = parse_json((table.schema.metadata or {})[_KEY])

@@ -52,11 +52,25 @@ class CostTable:
         return found[1:]
 
     def block_macs(self, placement: Placement) -> list[int]:
-        """MACs of each block."""
+        """MACs of each block for one image.
+
+        Args:
+            placement: one that the table covers.
+
+        Returns:
+            L numbers, the first block's first; stem and head are not among them.
+        """
         return [cost.macs for cost in self._blocks(placement)]
 
     def macs(self, placement: Placement) -> int:
-        """MACs of one forward pass on one image."""
+        """MACs of one forward pass on one image.
+
+        Args:
+            placement: one that the table covers.
+
+        Returns:
+            Of stem, blocks and head together.
+        """
         blocks = self._blocks(placement)
         return self.stem.macs + sum(cost.macs for cost in blocks) + self.head[blocks[-1].size]
 
@@ -68,6 +82,9 @@ def cost_table(net: Poolable, height: int, width: int, space: Space | None = Non
         net: on the meta device.
         height, width: of the input image.
         space: the placements that are to be covered; the network's own where not given.
+
+    Returns:
+        MACs for one image.
     """
 
     def count(index: int, state: Any, site: Exponents) -> tuple[SegmentCost, Any]:
@@ -87,5 +104,13 @@ def _count(run: Callable[[], Any]) -> tuple[int, Any]:
 
 
 def macs_of(table: CostTable, placements: Iterable[Placement]) -> NDArray[np.int64]:
-    """MACs of each placement, shape (A,)."""
+    """MACs of each placement.
+
+    Args:
+        table: of the network.
+        placements: A of them, all covered by the table.
+
+    Returns:
+        Shape (A,): multiply-adds of one forward pass on one image.
+    """
     return np.array([table.macs(p) for p in placements], np.int64)

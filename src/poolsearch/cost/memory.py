@@ -95,6 +95,9 @@ def step_table(
         height, width: of the images.
         batch: images of a minibatch.
         dtype: that autocast computes in; float32 is without.
+
+    Returns:
+        Bytes by which each part raises and changes what is alive; weights, statistics and momentum are not counted.
     """
     found = StepTable(batch)
     with FakeTensorMode():
@@ -122,12 +125,16 @@ def _add(found: StepTable, table: CostTable, placement: Placement, changes: list
 def run_step(
     net: Poolable, placement: Placement, height: int, width: int, batch: int, dtype: torch.dtype
 ) -> list[MemoryChange]:
-    """What each part of a step does, in the order of the step: stem, blocks, head with loss, blocks and stem backward.
+    """What each part of a step does.
 
     Args:
         net: of fake tensors, in training mode; inside their mode.
         placement: what is trained.
         height, width, batch, dtype: as in :func:`step_table`.
+
+    Returns:
+        2L + 3 changes in the order of the step: stem and L blocks forward, head with loss, forward and backward, L
+        blocks backward from the last, stem backward.
     """
     with _Step() as live:
         x_BCHW = torch.empty((batch, 3, height, width), memory_format=torch.channels_last)
@@ -183,7 +190,16 @@ class _Backward:
 
 
 def peak_bytes(table: StepTable, grid: Grid, routes: Routes) -> NDArray[np.int64]:
-    """The most bytes alive in a training step of each placement, shape (A,)."""
+    """The most bytes alive in a training step of each placement.
+
+    Args:
+        table: changes of the parts.
+        grid: of the same network and space as the table.
+        routes: of A placements, by ``grid``.
+
+    Returns:
+        Shape (A,), in bytes; weights, statistics and momentum are not counted.
+    """
     forward, backward = (_tables(grid, part) for part in (table.forward, table.backward))
     first, last = table.stem
     now_A = np.full(routes.entry_LA.shape[1], float(first.left))

@@ -49,26 +49,59 @@ class Grid:
 
     @classmethod
     def of(cls, table: CostTable) -> Grid:
-        """The sizes of a network's blocks."""
+        """The sizes that a network's maps have, and where its blocks lead.
+
+        Args:
+            table: of the network and of all placements that are to be routed.
+
+        Returns:
+            Sizes and sites in ascending order.
+        """
         sizes = sorted({table.stem.size} | {size for _, size, _ in table.block} | set(table.head))
         sites = sorted({site for _, _, site in table.block})
         after = {key: sizes.index(part.size) for key, part in table.block.items()}
         return cls(sizes, sites, sizes.index(table.stem.size), _by_entry(sizes, sites, after).astype(np.int16))
 
     def values(self, found: Mapping[BlockKey, float]) -> NDArray[np.float64]:
-        """A table of a value for each (block, size, site), shape (L, E); 0 where no placement comes."""
+        """Values of blocks as an array.
+
+        Args:
+            found: the value of each (block, size of its input, site) that some placement comes to.
+
+        Returns:
+            Shape (L, E), by block and entry; 0 where no placement comes.
+        """
         return _by_entry(self.sizes, self.sites, found)
 
     def exponent_E2(self) -> NDArray[np.int8]:
-        """The exponents of the site of each entry."""
+        """Exponents of the site of each entry.
+
+        Returns:
+            Shape (E, 2), (height, width).
+        """
         return np.tile(np.array(self.sites, np.int8), (len(self.sizes), 1))
 
     def by_last(self, found: Mapping[Size, float]) -> NDArray[np.float64]:
-        """A table of a value for each size of the last maps, shape (sizes,)."""
+        """Values of the head as an array.
+
+        Args:
+            found: the value for each size of the last maps.
+
+        Returns:
+            Shape (number of sizes,), in the order of ``sizes``; 0 for a size that no last map has.
+        """
         return np.array([found.get(size, 0) for size in self.sizes], np.float64)
 
     def routes(self, space: Space, numbers: Sequence[int] | NDArray[np.int64] | None = None) -> Routes:
-        """The ways of the placements with these numbers; of all where not given."""
+        """The ways of placements through the network.
+
+        Args:
+            space: of the same network.
+            numbers: of the placements in ``space``; all of them if None.
+
+        Returns:
+            In the order of ``numbers``.
+        """
         site_AL = self._places(space.exponents_AL2(numbers))
         state_A = np.full(len(site_AL), self.first, np.int16)
         entry_LA = np.empty(site_AL.shape[::-1], np.int16)
@@ -95,7 +128,15 @@ def _by_entry(sizes: list[Size], sites: list[Exponents], found: Mapping[BlockKey
 
 
 def summed(values_LE: NDArray[np.float64], routes: Routes) -> NDArray[np.float64]:
-    """The sum over the blocks of each placement's entries, shape (A,)."""
+    """The sum over the blocks of each placement's values.
+
+    Args:
+        values_LE: by block and entry, as of :meth:`Grid.values`.
+        routes: of A placements.
+
+    Returns:
+        Shape (A,), in the unit of the values.
+    """
     sum_A = np.zeros(routes.entry_LA.shape[1])
     for value_E, entry_A in zip(values_LE, routes.entry_LA, strict=True):
         sum_A += value_E[entry_A]
@@ -108,6 +149,9 @@ def cover(table: CostTable, space: Space) -> list[Placement]:
     Args:
         table: of a network and a space.
         space: the same; its limits are not looked at.
+
+    Returns:
+        In the order in which they were found, the default first.
     """
     left, found = set(table.block), list[Placement]()
     placement = space.default
@@ -119,7 +163,15 @@ def cover(table: CostTable, space: Space) -> list[Placement]:
 
 
 def classes(table: CostTable, placement: Placement) -> list[BlockKey]:
-    """What the blocks of a placement are: (block, size of its input, site) of each."""
+    """What the blocks of a placement are: what decides all that each of them does.
+
+    Args:
+        table: of the network, for the sizes of its maps.
+        placement: one that the table covers.
+
+    Returns:
+        (block, size of its input, exponents of its site) of each of the L blocks, in their order.
+    """
     size, found = table.stem.size, list[BlockKey]()
     for index in range(placement.length):
         found.append((index, size, placement.at(index)))

@@ -41,7 +41,15 @@ def _log_sum_exp(x_AM: Array, axis: int) -> Array:
 
 
 def assign(logit_AM: Array, scale_M: Array) -> Array:
-    """p(member given placement) for given member scalings: a softmax over each row, shape (A, M)."""
+    """p(member given placement) for given member scalings: a softmax over each row.
+
+    Args:
+        logit_AM: scores divided by the temperature, shape (A, M).
+        scale_M: log scaling of each member, as :func:`balance` found it.
+
+    Returns:
+        Shape (A, M); rows sum to one. Columns are balanced as far as the scalings fit the logits.
+    """
     scaled_AM = logit_AM + scale_M
     weight_AM = np.exp(scaled_AM - scaled_AM.max(1, keepdims=True))
     return weight_AM / weight_AM.sum(1, keepdims=True)
@@ -64,10 +72,13 @@ def balance(
     five.
 
     Args:
-        logit_AM: scores divided by the temperature.
-        scale_M: where to start; zeros when None.
-        tolerance: largest divergence, in nats.
-        max_iterations: the cap.
+        logit_AM: scores divided by the temperature, shape (A, M).
+        scale_M: log scalings to start from, such as those of the step before; zeros if None.
+        tolerance: largest divergence of p(member) from uniform, in nats.
+        max_iterations: rounds after which it gives up.
+
+    Returns:
+        The balanced table, of shape (A, M), with the scalings that made it.
 
     Raises:
         NotBalanced: the cap was reached.
@@ -120,7 +131,14 @@ def _newton_step(logit_AM: Array, scale_M: Array, assign_AM: Array) -> Array | N
 
 
 def entropy(assign_AM: Array) -> float:
-    """Mean entropy of p(member given placement), divided by log M: 1 is uniform, 0 is hard; NaN for M = 1."""
+    """Mean entropy of p(member given placement), divided by log M.
+
+    Args:
+        assign_AM: rows sum to one, shape (A, M).
+
+    Returns:
+        1 is uniform, 0 is hard; NaN for M = 1.
+    """
     members = assign_AM.shape[1]
     if members == 1:
         return math.nan

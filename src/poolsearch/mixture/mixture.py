@@ -71,11 +71,24 @@ class Mixture:
         self.iterations = 0
 
     def inv_temp(self, progress: float) -> float:
-        """1/temperature at this part of the training."""
+        """The inverse temperature at some point of the training.
+
+        Args:
+            progress: part of the training that is done, in [0, 1].
+
+        Returns:
+            1/temperature, from 1 to ``inv_temp_end``.
+        """
         return inverse_temperature(progress, self.rules.inv_temp_end, self.rules.schedule)
 
     def prepare(self, step: int, progress: float, epoch_starts: bool) -> None:
         """Bring the assignment up to date with the scores (Eq. 3 and IPF), before a draw.
+
+        Args:
+            step: training step that is about to be done (0-based); kept when a favourite changes.
+            progress: part of the training that is done, in [0, 1].
+            epoch_starts: whether this is the first step of an epoch, at which scalings are found when that is done by
+                epoch.
 
         Raises:
             NotBalanced: the balancing hit its cap.
@@ -95,26 +108,52 @@ class Mixture:
             self.favourite_A = favourite_A
 
     def member(self, number: int, draw: float) -> int:
-        """The member that trains placement ``number``, for a uniform ``draw`` in [0, 1)."""
+        """Draw the member that trains a placement, by the assignment.
+
+        Args:
+            number: of the placement.
+            draw: uniform in [0, 1); decides which member it is.
+
+        Returns:
+            The member, 0..M-1.
+        """
         cumulative_M = self.assign_AM[number].cumsum()
         return min(int(np.searchsorted(cumulative_M, draw * cumulative_M[-1], side="right")), self.rules.members - 1)
 
     def placements(self, member: int, draw_K: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Placements for a member drawn uniformly, by p(placement given member), for uniform draws in [0, 1).
+        """Draw placements for a member that was itself drawn uniformly, by p(placement given member).
 
-        A uniform placement and then a member by the assignment has the same distribution: balanced, both marginals
-        are uniform.
+        A uniform placement and then a member by the assignment has the same distribution: balanced, both marginals are
+        uniform.
+
+        Args:
+            member: 0..M-1.
+            draw_K: K uniform draws in [0, 1).
+
+        Returns:
+            Numbers of K placements, one for each draw; a placement may come more than once.
         """
         cumulative_A = self.assign_AM[:, member].cumsum()
         number_K = np.searchsorted(cumulative_A, draw_K * cumulative_A[-1], side="right")
         return np.minimum(number_K, len(cumulative_A) - 1)
 
     def trained(self, number: int, member: int) -> None:
-        """Record one training step of the pair."""
+        """Record one training step of a pair.
+
+        Args:
+            number: of the placement.
+            member: the one that was trained.
+        """
         self.trained_AM[number, member] += 1
 
     def scored(self, number: int, member: int, accuracy: float, step: int) -> None:
-        """Take in the accuracy (a fraction) of the pair on one validation minibatch (Eq. 2).
+        """Take in the accuracy of a pair on one validation minibatch (Eq. 2).
+
+        Args:
+            number: of the placement.
+            member: the one that was scored with it.
+            accuracy: a fraction between 0 and 1; another metric where one was chosen.
+            step: training step (0-based) after which it was measured.
 
         Raises:
             ValueError: the accuracy is not a fraction (percent would scale the temperature by 100).
@@ -139,6 +178,9 @@ class Mixture:
 
         After n observations the initial score still weighs beta^n: a pair seen three times would otherwise rank above
         one seen often, merely because the initial score is high.
+
+        Returns:
+            Shape (A, M).
         """
         if self.rules.score_init == "first":
             left_AM = np.zeros_like(self.score_AM)
@@ -155,28 +197,50 @@ class Mixture:
 
         Differs: only among members that were scored with the placement, where there is one. After a short search the
         most probable member may be one that was never tried, probable for its initial score alone.
+
+        Returns:
+            Shape (A,), members 0..M-1.
         """
         seen_AM = self.scored_AM > 0
         allowed_AM = seen_AM | ~seen_AM.any(1, keepdims=True)
         return np.where(allowed_AM, self.balanced_AM, -1.0).argmax(1)
 
     def stalest(self) -> tuple[int, int]:
-        """The pair that has not been scored for the longest time."""
+        """The pair that has not been scored for the longest time.
+
+        Returns:
+            Number of the placement, and member; of several the first.
+        """
         number, member = np.unravel_index(self.scored_at_AM.argmin(), self.scored_at_AM.shape)
         return int(number), int(member)
 
     def age_AM(self, step: int) -> NDArray[np.int64]:
-        """Steps since each pair was last scored; a pair never scored is as old as the search."""
+        """Steps since each pair was last scored.
+
+        Args:
+            step: training steps done so far.
+
+        Returns:
+            Shape (A, M); a pair never scored is as old as the search.
+        """
         return step - np.maximum(self.scored_at_AM, 0)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        """Everything that the next step depends on, as arrays."""
+        """Everything that the next step depends on.
+
+        Returns:
+            Arrays by the names of the attributes; some are the mixture's own, not copies. Single numbers have shape ().
+        """
         tables = {name: getattr(self, name) for name in _TABLES}
         scalars = {name: np.asarray(getattr(self, name)) for name in _SCALARS}
         return tables | scalars
 
     def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
-        """Undo of :meth:`state`."""
+        """Undo of :meth:`state`.
+
+        Args:
+            state: of a mixture with the same placements and members.
+        """
         for name in _TABLES:
             getattr(self, name)[...] = state[name]
         self.balanced_AM = self.assign_AM.copy()  # until the next prepare
