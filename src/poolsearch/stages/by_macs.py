@@ -14,6 +14,9 @@ def by_macs(run: Run) -> None:
 
     Nothing is trained and nothing evaluated: there is no accuracy in this ranking. A budget (``--max-macs``) has left
     out before what costs too much. Placements of equal MACs stand in the order of their numbers.
+
+    Args:
+        run: open; its folder takes the files.
     """
     with run.stage("rank"):
         rows = rows_of(run)
@@ -25,7 +28,14 @@ def by_macs(run: Run) -> None:
 
 
 def rows_of(run: Run) -> list[dict[str, Any]]:
-    """One row per placement; what an evaluation would tell is empty."""
+    """One row per placement; what an evaluation would tell is empty.
+
+    Args:
+        run: its space is ranked.
+
+    Returns:
+        For each placement, the most MACs first, a value of each of the columns of ranking.csv.
+    """
     own, rows = run.costs.macs(run.space.default), list[dict[str, Any]]()
     for rank, number in enumerate(sorted(range(run.space.size), key=lambda n: (-run.macs_A[n], n)), 1):
         placement, macs = run.space[number], int(run.macs_A[number])

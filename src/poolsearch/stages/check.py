@@ -44,9 +44,12 @@ def check(
         whole: prove all placements of a space of more than 1,000, not 200 random ones.
         progress: where work shows itself; silent by default.
 
+    Returns:
+        What was looked at, and what of it does not hold; ``holds`` says whether all does.
+
     Raises:
         PoolsearchError: there is no such network, it cannot be restrided (the message says why and what would help),
-            or it does not run at this size.
+            it does not run at this size, or ``whole`` is asked for with a space of more than 100,000.
     """
     progress = progress or SilentProgress()
     size = image_size_for(name, image_size, classes)
@@ -61,6 +64,14 @@ def check(
 
 def image_size_for(name: str, image_size: int | None, classes: int) -> int:
     """Height and width of the images of a network that is looked at without data.
+
+    Args:
+        name: as in ``--net``.
+        image_size: as asked for, in pixels; None: 32 for poolsearch's ``cifar-`` networks, 224 for others.
+        classes: outputs; only checked.
+
+    Returns:
+        One number for both, in pixels.
 
     Raises:
         PoolsearchError: they, or the classes, are not above zero.

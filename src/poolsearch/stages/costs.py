@@ -52,8 +52,13 @@ def costs(
         budget: limits, and where latency is measured; not at all where it says nothing about latency.
         progress: where work shows itself; silent by default.
 
+    Returns:
+        Quantiles of each cost over the placements, what the default costs, and how many placements are within the
+        budget; of a space of more than 2,097,152 placements by 100,000 random ones.
+
     Raises:
-        PoolsearchError: there is no such network, it does not run at this size, or an amount cannot be read.
+        PoolsearchError: there is no such network, it does not run at this size, an amount cannot be read, a batch is
+            too small, or memory is limited and that of a training step is not known.
     """
     progress, budget = progress or SilentProgress(), budget or BudgetSettings()
     limits = limits_of(budget)

@@ -33,6 +33,9 @@ def derive(run: Run) -> None:
     Differs: the found placement stands first, whatever the accuracies: it is what the method gives. The default's is
     told beside it.
 
+    Args:
+        run: open, with the search of a relaxed method; its folder takes the files.
+
     Raises:
         PoolsearchError: the search is not finished.
     """
@@ -52,8 +55,14 @@ def derive(run: Run) -> None:
 def load_relaxed(run: Run) -> tuple[Placement, SinglePath]:
     """What the search found, and its supernet in evaluation mode.
 
+    Args:
+        run: open, with the search of a relaxed method.
+
+    Returns:
+        The placement, and the supernet with the trained weights, on the run's device.
+
     Raises:
-        PoolsearchError: there is no finished search.
+        PoolsearchError: there is no finished search, or its checkpoint is damaged.
     """
     if not run.dir.relaxed.exists():
         raise PoolsearchError(
@@ -74,6 +83,9 @@ def rows_of(
         run: the run.
         placements: what was evaluated.
         predicted_PN: the class that each sees in every search-val image, in the order of evaluation.
+
+    Returns:
+        For each placement a value of each of the columns of ranking.csv; what only a mixture has is None.
     """
     metric, classes = run.settings.data.metric, len(run.images.class_names)
     true_N, own = run.images.label_N[order_of(run)], run.costs.macs(run.space.default)

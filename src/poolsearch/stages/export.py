@@ -40,6 +40,7 @@ def export(run: Run, placement: str | None = None, seed: int = 0) -> Path:
     """Write ``export/`` of a run: the network of one retraining, so that it runs without this package.
 
     Args:
+        run: open, with retrained networks; its folder takes the export, in place of one that is there.
         placement: one that was retrained, or "default"; None is the winner, the first of the ranking.
         seed: which of its trainings.
 

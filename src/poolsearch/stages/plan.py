@@ -43,6 +43,9 @@ def plan(settings: Settings | None = None, progress: Progress | None = None, tru
         progress: where work shows itself; silent by default.
         trust: whether a Python file that the settings name may run; by default it may, as the caller names it.
 
+    Returns:
+        Seconds and bytes of each way, the one that is advised and why, and warnings of what does not fit into memory.
+
     Raises:
         PoolsearchError: a mistake in what was asked for, or too little memory for a training step of the placement
             that needs the most.

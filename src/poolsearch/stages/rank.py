@@ -48,6 +48,9 @@ def rank(run: Run) -> None:
     Source: paper, section 2.3.
     Differs: docs/differences.md#which-placements-are-evaluated, docs/differences.md#member-of-a-placement.
 
+    Args:
+        run: open, with a finished search of supernets; its folder takes the files.
+
     Raises:
         PoolsearchError: the search is not finished.
         Interrupted: stopped on request; the state is saved.
@@ -77,6 +80,17 @@ def value_on(run: Run, images: NDArray[np.int64]) -> dict[str, float]:
     """The metric of every ranked placement, by the member (or members) that ranked it, on other images than search-val.
 
     For research, as on the test split: nothing may be chosen by it. ``scratch/`` in the run's folder is used meanwhile.
+
+    Args:
+        run: open, with a ranking by supernets.
+        images: indices into the run's images, shape (N,).
+
+    Returns:
+        A fraction by placement as files write it, best ranked first; by several members, the mean of theirs.
+
+    Raises:
+        PoolsearchError: there is no ranking or no finished search, or one is damaged.
+        Interrupted: stopped on request.
     """
     pairs = [(int(row["number"]), int(row["member"])) for row in read_ranking(run.dir)]
     if run.settings.rank.rank_members == "mean":
@@ -88,7 +102,16 @@ def value_on(run: Run, images: NDArray[np.int64]) -> dict[str, float]:
 
 
 def values_of(run: Run, pairs: Sequence[Pair], images: NDArray[np.int64]) -> list[float]:
-    """The metric of pairs of placement and member on any images of a run that has its ranking; as :func:`value_on`."""
+    """The metric of pairs of placement and member on any images of a run that has its ranking; as :func:`value_on`.
+
+    Args:
+        run: open, with a ranking by supernets.
+        pairs: (number of the placement, member).
+        images: indices into the run's images, shape (N,).
+
+    Returns:
+        A fraction for each pair, in their order.
+    """
     members, _ = load_search(run)
     elsewhere = replace(
         run, dir=RunDir(run.dir.root / "scratch"), split=replace(run.split, search_val=images),
@@ -107,8 +130,14 @@ def values_of(run: Run, pairs: Sequence[Pair], images: NDArray[np.int64]) -> lis
 def load_search(run: Run) -> tuple[list[SinglePath], Mixture]:
     """The trained members, in evaluation mode, and the mixture with its final assignment.
 
+    Args:
+        run: open, with a search of supernets.
+
+    Returns:
+        M supernets on the run's device, and the mixture that assigns placements to them.
+
     Raises:
-        PoolsearchError: there is no finished search.
+        PoolsearchError: there is no finished search, or its checkpoint is damaged.
     """
     again = command("search", "--resume", "--out", run.dir.root)
     if not run.dir.checkpoint.exists():
@@ -129,7 +158,17 @@ def load_search(run: Run) -> tuple[list[SinglePath], Mixture]:
 
 
 def settled_on(run: Run) -> int | None:
-    """The number of the placement that a tree search settled on; None of the other methods, which settle on none."""
+    """The number of the placement that a tree search settled on; None of the other methods, which settle on none.
+
+    Args:
+        run: open, with a finished search of supernets.
+
+    Returns:
+        Its number in the run's space, or None.
+
+    Raises:
+        PoolsearchError: the checkpoint of the search is damaged.
+    """
     if run.settings.search.method != "mcts":
         return None
     _, meta = checkpoint.load(run.dir.checkpoint)

@@ -33,6 +33,9 @@ def relax(run: Run) -> None:
 
     Leaves ``checkpoint/``, ``events.jsonl`` and ``relaxed.json``.
 
+    Args:
+        run: open, with a relaxed method; its folder takes the files.
+
     Raises:
         PoolsearchError: the machine's settings cannot do what the method needs.
         Interrupted: stopped on request; the state is saved.
@@ -50,6 +53,10 @@ def relax(run: Run) -> None:
 
 def check_machine(machine: Machine, order: int) -> None:
     """See that gradients of gradients can be had, where they are asked for.
+
+    Args:
+        machine: its compiler and precision are looked at.
+        order: of the architecture's gradient, as ``--arch-order``: 1 or 2; 1 can always be had.
 
     Raises:
         PoolsearchError: they cannot.
@@ -76,6 +83,9 @@ class RelaxTask:
 
     Differs: the order is not given in the paper; validation minibatches begin anew at the end of the half, as in every
     other search here.
+
+    Args:
+        run: open, with a relaxed method.
     """
 
     def __init__(self, run: Run) -> None:
@@ -189,6 +199,9 @@ class RelaxTask:
 class WeightHistory:
     """Snapshots of the weights at the ends of epochs, at most :data:`_SNAPSHOTS`, evenly over them.
 
+    Args:
+        epochs: of the whole search.
+
     Attributes:
         steps: done at each snapshot.
         weight_SLR: the weights of each snapshot, block but the first, and resolution.
@@ -200,13 +213,27 @@ class WeightHistory:
         self.weight_SLR: list[list[list[float]]] = []
 
     def take(self, epoch: int, step: int, weight_LR: list[list[float]]) -> None:
-        """Keep the weights when this epoch is one of those to keep; the last one is."""
+        """Keep the weights when this epoch is one of those to keep; the last one is.
+
+        Args:
+            epoch: the one that ends, counted from 0.
+            step: how many steps are done.
+            weight_LR: of each block but the first and each resolution; rows sum to 1.
+        """
         if epoch in self._epochs:
             self.steps.append(step)
             self.weight_SLR.append(weight_LR)
 
     def write(self, files: RunDir, method: str) -> str:
-        """relaxed.json; gives the placement that was found, for people."""
+        """Write relaxed.json: the placement that was found, and the snapshots.
+
+        Args:
+            files: of the run.
+            method: as in ``--method``.
+
+        Returns:
+            The placement of the last snapshot's largest weights, for people.
+        """
         path = path_of(self.weight_SLR[-1])
         placement = Placement.of_resolutions(path)
         write_json(files.relaxed, {

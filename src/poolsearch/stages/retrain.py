@@ -23,8 +23,12 @@ def retrain(run: Run) -> None:
     reported, never chosen from.
     Leaves ``retrain/`` and ``test.json``.
 
+    Args:
+        run: open, with a ranking; its folder takes the files.
+
     Raises:
-        PoolsearchError: there is no ranking.
+        PoolsearchError: there is no ranking, the run is a sweep in benchmark mode, or the test split was opened for
+            another choice.
         Interrupted: stopped on request; the state is saved.
     """
     if tested(run.dir):
@@ -61,7 +65,14 @@ def _train_again(run: Run) -> None:
 
 
 def retrain_recipe(settings: ResolvedSettings) -> TrainingConfig:
-    """The training of finalists, from resolved settings."""
+    """The training of finalists, from resolved settings.
+
+    Args:
+        settings: of the run.
+
+    Returns:
+        Training on both halves by the ``--retrain-`` settings; momentum and the schedule's form are the search's.
+    """
     retrain, search = settings.retrain, settings.search
     lr = retrain.retrain_lr
     return TrainingConfig(

@@ -40,8 +40,12 @@ def search(run: Run) -> None:
 
     Leaves ``checkpoint/``, ``events.jsonl`` and ``scores.parquet``; with weights for each resolution ``filters.csv``.
 
+    Args:
+        run: open, with a method of supernets; its folder takes the files.
+
     Raises:
         Interrupted: stopped on request; the state is saved.
+        PoolsearchError: the checkpoint is damaged, or no space is left.
     """
     with run.stage("search", checkpoint.step_of(run.dir.checkpoint, searched(run))):
         task = SearchTask(run)
@@ -57,7 +61,14 @@ def search(run: Run) -> None:
 
 
 def searched(run: Run) -> dict[str, Any]:
-    """What the checkpoint of a search is of."""
+    """What the checkpoint of a search is of.
+
+    Args:
+        run: open.
+
+    Returns:
+        Network, data, seed, stage and method, as JSON values, for the header of the checkpoint.
+    """
     return run.identity | {"stage": "search", "method": run.settings.search.method}
 
 
@@ -83,6 +94,7 @@ class SearchTask:
     read some steps late (``score_lag``), so that a GPU need not be waited for in every step.
 
     Args:
+        run: open, with a method of supernets.
         sampler: draws the placements; where not given that of the method.
     """
 
@@ -236,19 +248,41 @@ def search_epochs(settings: ResolvedSearch) -> int:
     """Epochs in all: in proportion to the members (paper, appendix B.1).
 
     Differs: docs/differences.md#number-of-epochs; the authors' loop has one more, as the preset ``official``.
+
+    Args:
+        settings: resolved; their ``epochs`` are for one member.
+
+    Returns:
+        How many epochs of search-train images are trained, by all members together.
     """
     epochs = settings.epochs * settings.members
     return epochs + 1 if settings.preset == "official" else epochs
 
 
 def search_rates(settings: ResolvedSearch, epochs: int, steps_per_epoch: int) -> Cosine:
-    """Learning rates of a search, from resolved settings."""
+    """Learning rates of a search, from resolved settings.
+
+    Args:
+        settings: resolved.
+        epochs: in all, see :func:`search_epochs`.
+        steps_per_epoch: minibatches of an epoch.
+
+    Returns:
+        The rate as a function of the step: half a cosine, which changes at each step or each epoch (``lr_every``).
+    """
     hold = steps_per_epoch if settings.lr_every == "epoch" else 1
     return Cosine(settings.lr, settings.lr_floor, epochs * steps_per_epoch, hold)
 
 
 def mixture_rules(settings: ResolvedSearch) -> MixtureRules:
-    """The mixture's part of the settings."""
+    """The mixture's part of the settings.
+
+    Args:
+        settings: resolved.
+
+    Returns:
+        M, and how scores are kept and turned into an assignment.
+    """
     return MixtureRules(
         settings.members, settings.beta, settings.score_init, settings.schedule, settings.inv_temp_end,
         settings.balance_every, settings.score, settings.explore,
@@ -256,7 +290,15 @@ def mixture_rules(settings: ResolvedSearch) -> MixtureRules:
 
 
 def make_members(run: Run, norm: SupernetNorm) -> list[SinglePath]:
-    """M supernets, each with its own initial weights, or all with those of --init."""
+    """M supernets, each with its own initial weights, or all with those of --init.
+
+    Args:
+        run: open, with a method that trains supernets.
+        norm: which statistics their BatchNorm normalises by.
+
+    Returns:
+        M of them on the run's device; fresh weights follow from the run's seed, not from torch's generator.
+    """
     return [run.machine.place(_member(run, m, norm)) for m in range(run.settings.search.members)]
 
 

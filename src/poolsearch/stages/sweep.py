@@ -44,6 +44,9 @@ def sweep(run: Run) -> None:
     Trainings that are finished are kept: stopped at any moment, it goes on where it was and ends the same to the bit.
     The test split is not touched; in benchmark mode its opening is recorded, and no ranking is left.
 
+    Args:
+        run: open, with a method that trains placements stand-alone; its folder takes the files.
+
     Raises:
         Interrupted: stopped on request; the state is saved.
     """
@@ -72,6 +75,9 @@ def assist(run: Run) -> None:
     Nothing is left but the files of trainings: each is held, while it is trained, by the process that trains it. Who
     goes on to the next rung follows from these files, so that all processes agree.
 
+    Args:
+        run: joined, not opened: another process holds its folder, or none.
+
     Raises:
         Interrupted: stopped on request; the state is saved.
     """
@@ -87,6 +93,17 @@ def climb(run: Run, plan: Sequence[Rung]) -> list[TrainedPlacement]:
 
     Rungs of several brackets that end at the same epoch are trained at once, and their placements by themselves
     compared.
+
+    Args:
+        run: opened or joined; ``sweep/`` in its folder takes the trainings.
+        plan: all rungs of the method.
+
+    Returns:
+        Each placement that was trained, once; among those trained equally far in the order of
+        :func:`~poolsearch.stages.ranking.standalone_table.order`.
+
+    Raises:
+        Interrupted: stopped on request; the state is saved.
     """
     rising, reached = drawn(plan, run.space.size, run.seed), dict[int, TrainedPlacement]()
     go_on = {rung: after.placements for own in brackets(plan) for rung, after in pairwise(own)}
@@ -108,7 +125,15 @@ def climb(run: Run, plan: Sequence[Rung]) -> list[TrainedPlacement]:
 
 
 def at_fidelity(run: Run, rung: Rung) -> Run:
-    """The run with as many channels and search-train images as the rung has; placements and search-val are the same."""
+    """The run with as many channels and search-train images as the rung has; placements and search-val are the same.
+
+    Args:
+        run: the whole one.
+        rung: its ``images`` and ``width`` count.
+
+    Returns:
+        The run to train in; with a sweep in benchmark mode all images stay.
+    """
     split = run.split if run.settings.is_benchmark else thin(run.split, run.images.label_N, rung.images, run.seed)
     if rung.width == 1:
         return replace(run, split=split)

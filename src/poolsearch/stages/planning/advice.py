@@ -34,7 +34,10 @@ def advise(ways: Sequence[MethodEstimate], after: float, members: int, hours: fl
         ways: with the mixture of ``members`` among them.
         after: seconds of what comes after the ranking.
         members: M, as set; other mixtures are not advised.
-        hours: that the job may take.
+        hours: that the job may take; None: no limit is set.
+
+    Returns:
+        The method as in ``--method``, and a sentence with the times that speak for it.
     """
     job = {
         w.method: w.takes.seconds + after

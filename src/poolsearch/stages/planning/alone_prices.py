@@ -60,8 +60,12 @@ def alone_prices(run: Run, own: Work, jobs: Sequence[Job]) -> dict[Job, Standalo
     """Measure the networks of these jobs, each kind once for each number of workers that work at once.
 
     Args:
+        run: open; its folder takes the checkpoints that are timed.
         own: the work of the run's own network.
         jobs: with networks of that or another width.
+
+    Returns:
+        The times of every job; those of the same width and batch by as many workers have the same.
     """
     crews = {job: crew(run, job.trials)[:2] for job in jobs}
     works = {job.width: work_of(_with_width(run, job.width)) for job in jobs if job.width != run.settings.net.width}

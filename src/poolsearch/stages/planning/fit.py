@@ -27,7 +27,14 @@ class FittedRates:
     error: float
 
     def seconds(self, work_NK: Floats) -> Floats:
-        """Predicted seconds of each of N pieces of work, shape (N,)."""
+        """Predicted seconds of each of N pieces of work.
+
+        Args:
+            work_NK: how much of each kind is in each piece.
+
+        Returns:
+            Seconds, shape (N,).
+        """
         return work_NK @ self.rate_K
 
 
@@ -41,6 +48,9 @@ def fit(work_NK: Floats, seconds_RN: Floats) -> FittedRates:
     Args:
         work_NK: how much of each kind is in each of the N things measured.
         seconds_RN: of each of them in each round; all positive.
+
+    Returns:
+        A rate for each of the K kinds, and the relative error of a prediction, 0.1 at least.
     """
     taken_N = typical(seconds_RN)
     scale_K = np.maximum(work_NK.max(axis=0), np.finfo(float).tiny)
@@ -51,10 +61,16 @@ def fit(work_NK: Floats, seconds_RN: Floats) -> FittedRates:
 
 
 def typical(seconds_RN: Floats) -> Floats:
-    """The mean of the rounds, shape (N,), in which the slowest and the fastest tenth count as the next to them.
+    """The mean of the rounds, in which the slowest and the fastest tenth count as the next to them.
 
     Where others use the machine, too, a long job is held up as often as its steps are: the median would not know. A
     single long interruption, as likely as not during a few seconds of measuring, counts as one more such step.
+
+    Args:
+        seconds_RN: of N pieces of work in each of R rounds.
+
+    Returns:
+        Seconds of each piece, shape (N,).
     """
     rounds = len(seconds_RN)
     tenth = min(-(-rounds // 10), (rounds - 1) // 2)

@@ -70,6 +70,12 @@ def retraining(run: Run) -> Job:
     """Retraining of the top-k, the default, the picks of the answers and the controls.
 
     They may coincide, and who they are is not known before the ranking: counted is one less than all of them.
+
+    Args:
+        run: open; its settings say how many there are.
+
+    Returns:
+        All of these trainings as one job.
     """
     settings = run.settings
     beside = len(settings.retrain.answer_at) + len(settings.retrain.control)
@@ -79,7 +85,15 @@ def retraining(run: Run) -> Job:
 
 
 def alone_ways(run: Run, given: Settings) -> dict[str, list[Job]]:
-    """The rungs of each method that trains stand-alone; those of several brackets that are trained at once are one."""
+    """The rungs of each method that trains stand-alone; those of several brackets that are trained at once are one.
+
+    Args:
+        run: open; its data and space count, its method does not.
+        given: settings as the user gave them: what they leave open is resolved for each method by itself.
+
+    Returns:
+        Jobs by method, in the order in which they are done.
+    """
     images, val = len(run.split.search_train), len(run.split.search_val)
     found: dict[str, list[Job]] = {}
     for method in named("alone"):

@@ -45,7 +45,14 @@ class SearchTimes:
 
 
 def chosen(run: Run) -> list[Placement]:
-    """Placements to measure: the cheapest, the dearest, the default, and random ones between."""
+    """Placements to measure: the cheapest, the dearest, the default, and random ones between.
+
+    Args:
+        run: open; cheap and dear are by MACs.
+
+    Returns:
+        Up to seven of them in this order, none twice, the same for the same seed.
+    """
     default = [run.space.index(run.space.default)] if run.space.default in run.space else []
     drawn = rng.generator(run.seed, "plan").integers(run.space.size, size=4 * _MEASURED).tolist()
     ends = [int(run.macs_A.argmin()), int(run.macs_A.argmax())]
@@ -53,7 +60,16 @@ def chosen(run: Run) -> list[Placement]:
 
 
 def search_prices(run: Run, work: Work, members: Sequence[int]) -> SearchTimes:
-    """Measure steps of the search, and the mixture's own work for each of these M."""
+    """Measure steps of the search, and the mixture's own work for each of these M.
+
+    Args:
+        run: open, with the mixture as its method; its folder takes the checkpoint that is timed.
+        work: of the run's network.
+        members: each M to measure, the one that is set among them.
+
+    Returns:
+        Times of training, scoring, evaluation, balancing and saving.
+    """
     search, placements = run.settings.search, chosen(run)
     several = search.placements_per_step
     draw = rng.generator(run.seed, "plan-groups")
@@ -75,7 +91,17 @@ def search_prices(run: Run, work: Work, members: Sequence[int]) -> SearchTimes:
 
 
 def step_price(work: Work, placements: Sequence[Placement] | None, seconds_RN: Floats, batch: int) -> StepTime:
-    """The price of a step of every placement, from what was measured of some; None: of whatever was drawn."""
+    """The price of a step of every placement, from what was measured of some.
+
+    Args:
+        work: of the network.
+        placements: that were measured, N of them; None: whatever was drawn, so that all have the same price.
+        seconds_RN: of a step in each of R rounds.
+        batch: images of a step.
+
+    Returns:
+        Seconds of a step of each placement of the space, and their relative error.
+    """
     if placements is None:
         fitted = fit(np.ones((seconds_RN.shape[1], 1)), seconds_RN)
         return StepTime(fitted.seconds(np.ones((work.space.size, 1))), fitted.error)
@@ -84,7 +110,15 @@ def step_price(work: Work, placements: Sequence[Placement] | None, seconds_RN: F
 
 
 def alone_passes(run: Run, work: Work) -> FittedRates:
-    """Measure evaluations of networks that were trained stand-alone."""
+    """Measure evaluations of networks that were trained stand-alone.
+
+    Args:
+        run: open; three placements are evaluated on its search-val images.
+        work: of the run's network.
+
+    Returns:
+        Rates that give the seconds of a batch by its work, loading included.
+    """
     net = run.machine.place(run.build()).eval()
     return _passes(run, work, [FixedPlacementNet(net, placement) for placement in chosen(run)[:3]])
 

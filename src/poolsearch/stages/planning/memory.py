@@ -43,11 +43,26 @@ class TrainingMemory:
     free: int | None
 
     def search(self, members: int) -> int:
-        """Of a search with so many members."""
+        """Of a search with so many members.
+
+        Args:
+            members: M, all of them kept in memory.
+
+        Returns:
+            Bytes of the process at its peak.
+        """
         return self.process + self.step + members * self.member
 
     def alone(self, workers: int, batch: int) -> int:
-        """Of so many stand-alone trainings at once."""
+        """Of so many stand-alone trainings at once.
+
+        Args:
+            workers: processes, with one training each.
+            batch: images of a step.
+
+        Returns:
+            Bytes of all processes together at their peak.
+        """
         return workers * int(self.process + self.image * batch + self.member)
 
 
@@ -55,6 +70,12 @@ def largest(run: Run) -> tuple[Placement, int]:
     """The placement whose training step needs the most memory, and the bytes for one image.
 
     Where they are not known the one with the most MACs, and 0.
+
+    Args:
+        run: open; its table of costs is asked, nothing is run.
+
+    Returns:
+        The placement, and bytes per image beside weights and momentum.
     """
     memory_A, batch = run.space_costs.memory_A, run.settings.search.batch
     if memory_A is None:
@@ -64,6 +85,12 @@ def largest(run: Run) -> tuple[Placement, int]:
 
 def try_largest(run: Run) -> TrainingMemory:
     """Do one real step of the search with that placement, with all members.
+
+    Args:
+        run: open, with the mixture as its method.
+
+    Returns:
+        What the step took and what was there before; its step is at least what the table of costs says.
 
     Raises:
         PoolsearchError: it does not fit into the memory; the message says which batch would.
@@ -87,7 +114,16 @@ def try_largest(run: Run) -> TrainingMemory:
 
 
 def fitting(batch: int, image: int, room: float) -> int:
-    """``batch``, halved until so many bytes for each image fit into ``room``; 0 where not even one does."""
+    """``batch``, halved until so many bytes for each image fit into ``room``; 0 where not even one does.
+
+    Args:
+        batch: images to begin with.
+        image: bytes of one image.
+        room: bytes that there are.
+
+    Returns:
+        Images of a batch that fits.
+    """
     while batch and batch * image > room:
         batch //= 2
     return batch

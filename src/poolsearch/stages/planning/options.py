@@ -32,12 +32,28 @@ class Measurements:
 
 
 def mixture_sizes(run: Run) -> list[int]:
-    """Each M that is told of; 1 is a single supernet."""
+    """Each M that is told of; 1 is a single supernet.
+
+    Args:
+        run: open; the M that is set is told of, too.
+
+    Returns:
+        Ascending, none above the number of placements.
+    """
     return [m for m in sorted({*_MEMBERS, run.settings.search.members}) if m <= run.space.size]
 
 
 def supernets(run: Run, sizes: Sequence[int], prices: Measurements) -> list[MethodEstimate]:
-    """One supernet, and mixtures of several."""
+    """One supernet, and mixtures of several.
+
+    Args:
+        run: open, with the mixture as its method.
+        sizes: M of each way.
+        prices: measured for the M that is set and for all of these.
+
+    Returns:
+        A way for each size, in their order, with search and ranking as its stages.
+    """
     return [
         MethodEstimate(
             "spos" if members == 1 else "mixture",
@@ -70,14 +86,27 @@ def _rank(run: Run, members: int, prices: Measurements) -> Estimate:
 
 
 def alone_way(method: str, jobs: Sequence[Job], prices: Measurements) -> MethodEstimate:
-    """A method without supernets: rounds of trainings, one after the other."""
+    """A method without supernets: rounds of trainings, one after the other.
+
+    Args:
+        method: as in ``--method``.
+        jobs: its rounds in their order, at least one.
+        prices: measured for all of them.
+
+    Returns:
+        The way, with one stage; its memory is that of the round that needs the most.
+    """
     takes = sum((_trials(job, prices) for job in jobs), NOTHING)
     memory = max(prices.memory.alone(prices.alone[job].crew.workers, job.recipe.batch) for job in jobs)
     return MethodEstimate(method, None, _told(jobs), (StageCost("sweep", takes),), memory)
 
 
 def untrained_way() -> MethodEstimate:
-    """Ranking by MACs, which is done before a plan could be."""
+    """Ranking by MACs, which is done before a plan could be.
+
+    Returns:
+        A way that takes no time and no memory.
+    """
     return MethodEstimate("macs", None, "nothing: ranked by MACs", (StageCost("rank", NOTHING),), 0)
 
 
@@ -88,7 +117,16 @@ def _trials(job: Job, prices: Measurements) -> Estimate:
 
 
 def after_ranking(run: Run, last: Job, prices: Measurements) -> tuple[StageCost, ...]:
-    """Retraining of the finalists, and evaluating them on the test split."""
+    """Retraining of the finalists, and evaluating them on the test split.
+
+    Args:
+        run: open.
+        last: the retraining.
+        prices: measured for it.
+
+    Returns:
+        The stages retrain and test.
+    """
     batch, images = run.settings.rank.eval_batch, len(run.split.test)
     chunks = -(-images // batch)
     each = float(prices.passes.seconds(prices.work.of_all(images / chunks)).mean()) * chunks
@@ -97,7 +135,16 @@ def after_ranking(run: Run, last: Job, prices: Measurements) -> tuple[StageCost,
 
 
 def short_of_memory(ways: Sequence[MethodEstimate], last: Job, prices: Measurements) -> tuple[str, ...]:
-    """A sentence for each way, and for the retraining, that needs more memory than is free."""
+    """A sentence for each way, and for the retraining, that needs more memory than is free.
+
+    Args:
+        ways: each way to a ranking.
+        last: the retraining.
+        prices: measured for it; what was free is known from them.
+
+    Returns:
+        The sentences; none where all have room or the system does not say what is free.
+    """
     memory, workers = prices.memory, prices.alone[last].crew.workers
     needs = {f"{way.method} ({way.what})": way.memory for way in ways}
     needs[f"retraining by {workers} at once"] = memory.alone(workers, last.recipe.batch)

@@ -20,7 +20,15 @@ Trees = Sequence[Sequence[Placement]]
 
 
 def trees_of(run: Run, members: int) -> Trees:
-    """Who is evaluated by whom, as far as it is known: as many as will be, drawn at random, dealt out evenly."""
+    """Who is evaluated by whom, as far as it is known: as many as will be, drawn at random, dealt out evenly.
+
+    Args:
+        run: open; its settings say how many are evaluated, and whether by one member or by all.
+        members: M.
+
+    Returns:
+        The placements of each member; members without any are left out.
+    """
     rank, size = run.settings.rank, run.space.size
     count = size if size <= rank.rank_all_up_to else min(size, rank.rank_top + rank.rank_control + 1)
     drawn = rng.generator(run.seed, "plan-trees").choice(size, count, replace=False)
@@ -35,9 +43,15 @@ def ranking_seconds(
     """A ranking: every placement on all images, and before that what sharing saves, measured on a few.
 
     Args:
+        trees: the placements of each member.
         images: of the search-val half.
         batch: the most of them in a pass.
         calibrated: statistics are collected before.
+        work: of the network.
+        passes: seconds of an evaluated batch by its work.
+
+    Returns:
+        Seconds of the whole ranking, with their range.
     """
 
     def by_tree(size: float) -> float:

@@ -28,10 +28,18 @@ _MOST_ROUNDS, _LEAST_ROUNDS = 40, 2
 
 
 def rounds_of(work: Sequence[Callable[[], Any]], seconds: float, machine: Machine) -> Floats:
-    """Seconds of each piece of work in each round, shape (R, N): two rounds, or more until ``seconds`` are spent.
+    """Seconds of each piece of work in each round: two rounds, or more until ``seconds`` are spent.
 
     A round before them is not counted: in it kernels are built and memory is taken. Each has an order of its own, as
     placements that are drawn have.
+
+    Args:
+        work: functions to time.
+        seconds: after which no round is begun any more; that is so after 40 rounds, too.
+        machine: waited for after each piece of work.
+
+    Returns:
+        Shape (R, N): R rounds of N pieces, in the order given.
     """
     found: list[Floats] = []
     ends, draw = time.perf_counter() + seconds, np.random.default_rng(0)
@@ -69,6 +77,9 @@ class SearchSteps:
     """The search's own steps, of placements of one's choice; nothing that they learn is kept.
 
     With several placements a step, a mixture draws them itself.
+
+    Args:
+        run: open, with a method of supernets.
     """
 
     def __init__(self, run: Run) -> None:
@@ -81,13 +92,21 @@ class SearchSteps:
         self._step = 0  # the step of this number would score
 
     def train(self, group: Sequence[Placement]) -> None:
-        """A step that trains and does not score."""
+        """A step that trains and does not score.
+
+        Args:
+            group: the first is trained; with several placements a step none of them counts.
+        """
         self._step += 1
         self._told.next = group[0]
         self._task.step(self._step)
 
     def score(self, group: Sequence[Placement]) -> None:
-        """Score these placements of a member on a minibatch, and wait for it."""
+        """Score these placements of a member on a minibatch, and wait for it.
+
+        Args:
+            group: run as one tree.
+        """
         x_BCHW, y_B = self._val.batch(self._step)
         machine, metric = self._run.machine, self._run.settings.data.metric
         found = tree_scores(self._task.members[0].eval(), x_BCHW, y_B, group, metric, machine)
@@ -95,13 +114,25 @@ class SearchSteps:
             read()
 
     def times(self, groups: Sequence[Sequence[Placement]], seconds: float) -> tuple[Floats, Floats]:
-        """Seconds of a step of each group and of scoring it, each of shape (R, groups)."""
+        """Seconds of a step of each group and of scoring it.
+
+        Args:
+            groups: placements, as for :meth:`train` and :meth:`score`.
+            seconds: after which no round is begun any more.
+
+        Returns:
+            Training and scoring, each of shape (R, groups) for R rounds.
+        """
         both = [partial(self.train, group) for group in groups] + [partial(self.score, group) for group in groups]
         found_RN = rounds_of(both, seconds, self._run.machine)
         return found_RN[:, : len(groups)], found_RN[:, len(groups) :]
 
     def save(self) -> float:
-        """Seconds of a checkpoint."""
+        """Write a checkpoint in the run's folder.
+
+        Returns:
+            Seconds that it took.
+        """
         begun = time.perf_counter()
         checkpoint.save(self._run.dir.checkpoint, self._task.tensors(), self._task.meta())
         return time.perf_counter() - begun
@@ -114,7 +145,17 @@ class SearchSteps:
 
 @torch.inference_mode()
 def time_passes(run: Run, networks: Sequence[Forward], batches: Sequence[int], seconds: float) -> Floats:
-    """Seconds of an evaluation of each batch size by each network, shape (R, batches x networks), loading included."""
+    """Seconds of an evaluation of each batch size by each network, loading included.
+
+    Args:
+        run: open; search-val images are evaluated.
+        networks: functions from images (B, C, H, W) to logits.
+        batches: images of each pass.
+        seconds: after which no round is begun any more.
+
+    Returns:
+        Shape (R, batches x networks) for R rounds: all networks with the first batch size, then with the next.
+    """
 
     def evaluate(network: Forward, batch: int) -> None:
         images = run.split.search_val[:batch]
@@ -126,7 +167,16 @@ def time_passes(run: Run, networks: Sequence[Forward], batches: Sequence[int], s
 
 
 def mixture_seconds(run: Run, members: int, times: int = 50) -> float:
-    """Of the mixture's own work in a step, halfway through a search, when accuracies differ by a few percent."""
+    """Of the mixture's own work in a step, halfway through a search, when accuracies differ by a few percent.
+
+    Args:
+        run: open; its space and search settings count.
+        members: M, in place of the one that is set.
+        times: how many steps are timed.
+
+    Returns:
+        The median of their seconds.
+    """
     settings = replace(run.settings.search, members=members, inv_temp_end=100.0 * members)
     mixture = Mixture(run.space.size, mixture_rules(settings))
     draw = rng.generator(run.seed, "plan")

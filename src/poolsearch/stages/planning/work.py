@@ -32,15 +32,38 @@ class Work:
     memory: MemoryTable
 
     def of(self, placements: Iterable[Placement], images: float) -> Floats:
-        """Each placement on a batch of so many images, shape (N, 3)."""
+        """Each placement on a batch of so many images.
+
+        Args:
+            placements: N of them, which must be covered by the tables.
+            images: of the batch; a mean need not be whole.
+
+        Returns:
+            Passes (1), MACs and bytes of maps, shape (N, 3).
+        """
         return self._one_image(placements) * [1, images, images]
 
     def of_all(self, images: float) -> Floats:
-        """Each placement of the space on such a batch, shape (A, 3)."""
+        """Each placement of the space on such a batch.
+
+        Args:
+            images: of the batch; a mean need not be whole.
+
+        Returns:
+            As of :meth:`of`, in the order of the placements' numbers, shape (A, 3).
+        """
         return self._all_A3 * [1, images, images]
 
     def of_tree(self, placements: Sequence[Placement], images: float) -> Floats:
-        """The tree of these placements on a batch, shape (3,): parts that several share count once."""
+        """The tree of these placements on a batch: parts that several share count once.
+
+        Args:
+            placements: all of the same number of blocks, at least one.
+            images: of the batch; a mean need not be whole.
+
+        Returns:
+            Passes (blocks that are run, divided by those of one placement), MACs and bytes of maps, shape (3,).
+        """
         macs = tree_macs([self.costs.block_macs(p) for p in placements], placements)
         size = tree_macs([self._bytes(p) for p in placements], placements)
         nodes = tree_macs([[1] * p.length for p in placements], placements)
@@ -66,7 +89,14 @@ class Work:
 
 
 def work_of(run: Run) -> Work:
-    """That of the run's network, of the width that its settings say."""
+    """That of the run's network, of the width that its settings say.
+
+    Args:
+        run: open; bytes are in the number format of its machine.
+
+    Returns:
+        Tables of MACs and of memory that cover its space.
+    """
     net, side = blank(run.net_spec), run.image_size
     costs = cost_table(net, side, side, run.space)
     return Work(run.space, costs, memory_table(net.to(run.machine.dtype), side, side, run.space))
