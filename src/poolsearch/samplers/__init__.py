@@ -14,11 +14,20 @@ class Sampler(Protocol):
     """A discrete sampler. Its state is a JSON value; a sampler made anew and given it goes on as the old one would."""
 
     def ask(self) -> Placement:
-        """The placement to train next."""
+        """Decide which placement is trained next.
+
+        Returns:
+            One of the sampler's space.
+        """
         ...
 
     def tell(self, placement: Placement, reward: float) -> None:
-        """The validation-minibatch accuracy (a fraction) that followed."""
+        """Take in how good a placement was that was asked for and trained.
+
+        Args:
+            placement: one that :meth:`ask` gave; its reward may come late, in another order, or never.
+            reward: its metric on a validation minibatch after the step, a fraction.
+        """
         ...
 
     def state(self) -> Any: ...

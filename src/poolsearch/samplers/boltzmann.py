@@ -62,7 +62,11 @@ class Boltzmann:
         self._told_A[number] = True
 
     def state(self) -> Any:
-        """The scores of placements that had a reward, and the number of draws."""
+        """Everything that the next draw depends on.
+
+        Returns:
+            A JSON value: the number of draws, and the scores of placements that had a reward.
+        """
         told = np.flatnonzero(self._told_A)
         return {"asked": self._asked, "numbers": told.tolist(), "scores": self._score_A[told].tolist()}
 
@@ -72,25 +76,49 @@ class Boltzmann:
         self._told_A[state["numbers"]] = True
 
     def inv_temp(self) -> float:
-        """The inverse temperature of the next draw: 1 at the first, ``inv_temp_end`` at the last."""
+        """The inverse temperature of the next draw.
+
+        Returns:
+            1 at the first draw, ``inv_temp_end`` at the last and after it.
+        """
         progress = min(1.0, self._asked / max(1, self._draws - 1))
         return inverse_temperature(progress, self._inv_temp_end, self._settings.schedule)
 
     def probability_A(self) -> NDArray[np.float64]:
-        """The probability of each placement in the next draw, where that is not of the warm-up (Eq. 7)."""
+        """The probability of each placement in the next draw, where that is not of the warm-up (Eq. 7).
+
+        Returns:
+            Shape (A,), by the numbers of the placements; sums to one.
+        """
         return softmax(self.inv_temp() * known_A(self._score_A, self._told_A, self._settings.score_init))
 
 
 def known_A(
     score_A: NDArray[np.float64], told_A: NDArray[np.bool_], score_init: float | Literal["first"]
 ) -> NDArray[np.float64]:
-    """The scores; with "first", those of placements without a reward are the mean of all others."""
+    """The scores by which placements are drawn.
+
+    Args:
+        score_A: moving averages of rewards, shape (A,).
+        told_A: which placements had a reward, shape (A,).
+        score_init: with "first" placements without a reward count as the mean of all others; else scores stay.
+
+    Returns:
+        Shape (A,); ``score_A`` itself where nothing is to be replaced.
+    """
     if score_init != "first" or not told_A.any():
         return score_A
     return np.where(told_A, score_A, score_A[told_A].mean())
 
 
 def softmax(logit_K: NDArray[np.float64]) -> NDArray[np.float64]:
-    """exp(logit) over its sum, whatever the size of the logits."""
+    """exp(logit) over its sum, without overflow for large logits.
+
+    Args:
+        logit_K: K finite numbers.
+
+    Returns:
+        Shape (K,), in the same order; sums to one.
+    """
     weight_K = np.exp(logit_K - logit_K.max())
     return weight_K / weight_K.sum()

@@ -17,12 +17,29 @@ Reward = Callable[[Space, Placement, int], float]
 
 
 def best(space: Space) -> Placement:
-    """The placement that the toy bandit rewards most."""
+    """The placement that the toy bandit rewards most.
+
+    Args:
+        space: any.
+
+    Returns:
+        The one two thirds of the way through the space.
+    """
     return space[2 * space.size // 3]
 
 
 def reward(space: Space, placement: Placement, step: int) -> float:
-    """Of a toy bandit: 0.9 for the best placement, 0 to 0.4 for all others, the nearer the more, and noise of 0.05."""
+    """The reward of a toy bandit: 0.9 for the best placement, 0 to 0.4 for all others, the nearer the more, and noise
+    of 0.05.
+
+    Args:
+        space: that the placement is numbered in; near are those of near numbers.
+        placement: one of the space.
+        step: the round (0-based), which the noise is keyed by.
+
+    Returns:
+        A fraction, the same for the same arguments.
+    """
     away = abs(space.index(placement) - space.index(best(space)))
     mean = 0.4 * (1 - away / space.size) if away else 0.9
     return float(min(1.0, max(0.0, mean + rng.generator(0, "toy-bandit", step).normal(0, 0.05))))
@@ -46,14 +63,32 @@ def check_sampler(make: Make, space: Space) -> None:
 
 
 def check_legal(make: Make, space: Space, draws: int = DRAWS) -> None:
-    """Every placement asked for is one of the space."""
+    """See that every placement asked for is one of the space.
+
+    Args:
+        make: as of :func:`check_sampler`.
+        space: to draw from.
+        draws: rounds that are played.
+
+    Raises:
+        AssertionError: one is not.
+    """
     for step, placement in enumerate(play(make(space, 0, draws), space, 0, draws)):
         if placement not in space:
             raise AssertionError(f"ask() number {step} gave {placement!r}, which is no placement of the space.")
 
 
 def check_seeded(make: Make, space: Space) -> None:
-    """The same seed gives the same placements; of several other seeds one gives others, where there are others."""
+    """See that the same seed gives the same placements, and one of several other seeds gives others, where there are
+    others.
+
+    Args:
+        make: as of :func:`check_sampler`.
+        space: to draw from.
+
+    Raises:
+        AssertionError: draws of one seed differ, or the seed is not used.
+    """
     first, again, *others = (play(make(space, seed, DRAWS), space, 0, DRAWS) for seed in (0, 0, 1, 2, 3))
     if again != first:
         raise AssertionError("two samplers with the same seed, told the same, asked for different placements.")
@@ -62,7 +97,16 @@ def check_seeded(make: Make, space: Space) -> None:
 
 
 def check_resumable(make: Make, space: Space, after: int) -> None:
-    """A sampler made anew and given the state of one that had ``after`` draws goes on as that one does."""
+    """See that a sampler made anew and given the state of an older one goes on as that one does.
+
+    Args:
+        make: as of :func:`check_sampler`.
+        space: to draw from.
+        after: draws before the state is taken, up to :data:`DRAWS`.
+
+    Raises:
+        AssertionError: it does not, or the state is no JSON value that stays as it was.
+    """
     old, new = make(space, 0, DRAWS), make(space, 0, DRAWS)
     play(old, space, 0, after)
     state = old.state()
@@ -86,7 +130,15 @@ def check_resumable(make: Make, space: Space, after: int) -> None:
 
 
 def check_ahead(make: Make, space: Space) -> None:
-    """Rewards may come late, in another order, or never (``--score-lag``, ``--val-every``)."""
+    """See that rewards may come late, in another order, or never (``--score-lag``, ``--val-every``).
+
+    Args:
+        make: as of :func:`check_sampler`.
+        space: to draw from.
+
+    Raises:
+        AssertionError: what is asked for after them is no placement of the space.
+    """
     sampler = make(space, 0, DRAWS)
     asked = [sampler.ask() for _ in range(10)]
     for step in (4, 2, 7):
@@ -96,7 +148,18 @@ def check_ahead(make: Make, space: Space) -> None:
 
 
 def play(sampler: Sampler, space: Space, first: int, draws: int, reward: Reward = reward) -> list[Placement]:
-    """The placements of so many rounds of ask and tell, from round ``first`` on."""
+    """Play rounds of ask and tell.
+
+    Args:
+        sampler: asked and told; it is changed.
+        space: of the rewards; what is asked for outside of it has none.
+        first: number of the first round (0-based), for ``reward``.
+        draws: how many rounds.
+        reward: of (space, placement, round); the toy bandit's by default.
+
+    Returns:
+        What was asked for, in the order of the rounds.
+    """
     asked: list[Placement] = []
     for step in range(first, first + draws):
         asked.append(sampler.ask())
@@ -106,6 +169,16 @@ def play(sampler: Sampler, space: Space, first: int, draws: int, reward: Reward 
 
 
 def favourite(make: Make, space: Space, draws: int, seed: int = 0) -> Placement:
-    """What a sampler asks for most often in the last third of so many draws of the toy bandit."""
+    """What a sampler asks for most often in the last third of its draws from the toy bandit.
+
+    Args:
+        make: as of :func:`check_sampler`.
+        space: to draw from.
+        draws: rounds in all.
+        seed: of the sampler.
+
+    Returns:
+        The placement; of several as frequent the first.
+    """
     last = play(make(space, seed, draws), space, 0, draws)[-(draws // 3) :]
     return Counter[Any](last).most_common(1)[0][0]

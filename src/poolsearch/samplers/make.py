@@ -44,6 +44,9 @@ def make_sampler(
         draws: in the whole search.
         digest: SHA-256 that FILE.py must have; None: the caller names it, so that whatever is in it may run.
 
+    Returns:
+        A new sampler, before its first draw.
+
     Raises:
         PoolsearchError: FACTORY is not there, fails, or gives no sampler.
     """

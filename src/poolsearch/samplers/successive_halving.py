@@ -66,6 +66,12 @@ def rungs(settings: ResolvedSettings, placements: int, images: int) -> list[Rung
         settings: resolved, with a method that trains placements alone.
         placements: A, of the space.
         images: of the search-train half.
+
+    Returns:
+        At least one rung for each bracket.
+
+    Raises:
+        ValueError: the method is none that trains placements alone.
     """
     alone = settings.alone
     match settings.search.method:
@@ -86,7 +92,14 @@ def rungs(settings: ResolvedSettings, placements: int, images: int) -> list[Rung
 
 
 def brackets(plan: Sequence[Rung]) -> list[list[Rung]]:
-    """The rungs of each bracket."""
+    """The rungs of each bracket.
+
+    Args:
+        plan: all rungs of a method.
+
+    Returns:
+        Brackets in the order in which they first come, each with its rungs in order.
+    """
     found: dict[int, list[Rung]] = {}
     for rung in plan:
         found.setdefault(rung.bracket, []).append(rung)
@@ -94,12 +107,15 @@ def brackets(plan: Sequence[Rung]) -> list[list[Rung]]:
 
 
 def drawn(plan: Sequence[Rung], placements: int, seed: int) -> list[list[int]]:
-    """The numbers of the placements that each bracket begins with: all, or so many uniform ones, none of them twice.
+    """The placements that each bracket begins with: all, or so many uniform ones, none of them twice.
 
     Args:
         plan: all rungs of a method.
         placements: A, of the space.
         seed: of the run.
+
+    Returns:
+        For each bracket the numbers of its placements, ascending.
     """
     found: list[list[int]] = []
     for first, *_ in brackets(plan):
@@ -116,6 +132,9 @@ def together(plan: Sequence[Rung], placements: int) -> list[Rung]:
     Args:
         plan: all rungs of a method.
         placements: A, of the space; no rung has more.
+
+    Returns:
+        By epochs of their end, ascending; all of bracket 0, at most ``placements`` placements each.
     """
     found: dict[tuple[int, int], Rung] = {}
     for rung in sorted(plan, key=lambda rung: (rung.epochs, -rung.begun)):
@@ -126,7 +145,15 @@ def together(plan: Sequence[Rung], placements: int) -> list[Rung]:
 
 
 def told(method: str, plan: Sequence[Rung]) -> str:
-    """What a method trains, as a sentence or two."""
+    """What a method trains, for people.
+
+    Args:
+        method: its name, with which the text begins.
+        plan: all its rungs.
+
+    Returns:
+        A sentence or two.
+    """
     first, last, several = plan[0], plan[-1], brackets(plan)
     on = f" on {first.images:,} images"
     on += f", with {first.width:g} of the channels" if first.width != 1 else ""

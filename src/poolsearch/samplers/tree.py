@@ -39,13 +39,27 @@ class PlacementTree:
         self._children: dict[Node, list[Node]] = {}
 
     def children(self, node: Node) -> list[Node]:
-        """What the first undecided site makes of a node; none where only one placement is left."""
+        """What the first undecided site makes of a node.
+
+        Args:
+            node: of this tree.
+
+        Returns:
+            Two or more nodes that divide it, in the order of their sites; none where only one placement is left.
+        """
         if node not in self._children:
             self._children[node] = self._split(node)
         return self._children[node]
 
     def path(self, number: int) -> list[Node]:
-        """The nodes from the root to the placement with this number."""
+        """The nodes on the way to a placement.
+
+        Args:
+            number: of the placement in the space.
+
+        Returns:
+            From the root to the leaf that is the placement alone, both included.
+        """
         place = int(self._place_A[number])
         path = [self.root]
         while children := self.children(path[-1]):
@@ -129,7 +143,11 @@ class TreeSearch:
             self.visits[node].reward += reward
 
     def state(self) -> Any:
-        """The visited nodes, the number of draws, and the running mean of the rewards."""
+        """Everything that the next draw depends on.
+
+        Returns:
+            A JSON value: the visited nodes, the number of draws, and the running mean of the rewards.
+        """
         nodes = [[*node, seen.asked, seen.told, seen.reward] for node, seen in self.visits.items()]
         return {"asked": self._asked, "nodes": nodes, "mean": self._mean}
 
@@ -143,6 +161,9 @@ class TreeSearch:
         """What the search settles on: from the root down, the child visited most; of equals that of the higher mean.
 
         Differs: the paper evaluates "the found architecture" and does not say which one that is.
+
+        Returns:
+            A placement of the space, whether it was drawn or not.
         """
         node = self.tree.root
         while children := self.tree.children(node):
@@ -176,7 +197,14 @@ class TreeSearch:
 
 
 def leaves(node: Node) -> int:
-    """How many placements begin with this prefix."""
+    """How many placements begin with a prefix.
+
+    Args:
+        node: the prefix.
+
+    Returns:
+        At least 1.
+    """
     low, high = node
     return high - low
 
@@ -185,6 +213,14 @@ def bounds(parent: Visits, child_K: Sequence[Visits], c: float) -> list[float]:
     """Upper confidence bounds of children that were all visited: a/n + c sqrt(log(n of the parent) / n) (Eq. 6).
 
     The mean of a child without a reward so far is the parent's.
+
+    Args:
+        parent: its visits.
+        child_K: those of its children, each drawn at least once.
+        c: weight of exploration.
+
+    Returns:
+        K bounds, in the order of the children.
     """
     log = float(np.log(parent.asked))
     return [
@@ -206,6 +242,9 @@ def bounds_by_leaves(parent: Visits, child_K: Sequence[Visits], share_K: Sequenc
         child_K: those of its children.
         share_K: P; they sum to 1.
         c: weight of exploration.
+
+    Returns:
+        K bounds, in the order of the children.
     """
     root = math.sqrt(parent.asked)
     return [
@@ -215,6 +254,14 @@ def bounds_by_leaves(parent: Visits, child_K: Sequence[Visits], share_K: Sequenc
 
 
 def means(parent: Visits, child_K: Sequence[Visits]) -> list[float]:
-    """The mean reward of each child; that of the parent where a child had none so far."""
+    """The mean reward of each child.
+
+    Args:
+        parent: its visits; its mean stands for a child that had no reward so far.
+        child_K: those of its children.
+
+    Returns:
+        K means, in the order of the children; 0 where the parent had no reward either.
+    """
     mean = parent.reward / max(1, parent.told)
     return [child.reward / child.told if child.told else mean for child in child_K]

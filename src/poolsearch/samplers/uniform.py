@@ -20,7 +20,12 @@ class Uniform:
         return self._space[number]
 
     def tell(self, placement: Placement, reward: float) -> None:
-        """Nothing to learn: the draw does not depend on rewards."""
+        """Nothing to learn: the draw does not depend on rewards.
+
+        Args:
+            placement: not looked at.
+            reward: not looked at.
+        """
 
     def state(self) -> int:
         return self._asked
@@ -30,13 +35,29 @@ class Uniform:
 
 
 def uniform_number(space: Space, seed: int, draw: int) -> int:
-    """The number of the placement of this draw (0-based), as every sampler draws that has nothing to go by yet."""
+    """Draw a placement uniformly, as every sampler does that has nothing to go by yet.
+
+    Args:
+        space: to draw from.
+        seed: of the run.
+        draw: which draw it is (0-based); the same one gives the same placement.
+
+    Returns:
+        The number of the placement, 0..A-1.
+    """
     return int(rng.generator(seed, "placement", draw).integers(space.size))
 
 
 def warm_up_draws(part: float, draws: int) -> int:
-    """How many of all draws, the first ones, are uniform when this part of them is the warm-up.
+    """How many draws, from the first, are uniform.
 
     Source: docs/differences.md#uniform-warm-up.
+
+    Args:
+        part: the warm-up as a fraction of all draws.
+        draws: in the whole search.
+
+    Returns:
+        Rounded to a whole number.
     """
     return round(part * draws)

@@ -20,10 +20,17 @@ PROTOCOL = ("ask", "tell", "state", "load_state")
 
 
 def own_factory(method: str, digest: str | None = None) -> Make:
-    """The function that ``FILE.py:FACTORY`` names, of a file with this SHA-256 where one is given.
+    """The function of the user's own that a ``--method`` names; its file is run.
+
+    Args:
+        method: ``FILE.py:FACTORY``.
+        digest: SHA-256 that FILE.py must have; None: the caller names it, so that whatever is in it may run.
+
+    Returns:
+        FACTORY, not yet called.
 
     Raises:
-        PoolsearchError: there is no such file or function, or the file cannot be imported.
+        PoolsearchError: there is no such file or function, its content is another, or it cannot be imported.
     """
     file, _, name = method.rpartition(":")
     return factory_of(Path(file).expanduser(), name, "sampler", digest)

@@ -37,7 +37,13 @@ class FreeSpace(Space):
 
     @classmethod
     def of(cls, space: Space) -> FreeSpace:
-        """All paths through the blocks and resolutions of ``space``.
+        """All paths through the blocks and resolutions of a space.
+
+        Args:
+            space: gives length, poolings and default; what it is limited to (``only``) does not count.
+
+        Returns:
+            A space of R^(L-1) placements.
 
         Raises:
             PoolsearchError: it has limits, or halves height and width each by itself.
@@ -62,7 +68,15 @@ class FreeSpace(Space):
         return ((KEEP,), *(every,) * (self.length - 1))
 
     def sites(self, block: int, done: Exponents) -> list[Exponents]:
-        """What the site before ``block`` may be: from the resolution ``done`` to any."""
+        """What the site before a block may be: from its resolution to any other.
+
+        Args:
+            block: 0-based.
+            done: halvings of height and width before the site.
+
+        Returns:
+            Exponents by the resolution that they lead to, the full one first; (0, 0) alone before block 0.
+        """
         if block == 0:
             return [KEEP]
         return [(resolution - done[0], resolution - done[1]) for resolution in range(self._base)]

@@ -32,10 +32,16 @@ class Placement:
 
     @classmethod
     def of_blocks(cls, blocks: Sequence[int]) -> Placement:
-        """From blocks per resolution, such as ``[4, 3, 3]``.
+        """The placement with so many blocks at each resolution.
+
+        Args:
+            blocks: such as ``[4, 3, 3]``, the full resolution first.
+
+        Returns:
+            Height and width are halved together.
 
         Raises:
-            PoolsearchError: a count is below one.
+            PoolsearchError: a count is below one, or there are more blocks than any network has.
         """
         if not blocks or min(blocks) < 1:
             raise PoolsearchError(f"placement {list(blocks)}: every resolution needs at least one block.")
@@ -53,7 +59,13 @@ class Placement:
 
     @classmethod
     def of_axes(cls, heights: Sequence[int], widths: Sequence[int]) -> Placement:
-        """From blocks per resolution of the height, and of the width.
+        """The placement that halves height and width each by itself.
+
+        Args:
+            heights, widths: blocks per resolution of each axis, the full one first; both for the same number of blocks.
+
+        Returns:
+            Its sites halve an axis where the next of its resolutions begins.
 
         Raises:
             PoolsearchError: a count is below one, or they are not for one number of blocks.
@@ -68,7 +80,14 @@ class Placement:
 
     @classmethod
     def of_resolutions(cls, resolutions: Sequence[int]) -> Placement:
-        """From how often the maps of every block were halved so far, such as ``[0, 1, 2, 1]``: they may grow again.
+        """The placement with each block at a resolution of its own; maps may grow again.
+
+        Args:
+            resolutions: how often the maps of every block were halved so far, such as ``[0, 1, 2, 1]``; 0 for the
+                first.
+
+        Returns:
+            Height and width are halved, kept or doubled together.
 
         Raises:
             PoolsearchError: the first block is not at full resolution, or there is no other.
@@ -82,10 +101,14 @@ class Placement:
 
     @classmethod
     def parse(cls, text: str) -> Placement:
-        """Read a placement.
+        """Read a placement from its text.
 
-        ``4,3,3`` (or ``[4, 3, 3]``), ``h 4,3,3 w 3,4,3``; ``at 0,1,0``, the resolution of every block; or
-        ``0x0_1x1_0x1``, height x width of each site.
+        Args:
+            text: ``4,3,3`` (or ``[4, 3, 3]``), ``h 4,3,3 w 3,4,3``; ``at 0,1,0``, the resolution of every block; or
+                ``0x0_1x1_0x1``, height x width of each site.
+
+        Returns:
+            The placement, whichever of its texts it was.
 
         Raises:
             PoolsearchError: the text is none of these.
@@ -120,7 +143,10 @@ class Placement:
         return tuple(counts)
 
     def axis_blocks(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Blocks per resolution of the height, and of the width.
+        """Blocks per resolution, for each axis.
+
+        Returns:
+            Of the height, and of the width; the full resolution first.
 
         Raises:
             PoolsearchError: some site does more than keep or halve an axis.
@@ -137,15 +163,36 @@ class Placement:
         return len(self.sites) + 1
 
     def at(self, block: int) -> Exponents:
-        """The exponents before ``block`` (0-based); the first block has no site before it."""
+        """The site before a block.
+
+        Args:
+            block: 0-based.
+
+        Returns:
+            Exponents (height, width); (0, 0) for the first block, which has no site before it.
+        """
         return self.sites[block - 1] if block else KEEP
 
     def resolution(self, block: int) -> Exponents:
-        """How often height and width were halved so far, after the site before ``block``."""
+        """The resolution that a block works at.
+
+        Args:
+            block: 0-based.
+
+        Returns:
+            How often (height, width) were halved so far, the site before the block included.
+        """
         return sum(height for height, _ in self.sites[:block]), sum(width for _, width in self.sites[:block])
 
     def prefix(self, block: int) -> tuple[Exponents, ...]:
-        """The sites up to and including the one before ``block``: what decides everything that block computes."""
+        """What decides everything that a block computes: the sites up to the one before it.
+
+        Args:
+            block: 0-based.
+
+        Returns:
+            Exponents (height, width) of ``block`` sites.
+        """
         return self.sites[:block]
 
     def __str__(self) -> str:
@@ -172,7 +219,14 @@ class Placement:
 
 
 def shown(text: str) -> str:
-    """A placement's text of files as its text for people; what is no placement stays as it is."""
+    """A placement's text for people, from its text of files.
+
+    Args:
+        text: of a placement, or any other.
+
+    Returns:
+        As of :attr:`Placement.shown`; what is no placement stays as it is.
+    """
     try:
         return Placement.parse(text).shown
     except PoolsearchError:

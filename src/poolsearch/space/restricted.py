@@ -130,7 +130,14 @@ class Space:
 
     def resolutions_AL2(self, numbers: Sequence[int] | NDArray[np.int64] | None = None) -> NDArray[np.int8]:
         """How often height and width were halved so far, after the site before each block, as
-        :meth:`Placement.resolution`; numbers and shape as of :meth:`exponents_AL2`."""
+        :meth:`Placement.resolution`.
+
+        Args:
+            numbers: of the placements; all where not given.
+
+        Returns:
+            Shape (A, L, 2), (height, width).
+        """
         return self.exponents_AL2(numbers).cumsum(1, dtype=np.int8)
 
     @cached_property
@@ -140,7 +147,13 @@ class Space:
         return tuple(tuple((height, width) for height, width in pairs) for pairs in found)
 
     def index(self, placement: Placement) -> int:
-        """The number of ``placement``.
+        """The number of a placement, the inverse of ``space[number]``.
+
+        Args:
+            placement: one of this space.
+
+        Returns:
+            0..A-1.
 
         Raises:
             PoolsearchError: it does not fit this space; the message says why.
@@ -163,7 +176,13 @@ class Space:
         return True
 
     def keep(self, placements: Iterable[Placement]) -> Space:
-        """The space limited to ``placements``, in this space's order.
+        """Limit the space to some of its placements.
+
+        Args:
+            placements: in any order; one that comes twice counts once.
+
+        Returns:
+            A space of these placements alone, in this space's order, numbered anew from 0.
 
         Raises:
             PoolsearchError: one of them does not fit, or there is none.
@@ -174,13 +193,27 @@ class Space:
         return kept
 
     def take(self, numbers: Iterable[int]) -> Space:
-        """The space limited to the placements with these numbers."""
+        """Limit the space to the placements with some of its numbers.
+
+        Args:
+            numbers: 0..A-1, in any order; one that comes twice counts once.
+
+        Returns:
+            A space of these placements alone, in this space's order, numbered anew from 0.
+        """
         return replace(self, only=tuple(sorted({self._full_number(int(number)) for number in numbers})))
 
     def subset(self, size: int, seed: int) -> Space:
-        """A seeded uniform subset of ``size`` placements with the default; the space itself when it is not larger.
+        """Limit the space to a seeded uniform subset.
 
-        The default has its place for certain; the others are drawn uniformly from the rest.
+        The default has its place for certain, where it is in the space; the others are drawn uniformly from the rest.
+
+        Args:
+            size: how many placements to keep, at least 1.
+            seed: of the run.
+
+        Returns:
+            A space of ``size`` placements; this one where it is not larger.
         """
         if size >= self.size:
             return self
@@ -195,7 +228,15 @@ class Space:
         return replace(self, low=(), high=(), only=None)
 
     def sites(self, block: int, done: Exponents) -> list[Exponents]:
-        """What the site before ``block`` may be in some placement, limits aside, where ``done`` halvings are done."""
+        """What the site before a block may be in some placement; limits do not count.
+
+        Args:
+            block: 0-based.
+            done: halvings of height and width before the site.
+
+        Returns:
+            Exponents (height, width), ascending; (0, 0) alone before block 0, none where no placement has done so.
+        """
         if block == 0:
             return [KEEP]
         rest = self.length - block - 1  # sites that follow
