@@ -18,7 +18,17 @@ _SHARE = 0.5  # of the free memory, where nothing else is asked for
 
 
 def eval_batch(run: Run, pairs: Sequence[Pair]) -> int:
-    """Images per batch: as asked for, or the default, halved until the tree fits ``--rank-memory``."""
+    """Images per batch: as asked for, or the default, halved until the tree fits ``--rank-memory``.
+
+    The user is told of smaller batches, and warned where these are too small for BatchNorm or do not fit.
+
+    Args:
+        run: open, with a method of supernets.
+        pairs: all that are evaluated: (number of the placement, member).
+
+    Returns:
+        The most images of a batch, never more than the search-val half has.
+    """
     asked, batch = run.settings.given.rank.eval_batch, run.settings.rank.eval_batch
     batch = min(batch, len(run.split.search_val))
     given, free = run.settings.rank.rank_memory, run.machine.free_memory()
@@ -44,14 +54,31 @@ def eval_batch(run: Run, pairs: Sequence[Pair]) -> int:
 
 
 def fit(batch: int, image_bytes: int, room: float) -> int:
-    """``batch``, halved until ``image_bytes`` for each image fit into ``room`` bytes, but not below 16."""
+    """``batch``, halved until ``image_bytes`` for each image fit into ``room`` bytes, but not below 16.
+
+    Args:
+        batch: images to begin with.
+        image_bytes: that each image takes.
+        room: bytes that there are.
+
+    Returns:
+        Images of a batch; the smallest that is allowed even where that does not fit.
+    """
     while batch * image_bytes > room and batch // 2 >= _LEAST_BATCH:
         batch //= 2
     return batch
 
 
 def bytes_per_image(run: Run, pairs: Sequence[Pair]) -> int:
-    """The most bytes alive per image: members are run one after the other, each with its own tree."""
+    """The most bytes alive per image: members are run one after the other, each with its own tree.
+
+    Args:
+        run: open; bytes are in the number format of its machine.
+        pairs: all that are evaluated: (number of the placement, member).
+
+    Returns:
+        Bytes of maps for one image, found from shapes alone; workspaces of libraries are not in it.
+    """
     net = blank(run.net_spec).to(run.machine.dtype).eval()
     table = memory_table(net, run.image_size, run.image_size, run.space)
     return max(tree_bytes(table, [run.space[number] for number in own]) for own in by_member(pairs).values())

@@ -39,6 +39,9 @@ def choose(run: Run, mixture: Mixture, found: int | None = None) -> Candidates:
         run: the run.
         mixture: its scores.
         found: the placement that the search itself settled on, if it does.
+
+    Returns:
+        Their numbers, ascending. Places that too few scored placements leave open go to the control group.
     """
     settings, size = run.settings.rank, run.space.size
     default = {run.space.index(run.space.default)} if run.space.default in run.space else set[int]()
@@ -58,7 +61,16 @@ def choose(run: Run, mixture: Mixture, found: int | None = None) -> Candidates:
 
 
 def pairs_of(candidates: Candidates, mixture: Mixture, all_members: bool) -> list[Pair]:
-    """Each placement with its most probable member, or with every member."""
+    """Each placement with its most probable member, or with every member.
+
+    Args:
+        candidates: the placements.
+        mixture: its final assignment.
+        all_members: pair each placement with all M.
+
+    Returns:
+        Pairs in the order of the candidates, members ascending.
+    """
     if all_members:
         return [(number, m) for number in candidates.numbers for m in range(mixture.rules.members)]
     member_A = mixture.final_member_A()
@@ -66,7 +78,14 @@ def pairs_of(candidates: Candidates, mixture: Mixture, all_members: bool) -> lis
 
 
 def by_member(pairs: Iterable[Pair]) -> dict[int, list[int]]:
-    """Placement numbers of each member, as one tree runs them."""
+    """Placement numbers of each member, as one tree runs them.
+
+    Args:
+        pairs: in any order.
+
+    Returns:
+        By member, ascending; the numbers of each in the order of the pairs.
+    """
     found: dict[int, list[int]] = {}
     for number, member in sorted(pairs, key=lambda pair: pair[1]):
         found.setdefault(member, []).append(number)

@@ -43,24 +43,58 @@ _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dt
 
 
 def count(packed_PW: Bytes) -> Ints:
-    """Bits that are set in each row."""
+    """Bits that are set in each row.
+
+    Args:
+        packed_PW: P rows of W bytes, with eight bits each.
+
+    Returns:
+        Shape (P,).
+    """
     return _ONES[packed_PW].sum(1, dtype=np.int64)
 
 
 def evidence(wins: Ints, losses: Ints) -> NDArray[np.float64]:
-    """m KL(wins / m || 1/2) in nats, where m = wins + losses; zero unless there are more wins than losses."""
+    """m KL(wins / m || 1/2) in nats, where m = wins + losses; zero unless there are more wins than losses.
+
+    Args:
+        wins, losses: images that only the one of two placements gets right, and those that only the other does.
+
+    Returns:
+        The shape of ``wins``.
+    """
     m = np.maximum(wins + losses, 1)
     nats = m * math.log(2) + xlogy(wins, wins / m) + xlogy(losses, losses / m)
     return np.where(wins > losses, nats, 0.0)
 
 
 def needed(top: int, pairs: int, looks: int, error: float = ERROR) -> float:
-    """The evidence that stops a pair: see the head of this module."""
+    """The evidence that stops a pair: see the head of this module.
+
+    Args:
+        top: k, the first placements that shall stay.
+        pairs: how many pairs of placement and member are compared.
+        looks: how often they are.
+        error: the probability, at most, that any of the first k is stopped.
+
+    Returns:
+        A bound in nats, for :func:`behind`.
+    """
     return math.log(top * max(1, pairs - 1) * max(1, looks) / error)
 
 
 def leaders(correct_P: Ints, number_P: Ints, live_P: Bools, top: int) -> list[int]:
-    """The pairs ahead, one of each of the ``top`` best placements; fewer where there are not so many."""
+    """The pairs ahead, one of each of the ``top`` best placements; fewer where there are not so many.
+
+    Args:
+        correct_P: how many images each pair got right; all live pairs have seen the same.
+        number_P: the placement of each pair.
+        live_P: pairs not stopped yet; others do not lead.
+        top: k.
+
+    Returns:
+        Places of the pairs, best first; of equal ones the first.
+    """
     best: dict[int, int] = {}
     order = np.argsort(-correct_P, kind="stable")
     for pair in order[live_P[order]].tolist():
@@ -79,6 +113,9 @@ def behind(right_PW: Bytes, number_P: Ints, live_P: Bools, top: int, bar: float)
         live_P: pairs not stopped yet; all have seen the same images.
         top: k.
         bar: see :func:`needed`.
+
+    Returns:
+        Shape (P,): True for those that may leave; none does where fewer than k placements are left.
     """
     ahead = leaders(count(right_PW), number_P, live_P, top)
     lost_P = live_P if len(ahead) == top else np.zeros_like(live_P)

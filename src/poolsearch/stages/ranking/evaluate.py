@@ -25,18 +25,40 @@ def parts(run: Run, size: int) -> list[Ints]:
 
     Normalisation by the batch at hand needs batches like those of the training: most data sets lie on disk sorted by
     class, and a chunk of one class has other statistics. Stopping early needs the order to be random too.
+
+    Args:
+        run: open.
+        size: the most images of a chunk.
+
+    Returns:
+        Indices into the run's images, of each chunk.
     """
     order = order_of(run)
     return np.array_split(order, -(-len(order) // size))
 
 
 def order_of(run: Run) -> Ints:
-    """The search-val half in the order of evaluation."""
+    """The search-val half in the order of evaluation.
+
+    Args:
+        run: open; the order is the same for the same seed and split.
+
+    Returns:
+        Indices into the run's images, shape (N,).
+    """
     return rng.generator(run.seed, "rank").permutation(run.split.search_val)
 
 
 def load(run: Run, indices: Ints) -> tuple[Tensor, Tensor]:
-    """These images and their labels, in one batch."""
+    """These images and their labels, in one batch.
+
+    Args:
+        run: open.
+        indices: into the run's images, shape (B,).
+
+    Returns:
+        Normalised images (B, C, H, W), not augmented, and their classes (B,), on the run's device.
+    """
     return next(run.loader(indices, 1, "rank", run.seed, augmented=False).chunks(len(indices)))
 
 

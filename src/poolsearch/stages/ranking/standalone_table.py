@@ -40,7 +40,15 @@ class ScoredTraining:
 
 
 def order(run: Run, standings: Iterable[TrainedPlacement]) -> list[TrainedPlacement]:
-    """Best first, among placements trained equally far; ties as in every ranking: fewer MACs, then the number."""
+    """Best first, among placements trained equally far; ties as in every ranking: fewer MACs, then the number.
+
+    Args:
+        run: open; its metric decides.
+        standings: each with as many seeds as the others.
+
+    Returns:
+        The same placements in order.
+    """
 
     def merit(standing: TrainedPlacement) -> float:
         # whole numbers, where there are any: of sums of fractions, equal ones may differ in the last bit
@@ -56,6 +64,14 @@ def standing_rows(run: Run, standings: Sequence[TrainedPlacement], seeds: int) -
 
     Accuracy and metric are means over seeds, the interval is that of one training on the search-val images: the mean
     of the seeds' intervals, for accuracy the interval of the mean.
+
+    Args:
+        run: open.
+        standings: best first.
+        seeds: trainings of each placement.
+
+    Returns:
+        For each placement a value of each of the columns of ranking.csv.
     """
     images, default_macs = len(run.split.search_val), run.costs.macs(run.space.default)
     rows = []
@@ -76,7 +92,17 @@ def standing_rows(run: Run, standings: Sequence[TrainedPlacement], seeds: int) -
 def standing_summary(
     run: Run, rows: Sequence[dict[str, Any]], standings: Sequence[TrainedPlacement], plan: Sequence[Rung]
 ) -> dict[str, Any]:
-    """The contents of ranking.json. Accuracies of different rungs are not compared with MACs."""
+    """The contents of ranking.json. Accuracies of different rungs are not compared with MACs.
+
+    Args:
+        run: open.
+        rows: of ranking.csv, best first.
+        standings: the same placements, in any order.
+        plan: all rungs of the method, the longest last.
+
+    Returns:
+        JSON values by their keys; ``whole_trainings`` is what was trained, in trainings of full length.
+    """
     full = plan[-1].epochs
     return {
         "images": len(run.split.search_val),

@@ -49,6 +49,16 @@ def rows_of(
     stopped early come after all others, by their metric on the images that they saw. ``score`` is free
     of the initial score, and empty for a pair never scored. With ``--rank-members mean`` metric, accuracy and interval
     are the means of those of all members, and the member named is the most probable one.
+
+    Args:
+        run: open.
+        mixture: its scores and final assignment.
+        candidates: the placements.
+        pairs: what was evaluated: (number of the placement, member).
+        tally: what each pair saw, in the order of ``pairs``.
+
+    Returns:
+        For each placement a value of each of the columns of ranking.csv.
     """
     seen = _seen(run, mixture, pairs, tally)
     default_macs = run.costs.macs(run.space.default)
@@ -101,7 +111,15 @@ def _by_all(member: int, several: Sequence[_Evaluated]) -> _Evaluated:
 
 
 def as_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> str:
-    """The text of ranking.csv, or of another table."""
+    """The text of ranking.csv, or of another table.
+
+    Args:
+        rows: values by column; None is written as an empty cell.
+        columns: in the order of the file.
+
+    Returns:
+        A line of names and one for each row.
+    """
     text = io.StringIO()
     writer: csv.DictWriter[str] = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -117,7 +135,19 @@ def summary_of(
     pairs: Sequence[Pair],
     tally: Tally,
 ) -> dict[str, Any]:
-    """The contents of ranking.json."""
+    """The contents of ranking.json.
+
+    Args:
+        run: open.
+        rows: of ranking.csv, best first.
+        measured: what sharing prefixes saved, by key.
+        candidates: the placements.
+        pairs: what was evaluated: (number of the placement, member).
+        tally: what each pair saw, in the order of ``pairs``.
+
+    Returns:
+        JSON values by their keys; ``macs_saving`` is MACs one by one divided by those of the trees, of blocks alone.
+    """
     placements = [[run.space[number] for number in own] for own in by_member(pairs).values()]
     costs = [[run.costs.block_macs(p) for p in group] for group in placements]
     shared = sum(tree_macs(rows_, group) for rows_, group in zip(costs, placements, strict=True))
@@ -142,7 +172,16 @@ def summary_of(
 
 
 def answers(rows: Sequence[dict[str, Any]], answer_at: Sequence[float]) -> list[dict[str, Any]]:
-    """The pick of each limit on MACs, and what it is worth on the search-val half."""
+    """The pick of each limit on MACs, and what it is worth on the search-val half.
+
+    Args:
+        rows: of ranking.csv, best first.
+        answer_at: the limits, in times the default's MACs, in any order.
+
+    Returns:
+        A line for each limit, ascending, and last one without (``limit`` None); its values are None where nothing that
+        was ranked is within the limit.
+    """
     kept = ("placement", "rank", "val_metric", "macs", "macs_ratio")
     return [
         {"limit": answer.limit} | {name: None if answer.place is None else rows[answer.place][name] for name in kept}
@@ -160,7 +199,15 @@ def _early_stop(run: Run, rows: Sequence[dict[str, Any]], tally: Tally) -> dict[
 
 
 def kendall_tau_of(rows: Sequence[dict[str, Any]], column: str) -> float | None:
-    """Kendall's tau of a column with the metric on the search-val half; None where it is not defined."""
+    """Kendall's tau of a column with the metric on the search-val half; None where it is not defined.
+
+    Args:
+        rows: of ranking.csv, in any order.
+        column: of numbers.
+
+    Returns:
+        From -1 to 1, or None.
+    """
     return _finite(kendall_tau([row[column] for row in rows], [row["val_metric"] for row in rows]))
 
 

@@ -37,7 +37,17 @@ class Tally:
 
     @classmethod
     def empty(cls, pairs: int, true_N: Classes, classes: int, batch: int) -> Tally:
-        """Nothing known of so many pairs."""
+        """Nothing known of so many pairs.
+
+        Args:
+            pairs: P.
+            true_N: the classes of the images in the order of evaluation.
+            classes: how many there are; they decide how large an integer keeps one.
+            batch: the most images of a chunk.
+
+        Returns:
+            A tally to fill: its arrays are written to.
+        """
         predicted_PN = np.zeros((pairs, len(true_N)), np.min_scalar_type(classes - 1))
         return cls(true_N, batch, predicted_PN, np.zeros(pairs, np.int64), np.zeros(pairs, np.bool_))
 
@@ -81,7 +91,14 @@ class Tally:
         return np.array([np.count_nonzero(true_N == predicted_N) for true_N, predicted_N in answers])
 
     def seen(self, pair: int) -> tuple[Classes, Classes]:
-        """The classes of the images that a pair has seen, and those that it saw in them."""
+        """The classes of the images that a pair has seen, and those that it saw in them.
+
+        Args:
+            pair: its place.
+
+        Returns:
+            True and predicted classes, both of shape (images seen,), in the order of evaluation.
+        """
         images = int(self.images_P[pair])
         return self.true_N[:images], self.predicted_PN[pair, :images]
 
@@ -96,7 +113,11 @@ class Tally:
         return int(np.where(self.stopped_P, self.images, self.images_P).sum())
 
     def take(self, predicted: Mapping[int, torch.Tensor]) -> None:
-        """The classes that some pairs see in the images of the chunk at hand: vectors (B,) by the pair's place."""
+        """Take in the classes that some pairs see in the images of the chunk at hand.
+
+        Args:
+            predicted: vectors (B,) by the pair's place, on any device; of pairs that wait for this chunk.
+        """
         if not predicted:
             return
         rows, chunk = list(predicted), self.chunk
@@ -105,11 +126,20 @@ class Tally:
         self.chunks_P[rows] += 1
 
     def stop(self, lost_P: Bools) -> None:
-        """These leave."""
+        """These leave: they are evaluated no more.
+
+        Args:
+            lost_P: True for each pair that leaves.
+        """
         self.stopped_P[lost_P] = True
 
     def save(self, path: Path, made_of: str) -> None:
-        """Write all that is known, atomically. ``made_of`` tells rankings apart."""
+        """Write all that is known, atomically.
+
+        Args:
+            path: of the file, which is replaced.
+            made_of: tells rankings apart, see :func:`load_tally`.
+        """
         known = np.ascontiguousarray(self.predicted_PN[:, : self._end_C[self.chunks_P.max()]])
         arrays = {"predicted": known, "chunks": self.chunks_P, "stopped": self.stopped_P}
         meta = {"made_of": made_of, "batch": self.batch}
@@ -118,6 +148,15 @@ class Tally:
 
 def load_tally(path: Path, made_of: str, true_N: Classes, classes: int) -> Tally | None:
     """What :meth:`Tally.save` wrote; None where there is nothing, or that of another ranking.
+
+    Args:
+        path: of the file, which need not be there.
+        made_of: what the ranking at hand is told apart by.
+        true_N: the classes of the images in the order of evaluation.
+        classes: how many there are.
+
+    Returns:
+        The tally with the batch that it was begun with, or None.
 
     Raises:
         PoolsearchError: the file is damaged.
@@ -135,6 +174,14 @@ def load_tally(path: Path, made_of: str, true_N: Classes, classes: int) -> Tally
 
 
 def chunk_sizes(images: int, batch: int) -> NDArray[np.int64]:
-    """Images of each of ceil(images / batch) nearly equal chunks, the larger ones first."""
+    """Images of each of ceil(images / batch) nearly equal chunks, the larger ones first.
+
+    Args:
+        images: in all.
+        batch: the most of a chunk.
+
+    Returns:
+        Shape (chunks,); the sizes differ by one at most.
+    """
     chunks = -(-images // batch)
     return np.full(chunks, images // chunks) + (np.arange(chunks) < images % chunks)

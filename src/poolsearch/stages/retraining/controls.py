@@ -32,7 +32,16 @@ class TrainedControl:
 
 
 def rivals(run: Run, winner: Placement, seeds: int) -> list[TrainedControl]:
-    """The controls that the settings ask for, in their order."""
+    """The controls that the settings ask for, in their order.
+
+    Args:
+        run: open.
+        winner: the first of the ranking: larger images are to cost as many MACs.
+        seeds: trainings of each control.
+
+    Returns:
+        Each control once; those with nothing to train say why.
+    """
     make: dict[Control, Callable[[], TrainedControl]] = {
         "macs": lambda: _most_macs(run, seeds),
         "random": lambda: _random(run, seeds),
@@ -85,7 +94,11 @@ def size_for(target: int, own: int, image_size: int, macs: Callable[[int], int |
     Args:
         target: MACs to reach; more than ``own``.
         own: MACs at ``image_size``.
+        image_size: height and width that the run's networks see.
         macs: MACs at a size; None where the network cannot run at it.
+
+    Returns:
+        Height and width in pixels, of equally near ones the smaller; or None.
     """
     guess = round(image_size * math.sqrt(target / own))
     found: dict[int, int] = {}

@@ -32,6 +32,9 @@ def failure(
         predicted_SN: what the training of each seed sees in it.
         class_names: of all classes.
         diverged: whether a training ended with a loss that is no finite number.
+
+    Returns:
+        The first of these that holds, as ``reached only 9.80% of ...``; or an empty text.
     """
     value_S = score(metric, true_N, predicted_SN, len(class_names))
     least = chance(metric, true_N, len(class_names))

@@ -41,6 +41,12 @@ class Selection:
 def finalists(run: Run) -> Selection:
     """The top-k of the ranking, the pick of each answer, and the default.
 
+    Args:
+        run: open, with a ranking.
+
+    Returns:
+        Who is trained, and the picks; nothing of the test images is known in it.
+
     Raises:
         PoolsearchError: there is no ranking.
     """
@@ -58,6 +64,9 @@ def choose(
         default: the network's own placement, which need not be ranked.
         top_k: how many of the first.
         answer_at: limits of the answers, in times the default's MACs.
+
+    Returns:
+        Each placement once, by rank, a default that is not ranked last; and the pick of each limit.
     """
     names = [row["placement"] for row in ranking]
     answers = answers_of([float(row["macs_ratio"]) for row in ranking], answer_at)

@@ -23,7 +23,16 @@ from poolsearch.texts import command
 
 
 def trials_of(chosen: Selection, rivals: Sequence[TrainedControl], seeds: int) -> list[Trial]:
-    """All trainings, each once; seed by seed, so that an early stop leaves whole comparisons."""
+    """All trainings, each once; seed by seed, so that an early stop leaves whole comparisons.
+
+    Args:
+        chosen: the finalists.
+        rivals: the controls; those with nothing to train are passed over.
+        seeds: trainings of each.
+
+    Returns:
+        In the order in which they are trained, those that finalists and controls share once.
+    """
     every = [
         [Trial(finalist.placement, seed) for finalist in chosen.finalists]
         + [rival.trials[seed] for rival in rivals if rival.trials]
@@ -34,6 +43,10 @@ def trials_of(chosen: Selection, rivals: Sequence[TrainedControl], seeds: int) -
 
 def check_choice(run: Run, chosen: Selection) -> None:
     """A test split that was opened for one winner, and one pick of each answer, is not opened for others.
+
+    Args:
+        run: open; nothing is written.
+        chosen: what the ranking chooses now.
 
     Raises:
         PoolsearchError: it was; or what it was opened for is not known any more.
@@ -55,6 +68,12 @@ def open_test(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], see
 
     The opening is written down before the first image is read, and what the networks reached before it is judged: a run
     that ends between the two is gone on with by judging what is there, without evaluating or opening anything anew.
+
+    Args:
+        run: open, with all trials trained; ``test.json`` in its folder takes the results.
+        chosen: the finalists and picks, which are fixed.
+        rivals: the controls.
+        seeds: trainings of each.
 
     Raises:
         PoolsearchError: the results cannot be judged, by a fault of ours; they stay.

@@ -35,7 +35,17 @@ Predicted = Mapping[Trial, NDArray[np.int64]]
 
 
 def results(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], predicted: Predicted) -> dict[str, Any]:
-    """What every network reached, for test.json: nothing that takes a judgement."""
+    """What every network reached, for test.json: nothing that takes a judgement.
+
+    Args:
+        run: open, with all trials trained.
+        chosen: the finalists and picks.
+        rivals: the controls.
+        predicted: the class that each trained network sees in every test image, shape (N,).
+
+    Returns:
+        JSON values by their keys; metrics as fractions, ``std`` None with one seed, no winner of controls yet.
+    """
     of_finalists = _trials_of(run, chosen)
     trained = {p: _trained(run, p.shown, own, predicted) for p, own in of_finalists.items()}
     top = run.settings.retrain.top_k
@@ -67,7 +77,14 @@ def results(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], predi
 def judgement(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], predicted: Predicted) -> dict[str, Any]:
     """What the results say, for test.json: tests, intervals and sentences.
 
-    Its ``controls`` have what the winner is against each, in their order.
+    Args:
+        run: open, with all trials trained.
+        chosen: the finalists and picks.
+        rivals: the controls.
+        predicted: the class that each trained network sees in every test image, shape (N,).
+
+    Returns:
+        JSON values by their keys; ``controls`` have what the winner is against each, in their order.
     """
     metric, names = run.settings.data.metric, run.images.class_names
     class_N = None if metric == "accuracy" else run.images.label_N[run.split.test]
@@ -177,6 +194,9 @@ def class_results(
         true_N: the class of each test image.
         predicted_of: what each training of each network sees in them.
         class_names: of all classes. One without test images has precision alone.
+
+    Returns:
+        The lines in the order of the names; recall and F1 are NaN for a class without test images.
     """
     found = {name: per_class(true_N, np.stack(seeds), len(class_names)) for name, seeds in predicted_of.items()}
     images_K = np.bincount(true_N, minlength=len(class_names))

@@ -45,7 +45,14 @@ def filter_steps(space: Space, trained_AM: NDArray[np.int64]) -> list[FilterStep
 
 
 def evenness(found: list[FilterSteps]) -> dict[str, int]:
-    """For the events: the fewest and the most steps of a set of weights, among blocks that have several."""
+    """For the events: the fewest and the most steps of a set of weights, among blocks that have several.
+
+    Args:
+        found: every set of weights, see :func:`filter_steps`.
+
+    Returns:
+        Training steps by their keys in events.jsonl; of all blocks where none has several sets.
+    """
     blocks = [each.block for each in found]
     several = [each.steps_M for each in found if blocks.count(each.block) > 1] or [each.steps_M for each in found]
     return {
@@ -55,7 +62,12 @@ def evenness(found: list[FilterSteps]) -> dict[str, int]:
 
 
 def write_filters(path: Path, found: list[FilterSteps]) -> None:
-    """filters.csv: a row for each member, block and resolution."""
+    """Write filters.csv: a row for each member, block and resolution.
+
+    Args:
+        path: of the file, which is replaced.
+        found: every set of weights, at least one, in the order of the rows of a member.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["member", "block", "resolution", "steps"])

@@ -21,7 +21,15 @@ _SNAPSHOT_VALUES = 5_000_000  # (placement, member) values kept over the whole s
 
 
 class ScoreHistory:
-    """Snapshots of scores and assignment, at most :data:`_SNAPSHOTS`, evenly over the epochs."""
+    """Snapshots of scores and assignment, at most :data:`_SNAPSHOTS`, evenly over the epochs.
+
+    Of large spaces there are fewer, so that no more than 5,000,000 values of a kind are kept, but two at least.
+
+    Args:
+        placements: A.
+        members: M.
+        epochs: of the whole search.
+    """
 
     _COLUMNS = ("score", "assignment", "count", "age")
 
@@ -32,7 +40,13 @@ class ScoreHistory:
         self._tables: dict[str, list[NDArray[np.generic]]] = {name: [] for name in self._COLUMNS}
 
     def take(self, epoch: int, step: int, mixture: Mixture) -> None:
-        """Keep the tables when this epoch is one of those to keep."""
+        """Keep the tables when this epoch is one of those to keep.
+
+        Args:
+            epoch: the one that ends, counted from 0.
+            step: how many steps are done.
+            mixture: what is kept of it: scores, assignment, training steps, and how old each score is.
+        """
         if epoch not in self._epochs:
             return
         self._steps.append(step)
@@ -42,19 +56,32 @@ class ScoreHistory:
             self._tables[name].append(table_AM.astype(kind))
 
     def tensors(self) -> dict[str, Tensor]:
-        """All snapshots, stacked over steps."""
+        """All snapshots, stacked over steps.
+
+        Returns:
+            ``score``, ``assignment``, ``count`` and ``age``, each (S, A, M), and ``step`` (S,); empty before the first.
+        """
         if not self._steps:
             return {}
         stacked = {name: torch.from_numpy(np.stack(tables)) for name, tables in self._tables.items()}
         return stacked | {"step": torch.tensor(self._steps)}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Undo of :meth:`tensors`."""
+        """Undo of :meth:`tensors`.
+
+        Args:
+            tensors: what that gave; empty where there was no snapshot.
+        """
         self._steps = tensors["step"].tolist() if tensors else []
         self._tables = {name: list(tensors[name].numpy()) if tensors else [] for name in self._COLUMNS}
 
     def write(self, files: RunDir, space: Space) -> None:
-        """scores.parquet: one row per step, placement and member."""
+        """Write scores.parquet: one row per step, placement and member.
+
+        Args:
+            files: of the run.
+            space: the placements, for their names.
+        """
         score_SAM = np.stack(self._tables["score"])
         steps, placements, members = score_SAM.shape
         names = pa.DictionaryArray.from_arrays(

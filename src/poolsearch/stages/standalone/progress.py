@@ -79,7 +79,12 @@ class SweepProgress:
             yield update
 
     def ended(self, trial: Trial, value: float) -> None:
-        """A training has ended, here or elsewhere, and is so good."""
+        """A training has ended, here or elsewhere, and is so good; told twice it counts once.
+
+        Args:
+            trial: the training.
+            value: its metric, as a fraction.
+        """
         if trial in self._value_of:
             return
         by = "" if trial in self._share else " by another process"
@@ -124,7 +129,15 @@ class SweepProgress:
 
 
 def best(value_of: Mapping[Trial, float], macs_of: Mapping[Trial, int]) -> list[MeasuredPlacement]:
-    """Placements with what is known of them, the best mean first; a tie is decided by fewer MACs."""
+    """Placements with what is known of them, the best mean first; a tie is decided by fewer MACs.
+
+    Args:
+        value_of: how good each training is that has ended, as a fraction.
+        macs_of: of these trainings at least.
+
+    Returns:
+        Each placement once, its trainings together.
+    """
     values: dict[tuple[str, int], list[float]] = {}
     for trial, value in value_of.items():
         values.setdefault((trial.placement.shown, macs_of[trial]), []).append(value)
@@ -133,7 +146,16 @@ def best(value_of: Mapping[Trial, float], macs_of: Mapping[Trial, int]) -> list[
 
 
 def finish(now: datetime, seconds: float | None, short: bool = False) -> str:
-    """When something ends that takes so many seconds more, by the clock; with ``short`` no more than that."""
+    """When something ends that takes so many seconds more, by the clock; with ``short`` no more than that.
+
+    Args:
+        now: the local time.
+        seconds: from now on; None: not known.
+        short: leave out how long it takes.
+
+    Returns:
+        As ``expected finish 14:05, in 3.4 h``; on another day with weekday and date.
+    """
     if seconds is None:
         return "expected finish not known yet"
     at = now + timedelta(seconds=seconds)

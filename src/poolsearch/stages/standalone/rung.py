@@ -38,7 +38,14 @@ Done = Callable[[Trial, ScoredTraining], None]
 
 
 def images_to_learn(run: Run) -> NDArray[np.int64]:
-    """Those that a sweep trains on."""
+    """Those that a sweep trains on.
+
+    Args:
+        run: open.
+
+    Returns:
+        Indices into the run's images: search-train, in benchmark mode all training images.
+    """
     return run.split.train_all if run.settings.is_benchmark else run.split.search_train
 
 
@@ -46,6 +53,9 @@ def open_test(run: Run) -> None:
     """Write down what the test split is read for, before the first image is.
 
     The process that holds the folder does it, as all that is not of a training; without one, who joined.
+
+    Args:
+        run: of a sweep in benchmark mode, opened or joined; nothing is written where the opening stands already.
     """
     while not read_opening(run.dir):
         with held(run.dir.root) if run.joined else nullcontext(True) as ours:
@@ -57,7 +67,16 @@ def open_test(run: Run) -> None:
 
 
 def sweep_recipe(settings: ResolvedSettings, epochs: int, until: int) -> TrainingConfig:
-    """The training of a placement, from resolved settings: as the search, up to ``until`` of ``epochs`` epochs."""
+    """The training of a placement, from resolved settings: as the search, up to ``until`` of ``epochs`` epochs.
+
+    Args:
+        settings: of the run.
+        epochs: of a whole training, for the learning rate.
+        until: epochs after which it stops.
+
+    Returns:
+        Training on search-train, in benchmark mode on all training images.
+    """
     search, part = settings.search, "train_all" if settings.is_benchmark else "search_train"
     return TrainingConfig(
         "sweep", part, epochs, search.batch, search.lr, search.lr_floor, search.lr_every,
@@ -86,7 +105,15 @@ def train_placements(run: Run, placements: Sequence[Placement]) -> dict[Placemen
 
 
 def trained_before(run: Run, placements: Sequence[Placement]) -> dict[Placement, list[float]]:
-    """As :func:`train_placements`, of what has been trained so far: seeds may be missing, or whole placements."""
+    """As :func:`train_placements`, of what has been trained so far: seeds may be missing, or whole placements.
+
+    Args:
+        run: of a sweep; nothing is trained or written.
+        placements: what to look for.
+
+    Returns:
+        The metric of each seed by placement, of those with one at least.
+    """
     rung = _last_rung(run)
     found = {
         p: [scored_at(Trial(p, seed).folder(run.dir.sweep), rung.epochs) for seed in range(rung.seeds)]
@@ -112,6 +139,9 @@ def train_rung(
         trials: what is trained.
         label: for the bar.
         done: told each and how good it is, first those that have been trained, then the others as they end.
+
+    Returns:
+        How good each is at the end of the rung, on the search-val images, in benchmark mode on those of test.
 
     Raises:
         Interrupted: stopped on request; the state is saved.
@@ -159,7 +189,22 @@ def _live(
 def train_trial(
     run: Run, recipe: TrainingConfig, workers: int, trial: Trial, progress: Progress
 ) -> ScoredTraining | Busy:
-    """Train one and score it, unless another process does, or has done so."""
+    """Train one and score it, unless another process does, or has done so.
+
+    Args:
+        run: at the rung's fidelity.
+        recipe: how, and how far.
+        workers: how many train at once, for the metrics.
+        trial: which.
+        progress: where its bar shows itself.
+
+    Returns:
+        How good it is at the end of the rung; :class:`~poolsearch.workers.queue.Busy`, at once, while another process
+        trains it.
+
+    Raises:
+        Interrupted: stopped on request; the state is saved.
+    """
     folder = trial.folder(run.dir.sweep)
     with held(folder) as ours:
         if not ours:
@@ -205,7 +250,18 @@ def _score(run: Run, task: StandaloneTask, indices: NDArray[np.int64]) -> Scored
 
 
 def scored_at(folder: Path, epochs: int) -> ScoredTraining | None:
-    """How good a trial was at the end of that rung; None where it has not come so far."""
+    """How good a trial was at the end of that rung; None where it has not come so far.
+
+    Args:
+        folder: of the trial.
+        epochs: that it is trained at the end of the rung.
+
+    Returns:
+        What was written down when the rung ended, or None.
+
+    Raises:
+        PoolsearchError: its metrics are damaged.
+    """
     if not (folder / "metrics.json").exists():
         return None
     found: list[dict[str, Any]] = read_metrics(folder).get("rungs", [])

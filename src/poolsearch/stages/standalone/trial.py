@@ -43,16 +43,37 @@ class Trial:
         return f"{self.placement.shown}{at} seed {self.seed}"
 
     def folder(self, root: Path) -> Path:
-        """Where the trial leaves what it found, below ``root``."""
+        """Where the trial leaves what it found, below ``root``.
+
+        Args:
+            root: of the trials of a stage, as ``retrain/`` in the run's folder.
+
+        Returns:
+            ``root/PLACEMENT/SEED``, or ``root/PLACEMENT@SIZE/SEED``; it need not be there.
+        """
         at = f"@{self.image_size}" if self.image_size else ""
         return root / f"{self.placement.file_name}{at}" / str(self.seed)
 
     def of(self, run: Run) -> Run:
-        """The run with images of the trial's size."""
+        """The run with images of the trial's size.
+
+        Args:
+            run: the run, at its own size.
+
+        Returns:
+            The same run where the sizes are equal.
+        """
         return run.at(self.image_size or run.image_size)
 
     def identity(self, run: Run) -> dict[str, Any]:
-        """What tells it from others, for the headers of its files."""
+        """What tells it from others, for the headers of its files.
+
+        Args:
+            run: the run, at its own size.
+
+        Returns:
+            Network, data, seed of the run, placement, seed and image size of the trial, as JSON values.
+        """
         return run.identity | {
             "placement": str(self.placement), "trial_seed": self.seed, "image_size": self.of(run).image_size,
         }  # fmt: skip
@@ -86,6 +107,11 @@ class StandaloneTask:
 
     Two placements with the same seed begin with the same weights and see the same minibatches, so that their
     difference is paired.
+
+    Args:
+        run: open, at its own image size.
+        recipe: how, and how far.
+        trial: which.
     """
 
     def __init__(self, run: Run, recipe: TrainingConfig, trial: Trial) -> None:
@@ -145,6 +171,12 @@ def train_trials(run: Run, recipe: TrainingConfig, trials: Sequence[Trial], root
 
     Each leaves ``model.safetensors``, ``metrics.json`` and ``events.jsonl`` in its own folder below ``root``.
 
+    Args:
+        run: open; the user is warned of trainings that diverged.
+        recipe: how each is trained.
+        trials: which, finished ones among them.
+        root: of their folders.
+
     Raises:
         Interrupted: stopped on request; the state is saved.
     """
@@ -159,7 +191,15 @@ def train_trials(run: Run, recipe: TrainingConfig, trials: Sequence[Trial], root
 
 
 def crew(run: Run, trials: int) -> tuple[int, int, list[str]]:
-    """(workers, threads of each, CUDA devices) for so many trials on the run's machine."""
+    """How many train at once on the run's machine.
+
+    Args:
+        run: open; ``--workers``, the device and the size of its images decide.
+        trials: how many trainings there are in all, finished ones too.
+
+    Returns:
+        Workers, torch's threads of each, and the CUDA devices that they share; none on a CPU.
+    """
     device = run.machine.device.type
     cards = cuda_cards() if device == "cuda" else []
     small = device == "cpu" and run.image_size <= LARGEST_NATIVE
@@ -175,12 +215,29 @@ def _finished(folder: Path) -> bool:
 
 
 def diverged(folder: Path) -> bool:
-    """Whether the last training loss of a finished trial was no finite number."""
+    """Whether the last training loss of a finished trial was no finite number.
+
+    Args:
+        folder: of the trial.
+
+    Returns:
+        True where it diverged.
+
+    Raises:
+        PoolsearchError: its metrics are damaged.
+    """
     return read_metrics(folder)["train_loss"] is None
 
 
 def unfinished(folder: Path) -> Path:
-    """Where a trial keeps its state while it may still be gone on with."""
+    """Where a trial keeps its state while it may still be gone on with.
+
+    Args:
+        folder: of the trial.
+
+    Returns:
+        The path of its checkpoint, which need not be there.
+    """
     return folder / "checkpoint.safetensors"
 
 
@@ -199,8 +256,18 @@ def train_alone(
 ) -> tuple[StandaloneTask, dict[str, Any]]:
     """Train one from its checkpoint, if there is one, as far as the recipe goes.
 
-    Leaves a checkpoint and ``events.jsonl`` in the trial's folder. Gives the trained task, and what ``metrics.json``
-    says about every trial; ``workers`` is how many there are at once.
+    Leaves a checkpoint and ``events.jsonl`` in the trial's folder.
+
+    Args:
+        run: open, at its own image size.
+        recipe: how, and how far.
+        root: of the trials' folders.
+        workers: how many train at once, for the metrics.
+        trial: which.
+        progress: where its bar shows itself.
+
+    Returns:
+        The trained task, and what ``metrics.json`` says about every trial.
 
     Raises:
         Interrupted: stopped on request; the state is saved.
@@ -221,7 +288,21 @@ def train_alone(
 
 
 def predictions(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], purpose: str) -> NDArray[np.int64]:
-    """The number of the class that a finished trial's network sees in each image, shape (N,)."""
+    """The number of the class that a finished trial's network sees in each image.
+
+    Args:
+        run: open, at its own image size.
+        trial: which.
+        root: of the trials' folders.
+        images: indices into the run's images, shape (N,).
+        purpose: names the loader of the images; nothing is drawn.
+
+    Returns:
+        Shape (N,), in the order of ``images``.
+
+    Raises:
+        PoolsearchError: the trial's weights are damaged, or of something else.
+    """
     folder, run = trial.folder(root), trial.of(run)
     net = run.build()
     weights, _ = checkpoint.load(folder / "model.safetensors", of=trial.identity(run))
