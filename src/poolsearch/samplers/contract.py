@@ -29,8 +29,9 @@ def best(space: Space) -> Placement:
 
 
 def reward(space: Space, placement: Placement, step: int) -> float:
-    """The reward of a toy bandit: 0.9 for the best placement, 0 to 0.4 for all others, the nearer the more, and noise
-    of 0.05.
+    """The reward of a toy bandit.
+
+    It is 0.9 for the best placement, 0 to 0.4 for all others, the nearer the more, and noise of 0.05.
 
     Args:
         space: that the placement is numbered in; near are those of near numbers.
@@ -79,8 +80,9 @@ def check_legal(make: Make, space: Space, draws: int = DRAWS) -> None:
 
 
 def check_seeded(make: Make, space: Space) -> None:
-    """See that the same seed gives the same placements, and one of several other seeds gives others, where there are
-    others.
+    """See that the seed decides the placements.
+
+    The same one gives the same placements, and of several other seeds one gives others, where there are others.
 
     Args:
         make: as of :func:`check_sampler`.

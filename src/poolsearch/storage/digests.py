@@ -31,14 +31,25 @@ Lines = list[tuple[str, str]]
 
 
 def begin(folder: Path) -> None:
-    """Keep digests of a folder's files from now on; those that are there are listed as they are."""
+    """Keep digests of a folder's files from now on; files that are there are listed as they are.
+
+    Args:
+        folder: of a run, or in it; where it has a list already, nothing is done.
+    """
     if not (folder / NAME).exists():
         names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
         _write(folder, [(digest_of(folder / name), name) for name in names])
 
 
 def kept(folder: Path) -> bool:
-    """Whether digests are kept of what lies in a folder: the run that it belongs to has them."""
+    """Whether digests are kept of what lies in a folder.
+
+    Args:
+        folder: any.
+
+    Returns:
+        True where the run that it belongs to keeps them, and the folder is one of those that a later stage reads.
+    """
     run = owner(folder, ("run.json",))
     if run is None or not os.path.lexists(run / NAME):
         return False
@@ -52,6 +63,12 @@ def keeping(path: Path) -> Generator[Path]:
 
     The new digest is listed before the file takes its place, and the old one goes after: whenever the process is
     killed, the file has a digest that is listed.
+
+    Args:
+        path: of the file that is to be written.
+
+    Yields:
+        A path to write to, in a folder of its own.
     """
     if not kept(path.parent):
         with replacing(path) as temporary:
@@ -65,20 +82,40 @@ def keeping(path: Path) -> Generator[Path]:
 
 
 def seal(path: Path) -> None:
-    """List a file that was not replaced but grew, now that it is whole."""
+    """List a file that was not replaced but grew, now that it is whole.
+
+    Args:
+        path: of the file; where no digests are kept of its folder, nothing is done.
+
+    Raises:
+        PoolsearchError: the list is damaged.
+    """
     if kept(path.parent):
         _write(path.parent, [*_without(path), (digest_of(path), path.name)])
 
 
 def drop(path: Path) -> None:
-    """A file is about to grow, or is gone: it is listed no more."""
+    """Take a file off the list: it is about to grow, or is gone.
+
+    Args:
+        path: of the file; it need not be listed.
+
+    Raises:
+        PoolsearchError: the list is damaged.
+    """
     lines = read(path.parent)
     if any(name == path.name for _, name in lines):
         _write(path.parent, _without(path))
 
 
 def read(folder: Path) -> Lines:
-    """The lines of a folder; none where it has no file of them.
+    """Read the list of a folder.
+
+    Args:
+        folder: with or without a list.
+
+    Returns:
+        (digest, name) of each line, in its order; empty where there is no list.
 
     Raises:
         PoolsearchError: it is damaged.
@@ -106,6 +143,9 @@ def open_verified(path: Path, remedy: str, growing: bool = False) -> Generator[B
         remedy: what to do when it is not.
         growing: it may be written at this moment, and is then not listed.
 
+    Yields:
+        The file, open for reading from its first byte.
+
     Raises:
         FileNotFoundError: it is not there.
         PoolsearchError: it is no regular file, or has changed since.
@@ -125,7 +165,17 @@ def open_verified(path: Path, remedy: str, growing: bool = False) -> Generator[B
 
 
 def digest_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
+    """The SHA-256 of a file.
+
+    Args:
+        path: of a regular file.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        PoolsearchError: it is no regular file.
+    """
     with open_regular(path) as handle:
         return _digest(handle)
 

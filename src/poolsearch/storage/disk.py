@@ -48,6 +48,9 @@ def owner(folder: Path, records: Sequence[str] = RECORDS) -> Path | None:
 def check_place(folder: Path) -> None:
     """See that what is written into a folder stays in the run that it belongs to; the run itself may be a link.
 
+    Args:
+        folder: that is to be written into; it need not be there.
+
     Raises:
         PoolsearchError: the folder, or one of those between it and the run, is a link or no folder.
     """
@@ -67,10 +70,16 @@ def check_place(folder: Path) -> None:
 
 @contextlib.contextmanager
 def workspace(folder: Path) -> Generator[Path]:
-    """Give a new folder inside of ``folder`` for what is not finished; it is gone at the end.
+    """Make a new folder for what is not finished; it is gone at the end.
 
     Nobody else may look into it, and its name is random: nothing can lie there already, and no library that writes into
     it can be led elsewhere.
+
+    Args:
+        folder: in which it is made.
+
+    Yields:
+        The new folder, empty.
     """
     made = Path(tempfile.mkdtemp(prefix=".poolsearch-", suffix=".tmp", dir=folder))
     try:
@@ -80,7 +89,11 @@ def workspace(folder: Path) -> Generator[Path]:
 
 
 def remove_workspaces(folder: Path) -> None:
-    """Delete what processes that were killed left of :func:`workspace`, and nothing else."""
+    """Delete what processes that were killed left of :func:`workspace`, and nothing else.
+
+    Args:
+        folder: in which they were made; it need not be there. Folders below it are not looked at.
+    """
     if folder.is_dir():
         for path in folder.iterdir():
             if _UNFINISHED.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
@@ -89,11 +102,15 @@ def remove_workspaces(folder: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Generator[Path]:
-    """Give a temporary path; when the block ends well it takes the place of ``path``, durably.
+    """Write a file whole or not at all: when the block ends well what was written takes the place of ``path``, durably.
 
-    A link that is at ``path`` is replaced, not followed.
+    A link that is at ``path`` is replaced, not followed. Folders above it are made where they are missing.
 
-    Folders above it are made where they are missing.
+    Args:
+        path: of the file.
+
+    Yields:
+        A temporary path to write to, with an empty file, in a folder of its own.
 
     Raises:
         PoolsearchError: no space is left, and ``path`` is as it was before; or there is a folder at ``path``, or the
@@ -137,6 +154,10 @@ def _sync(folder: Path) -> None:
 def append(path: Path, text: str) -> None:
     """Add to the end of a file, durably; it is made where it is not there.
 
+    Args:
+        path: of the file.
+        text: written in UTF-8 as it is; nothing is put after it.
+
     Raises:
         PoolsearchError: it is no regular file, as a link is none, or its folder is a link inside of a run.
     """
@@ -151,7 +172,15 @@ def append(path: Path, text: str) -> None:
 
 
 def cut(path: Path, size: int) -> None:
-    """Keep the first bytes of a file, in a new file of the same name."""
+    """Keep the first bytes of a file, in a new file of the same name.
+
+    Args:
+        path: of the file.
+        size: bytes to keep.
+
+    Raises:
+        PoolsearchError: it is no regular file, or cannot be replaced.
+    """
     with open_regular(path) as handle:
         kept = handle.read(size)
     with replacing(path) as temporary:
@@ -161,6 +190,12 @@ def cut(path: Path, size: int) -> None:
 @contextlib.contextmanager
 def open_regular(path: Path) -> Generator[BinaryIO]:
     """Open a file for reading, if it is one: a FIFO would be waited for without end, and a device has no end.
+
+    Args:
+        path: of the file; a link to a regular file is followed.
+
+    Yields:
+        The file, open for reading bytes.
 
     Raises:
         PoolsearchError: it is something else.

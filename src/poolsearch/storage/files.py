@@ -23,10 +23,16 @@ MOST_BYTES = 1 << 28
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Generator[Path]:
-    """Give a temporary path; when the block ends well it takes the place of ``path``, durably.
+    """Write a file whole or not at all: when the block ends well what was written takes the place of ``path``, durably.
 
     In a folder of a run its digest is kept (:mod:`poolsearch.storage.digests`), and the functions here that read
     compare it.
+
+    Args:
+        path: of the file; missing folders above it are made.
+
+    Yields:
+        A temporary path to write to.
 
     Raises:
         PoolsearchError: see :func:`~poolsearch.storage.disk.replacing`.
@@ -36,18 +42,41 @@ def atomic(path: Path) -> Generator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` atomically."""
+    """Write a text file, atomically.
+
+    Args:
+        path: of the file.
+        text: written in UTF-8.
+
+    Raises:
+        PoolsearchError: see :func:`~poolsearch.storage.disk.replacing`.
+    """
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically; see :func:`finite`."""
+    """Write a value as indented JSON, atomically.
+
+    Args:
+        path: of the file.
+        value: of dicts, lists, tuples, texts and numbers; those that are not finite become null, see :func:`finite`.
+
+    Raises:
+        PoolsearchError: see :func:`~poolsearch.storage.disk.replacing`.
+    """
     write_text(path, json.dumps(finite(value), indent=1) + "\n")
 
 
 def finite(value: Any) -> Any:
-    """The same value with None for numbers that JSON does not have (NaN, infinity)."""
+    """Replace numbers that JSON does not have (NaN, infinity) by None.
+
+    Args:
+        value: of dicts, lists, tuples, texts and numbers.
+
+    Returns:
+        A copy; tuples become lists.
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -76,7 +105,11 @@ def check_digests(run_dir: RunDir, record: Mapping[str, Any]) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file that is not needed any more, where it is there."""
+    """Delete a file that is not needed any more, and take it off the list of digests.
+
+    Args:
+        path: of the file; it need not be there.
+    """
     path.unlink(missing_ok=True)
     drop(path)
 
@@ -88,6 +121,9 @@ def read_bytes(path: Path, most: int = MOST_BYTES, growing: bool = False) -> byt
         path: of the file.
         most: it is refused when it has more bytes.
         growing: it may be written at this moment.
+
+    Returns:
+        Its bytes.
 
     Raises:
         PoolsearchError: it is missing, too large, no regular file, or changed since.
@@ -107,6 +143,12 @@ def read_bytes(path: Path, most: int = MOST_BYTES, growing: bool = False) -> byt
 def read_json(path: Path) -> Any:
     """Read a JSON file of ours.
 
+    Args:
+        path: of the file.
+
+    Returns:
+        The value, as of :func:`parse_json`.
+
     Raises:
         PoolsearchError: as :func:`read_bytes`, or it is not JSON, or holds numbers that JSON does not have.
     """
@@ -118,7 +160,13 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(data: bytes) -> Any:
-    """The value of JSON text.
+    """Read JSON.
+
+    Args:
+        data: text in UTF-8.
+
+    Returns:
+        Of dicts, lists, texts, finite numbers, booleans and None.
 
     Raises:
         ValueError, RecursionError: it is none, has numbers that are not finite, or is nested too deeply.
@@ -137,7 +185,14 @@ def _finite(text: str) -> float:
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Read a CSV file of ours: its rows, which have all of these columns, and no cells beyond.
+    """Read a CSV file of ours.
+
+    Args:
+        path: of the file.
+        columns: names that its first line must have; it may have others.
+
+    Returns:
+        Its rows in their order, each with a text for every column of the file, and no cells beyond.
 
     Raises:
         PoolsearchError: as :func:`read_bytes`, or it is no such table.
@@ -159,6 +214,9 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 def verify(path: Path) -> None:
     """See that a file is as it was written, before a library reads it.
 
+    Args:
+        path: of the file.
+
     Raises:
         PoolsearchError: it is missing, no regular file, or changed since.
     """
@@ -170,7 +228,14 @@ def verify(path: Path) -> None:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file that is there is as it was written, as far as is known; else it can be written again."""
+    """Whether a file is as it was written, as far as is known.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        False also where it is missing.
+    """
     try:
         verify(path)
     except PoolsearchError:
@@ -179,12 +244,27 @@ def is_whole(path: Path) -> bool:
 
 
 def damaged(path: Path, why: object) -> PoolsearchError:
-    """The error for a file that is not as it was written."""
+    """The error for a file that is not as it was written.
+
+    Args:
+        path: of the file.
+        why: what is wrong with it, a text or an exception.
+
+    Returns:
+        An error to raise, which also says what to do.
+    """
     return PoolsearchError(f"{path} is damaged ({why}). {remedy(path)}")
 
 
 def remedy(path: Path) -> str:
-    """What to do about a file that is damaged."""
+    """What to do about a file that is damaged.
+
+    Args:
+        path: of the file, in a run folder or elsewhere.
+
+    Returns:
+        A sentence: which command makes it again, or what else there is to do.
+    """
     run = owner(path.parent, ("run.json",))
     name = "" if run is None else str(path.relative_to(run))
     if name.startswith(("sweep", "retrain")) and name != "sweep.csv":
@@ -211,7 +291,14 @@ _REMEDIES = {
 
 
 def sha256(*parts: bytes | memoryview) -> str:
-    """Hex digest of the parts, one after the other."""
+    """The SHA-256 of bytes.
+
+    Args:
+        parts: taken as one, in their order.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)

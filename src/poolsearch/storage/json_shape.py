@@ -12,7 +12,16 @@ be missing."""
 
 
 def misfit(value: Any, shape: Shape, where: str = "the value") -> str | None:
-    """What is wrong with a value, in words; None where it has the shape."""
+    """What is wrong with a JSON value.
+
+    Args:
+        value: as read.
+        shape: what it must look like, see :data:`Shape`.
+        where: what to call the value in the answer.
+
+    Returns:
+        The first thing that is wrong, in words; None where the value has the shape.
+    """
     if isinstance(shape, tuple):
         found = [misfit(value, one, where) for one in cast("tuple[Shape, ...]", shape)]
         return None if None in found else found[0]

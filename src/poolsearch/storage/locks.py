@@ -19,8 +19,15 @@ _LOCK = ".lock"
 def locked(folder: Path) -> Generator[None]:
     """Hold ``folder`` for this process alone; it is made if need be, and removed again if nothing was begun in it.
 
+    Args:
+        folder: of a run, a comparison or a recipe.
+
+    Yields:
+        Nothing; the folder is held until the block ends.
+
     Raises:
-        PoolsearchError: another process works in it, or it cannot be made or written.
+        InUse: another process works in it.
+        PoolsearchError: it cannot be made or written.
     """
     new = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     lock = FileLock(folder / _LOCK)
@@ -46,10 +53,16 @@ def locked(folder: Path) -> Generator[None]:
 
 @contextlib.contextmanager
 def held(folder: Path) -> Generator[bool]:
-    """Hold ``folder``, which is made if need be, unless another process does; gives whether it is ours now.
+    """Hold a folder, unless another process does; it is made if need be.
 
-    The system lets go of it when the process ends, however it ends. The lock's file stays: if it were deleted at
-    the end, one who had opened it before and one who comes later could both hold the folder.
+    The system lets go of it when the process ends, however it ends. The lock's file stays: if it were deleted at the
+    end, one who had opened it before and one who comes later could both hold the folder.
+
+    Args:
+        folder: of a training, or another one that several processes share.
+
+    Yields:
+        Whether it is held by this process now.
 
     Raises:
         PoolsearchError: it cannot be made or written, or is a link inside of a run.
@@ -79,7 +92,14 @@ def _not_locked(folder: Path, error: OSError) -> PoolsearchError:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether some process holds ``folder``, by :func:`locked` or :func:`held`; this one counts, too."""
+    """Whether some process holds a folder, by :func:`locked` or :func:`held`.
+
+    Args:
+        folder: any; it need not be there.
+
+    Returns:
+        True also where this process holds it.
+    """
     if not (folder / _LOCK).exists():
         return False
     with held(folder) as ours:
@@ -87,7 +107,11 @@ def is_held(folder: Path) -> bool:
 
 
 def remove_lock(folder: Path) -> None:
-    """Delete the lock's file of a folder in which nothing is left to be done."""
+    """Delete the lock's file of a folder in which nothing is left to be done.
+
+    Args:
+        folder: one that no process will hold any more.
+    """
     (folder / _LOCK).unlink(missing_ok=True)
 
 
@@ -96,6 +120,9 @@ def remove_leftovers(folder: Path) -> None:
 
     Only what :func:`~poolsearch.storage.disk.workspace` makes, only in folders that a run has, and never through
     links. That of a training which another process holds is its own, and stays.
+
+    Args:
+        folder: of a run; nothing is done in any other.
     """
     if owner(folder, ("run.json",)) is None:
         return

@@ -18,7 +18,16 @@ MOST_BYTES = 4 << 30
 def read_table(
     path: Path, columns: Sequence[str] | None = None, filters: list[tuple[str, str, Any]] | None = None
 ) -> pa.Table:
-    """Some or all columns and rows of a parquet file that is as it was written.
+    """Read a parquet file that is as it was written.
+
+    Args:
+        path: of the file.
+        columns: names of those to read; all if None.
+        filters: (column, operator, value) that a row must all meet, as of ``pyarrow.parquet.read_table``; None reads
+            all.
+
+    Returns:
+        The rows in the file's order, the columns in the order asked for.
 
     Raises:
         PoolsearchError: it is missing, damaged, too large, or lacks a column.

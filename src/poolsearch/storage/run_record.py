@@ -23,9 +23,15 @@ _BEGUN_WITH = {"before-ranking": "ranking.csv", "before-retraining": "retrain"}
 
 
 def begin(run_dir: RunDir, given: Settings, plan: Plan | None = None, code: Mapping[str, str] | None = None) -> None:
-    """Write the settings, the plan by which they were chosen, and the SHA-256 of the Python files that they name.
+    """Write the first ``run.json`` of a run.
 
     It is done before anything else, so that a run killed at once can be resumed without flags.
+
+    Args:
+        run_dir: the new run's.
+        given: settings as the user gave them.
+        plan: by which the method was chosen; None where it was given.
+        code: SHA-256 of the Python files that the settings name, by their paths.
     """
     record = {
         "poolsearch": version("poolsearch"),
@@ -38,7 +44,13 @@ def begin(run_dir: RunDir, given: Settings, plan: Plan | None = None, code: Mapp
 
 
 def read_record(run_dir: RunDir) -> dict[str, Any]:
-    """run.json.
+    """Read ``run.json``.
+
+    Args:
+        run_dir: of a run.
+
+    Returns:
+        Its value, with what is read of it seen to have the right form.
 
     Raises:
         PoolsearchError: it is missing, damaged, or not of a run.
@@ -49,7 +61,12 @@ def read_record(run_dir: RunDir) -> dict[str, Any]:
 
 
 def add_warning(run_dir: RunDir, text: str) -> None:
-    """Keep a warning for the report, once."""
+    """Keep a warning for the report, once.
+
+    Args:
+        run_dir: of a run.
+        text: a sentence; one that is there already is not added again.
+    """
     record = read_record(run_dir)
     if text not in record["warnings"]:
         record["warnings"].append(text)
@@ -59,7 +76,16 @@ def add_warning(run_dir: RunDir, text: str) -> None:
 def write_stage(
     run_dir: RunDir, place: int, name: str, began: datetime, ended: datetime | None, resumed_at_step: int | None
 ) -> None:
-    """Write the entry of a stage in its place; those after it go."""
+    """Write the entry of a stage; those after its place go.
+
+    Args:
+        run_dir: of a run.
+        place: among the entries, from 0; the number of entries puts it at the end.
+        name: of the stage.
+        began: when.
+        ended: when; None while it is under way.
+        resumed_at_step: the training step that it went on from; None where it began anew, or has no steps.
+    """
     record = read_record(run_dir)
     record["stages"][place:] = [{
         "stage": name, "started": began.isoformat(timespec="seconds"),
@@ -70,7 +96,13 @@ def write_stage(
 
 
 def saved_settings(out: Path) -> Settings:
-    """The settings that the run in ``out`` was given.
+    """The settings that a run was given.
+
+    Args:
+        out: the run directory.
+
+    Returns:
+        As they were given, not resolved.
 
     Raises:
         PoolsearchError: there is no run, or its run.json is damaged.
@@ -80,6 +112,9 @@ def saved_settings(out: Path) -> Settings:
 
 def check_free(run_dir: RunDir) -> None:
     """See that a new run can begin there.
+
+    Args:
+        run_dir: of the new run; it need not be there.
 
     Raises:
         PoolsearchError: it is a file, holds a run, or is not empty.
@@ -97,7 +132,14 @@ def check_free(run_dir: RunDir) -> None:
 
 
 def differences(old: Settings, new: Settings) -> list[tuple[str, str, Any, Any]]:
-    """(group, field, old, new) of every setting that differs."""
+    """The settings that differ.
+
+    Args:
+        old, new: settings as they were given.
+
+    Returns:
+        (group, field, old value, new value) of each, in the order of the settings.
+    """
     return [
         (group, name, before, after)
         for (group, name, before), (_, _, after) in zip(old.flat(), new.flat(), strict=True)
@@ -106,7 +148,14 @@ def differences(old: Settings, new: Settings) -> list[tuple[str, str, Any, Any]]
 
 
 def typed(settings: Settings) -> list[str]:
-    """Settings that are not the defaults, as words of a command; where the cache lies is left out."""
+    """Settings that are not the defaults, as words of a command.
+
+    Args:
+        settings: as they were given.
+
+    Returns:
+        Flags, each followed by its values; where the cache lies is left out.
+    """
     return [
         word
         for _, name, _, value in differences(Settings(), settings)
@@ -116,7 +165,15 @@ def typed(settings: Settings) -> list[str]:
 
 
 def option_words(name: str, value: object) -> list[str]:
-    """A setting as words of a command."""
+    """A setting as words of a command.
+
+    Args:
+        name: of the setting's field, such as ``image_size``.
+        value: one that is not the default.
+
+    Returns:
+        The flag, and its values as texts; a switch has none.
+    """
     if isinstance(value, bool):
         return [f"--{flag(name)}"]  # every switch is off by default, so that one that differs is on
     values = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
@@ -124,7 +181,14 @@ def option_words(name: str, value: object) -> list[str]:
 
 
 def merge(run_dir: RunDir, settings: Settings | None) -> Settings:
-    """The saved settings, with changes only where nothing rests on them yet.
+    """The settings to go on with: the saved ones, with changes only where nothing rests on them yet.
+
+    Args:
+        run_dir: of the run.
+        settings: as they are given now, all of them; None changes nothing.
+
+    Returns:
+        As given, not resolved.
 
     Raises:
         PoolsearchError: a setting in use differs; all that do are named.
@@ -142,12 +206,26 @@ def merge(run_dir: RunDir, settings: Settings | None) -> Settings:
 
 
 def is_free(name: str) -> bool:
-    """Whether a setting may differ when a run is resumed, at any time."""
+    """Whether a setting may differ when a run is resumed, at any time.
+
+    Args:
+        name: of the setting's field.
+
+    Returns:
+        True for what concerns the machine, such as where the data lies, the device or the number of workers.
+    """
     return DECLARED[name].rule.may_change == "always"
 
 
 def joined(run_dir: RunDir, settings: Settings | None) -> Settings:
     """The saved settings for a process that helps, with changes to what only concerns its machine.
+
+    Args:
+        run_dir: of the run.
+        settings: as they are given now, all of them; None changes nothing.
+
+    Returns:
+        As given, not resolved.
 
     Raises:
         PoolsearchError: another setting differs; all that do are named.
@@ -164,7 +242,16 @@ def joined(run_dir: RunDir, settings: Settings | None) -> Settings:
 
 
 def changed(record: dict[str, Any], versions: dict[str, Any], hardware: dict[str, Any]) -> list[str]:
-    """What is not as it was when the run was begun, or last gone on with: a sentence for each kind."""
+    """What is not as it was when the run was begun, or last gone on with.
+
+    Args:
+        record: run.json; what it does not have counts as unchanged.
+        versions: of now, as of :func:`installed`.
+        hardware: of now, as of :meth:`poolsearch.train.machine.Machine.describe`.
+
+    Returns:
+        A sentence for the versions and one for the hardware, where they changed.
+    """
     told: list[str] = []
     for kind, now in (("versions", versions), ("hardware", hardware)):
         if others := [f"{k} {v} is now {now.get(k)}" for k, v in record.get(kind, now).items() if now.get(k) != v]:
@@ -178,12 +265,22 @@ def _in_use(run_dir: RunDir, name: str) -> bool:
 
 
 def installed() -> dict[str, str]:
-    """The versions that results may depend on."""
+    """The versions that results may depend on.
+
+    Returns:
+        By name: of Python, torch, torchvision and NumPy.
+    """
     return {"python": platform.python_version()} | {name: version(name) for name in ("torch", "torchvision", "numpy")}
 
 
 def check_same(run_dir: RunDir, record: dict[str, Any], data: dict[str, Any], split_hash: str) -> None:
     """See that a resumed run has the images that it began with, divided as they were.
+
+    Args:
+        run_dir: of the run, for the message.
+        record: run.json; what it does not have yet counts as the same.
+        data: what run.json would say of the images now, with their ``fingerprint`` and ``name``.
+        split_hash: of their division now.
 
     Raises:
         PoolsearchError: it has not.
@@ -198,7 +295,11 @@ def check_same(run_dir: RunDir, record: dict[str, Any], data: dict[str, Any], sp
 
 
 def check_weights(run_dir: RunDir, sha256: str | None) -> None:
-    """See that a resumed run begins its networks with the weights that it began with; None are fresh ones.
+    """See that a resumed run begins its networks with the weights that it began with.
+
+    Args:
+        run_dir: of the run.
+        sha256: of the weights that are given now; None: fresh ones.
 
     Raises:
         PoolsearchError: it does not.
@@ -217,10 +318,25 @@ def _weights(sha256: str | None) -> str:
 
 
 def ended(run_dir: RunDir, stage: str) -> bool:
-    """Whether a stage of this name came to its end."""
+    """Whether a stage came to its end.
+
+    Args:
+        run_dir: of a run.
+        stage: its name in run.json.
+
+    Returns:
+        True where one entry of this name has ended.
+    """
     return any(entry["stage"] == stage and entry.get("ended") for entry in read_record(run_dir)["stages"])
 
 
 def tested(run_dir: RunDir) -> bool:
-    """Whether the test split was opened and everything on it evaluated."""
+    """Whether the test split was opened and everything on it evaluated.
+
+    Args:
+        run_dir: of a run.
+
+    Returns:
+        False also where it was opened and the evaluation is not done.
+    """
     return "verdict" in read_opening(run_dir)

@@ -90,10 +90,17 @@ RESULTS = {
 
 
 def read_object(path: Path, shape: Shape) -> dict[str, Any]:
-    """A JSON file of this shape.
+    """Read a JSON file of a known shape.
+
+    Args:
+        path: of the file.
+        shape: of an object, see :data:`poolsearch.storage.json_shape.Shape`.
+
+    Returns:
+        The value, with what else is in it.
 
     Raises:
-        PoolsearchError: it is damaged.
+        PoolsearchError: it is missing or damaged, or has another shape.
     """
     value = read_json(path)
     if (wrong := misfit(value, shape)) is not None:
@@ -102,7 +109,13 @@ def read_object(path: Path, shape: Shape) -> dict[str, Any]:
 
 
 def read_ranking(files: RunDir) -> list[dict[str, str]]:
-    """The rows of ranking.csv, best first.
+    """Read ranking.csv.
+
+    Args:
+        files: of a run.
+
+    Returns:
+        Its rows, best first: a text for each column.
 
     Raises:
         PoolsearchError: there is none, or it is damaged.
@@ -133,10 +146,16 @@ def _positive(text: str) -> bool:
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """metrics.json of the training in a folder, ``PLACEMENT/SEED`` or ``PLACEMENT@SIZE/SEED``.
+    """Read metrics.json of a training.
+
+    Args:
+        folder: of the training, ``PLACEMENT/SEED`` or ``PLACEMENT@SIZE/SEED``.
+
+    Returns:
+        Its value.
 
     Raises:
-        PoolsearchError: it is damaged, or of another training.
+        PoolsearchError: it is missing, damaged, or of another training.
     """
     path = folder / "metrics.json"
     found = read_object(path, METRICS)
@@ -148,7 +167,13 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def read_opening(files: RunDir) -> dict[str, Any]:
-    """test.json: when and for what the test split was opened, and the results so far; empty where it was not.
+    """Read test.json: when and for what the test split was opened, and the results so far.
+
+    Args:
+        files: of a run.
+
+    Returns:
+        Its value; empty where the split was not opened.
 
     Raises:
         PoolsearchError: it is damaged.
