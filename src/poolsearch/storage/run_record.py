@@ -212,7 +212,7 @@ def is_free(name: str) -> bool:
         name: of the setting's field.
 
     Returns:
-        True for what concerns the machine, such as where the data lies, the device or the number of workers.
+        True for what concerns the machine: where data and weights lie, the device, the number of workers and the like.
     """
     return DECLARED[name].rule.may_change == "always"
 

@@ -34,18 +34,34 @@ class Architecture(ABC):
 
     @abstractmethod
     def weight_LR(self) -> Tensor:
-        """Rows on the simplex, differentiable in the parameter."""
+        """The weights of the resolutions, differentiable in the parameter.
+
+        Returns:
+            Shape (L, R); rows are on the simplex.
+        """
 
     @abstractmethod
     def step(self, gradient_LR: Tensor) -> None:
-        """Go down the gradient of the loss in the parameter."""
+        """Go down the gradient of the loss, one step.
+
+        Args:
+            gradient_LR: of the loss in the parameter, shape (L, R).
+        """
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that the next step depends on."""
+        """Everything that the next step depends on.
+
+        Returns:
+            Tensors by name; they share memory with what is learned.
+        """
         return {"parameter": self.parameter.detach()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Undo of :meth:`tensors`."""
+        """Undo of :meth:`tensors`.
+
+        Args:
+            tensors: of an architecture of the same method, blocks and resolutions; they are copied.
+        """
         self.parameter.data.copy_(tensors["parameter"])
 
 
@@ -117,7 +133,16 @@ class Gaea(Architecture):
 
 
 def exponentiated(weight_LR: Tensor, gradient_LR: Tensor, lr: float) -> Tensor:
-    """A step of exponentiated gradient: multiplied by ``exp(-lr gradient)``, at least :data:`LEAST`, normalised."""
+    """A step of exponentiated gradient: multiplied by ``exp(-lr gradient)``, at least :data:`LEAST`, normalised.
+
+    Args:
+        weight_LR: rows on the simplex, shape (L, R).
+        gradient_LR: of the loss in the weights, shape (L, R).
+        lr: learning rate.
+
+    Returns:
+        New weights, shape (L, R); rows sum to one.
+    """
     moved_LR = (weight_LR * torch.exp(-lr * gradient_LR)).clamp(min=LEAST)
     return moved_LR / moved_LR.sum(1, keepdim=True)
 
@@ -125,7 +150,18 @@ def exponentiated(weight_LR: Tensor, gradient_LR: Tensor, lr: float) -> Tensor:
 def make_architecture(
     method: str, blocks: int, resolutions: int, settings: ResolvedRelaxed, device: torch.device
 ) -> Architecture:
-    """That of a relaxed method, from resolved settings."""
+    """The architecture of a relaxed method, before its first step.
+
+    Args:
+        method: "gaea"; any other is DARTS.
+        blocks: L, those that are weighed: all but the first.
+        resolutions: R.
+        settings: learning rate, and of DARTS the optimizer.
+        device: of the parameter.
+
+    Returns:
+        With all resolutions weighed alike.
+    """
     if method == "gaea":
         return Gaea(blocks, resolutions, settings.arch_lr, device)
     return Darts(blocks, resolutions, settings.arch_optimizer, settings.arch_lr, device)
@@ -135,6 +171,15 @@ def first_order(relaxed: nn.Module, parameter: Tensor, val: Loss, scaler: torch.
     """The gradient of a validation loss in the architecture's parameter, with the supernet's weights held.
 
     Gradients of the supernet's weights are not computed. One that overflows (fp16) counts as zero.
+
+    Args:
+        relaxed: the relaxed supernet.
+        parameter: of the architecture, shape (L, R).
+        val: gives the supernet's loss on a validation minibatch, with the architecture's weights.
+        scaler: of the loss, for fp16; one that is not enabled changes nothing.
+
+    Returns:
+        Shape (L, R), not scaled.
     """
     with held(relaxed):
         (gradient,) = torch.autograd.grad(scaler.scale(val(relaxed)), parameter)
@@ -154,6 +199,17 @@ def second_order(
 
     Differs: DARTS (Liu et al. 2018) takes finite differences for the second derivatives and has momentum in the inner
     step; here they are exact, by going backward twice, and the step is plain gradient descent.
+
+    Args:
+        relaxed: the relaxed supernet.
+        parameter: of the architecture, shape (L, R).
+        train: gives the supernet's loss on a training minibatch, for its step.
+        val: gives its loss on a validation minibatch, with the weights that it has after the step.
+        lr: learning rate of the supernet's step.
+        weight_decay: of that step.
+
+    Returns:
+        Shape (L, R).
     """
     weights = {name: weight for name, weight in relaxed.named_parameters() if weight.requires_grad}
     gradients = torch.autograd.grad(train(relaxed), list(weights.values()), create_graph=True, allow_unused=True)
@@ -175,7 +231,14 @@ def _moved(weight: Tensor, gradient: Tensor | None, lr: float, weight_decay: flo
 
 @contextmanager
 def held(module: nn.Module) -> Generator[None]:
-    """No parameter of a module has a gradient inside the block: what only that needs is neither kept nor computed."""
+    """Keep the parameters of a module from having gradients inside the block: what only they need is not computed.
+
+    Args:
+        module: its parameters that have gradients now have them again after the block.
+
+    Yields:
+        Nothing.
+    """
     free = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in free:
         parameter.requires_grad_(False)

@@ -21,7 +21,12 @@ _HEADER = "poolsearch"
 
 
 def save(path: Path, tensors: dict[str, Tensor], meta: Any) -> None:
-    """Write tensors and a JSON value.
+    """Write tensors and a JSON value, atomically.
+
+    Args:
+        path: of the file.
+        tensors: by name, on any device.
+        meta: kept in the header, where NaN and infinity are allowed, too.
 
     Raises:
         PoolsearchError: no space is left; the old checkpoint is then intact.
@@ -45,6 +50,9 @@ def load(path: Path, of: Mapping[str, Any] | None = None) -> tuple[dict[str, Ten
         path: of the file.
         of: what it should be of: compared with what its JSON value has under ``of``, as far as that says.
 
+    Returns:
+        The tensors by name, on the CPU, and the JSON value.
+
     Raises:
         PoolsearchError: the file is not a checkpoint of ours, is damaged, or is of something else.
     """
@@ -65,12 +73,30 @@ def load(path: Path, of: Mapping[str, Any] | None = None) -> tuple[dict[str, Ten
 
 
 def step_of(path: Path, of: Mapping[str, Any] | None = None) -> int | None:
-    """The step of a loop's checkpoint, None where there is none."""
+    """How far a loop's checkpoint is.
+
+    Args:
+        path: of the file; it need not be there.
+        of: what it should be of, as in :func:`load`.
+
+    Returns:
+        Steps done; None where there is no checkpoint.
+
+    Raises:
+        PoolsearchError: as :func:`load`.
+    """
     return load(path, of)[1]["step"] if path.exists() else None
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
-    """The states of torch's own generators, which layers such as dropout draw from."""
+    """The states of torch's own generators, which layers such as dropout draw from.
+
+    Args:
+        device: that is trained on; a GPU has a generator of its own beside the CPU's.
+
+    Returns:
+        Bytes by name, on the CPU.
+    """
     states = {"random/cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["random/cuda"] = torch.cuda.get_rng_state(device)
@@ -78,17 +104,38 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def load_random_state(tensors: dict[str, Tensor], device: torch.device) -> None:
-    """Undo of :func:`random_state`."""
+    """Undo of :func:`random_state`.
+
+    Args:
+        tensors: what it gave, others may be among them; a GPU's state may be missing.
+        device: that is trained on.
+    """
     torch.set_rng_state(tensors["random/cpu"])
     if device.type == "cuda" and "random/cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random/cuda"], device)
 
 
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Put a prefix before every name."""
+    """Put a prefix before every name.
+
+    Args:
+        prefix: without the slash that follows it.
+        tensors: by name.
+
+    Returns:
+        The same tensors, by ``PREFIX/NAME``.
+    """
     return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
 
 
 def of(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under a prefix, without it."""
+    """The tensors under a prefix: undo of :func:`under`.
+
+    Args:
+        prefix: without the slash that follows it.
+        tensors: by name.
+
+    Returns:
+        The same tensors, by the name without the prefix; none where no name has it.
+    """
     return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}

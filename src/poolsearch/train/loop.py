@@ -34,27 +34,60 @@ class Task(Protocol):
     device: torch.device
 
     def step(self, step: int) -> None:
-        """Do global step ``step`` (0-based)."""
+        """Do one training step.
+
+        Args:
+            step: of all epochs together (0-based); it keys all random draws.
+        """
         ...
 
     def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
-        """What to log; ``step`` steps are done."""
+        """Say what is to be logged of an epoch that has ended.
+
+        Args:
+            epoch: 0-based.
+            step: steps done since the start.
+
+        Returns:
+            Entries of its event, as JSON values; numbers may be NaN.
+        """
         ...
 
     def note(self) -> str:
-        """A few words beside the progress bar."""
+        """A few words on how it goes.
+
+        Returns:
+            Text to show beside the progress bar.
+        """
         ...
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything the next step depends on, besides :meth:`meta`."""
+        """Everything the next step depends on, besides :meth:`meta`.
+
+        Returns:
+            By name; no name begins with ``random/``, which the loop uses.
+        """
         ...
 
     def meta(self) -> Any:
-        """The same, as a JSON value."""
+        """Everything the next step depends on, besides :meth:`tensors`.
+
+        Returns:
+            A JSON value.
+        """
         ...
 
     def load(self, tensors: dict[str, Tensor], meta: Any) -> None:
-        """Undo of :meth:`tensors` and :meth:`meta`."""
+        """Undo of :meth:`tensors` and :meth:`meta`.
+
+        Args:
+            tensors: with the loop's own among them, on the CPU.
+            meta: what :meth:`meta` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError, RuntimeError: they are of another task; the loop reports a damaged
+                checkpoint.
+        """
         ...
 
 

@@ -45,7 +45,11 @@ class Machine:
     compiler: str | None = None
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Mixed precision where it is on."""
+        """Mixed precision where it is on.
+
+        Returns:
+            A context for forward passes and losses; with fp32 it changes nothing.
+        """
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.precision in _DTYPES)
 
     def place(self, module: Module) -> Module:
@@ -53,6 +57,12 @@ class Machine:
 
         Blocks and not whole networks are compiled, with sizes left open: the graphs that a block class needs then do
         not grow with the number of placements.
+
+        Args:
+            module: changed in place.
+
+        Returns:
+            The module itself.
         """
         # torch's stubs lack this form of Module.to
         module = module.to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -69,7 +79,14 @@ class Machine:
             torch.cuda.synchronize(self.device)
 
     def send(self, value: Tensor) -> Callable[[], float]:
-        """Start bringing a number of the device here; the call that is returned waits for it, and for nothing later."""
+        """Start bringing a number of the device here.
+
+        Args:
+            value: a tensor of one number.
+
+        Returns:
+            A function that gives the number; it waits for it, and for nothing later on the device.
+        """
         if self.device.type != "cuda":
             return value.item
         here = torch.empty(value.shape, dtype=value.dtype, pin_memory=True)
@@ -89,14 +106,22 @@ class Machine:
         return _DTYPES.get(self.precision, torch.float32)
 
     def free_memory(self) -> int | None:
-        """Bytes that tensors may still take on the device; None when the system does not say."""
+        """How much memory tensors may still take.
+
+        Returns:
+            Bytes on the device, with what torch has reserved and does not use; None when the system does not say.
+        """
         if self.device.type != "cuda":
             return available_memory()
         free, _ = torch.cuda.mem_get_info(self.device)
         return free + torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
 
     def describe(self) -> dict[str, Any]:
-        """For run.json."""
+        """The hardware, for run.json.
+
+        Returns:
+            Names of CPU and device, cores, precision and threads, by name.
+        """
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _cpu_name()
         return {
             "cpu": _cpu_name(),
@@ -115,7 +140,11 @@ class Machine:
 
 
 def cuda_cards() -> list[str]:
-    """The CUDA devices that this process sees, as CUDA_VISIBLE_DEVICES names them."""
+    """The CUDA devices that this process sees.
+
+    Returns:
+        As CUDA_VISIBLE_DEVICES names them, else their numbers; empty where there are none.
+    """
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     there = torch.cuda.device_count()
     return [card.strip() for card in named.split(",")][:there] if named else [str(i) for i in range(there)]
@@ -127,6 +156,9 @@ def pick_machine(settings: MachineSettings, flag: str = "--device") -> Machine:
     Args:
         settings: what was asked for.
         flag: with which the device was asked for.
+
+    Returns:
+        With a device and precision that are there, and why this precision.
 
     Raises:
         PoolsearchError: the device is not there, or does not have the precision.

@@ -31,7 +31,14 @@ class Cosine:
     hold: int = 1
 
     def at(self, step: int) -> float:
-        """The learning rate of ``step`` (0-based)."""
+        """The learning rate of a step.
+
+        Args:
+            step: 0-based, of all epochs together.
+
+        Returns:
+            Between ``start`` and ``floor``.
+        """
         done = (step - step % self.hold) / self.steps
         return self.floor + (self.start - self.floor) * (1 + math.cos(math.pi * done)) / 2
 
@@ -41,6 +48,15 @@ def sgd(parameters: Iterable[nn.Parameter], lr: float, momentum: float, weight_d
 
     Momentum begins at zero, which is the same as torch's beginning without: the first step's is the gradient. torch's
     fused kernel cannot mix parameters with and without.
+
+    Args:
+        parameters: those to train, already on their device.
+        lr: learning rate; :func:`set_lr` changes it from step to step.
+        momentum: part of the last step's direction that is kept.
+        weight_decay: of all parameters alike, added to the gradient.
+
+    Returns:
+        With a momentum of zeros for each parameter.
     """
     parameters = list(parameters)
     fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
@@ -51,17 +67,35 @@ def sgd(parameters: Iterable[nn.Parameter], lr: float, momentum: float, weight_d
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of the next steps.
+
+    Args:
+        optimizer: any; all its parameter groups get the same rate.
+        lr: learning rate.
+    """
     for group in optimizer.param_groups:
         group["lr"] = lr
 
 
 def momentum_tensors(optimizer: torch.optim.SGD) -> dict[str, Tensor]:
-    """The momentum of each parameter, by its position."""
+    """The momentum of each parameter.
+
+    Args:
+        optimizer: made by :func:`sgd`.
+
+    Returns:
+        By the parameter's position, as a text; the optimizer's own tensors, not copies.
+    """
     return {str(i): optimizer.state[p]["momentum_buffer"] for i, p in enumerate(_parameters(optimizer))}
 
 
 def load_momentum(optimizer: torch.optim.SGD, tensors: dict[str, Tensor]) -> None:
-    """Undo of :func:`momentum_tensors`."""
+    """Undo of :func:`momentum_tensors`.
+
+    Args:
+        optimizer: made by :func:`sgd`, of parameters of the same shapes.
+        tensors: what it gave; they are copied, from any device.
+    """
     parameters = _parameters(optimizer)
     for name, tensor in tensors.items():
         optimizer.state[parameters[int(name)]]["momentum_buffer"].copy_(tensor)

@@ -27,6 +27,8 @@ def train_step(
 
     Args:
         backward: leaves gradients, scaled by ``scaler``, and gives the loss.
+        optimizer: of the parameters that are trained.
+        scaler: skips the step where gradients overflow, in fp16; one that is not enabled changes nothing.
 
     Returns:
         The loss, detached and still on the device.
@@ -39,7 +41,18 @@ def train_step(
 
 
 def backward(forward: Forward, x_BCHW: Tensor, y_B: Tensor, scaler: torch.amp.GradScaler, machine: Machine) -> Tensor:
-    """Forward, cross entropy, backward (paper, Eq. 1). Gives the loss, detached and still on the device."""
+    """Forward, cross entropy, backward (paper, Eq. 1): gradients are added to those of the parameters.
+
+    Args:
+        forward: the network at a placement.
+        x_BCHW: images, normalised, on the device.
+        y_B: their classes as numbers, shape (B,), on the device.
+        scaler: of the loss, for fp16; one that is not enabled changes nothing.
+        machine: for its precision.
+
+    Returns:
+        The mean loss, not scaled, detached and still on the device.
+    """
     with machine.autocast():
         loss = F.cross_entropy(forward(x_BCHW), y_B)
     scaler.scale(loss).backward()
@@ -59,6 +72,17 @@ def tree_backward(
     Depth first, and each branch backward as soon as it was run forward: the gradient of a fork's map is summed over its
     branches and sent further back once. What is alive is one path from the root to a leaf, so that many placements
     need no more memory than the most expensive one, and the map of each fork.
+
+    Args:
+        supernet: whose gradients are added to.
+        x_BCHW: images, normalised, on the device.
+        y_B: their classes as numbers, shape (B,), on the device.
+        placements: at least one.
+        scaler: of the loss, for fp16; one that is not enabled changes nothing.
+        machine: for its precision.
+
+    Returns:
+        The mean loss over images and placements, not scaled, detached and still on the device.
 
     Raises:
         PoolsearchError: a placement has another number of blocks than the network.
@@ -123,7 +147,16 @@ def _send_back(state: Any, fork: Any) -> None:
 
 @torch.inference_mode()
 def predicted(forward: Forward, x_BCHW: Tensor, machine: Machine) -> Tensor:
-    """The number of each image's most probable class, shape (B,), on the device."""
+    """The most probable class of each image.
+
+    Args:
+        forward: the network at a placement, in evaluation mode.
+        x_BCHW: images, normalised, on the device.
+        machine: for its precision.
+
+    Returns:
+        Numbers of classes, shape (B,), on the device.
+    """
     with machine.autocast():
         return forward(x_BCHW).argmax(1)
 
@@ -132,7 +165,20 @@ def predicted(forward: Forward, x_BCHW: Tensor, machine: Machine) -> Tensor:
 def tree_scores(
     supernet: SinglePath, x_BCHW: Tensor, y_B: Tensor, placements: Sequence[Placement], metric: Metric, machine: Machine
 ) -> list[tuple[int, Tensor]]:
-    """(position in ``placements``, metric of the minibatch) of each, still on the device."""
+    """The metric of placements on one minibatch, run as a tree.
+
+    Args:
+        supernet: in evaluation mode.
+        x_BCHW: images, normalised, on the device.
+        y_B: their classes as numbers, shape (B,), on the device.
+        placements: at least one; one may come twice.
+        metric: what to compute, see :func:`batch_score`.
+        machine: for its precision.
+
+    Returns:
+        (position in ``placements``, metric) of each, in the order of the tree; the metric is a fraction, still on the
+        device.
+    """
     with machine.autocast():
         return [
             (position, batch_score(metric, logits, y_B)) for position, logits in run_tree(supernet, x_BCHW, placements)
@@ -143,6 +189,14 @@ def batch_score(metric: Metric, logits_BK: Tensor, y_B: Tensor) -> Tensor:
     """The metric of a minibatch, as :func:`poolsearch.evaluation.metrics.score`, without waiting for the device.
 
     Of the classes, those with images in the minibatch count.
+
+    Args:
+        metric: "accuracy", "balanced-accuracy" or "macro-f1".
+        logits_BK: of B images and K classes.
+        y_B: their classes as numbers, shape (B,), on the same device.
+
+    Returns:
+        A fraction, shape (), on the device.
     """
     predicted_B = logits_BK.argmax(1)
     right_B = predicted_B == y_B
