@@ -63,6 +63,9 @@ def costed(
         machine: of the run.
         progress: where work shows itself.
 
+    Returns:
+        What is searched, at most ``--max-placements`` placements.
+
     Raises:
         PoolsearchError: nothing is within the budget, the latency's device is not there, or costs.parquet of a run with
             a budget is gone.
@@ -124,6 +127,12 @@ def _profile(
 def check_memory(found: Profile, budget: BudgetSettings, name: str, progress: Progress) -> None:
     """Say where the memory of a training step is not known.
 
+    Args:
+        found: tables of the network; ``memory`` is a text where it is not known.
+        budget: the limits.
+        name: of the network, for the message.
+        progress: where it is said.
+
     Raises:
         PoolsearchError: there is a limit to it.
     """
@@ -138,6 +147,14 @@ def check_memory(found: Profile, budget: BudgetSettings, name: str, progress: Pr
 def latency_machine(asked: str | None, settings: MachineSettings, machine: Machine) -> Machine:
     """Where latency is measured: the run's own machine, unless another device was asked for.
 
+    Args:
+        asked: ``--latency-device``; None or "auto" is the run's own.
+        settings: of the run's machine; what else they say holds for the other device, too, but the precision.
+        machine: the run's own.
+
+    Returns:
+        ``machine`` itself, or one for the other device, with the precision that suits it.
+
     Raises:
         PoolsearchError: the device is not there.
     """
@@ -149,7 +166,19 @@ def latency_machine(asked: str | None, settings: MachineSettings, machine: Machi
 def measured(
     spec: NetSpec, found: Profile, space: Space, batch: int, machine: Machine, progress: Progress
 ) -> LatencyTable:
-    """Time the blocks of the network, with fresh weights, on a machine."""
+    """Time the blocks of the network, with fresh weights, on a machine.
+
+    Args:
+        spec: the network.
+        found: its tables, for the sizes of its maps.
+        space: the placements that are to be covered.
+        batch: images of a forward pass.
+        machine: where to run.
+        progress: where work shows itself.
+
+    Returns:
+        Milliseconds of each part for the batch.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net: Poolable = machine.place(build(spec))
@@ -159,7 +188,15 @@ def measured(
 
 
 def budget_note(budget: Mapping[str, Any], default: Costs) -> str:
-    """How many placements are within the budget, in a sentence."""
+    """How many placements are within the budget, and what the default costs, for people.
+
+    Args:
+        budget: as in run.json: limits as given, placements of the space, those tried, and those within.
+        default: costs of the default placement, arrays of length 1.
+
+    Returns:
+        A sentence.
+    """
     given = ", ".join(f"--{name.replace('_', '-')} {text}" for name, text in budget["given"].items())
     of = f"{budget['before']:,}" if budget["tried"] == budget["before"] else f"{budget['tried']:,} random"
     own = [shown_amount("macs", float(default.macs_A[0])) + " MACs"]

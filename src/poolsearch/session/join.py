@@ -35,6 +35,9 @@ def join_run(out: Path, settings: Settings | None, progress: Progress, trust: Tr
         progress: where work shows itself.
         trust: whether Python files that the folder names may run.
 
+    Returns:
+        An open run, marked as joined: nothing but its trainings may be written.
+
     Raises:
         PoolsearchError: there is no such run, its method trains supernets, images or settings are not its own, or it
             names a Python file that may not run.

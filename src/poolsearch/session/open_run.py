@@ -113,7 +113,14 @@ class Run:
         return {"net": self.net_spec.name, "data": self.images.fingerprint, "seed": self.seed}
 
     def at(self, image_size: int) -> Run:
-        """The same run with networks that see each image at this size: a larger one than stored is enlarged."""
+        """The same run with networks that see each image at another size.
+
+        Args:
+            image_size: height and width in pixels; a size larger than stored enlarges the images.
+
+        Returns:
+            A run in the same folder; this one where the size is its own.
+        """
         return self if image_size == self.image_size else replace(self, image_size=image_size)
 
     @property
@@ -122,7 +129,14 @@ class Run:
         return net_spec(self.settings, len(self.images.class_names), self.image_size, self.code)
 
     def build(self, norm: Norm | None = None) -> Poolable:
-        """The network with fresh weights from torch's generator, on the CPU."""
+        """Make the network with fresh weights, drawn from torch's generator.
+
+        Args:
+            norm: makes the normalisation layers of poolsearch's own networks; None: those of a network trained alone.
+
+        Returns:
+            On the CPU.
+        """
         return build(self.net_spec) if norm is None else build(self.net_spec, norm)
 
     @cached_property
@@ -138,9 +152,14 @@ class Run:
         return found
 
     def initial(self, norm: Norm | None = None) -> Poolable:
-        """The network as its training begins, on the CPU.
+        """Make the network as its training begins: with given weights where there are some, else with fresh ones.
 
-        With given weights, ``norm`` does not count: each BatchNorm keeps the weights and statistics that were trained.
+        Args:
+            norm: as in :meth:`build`. With given weights it does not count: each BatchNorm keeps the weights and
+                statistics that were trained.
+
+        Returns:
+            On the CPU.
         """
         if self.weights is None:
             return self.build(norm)
@@ -165,7 +184,18 @@ class Run:
         return self.space_costs.macs_A
 
     def loader(self, indices: NDArray[np.int64], batch: int, purpose: str, seed: int, augmented: bool) -> Loader:
-        """Minibatches of these images, normalised by the statistics of the training images."""
+        """Minibatches of some images, normalised by the statistics of the training images.
+
+        Args:
+            indices: of the images, from 0.
+            batch: images of a minibatch.
+            purpose: what they are for, such as "search-train": it keys their order and augmentation.
+            seed: of order and augmentation.
+            augmented: whether they are varied, as the settings say.
+
+        Returns:
+            A loader of tensors on the run's device, at the run's image size.
+        """
         device, size, view = self.machine.device, self.image_size, image_size_of(self.settings, self.images)
         augment = augment_of(self.settings, view, self.images.flippable) if augmented else "none"
         return Loader(self.images, indices, batch, seed, purpose, device, size, augment, *self.statistics, view=view)
@@ -180,13 +210,25 @@ class Run:
         return mean_std(self.images.pixels_NHWC, images)
 
     def warn(self, text: str) -> None:
-        """Tell the user, and the report."""
+        """Tell the user, and the report, of something to know about the result.
+
+        Args:
+            text: a sentence, without "warning".
+        """
         self.progress.say(f"warning: {text}")
         add_warning(self.dir, text)
 
     @contextmanager
     def stage(self, name: str, resumed_at_step: int | None = None) -> Generator[None]:
-        """Record that a stage began, and when it ended."""
+        """Record that a stage began, and when it ended; where the block fails, the end stays open.
+
+        Args:
+            name: of the stage, as it is to stand in run.json.
+            resumed_at_step: the training step that it goes on from; None where it begins anew, or has no steps.
+
+        Yields:
+            Nothing.
+        """
         began = datetime.now(timezone.utc)
         place = len(read_record(self.dir)["stages"])
         write_stage(self.dir, place, name, began, None, resumed_at_step)
@@ -212,6 +254,9 @@ def open_run(
         progress: where work shows itself.
         plan: by which the method of a new run was chosen; it is kept.
         trust: whether Python files that the folder names may run.
+
+    Yields:
+        The open run; the folder is held until the block ends.
 
     Raises:
         PoolsearchError: the folder is in use, not empty, or belongs to other settings; the data, the network and the
@@ -270,10 +315,21 @@ def _open(run_dir: RunDir, given: Settings, trust: Trust, named: frozenset[Path]
 def assemble(
     run_dir: RunDir, given: Settings, record: dict[str, Any], gate: FolderPermissions, progress: Progress
 ) -> tuple[Run, CostedSpace]:
-    """Everything that stages work with, and the costs it rests on; nothing is written into the folder.
+    """Put together everything that stages work with; nothing is written into the folder.
 
-    Raises PoolsearchError as :func:`open_run`, where the data, the network and the settings do not fit each other, or
-    the gate lets a Python file not run.
+    Args:
+        run_dir: where costs may be kept.
+        given: settings as the user gave them.
+        record: run.json; what the run rests on is in it once it was opened before.
+        gate: which Python files may run.
+        progress: where work shows itself.
+
+    Returns:
+        The open run, and the costs that it rests on.
+
+    Raises:
+        PoolsearchError: as of :func:`open_run`, where the data, the network and the settings do not fit each other, or
+            the gate lets a Python file not run.
     """
     code = gate.code(given, progress, searched=run_dir.scores.exists())
     given = gate.with_cache(given, progress)

@@ -45,8 +45,15 @@ UNEQUAL = 3
 
 
 def absolute(settings: Settings) -> Settings:
-    """Paths to data, groups, files of a network and a sampler, and weights are kept whole: a run can be resumed from
-    anywhere."""
+    """Make the paths in settings whole, so that a run can be resumed from anywhere.
+
+    Args:
+        settings: with paths to data, groups, files of a network and a sampler, and weights, relative to the working
+            directory or with ``~``.
+
+    Returns:
+        The same settings with whole paths; names that are no paths stay.
+    """
     path = Path(settings.data.data).expanduser()
     if path.exists():
         settings = settings.changed(data=str(path.resolve()))
@@ -62,7 +69,11 @@ def absolute(settings: Settings) -> Settings:
 
 
 def check_outside(out: Path, settings: Settings) -> None:
-    """A run inside its own data folder would be taken for a class of images.
+    """See that a run does not lie inside its own data folder, where it would be taken for a class of images.
+
+    Args:
+        out: the run directory.
+        settings: with whole paths, as of :func:`absolute`.
 
     Raises:
         PoolsearchError: it would lie there.
@@ -76,6 +87,7 @@ def check_sampler_file(settings: Settings, code: Mapping[str, str]) -> None:
     """See that a sampler of the user's own is where ``--method`` says, before anything is done.
 
     Args:
+        settings: with the method.
         code: SHA-256 of the files that may run, by their paths.
 
     Raises:
@@ -86,7 +98,18 @@ def check_sampler_file(settings: Settings, code: Mapping[str, str]) -> None:
 
 
 def images_of(given: Settings, progress: Progress) -> Images:
-    """The decoded images, from the cache where it has them."""
+    """Open the images of the data set, decoded; those that are not in the cache are put there.
+
+    Args:
+        given: name or folder of the data, image size, and where the cache lies.
+        progress: where decoding shows itself.
+
+    Returns:
+        Stored somewhat larger than the image size where that is large, for crops.
+
+    Raises:
+        PoolsearchError: there is no such data, none of it can be read, or there is no space.
+    """
     cache = Path(given.data.cache_dir).expanduser() if given.data.cache_dir else default_cache_dir()
     size = given.data.image_size
     # Random resized crops cut from a somewhat larger picture, as 224 is cut from 256
@@ -95,7 +118,14 @@ def images_of(given: Settings, progress: Progress) -> Images:
 
 
 def split_of(given: Settings, images: Images) -> Split:
-    """Which images are for what.
+    """Divide the images into the halves of the training data and the test split.
+
+    Args:
+        given: seed, groups, and how many images to take of the training data (``--subset``).
+        images: with the parts that the data set itself has.
+
+    Returns:
+        Indices of the images; the same for the same images, seed and groups.
 
     Raises:
         PoolsearchError: the groups do not fit the images, or --subset does not.
@@ -108,13 +138,30 @@ def split_of(given: Settings, images: Images) -> Split:
 
 
 def image_size_of(settings: Settings, images: Images) -> int:
-    """Height and width that the network sees."""
+    """The size at which the network sees images.
+
+    Args:
+        settings: with the size that was asked for, if any.
+        images: as they are stored.
+
+    Returns:
+        Height and width in pixels: as asked for, else as stored where that is small, else 224.
+    """
     stored = min(images.pixels_NHWC.shape[1:3])
     return settings.data.image_size or (stored if stored <= LARGEST_NATIVE else 224)
 
 
 def augment_of(settings: Settings, image_size: int, flippable: bool) -> Augment:
-    """How training images are varied; ``flippable`` says whether a mirrored image means the same."""
+    """How training images are varied.
+
+    Args:
+        settings: with what was asked for; "auto" is decided here.
+        image_size: height and width that the network sees, in pixels.
+        flippable: whether a mirrored image means the same.
+
+    Returns:
+        The name of the augmentation, never "auto".
+    """
     if settings.data.augment != "auto":
         return settings.data.augment
     if image_size > LARGEST_NATIVE:
@@ -123,7 +170,20 @@ def augment_of(settings: Settings, image_size: int, flippable: bool) -> Augment:
 
 
 def net_spec(settings: ResolvedSettings, classes: int, image_size: int, code: Mapping[str, str]) -> NetSpec:
-    """The network that the settings describe; ``code``: SHA-256 of the files that may run, by their paths."""
+    """The network that the settings describe.
+
+    Args:
+        settings: resolved.
+        classes: of the data.
+        image_size: height and width of what the network sees, in pixels.
+        code: SHA-256 of the files that may run, by their paths.
+
+    Returns:
+        All that is needed to build it, in this process or another.
+
+    Raises:
+        PoolsearchError: it is from a Python file that may not run.
+    """
     net = settings.net
     digest = digest_of(net.net, code)
     return NetSpec(net.net, classes, net.width, net.op, net.zero_init, image_size, net.search_stem, digest)
@@ -136,6 +196,9 @@ def space_of(net: Poolable, settings: ResolvedSettings, image_size: int) -> Spac
         net: on the meta device.
         settings: limits and lists of placements.
         image_size: height and width of what the network sees.
+
+    Returns:
+        All placements of the network within the limits, or those of the list.
 
     Raises:
         PoolsearchError: the images are too small, or a placement or limit does not fit.
@@ -150,7 +213,17 @@ def space_of(net: Poolable, settings: ResolvedSettings, image_size: int) -> Spac
 
 
 def machine_settings(asked: MachineSettings, record: dict[str, Any]) -> MachineSettings:
-    """A resumed run keeps the device and precision it began with, so that it ends the same, unless told otherwise."""
+    """The machine's settings of a run that may be resumed.
+
+    A resumed run keeps the device and precision it began with, so that it ends the same, unless told otherwise.
+
+    Args:
+        asked: as given now.
+        record: run.json; of a new run it has no resolved settings yet.
+
+    Returns:
+        ``asked``, or with the recorded device and precision.
+    """
     before = record.get("settings", {}).get("machine")
     if before is None or asked.device not in ("auto", before["device"]):
         return asked
@@ -158,7 +231,18 @@ def machine_settings(asked: MachineSettings, record: dict[str, Any]) -> MachineS
 
 
 def resolved(given: Settings, split: Split, image_size: int, record: dict[str, Any]) -> ResolvedSettings:
-    """The settings as used. A resumed run keeps the trainings it began to rank by, whatever its retraining becomes.
+    """Resolve the settings for the images that there are.
+
+    A resumed run keeps the trainings it began to rank by, whatever its retraining becomes.
+
+    Args:
+        given: as the user gave them.
+        split: of the images, whose numbers defaults depend on.
+        image_size: height and width of what the network sees, in pixels.
+        record: run.json, with the settings resolved before, if there are any.
+
+    Returns:
+        Settings with a value for everything.
 
     Raises:
         PoolsearchError: a value is out of range, or does not belong to the method.
@@ -171,6 +255,11 @@ def resolved(given: Settings, split: Split, image_size: int, record: dict[str, A
 
 def check_sizes(settings: ResolvedSettings, split: Split, placements: int) -> None:
     """See that batches and members are not more than there are images and placements.
+
+    Args:
+        settings: resolved.
+        split: of the images.
+        placements: how many there are to search.
 
     Raises:
         PoolsearchError: there are more; the message says of what.
@@ -194,7 +283,16 @@ def check_sizes(settings: ResolvedSettings, split: Split, placements: int) -> No
 
 
 def data_record(images: Images, split: Split, image_size: int) -> dict[str, Any]:
-    """What run.json says about the images."""
+    """What run.json says about the images.
+
+    Args:
+        images: all of the data set.
+        split: their division.
+        image_size: height and width of what the network sees, in pixels.
+
+    Returns:
+        JSON values by name; how many images each part has, among others.
+    """
     return {
         "name": images.name,
         "fingerprint": images.fingerprint,
@@ -207,14 +305,34 @@ def data_record(images: Images, split: Split, image_size: int) -> dict[str, Any]
 
 
 def duplicates_of(run_dir: RunDir, record: dict[str, Any], images: Images, split: Split) -> dict[str, dict[str, int]]:
-    """How many images are copies of one that they should be new to; what was found once is not looked for again."""
+    """Count the images that are copies of one that they should be new to.
+
+    Args:
+        run_dir: where duplicates.json is written; what was found once is not looked for again.
+        record: run.json, with the numbers if they were found before.
+        images: all of the data set.
+        split: their division.
+
+    Returns:
+        For ``test`` and ``search_val`` the numbers of ``exact`` and ``near`` copies.
+    """
     known = record.get("data", {}).get("duplicates")
     there = run_dir.duplicates.exists() and is_whole(run_dir.duplicates)
     return known if known and there else write_duplicates(run_dir, images, split)
 
 
 def space_note(settings: ResolvedSettings, space: Space, full_size: int, within: int) -> str:
-    """How many placements there are, and how many of them (``within`` are within the budget) are searched."""
+    """How many placements there are, and how many of them are searched, for people.
+
+    Args:
+        settings: with the network's name.
+        space: what is searched.
+        full_size: placements before the budget and before the space was cut down.
+        within: those of them that are within the budget.
+
+    Returns:
+        A line of text.
+    """
     each = " (height and width each by itself)" if space.axes == "h,w" else ""
     each = " (all paths, with upsampling)" if settings.net.paths == "any" else each
     part = f"; searched is a random subset of {space.size:,}" if space.size < within else ""
@@ -226,7 +344,17 @@ def space_note(settings: ResolvedSettings, space: Space, full_size: int, within:
 def split_notes(
     images: Images, split: Split, settings: DataSettings, copies: dict[str, dict[str, int]]
 ) -> tuple[str, list[str]]:
-    """Which images are for what, in a sentence, and what there is to doubt about it."""
+    """What to tell the user about the images.
+
+    Args:
+        images: all of the data set.
+        split: their division.
+        settings: of the data.
+        copies: how many images are copies, as of :func:`duplicates_of`.
+
+    Returns:
+        Which images are for what, in a sentence, and a sentence for each thing that there is to doubt about it.
+    """
     parts = set(images.part_N.tolist())
     source = "the data's test part" if "test" in parts else "the data's val part" if "val" in parts else "held out"
     told = (

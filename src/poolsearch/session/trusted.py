@@ -42,12 +42,26 @@ class Trust:
     words: frozenset[str] | None = None
 
     def also(self, *settings: Settings) -> Trust:
-        """The same trust, in which the Python files of these settings are the caller's words, too."""
+        """Count the Python files of some settings as the caller's own words, too.
+
+        Args:
+            *settings: that name them.
+
+        Returns:
+            The same trust otherwise; this one where all settings are the caller's own words anyway.
+        """
         texts = frozenset(text for each in settings for text, _ in _files(each))
         return self if self.words is None else replace(self, words=self.words | texts)
 
     def named(self, settings: Settings | None) -> frozenset[Path]:
-        """The files and folders in these settings, as they were given, that the caller named."""
+        """Which files and folders the caller named.
+
+        Args:
+            settings: as they were given; None names nothing.
+
+        Returns:
+            Whole paths of Python files, and of the cache folder.
+        """
         if settings is None:
             return frozenset()
         given, cache = _files(settings), settings.data.cache_dir
@@ -77,7 +91,17 @@ class FolderPermissions:
 
     @classmethod
     def of(cls, folder: Path, trust: Trust, named: frozenset[Path], record: Mapping[str, Any]) -> FolderPermissions:
-        """The gate of a run folder with this ``run.json``."""
+        """The permissions of a run folder.
+
+        Args:
+            folder: of the run.
+            trust: of the caller.
+            named: files and folders that the caller named now.
+            record: its run.json.
+
+        Returns:
+            With the SHA-256 of the files that the run was begun with.
+        """
         return cls(folder, trust, named, code_of(record))
 
     def code(self, settings: Settings, progress: Progress, searched: bool = False) -> dict[str, str]:
@@ -139,7 +163,15 @@ class FolderPermissions:
         return None
 
     def with_cache(self, settings: Settings, progress: Progress) -> Settings:
-        """The settings, without a cache folder that nobody named: a run folder must not say where files are written."""
+        """The settings, without a cache folder that nobody named: a run folder must not say where files are written.
+
+        Args:
+            settings: of the run, with whole paths.
+            progress: told where a folder is left out, or cannot be remembered.
+
+        Returns:
+            The same settings, or with the user's own cache.
+        """
         asked = settings.data.cache_dir
         if asked is None:
             return settings
@@ -156,13 +188,27 @@ class FolderPermissions:
 
 
 def code_of(record: Mapping[str, Any]) -> dict[str, str]:
-    """SHA-256 of the Python files that a run was begun with; of older runs nothing is known."""
+    """The Python files that a run was begun with.
+
+    Args:
+        record: run.json.
+
+    Returns:
+        SHA-256 by path; empty for older runs, of which nothing is known.
+    """
     code = record.get("code")
     return cast("dict[str, str]", code) if isinstance(code, dict) else {}
 
 
 def digest_of(name: str | None, code: Mapping[str, str]) -> str | None:
-    """What the file of ``FILE.py:FACTORY`` must be when it runs, of those that may; None of any other name.
+    """What a Python file must be when it runs.
+
+    Args:
+        name: ``FILE.py:FACTORY``, or any other name of a network or method.
+        code: SHA-256 of the files that may run, by their paths.
+
+    Returns:
+        The SHA-256 of FILE.py; None of any other name.
 
     Raises:
         PoolsearchError: it may not run.
@@ -178,7 +224,10 @@ def digest_of(name: str | None, code: Mapping[str, str]) -> str | None:
 
 
 def known() -> frozenset[Entry]:
-    """What this user has named before.
+    """Read what this user has named before.
+
+    Returns:
+        Entries of files and cache folders; none where nothing was named yet.
 
     Raises:
         PoolsearchError: another user could have written it.
@@ -198,7 +247,15 @@ def known() -> frozenset[Entry]:
 
 
 def remember(entries: Iterable[Entry], progress: Progress) -> None:
-    """Keep what this user named; where that cannot be, say so."""
+    """Keep what this user named, for later commands.
+
+    Args:
+        entries: those that are kept already are not written again.
+        progress: told where they cannot be kept.
+
+    Raises:
+        PoolsearchError: another user could have written what is kept.
+    """
     path = _memory()
     if not (new := [entry for entry in entries if entry not in known()]):
         return
