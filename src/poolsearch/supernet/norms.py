@@ -123,7 +123,7 @@ class PrefixNorms:
         self._kept: dict[tuple[int, Prefix], list[_Statistics]] = {}
 
     def select(self, block: int, prefix: Prefix, training: bool) -> None:
-        """Put the statistics of ``prefix`` into the layers of a part: the next pass uses and, in training, updates them.
+        """Put the statistics of ``prefix`` into the layers of a part; a pass in training then updates them.
 
         In evaluation a prefix never trained has none: its layers then normalise by the batch at hand, or, where
         training began with trained weights, by the statistics that came with these.
