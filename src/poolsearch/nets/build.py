@@ -50,17 +50,38 @@ class NetSpec:
 
 
 def default_width(name: str) -> int:
-    """Channels of the first stage."""
+    """Channels of the first stage of one of our networks, where ``--width`` does not say.
+
+    Args:
+        name: one of :data:`NAMES`.
+
+    Returns:
+        16 for the 6n+2 family, else 64.
+    """
     return 16 if _is_cifar_family(name) else 64
 
 
 def default_op(name: str) -> Op:
-    """Max pooling for the 6n+2 family (paper, appendix B.2), strided blocks elsewhere."""
+    """How the sites of one of our networks downsample, where ``--op`` does not say.
+
+    Args:
+        name: one of :data:`NAMES`.
+
+    Returns:
+        Max pooling for the 6n+2 family (paper, appendix B.2), strided blocks elsewhere.
+    """
     return "max" if _is_cifar_family(name) else "stride"
 
 
 def stand_alone_norm(channels: int) -> nn.Module:
-    """The normalisation of a network that is trained by itself (docs/differences.md#batchnorm-stand-alone)."""
+    """The normalisation of a network that is trained by itself (docs/differences.md#batchnorm-stand-alone).
+
+    Args:
+        channels: of the maps to normalise.
+
+    Returns:
+        A BatchNorm with parameters and running statistics.
+    """
     return nn.BatchNorm2d(channels)
 
 
@@ -70,6 +91,9 @@ def build(spec: NetSpec, norm: Norm = stand_alone_norm) -> Poolable:
     Args:
         spec: what to build.
         norm: makes each normalisation of our own networks; others keep theirs.
+
+    Returns:
+        The network, on torch's default device.
 
     Raises:
         PoolsearchError: the name or the op is unknown, an option does not belong to the network, or it cannot be
@@ -101,7 +125,17 @@ def build(spec: NetSpec, norm: Norm = stand_alone_norm) -> Poolable:
 
 
 def blank(spec: NetSpec) -> Poolable:
-    """The network without numbers, on the meta device, to count and measure."""
+    """Build the network without numbers, to count and measure.
+
+    Args:
+        spec: what to build.
+
+    Returns:
+        The network on the meta device.
+
+    Raises:
+        PoolsearchError: as :func:`build`.
+    """
     if ":" in spec.name:  # their constructors may compute with tensors, as the rates of dropped paths
         return blank_copy(build(spec))
     with torch.device("meta"):

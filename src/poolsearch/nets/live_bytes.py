@@ -23,7 +23,11 @@ class LiveBytes(TorchDispatchMode):
         self._known: set[int] = set()
 
     def ignore(self, x: Tensor) -> None:
-        """Count neither ``x`` nor its views."""
+        """Count neither ``x`` nor its views.
+
+        Args:
+            x: a tensor that was there before, such as an input.
+        """
         self._know(x.untyped_storage(), 0)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

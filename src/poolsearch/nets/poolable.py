@@ -22,12 +22,26 @@ Size = tuple[int, int]
 
 
 def factors(exponents: Exponents) -> tuple[int, int]:
-    """(height, width) factors by which a site shrinks its map; 1 along an axis that it enlarges."""
+    """By how much a site shrinks its map along each axis.
+
+    Args:
+        exponents: of height and width: 0 keeps, 1 halves, -1 doubles.
+
+    Returns:
+        (height, width) factors, powers of two; 1 along an axis that it keeps or enlarges.
+    """
     return 2 ** max(exponents[0], 0), 2 ** max(exponents[1], 0)
 
 
 def enlargement(exponents: Exponents) -> tuple[int, int]:
-    """(height, width) factors by which a site enlarges its map; 1 along an axis that it shrinks."""
+    """By how much a site enlarges its map along each axis.
+
+    Args:
+        exponents: of height and width: 0 keeps, 1 halves, -1 doubles.
+
+    Returns:
+        (height, width) factors, powers of two; 1 along an axis that it keeps or shrinks.
+    """
     return factors((-exponents[0], -exponents[1]))
 
 
@@ -40,6 +54,9 @@ def resize(x: Any, exponents: Exponents, op: Op) -> Any:
         x: a map (B, C, H, W), or what is alive between two blocks: a tuple, of which every map is resized.
         exponents: of height and width.
         op: how to shrink, as in :func:`pool`.
+
+    Returns:
+        The same form as ``x``; sizes that are shrunk round up.
 
     Differs: the paper (sections 2.1, 3.3) does not say how maps are enlarged (docs/differences.md#upsampling).
     """
@@ -58,6 +75,14 @@ def pool(x_BCHW: Tensor, exponents: Exponents, op: Op) -> Tensor:
 
     ``blur`` is the binomial filter [1, 2, 1] along each shrunk axis, with the border repeated, then subsampling
     (Zhang 2019, "Making convolutional networks shift-invariant again"), once for each halving.
+
+    Args:
+        x_BCHW: the map.
+        exponents: halvings of height and width; an axis with 0 or less keeps its size.
+        op: ``max``, ``avg`` or ``blur``; the others are no pooling.
+
+    Returns:
+        (B, C, ceil(H / 2**height), ceil(W / 2**width)).
     """
     kernel = factors(exponents)
     match op:
@@ -98,10 +123,22 @@ class Block(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x_BCHW: Tensor, exponents: Exponents = KEEP) -> Tensor:
-        """The block's map, of the input's size shrunk by the exponents."""
+        """Compute the block's map, of the input's size shrunk by the exponents.
+
+        Args:
+            x_BCHW: what is alive before it: a map (B, C, H, W), or a tuple with maps of a restrided network.
+            exponents: halvings of height and width that the block itself does.
+
+        Returns:
+            What is alive after it, in the same form; channels are the block's own.
+        """
 
     def used(self) -> Iterator[nn.Parameter]:
-        """The parameters that it computes with."""
+        """The parameters that it computes with.
+
+        Returns:
+            An iterator over them; by default over those of the module and its children.
+        """
         return self.parameters()
 
 
@@ -114,6 +151,7 @@ class Poolable(nn.Module):
         blocks: L blocks.
         head: from the last map to the class logits.
         default: the network's own placement.
+        op: how its sites downsample.
     """
 
     def __init__(self, stem: nn.Module, blocks: Sequence[Block], head: nn.Module, default: Placement, op: Op) -> None:
@@ -138,7 +176,14 @@ class Poolable(nn.Module):
         return self
 
     def how(self, index: int) -> str:
-        """Where block ``index`` is and how it downsamples, in words."""
+        """Where a block is and how it downsamples, in words.
+
+        Args:
+            index: of the block, from 0.
+
+        Returns:
+            Such as ``blocks.3 (BasicBlock): max pooling 2x2 in front``.
+        """
         name = f"blocks.{index} ({type(self.blocks[index]).__name__})"
         if index == 0:
             return f"{name}: first block, stays as it is"
@@ -160,6 +205,9 @@ class Poolable(nn.Module):
     def check(self, placement: Placement) -> None:
         """See that a placement is one for so many blocks.
 
+        Args:
+            placement: any; whether it is in the network's space does not matter.
+
         Raises:
             PoolsearchError: it is not.
         """
@@ -170,7 +218,16 @@ class Poolable(nn.Module):
             )
 
     def run_block(self, index: int, x_BCHW: Tensor, exponents: Exponents) -> Tensor:
-        """Block ``index`` after the downsampling, or the upsampling, of the site before it."""
+        """Run a block after the downsampling, or the upsampling, of the site before it.
+
+        Args:
+            index: of the block, from 0.
+            x_BCHW: what is alive before the site: a map (B, C, H, W), or a tuple with maps of a restrided network.
+            exponents: of the site.
+
+        Returns:
+            What is alive after the block, in the same form.
+        """
         block = self.blocks[index]
         if exponents == KEEP:
             return block(x_BCHW)
@@ -180,7 +237,14 @@ class Poolable(nn.Module):
         return block(resize(x_BCHW, exponents, self.op))
 
     def forward(self, x_BCHW: Tensor, placement: Placement) -> Tensor:
-        """Logits, shape (B, classes).
+        """Compute the class logits under a placement.
+
+        Args:
+            x_BCHW: normalised images.
+            placement: of as many blocks as the network has.
+
+        Returns:
+            Logits, (B, classes).
 
         Raises:
             PoolsearchError: the placement has another number of blocks.
@@ -193,7 +257,12 @@ class Poolable(nn.Module):
 
 
 class FixedPlacementNet(nn.Module):
-    """A network at one placement, as it is trained stand-alone: ``forward(x_BCHW)``."""
+    """A network at one placement, as it is trained stand-alone: ``forward(x_BCHW)``.
+
+    Args:
+        net: the network, whose parameters this shares.
+        placement: at which it is run.
+    """
 
     def __init__(self, net: Poolable, placement: Placement) -> None:
         super().__init__()
@@ -205,7 +274,13 @@ class FixedPlacementNet(nn.Module):
 
 
 def state_size(state: Any) -> Size:
-    """(height, width) of what is alive between two blocks: one map, or a tuple with several of one size.
+    """The size of the maps that are alive between two blocks.
+
+    Args:
+        state: one map (B, C, H, W), or a tuple with several of one size and whatever else is alive.
+
+    Returns:
+        (height, width) in pixels of the map.
 
     Raises:
         PoolsearchError: their sizes differ.
@@ -225,11 +300,13 @@ def every_block(
     What a block does is decided by these, so that this is everything that all placements do.
 
     Args:
+        net: only its number of blocks is used.
         state: what comes out of the stem.
+        space: the placements.
         run: runs a block on a state at a site; gives what is to be kept, and the block's state.
 
     Returns:
-        What was kept; and the last state of each size.
+        What was kept, by (block, size of its input, site); and the last state of each size.
     """
     found: dict[tuple[int, Size, Exponents], T] = {}
     states: dict[tuple[Exponents, Size], Any] = {(KEEP, state_size(state)): state}
@@ -244,12 +321,23 @@ def every_block(
 
 
 def smallest_input(poolings: int) -> int:
-    """The least height and width that ``poolings`` halvings can each still shrink (sizes round up)."""
+    """The least height and width that ``poolings`` halvings can each still shrink (sizes round up).
+
+    Args:
+        poolings: how many halvings there are, at least 1.
+
+    Returns:
+        Pixels, of the map before the first halving.
+    """
     return 2 ** (poolings - 1) + 1
 
 
 def check_maps(height: int, width: int, poolings: int) -> None:
     """See that maps of this size can be halved so often.
+
+    Args:
+        height, width: in pixels, of the map before the first halving.
+        poolings: how often each axis is halved.
 
     Raises:
         PoolsearchError: the images are too small.
@@ -278,13 +366,30 @@ def he_init(module: nn.Module, zero_init: bool) -> None:
 
 
 def parameters_of(module: nn.Module) -> int:
-    """Number of learnable numbers."""
+    """How many learnable numbers a module has.
+
+    Args:
+        module: any; parameters that it has twice count once.
+
+    Returns:
+        Their number, of those that need no gradient, too.
+    """
     return sum(p.numel() for p in module.parameters())
 
 
 @torch.no_grad()
 def map_sizes(net: Poolable, height: int, width: int, placement: Placement, channels: int = 3) -> list[Size]:
-    """(height, width) after each block, found by running ``net`` (also on the meta device) on blank images."""
+    """The size of the map after each block, found by running ``net`` on two blank images.
+
+    Args:
+        net: on any device, also the meta device; its mode is left as it is.
+        height, width: of the images, in pixels.
+        placement: of the network's number of blocks.
+        channels: of the images.
+
+    Returns:
+        (height, width) of each block's map, in the order of the blocks.
+    """
     device = next(net.parameters()).device
     x_BCHW = net.stem(torch.zeros(2, channels, height, width, device=device))
     sizes = []

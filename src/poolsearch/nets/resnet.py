@@ -150,6 +150,9 @@ def resnet(
         op: how a site downsamples.
         searched_stem: a 3x3 stem that counts as the first block (CIFAR), or the fixed ImageNet stem.
         zero_init: see :func:`~poolsearch.nets.poolable.he_init`.
+
+    Returns:
+        The network with fresh weights; its default placement is that of the textbook.
     """
     blocks: list[Block] = [StemBlock(width, norm)] if searched_stem else []
     stem = nn.Identity() if searched_stem else ImageNetStem(width, norm)

@@ -54,6 +54,10 @@ class WeightMatch:
 def check_init(init: str, net: str) -> None:
     """See, without reading them, that there may be weights where ``--init`` says; see :func:`find_weights`.
 
+    Args:
+        init: a file, or 'pretrained'.
+        net: the network's name.
+
     Raises:
         PoolsearchError: there is no such file, or the network is of no library.
     """
@@ -64,11 +68,14 @@ def check_init(init: str, net: str) -> None:
 
 
 def find_weights(init: str, net: str) -> InitialWeights:
-    """The weights that ``--init`` names.
+    """Read the weights that ``--init`` names.
 
     Args:
         init: a file, or 'pretrained'.
         net: the network's name; 'pretrained' is what its library offers for it.
+
+    Returns:
+        The weights with their source and SHA-256.
 
     Raises:
         PoolsearchError: see :func:`read_weights` and :func:`library_weights`.
@@ -77,7 +84,13 @@ def find_weights(init: str, net: str) -> InitialWeights:
 
 
 def library_weights(net: str) -> InitialWeights:
-    """What timm or torchvision offers for ``timm:NAME`` or ``torchvision:NAME``, out of its cache or fetched.
+    """What timm or torchvision offers for a network, out of its cache or fetched.
+
+    Args:
+        net: ``timm:NAME`` or ``torchvision:NAME``.
+
+    Returns:
+        The weights for the classes that they were trained on; their SHA-256 is of names and values.
 
     Raises:
         PoolsearchError: the network is of neither, there are no weights for it, or they cannot be fetched.
@@ -96,6 +109,12 @@ def read_weights(path: Path) -> InitialWeights:
     """Read a ``.safetensors`` file, or any other as what ``torch.save`` writes, without unpickling more than tensors.
 
     Of a training script's checkpoint, the state under 'state_dict', 'model_state_dict' or 'model' is taken.
+
+    Args:
+        path: the file; its suffix says of which of the two kinds it is.
+
+    Returns:
+        The weights under the names that the file has; their SHA-256 is the file's.
 
     Raises:
         PoolsearchError: there is no such file, it is damaged, or holds something else.
@@ -154,6 +173,10 @@ def _state(path: Path, found: Any) -> dict[str, Tensor]:
 def load_weights(net: Poolable, weights: InitialWeights) -> list[str]:
     """Load weights into a network, in place, in the network's own number format.
 
+    Args:
+        net: on any device but the meta device.
+        weights: of the whole network, see :func:`fit`.
+
     Returns:
         Names of the head's tensors that stay as they are; see :func:`fit`.
 
@@ -166,9 +189,16 @@ def load_weights(net: Poolable, weights: InitialWeights) -> list[str]:
 
 
 def fit(net: Poolable, weights: InitialWeights) -> WeightMatch:
-    """See that weights are all that a network has, and nothing else; it may be on the meta device.
+    """See that weights are all that a network has, and nothing else.
 
     A layer of its head that is for another number of outputs is replaced: the network keeps its own.
+
+    Args:
+        net: the network, which may be on the meta device.
+        weights: under the network's own names, or those behind a prefix that all of them share, such as ``module.``.
+
+    Returns:
+        The tensors under the network's names, and the names of the head's tensors that it keeps.
 
     Raises:
         PoolsearchError: tensors are missing, unexpected, or of another shape; the first three are named.

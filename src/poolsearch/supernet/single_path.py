@@ -45,7 +45,7 @@ class SinglePath(nn.Module):
         """Run the stem, which every placement shares.
 
         Args:
-            x_BCHW: normalised images (B, 3, H, W).
+            x_BCHW: normalised images.
 
         Returns:
             What is alive before the first block: a map (B, C, H, W), or a tuple with maps of a restrided network.

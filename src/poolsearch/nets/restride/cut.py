@@ -42,7 +42,14 @@ class Segment:
 
 
 def cut(net: TracedNetwork, spans: Sequence[Span]) -> tuple[Segment, list[Segment], Segment]:
-    """Stem, blocks and head. What stands between two blocks belongs to the later.
+    """Cut a network into stem, blocks and head. What stands between two blocks belongs to the later.
+
+    Args:
+        net: the traced network.
+        spans: where its blocks are, at least one, in the order they run.
+
+    Returns:
+        The stem, the blocks in the order of ``spans``, and the head.
 
     Raises:
         PoolsearchError: the network cannot be cut there, or a block shrinks in a way that cannot be moved.

@@ -34,10 +34,18 @@ class StridedForm:
 
 
 def strided_form(net: TracedNetwork, part: Segment, blocks: Sequence[Segment]) -> StridedForm | None:
-    """Model a block on one that halves in a layer of its own (not in front): of its class and with as many spatial
-    convolutions, if there is one; else the first.
+    """Model a block that keeps its size on one of the same network that halves in a layer of its own (not in front).
 
-    None where there is no such block, or the block has no layer in the place of a strided one.
+    Blocks of its class are tried first, and those with as many spatial convolutions before others.
+
+    Args:
+        net: the traced network.
+        part: the block.
+        blocks: all blocks of the network.
+
+    Returns:
+        How the block is strided; None where there is no such block to model it on, or where it has no layer in the
+        place of a strided one.
     """
 
     def unlike(template: Segment) -> tuple[bool, bool]:
@@ -49,7 +57,14 @@ def strided_form(net: TracedNetwork, part: Segment, blocks: Sequence[Segment]) -
 
 
 def templates(blocks: Sequence[Segment]) -> list[Segment]:
-    """The blocks that halve in layers of their own."""
+    """The blocks that halve in layers of their own.
+
+    Args:
+        blocks: all blocks of a network.
+
+    Returns:
+        Those of them that halve both axes, and by nothing that stands in front of them; in the same order.
+    """
     return [b for b in blocks if b.native == HALVE and all(n in b.body for n in b.shrinks)]
 
 

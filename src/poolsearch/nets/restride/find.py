@@ -43,6 +43,16 @@ class TracedNetwork:
 
     @classmethod
     def of(cls, graph: fx.Graph, blank: nn.Module, measured: MeasuredGraph) -> TracedNetwork:
+        """A traced network, with what can be read off its graph.
+
+        Args:
+            graph: of ``blank``.
+            blank: the model on the meta device; set to evaluation.
+            measured: what was seen when the graph was run.
+
+        Returns:
+            The network, with a copy of ``blank`` in training.
+        """
         order = [n for n in graph.nodes if n.op not in ("placeholder", "get_attr", "output")]
         start = next(n for n in graph.nodes if n.op == "placeholder")
         alive = live_maps(order, start, measured.maps.__contains__)
@@ -52,7 +62,14 @@ class TracedNetwork:
         return cls(type(blank).__name__, graph, blank.eval(), training, layers, measured, order, alive)
 
     def spatial(self, node: fx.Node) -> bool:
-        """Whether a node is a convolution that sees its neighbours."""
+        """Whether a node is a convolution that sees its neighbours.
+
+        Args:
+            node: of the network's graph.
+
+        Returns:
+            True for a ``Conv2d`` layer with a kernel of more than one pixel along some axis.
+        """
         layer = self.layers.get(str(node.target)) if node.op == "call_module" else None
         return isinstance(layer, nn.Conv2d) and max(layer.kernel_size) > 1
 
@@ -68,7 +85,14 @@ class Span:
 
 
 def named_blocks(net: TracedNetwork, names: Sequence[BlockName]) -> list[Span]:
-    """The blocks of these names, in the order they run.
+    """The blocks of these names.
+
+    Args:
+        net: the traced network.
+        names: names of submodules, in any order; a tuple of names makes one block of several.
+
+    Returns:
+        Where each of them is, in the order they run.
 
     Raises:
         PoolsearchError: a name is none of a submodule, or it does not run once and in one piece, or two overlap.
@@ -123,6 +147,12 @@ def found_blocks(net: TracedNetwork) -> list[Span]:
     A class qualifies where every instance has a spatial convolution and one map alone goes in and out of it: no
     shortcut runs past a block, and one does run past the parts of a residual block. Instances of a class used once
     count where they stand beside blocks.
+
+    Args:
+        net: the traced network.
+
+    Returns:
+        Where the blocks are, in the order they run; there may be fewer than two.
     """
     runs = {path: at for path, at in _runs(net).items() if path and _whole(at)}
     spans = [_span_of(net, path, runs) for path in runs if _own(net.layers[path])]
@@ -168,8 +198,16 @@ def _passage(net: TracedNetwork, span: Span) -> bool:
 
 
 def units(net: TracedNetwork, first: int, end: int) -> list[Span]:
-    """Blocks of nodes ``first`` up to ``end`` without regard to submodules: a new one starts with every spatial
-    convolution, at the last place before it where one map alone is alive, and ends before a pooling.
+    """Blocks without regard to submodules: a new one starts with every spatial convolution.
+
+    It starts at the last place before the convolution where one map alone is alive, and ends before a pooling.
+
+    Args:
+        net: the traced network.
+        first, end: positions in the network's order: nodes from ``first`` up to, but without, ``end`` are looked at.
+
+    Returns:
+        Where the blocks are, in the order they run; none where there is no spatial convolution.
     """
     starts: list[int] = []
     for i in range(first, end):

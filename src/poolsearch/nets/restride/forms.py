@@ -29,12 +29,28 @@ Late = Mapping[fx.Node | None, Sequence[tuple[Any, ...]]]
 
 
 def whole(net: TracedNetwork, part: Segment) -> Program:
-    """A part as it is."""
+    """A program of a part as it is.
+
+    Args:
+        net: the network.
+        part: its stem, a block or its head.
+
+    Returns:
+        A program that leaves what it is given as it was, even where the part's layers work in place.
+    """
     return _protected(net, part, {})[0]
 
 
 def programs(net: TracedNetwork, part: Segment, blocks: Sequence[Segment]) -> tuple[dict[Exponents, Program], str]:
-    """A block's program for every pair of exponents, and how it downsamples, in words.
+    """A block's program for every pair of exponents, and how it downsamples.
+
+    Args:
+        net: the network.
+        part: the block.
+        blocks: all blocks of the network, on one of which it may be modelled.
+
+    Returns:
+        The program for each of :data:`SITES`; and the way, in words.
 
     Raises:
         PoolsearchError: one of its layers has no form at another stride.

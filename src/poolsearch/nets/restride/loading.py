@@ -24,6 +24,14 @@ def from_name(
 ) -> Restrided:
     """A network by name, with fresh weights, made searchable for square images of three channels.
 
+    Args:
+        name, classes, digest: as of :func:`load_model`.
+        image_size: side of the images in pixels.
+        op, search_stem: as of :func:`~poolsearch.nets.restride.restride`.
+
+    Returns:
+        The network, on torch's default device.
+
     Raises:
         PoolsearchError: see :func:`load_model` and :func:`~poolsearch.nets.restride.restride`.
     """
@@ -38,6 +46,9 @@ def load_model(name: str, classes: int, digest: str | None = None) -> nn.Module:
         name: a FACTORY is a function of the number of classes.
         classes: outputs.
         digest: SHA-256 that FILE.py must have; None: the caller names it, so that whatever is in it may run.
+
+    Returns:
+        The library's or the user's own module, on torch's default device.
 
     Raises:
         PoolsearchError: there is no such network, timm is not installed, or FACTORY fails or gives something else.
@@ -54,7 +65,13 @@ def load_model(name: str, classes: int, digest: str | None = None) -> nn.Module:
 
 
 def pretrained_model(name: str) -> nn.Module:
-    """The network ``timm:NAME`` or ``torchvision:NAME`` with the weights that come with it, for their own classes.
+    """A library's network with the weights that come with it, for their own classes.
+
+    Args:
+        name: ``timm:NAME`` or ``torchvision:NAME``.
+
+    Returns:
+        The library's own module; its weights come out of the library's cache, or are fetched.
 
     Raises:
         PoolsearchError: there is no such network, or no weights for it, or they cannot be fetched.
@@ -74,6 +91,9 @@ def pretrained_model(name: str) -> nn.Module:
 
 def check_library(name: str) -> None:
     """See that a network is of a library that offers weights.
+
+    Args:
+        name: the network's name.
 
     Raises:
         PoolsearchError: it is not.

@@ -53,12 +53,27 @@ class MeasuredGraph:
     why: str
 
     def inputs(self, node: fx.Node) -> list[fx.Node]:
-        """The maps that a node reads."""
+        """The maps that a node reads.
+
+        Args:
+            node: of the graph.
+
+        Returns:
+            The nodes that give them, in the order of its arguments.
+        """
         return [n for n in node.all_input_nodes if n in self.maps]
 
 
 def measure(graph: fx.Graph, blank: nn.Module, example_BCHW: Tensor) -> MeasuredGraph:
     """Run a graph without data on images of the example's size and on much larger ones, and compare.
+
+    Args:
+        graph: of ``blank``.
+        blank: the model on the meta device; set to evaluation.
+        example_BCHW: images, of which only channels, height, width and number format count.
+
+    Returns:
+        Which values are maps, and all values at both sizes.
 
     Raises:
         Exception: whatever the model raises on images of the example's size.
@@ -114,12 +129,15 @@ def _compared(one: Any, two: Any) -> FeatureMap | None:
 
 
 def live_maps(order: list[fx.Node], start: fx.Node, maps: Callable[[fx.Node], bool]) -> list[int]:
-    """How many maps are still needed before each node of ``order``: entry k counts those alive before node k.
+    """How many maps are still needed before each node of ``order``.
 
     Args:
         order: the nodes in the order in which they run.
         start: the image.
         maps: whether a value counts.
+
+    Returns:
+        One more number than nodes: entry k counts those alive before node k, the last those alive at the end.
     """
     position = {node: i for i, node in enumerate(order)}
     change = [0] * (len(order) + 2)

@@ -29,6 +29,12 @@ class SegmentModule(Block):
 
     The model owns the layers. A section computes with those that the model has at the time of the call.
 
+    Args:
+        model: the network that the part is of.
+        part: its nodes.
+        runs: what runs at each pair of exponents that the part can do by itself.
+        how: see below.
+
     Attributes:
         layers: the layers that it runs, under their names in the model, so that ``named_modules`` finds them here too.
         path: the name of the submodule it is, without what stands in front of it.
@@ -47,7 +53,14 @@ class SegmentModule(Block):
                 _add(self.layers, str(node.target), model)
 
     def forward(self, x_BCHW: Any, exponents: Exponents = KEEP) -> Any:
-        """What is alive after it: a map, or a tuple where more than one value is.
+        """Run this part of the network.
+
+        Args:
+            x_BCHW: what is alive before it: a map (B, C, H, W), or a tuple where more than one value is.
+            exponents: halvings of height and width that it does by itself; stem and head do none.
+
+        Returns:
+            What is alive after it: a map, or a tuple where more than one value is.
 
         Raises:
             PoolsearchError: the exponents are none of a halving.
@@ -58,7 +71,11 @@ class SegmentModule(Block):
         return self._programs[exponents](self._owner[0], x_BCHW)
 
     def used(self) -> Iterator[nn.Parameter]:
-        """The parameters that it computes with, also those of its model that belong to no layer."""
+        """The parameters that it computes with, also those of its model that belong to no layer.
+
+        Yields:
+            Each parameter; one that several programs read comes more than once.
+        """
         for program in self._programs.values():
             for path in program.reads():
                 found: Any = attrgetter(path)(self._owner[0])
@@ -68,11 +85,25 @@ class SegmentModule(Block):
                     yield found
 
     def program(self, exponents: Exponents = KEEP) -> Program:
-        """What runs at these exponents."""
+        """What runs at these exponents.
+
+        Args:
+            exponents: halvings of height and width, some for which there is a program.
+
+        Returns:
+            The program.
+        """
         return self._programs[exponents]
 
     def source(self, exponents: Exponents = KEEP) -> str:
-        """The Python that runs at these exponents; ``self`` is the model."""
+        """The Python that runs at these exponents, to read.
+
+        Args:
+            exponents: as of :meth:`program`.
+
+        Returns:
+            The text of a function ``forward``; its ``self`` is the model.
+        """
         return self.program(exponents).source
 
 
@@ -92,10 +123,11 @@ class Restrided(Poolable):
     """A network whose downsampling is moved without touching a parameter: ``net(x_BCHW, placement)``.
 
     Its one child is the model as it was given, so that parameters and their names are the model's, with ``model.``
-    before them. ``stem``, ``blocks`` and ``head`` run the model's layers.
+    before them. ``stem``, ``blocks`` and ``head`` run the model's layers. Made by :func:`restride`.
 
     Attributes:
         model: the network it was made from.
+        stem, blocks, head, default, op: as of :class:`~poolsearch.nets.poolable.Poolable`.
     """
 
     def __init__(
@@ -119,10 +151,18 @@ class Restrided(Poolable):
         return self.model
 
     def run_block(self, index: int, x_BCHW: Any, exponents: Exponents) -> Any:
-        """Block ``index`` after the resizing of the site before it; its state is a map or a tuple with maps.
+        """Run a block after the resizing of the site before it.
 
         With op ``native`` the block itself halves; whatever else a site asks for comes before it, see
         :meth:`divided`.
+
+        Args:
+            index: of the block, from 0.
+            x_BCHW: what is alive before the site: a map (B, C, H, W), or a tuple with maps.
+            exponents: of the site.
+
+        Returns:
+            What is alive after the block, in the same form.
         """
         if exponents == KEEP:
             return self.blocks[index](x_BCHW, exponents)
@@ -130,7 +170,14 @@ class Restrided(Poolable):
         return self.blocks[index](resize(x_BCHW, before, self.pooling), own)
 
     def divided(self, exponents: Exponents) -> tuple[Exponents, Exponents]:
-        """What a block does of a site by itself, and what is resized before it."""
+        """What a block does of a site by itself, and what is resized before it.
+
+        Args:
+            exponents: of the site.
+
+        Returns:
+            Two pairs of exponents, (of the block, before it), that add up to the site's.
+        """
         if self.op != "native":
             return KEEP, exponents
         high, wide = (min(max(e, 0), 1) for e in exponents)
@@ -142,7 +189,14 @@ class Restrided(Poolable):
         return "max" if self.op == "native" else self.op
 
     def how(self, index: int) -> str:
-        """Where block ``index`` is and how it downsamples, in words."""
+        """Where a block is and how it downsamples, in words.
+
+        Args:
+            index: of the block, from 0.
+
+        Returns:
+            Such as ``layer2.0: max pooling 2x2 in front``.
+        """
         section = self.blocks[index]
         assert isinstance(section, SegmentModule)
         if index == 0:
@@ -152,6 +206,12 @@ class Restrided(Poolable):
     def fixed(self, placement: Placement) -> FixedPlacementNet:
         """The network at one placement: a plain module of images.
 
+        Args:
+            placement: that it is to have; several may be made of one network.
+
+        Returns:
+            A module that gives logits (B, classes) for images, and shares all parameters with this network.
+
         Raises:
             PoolsearchError: the placement has another number of blocks.
         """
@@ -159,7 +219,11 @@ class Restrided(Poolable):
         return FixedPlacementNet(self, placement)
 
     def check_input(self, height: int, width: int, space: Space | None = None) -> None:
-        """See that all placements (of ``space``, where given) can run on images of this size; nothing is computed.
+        """See that all placements can run on images of this size; nothing is computed.
+
+        Args:
+            height, width: of the images, in pixels.
+            space: the placements that are to run; the network's own where not given.
 
         Raises:
             PoolsearchError: some placement cannot halve its maps, or a block works for other sizes only.
@@ -183,6 +247,9 @@ def restride(
             several); found where not given.
         op: ``native`` moves the network's own strides and poolings; ``max``, ``avg`` and ``blur`` pool before a block.
         search_stem: move the downsampling of the stem, too.
+
+    Returns:
+        A network that takes the placement as an argument; its ``default`` is what the model computes.
 
     Raises:
         PoolsearchError: the network cannot be cut or strided otherwise; the message says why and what would help.
@@ -216,7 +283,17 @@ def _check_names(model: nn.Module) -> None:
 
 
 def space_of_model(model: nn.Module, example_BCHW: Tensor, blocks: Sequence[BlockName] | None = None) -> Space:
-    """The placements of a network; see :func:`restride`."""
+    """The placements of a network, as :func:`restride` finds them.
+
+    Args:
+        model, example_BCHW, blocks: as of :func:`restride`.
+
+    Returns:
+        All placements with as many halvings as the network has between its blocks.
+
+    Raises:
+        PoolsearchError: as :func:`restride`.
+    """
     return restride(model, example_BCHW, blocks).space
 
 

@@ -10,6 +10,9 @@ def use_batch_statistics(net: nn.Module) -> None:
 
     Running statistics are dropped, weights and biases and their names stay. Load weights before: a state without
     running statistics is not that of the original.
+
+    Args:
+        net: any module; its ``nn.BatchNorm2d`` layers and those derived from them are changed.
     """
     for norm in net.modules():
         if isinstance(norm, nn.BatchNorm2d):

@@ -15,6 +15,9 @@ State = Tensor | tuple[Any, ...]
 class Program:
     """A part of a network as a function of (the network's model, what is alive before the part).
 
+    Args:
+        graph: its nodes; each argument of the function is a placeholder.
+
     Attributes:
         graph: its nodes. What stands for a node of the network has that node's name as ``meta["origin"]``.
         source: its Python, to read.
@@ -32,7 +35,11 @@ class Program:
         return self._run(model, *state) if isinstance(state, tuple) else self._run(model, state)
 
     def reads(self) -> set[str]:
-        """Names of what it takes from the model: submodules, parameters and other attributes."""
+        """What it takes from the model.
+
+        Returns:
+            Names of submodules, parameters and other attributes, with dots.
+        """
         return {str(node.target) for node in self.graph.nodes if node.op in ("call_module", "get_attr")}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
@@ -40,42 +47,95 @@ class Program:
 
 
 class ProgramWriter:
-    """Writes a program node by node, each node of the network as it is or as something in its place."""
+    """Writes a program node by node, each node of the network as it is or as something in its place.
+
+    Args:
+        inputs: the nodes of the network whose values are alive before the part: what the program is given.
+    """
 
     def __init__(self, inputs: Sequence[fx.Node]) -> None:
         self._graph = fx.Graph()
         self._written = {node: self._standing_for(node, self._graph.placeholder(node.name)) for node in inputs}
 
     def copy(self, node: fx.Node) -> None:
-        """The node as it is."""
+        """Write a node as it is.
+
+        Args:
+            node: of the network; what it reads must be in the program already.
+        """
         self._written[node] = self._standing_for(node, self._graph.node_copy(node, self._get))
 
     def skip(self, node: fx.Node, source: fx.Node) -> None:
-        """What it reads, in its place."""
+        """Leave a node out: its value is that of one that it reads.
+
+        Args:
+            node: of the network.
+            source: the node that it reads and whose value it then has.
+        """
         self._written[node] = self._get(source)
 
     def call(self, node: fx.Node, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """``function`` in its place; network nodes among the arguments stand for their values."""
+        """Write the call of a function in the place of a node.
+
+        Args:
+            node: of the network.
+            function: what is called.
+            *args, **kwargs: its arguments; nodes of the network among them stand for their values.
+        """
         self._written[node] = self._standing_for(node, self.value(function, *args, **kwargs))
 
     def value(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
-        """A new value, which :meth:`replace` can make that of a node."""
+        """Write the call of a function, in the place of no node as yet.
+
+        Args:
+            function: what is called.
+            *args, **kwargs: as of :meth:`call`; nodes of this program stand for themselves.
+
+        Returns:
+            Its value, a node of the program, which :meth:`replace` can make that of a node of the network.
+        """
         return self._graph.call_function(function, *self._arguments(args, kwargs))
 
     def replace(self, node: fx.Node, value: fx.Node) -> None:
-        """From here on, ``value`` is that of ``node``."""
+        """Make a value that of a node, for whatever is written from here on.
+
+        Args:
+            node: of the network.
+            value: a node of the program.
+        """
         self._written[node] = value
 
     def now(self, node: fx.Node) -> fx.Node:
-        """The value of ``node`` so far."""
+        """The value of a node so far.
+
+        Args:
+            node: of the network, written or read before.
+
+        Returns:
+            A node of the program.
+        """
         return self._get(node)
 
     def layer(self, path: str) -> fx.Node:
-        """A submodule, as an argument of a function."""
+        """A submodule, as an argument of a function.
+
+        Args:
+            path: its name in the model.
+
+        Returns:
+            A node of the program.
+        """
         return self._graph.create_node("get_attr", path)
 
     def finish(self, outputs: Sequence[fx.Node]) -> Program:
-        """End with the values of ``outputs``: one alone, or a tuple."""
+        """End the program.
+
+        Args:
+            outputs: the nodes of the network whose values it gives.
+
+        Returns:
+            A program that gives the value alone where there is one, else a tuple in this order.
+        """
         values = tuple(self._get(node) for node in outputs)
         self._graph.output(values[0] if len(values) == 1 else values)
         return Program(self._graph)
@@ -97,7 +157,16 @@ class ProgramWriter:
 
 @torch.no_grad()
 def overwritten(program: Program, models: Sequence[nn.Module], state: tuple[Any, ...]) -> list[int]:
-    """Which of the tensors in ``state`` (on the meta device) the program writes into, with one of the models."""
+    """Which of the tensors that a program is given it writes into.
+
+    Args:
+        program: what is run.
+        models: tried in turn, such as one in evaluation and one in training; on the meta device.
+        state: what is alive before the program, on the meta device.
+
+    Returns:
+        Positions in ``state``, rising, of those that some model made it write into.
+    """
     found: set[int] = set()
     for model in models:
         before = [t._version if isinstance(t, Tensor) else 0 for t in state]

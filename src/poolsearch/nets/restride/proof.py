@@ -59,11 +59,16 @@ def prove(
     Neither network is changed.
 
     Args:
+        net: the network that takes placements.
         original: the network that ``net`` was made from, or an equal one; None where there is none to compare with.
+        placements: what to prove, in any order.
         images_BCHW: what to run; more than one image where BatchNorm is to train.
         run: about how many placements to run, evenly spread, the default among them; of the others only sizes are
             looked at, on the meta device. None runs all.
         progress: where work shows itself; silent by default.
+
+    Returns:
+        What was found of each placement: the default first, then ``placements`` in their order.
     """
     net, theirs = copy.deepcopy(net), copy.deepcopy(original)
     sizes_of = _Sizes(net, images_BCHW)

@@ -35,12 +35,27 @@ class Shrink:
 
 
 def pair(value: Any) -> Stride:
-    """(height, width) of a setting that may be one number."""
+    """A setting that may be one number, for both axes.
+
+    Args:
+        value: a number, or a sequence of height and width.
+
+    Returns:
+        (height, width).
+    """
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
 def resizes(node: fx.Node, measured: MeasuredGraph) -> bool:
-    """Whether a node gives a map of another size than it reads."""
+    """Whether a node gives a map of another size than it reads.
+
+    Args:
+        node: of the graph.
+        measured: the maps of that graph.
+
+    Returns:
+        True where the areas differ, of the largest map that it reads and of its own; False where either is no map.
+    """
     out = measured.maps.get(node)
     sizes = [measured.maps[n] for n in measured.inputs(node)]
     if out is None or not sizes:
@@ -57,7 +72,16 @@ def _area(size: Lengths) -> int:
 
 
 def shrink_of(node: fx.Node, layers: dict[str, nn.Module], measured: MeasuredGraph) -> Shrink | None:
-    """What shrinks in a node that :func:`resizes`; None where that is nothing known."""
+    """What shrinks in a node that :func:`resizes`.
+
+    Args:
+        node: of the graph.
+        layers: the network's submodules by name.
+        measured: the maps of that graph.
+
+    Returns:
+        What kind of layer it is and its stride; None where that is nothing known.
+    """
     if node.op == "call_module":
         layer = layers[str(node.target)]
         if isinstance(layer, nn.PixelUnshuffle):
@@ -95,7 +119,15 @@ def _spread(index: tuple[Any, ...]) -> list[Any]:
 
 
 def slice_at(index: tuple[Any, ...], stride: Stride) -> tuple[Any, ...]:
-    """The index of a map with other steps along height and width."""
+    """The index of a map with other steps along height and width.
+
+    Args:
+        index: of up to four axes, which may hold an ellipsis.
+        stride: the steps to have.
+
+    Returns:
+        An index of four axes; where it starts and stops is as before.
+    """
     parts = _spread(index)
     return (*parts[:2], *(slice(p.start, p.stop, s) for p, s in zip(parts[2:], stride, strict=True)))
 
@@ -108,7 +140,17 @@ def _twin(layer: nn.Module, **changes: Any) -> Any:
 
 
 def convolution_at(convolution: nn.Conv2d, x_BCHW: Tensor, stride: Stride, margin: Margin | None) -> Tensor:
-    """Run a convolution at another stride, with ``margin`` in place of its own padding where there is one."""
+    """Run a convolution at another stride, with its own weights.
+
+    Args:
+        convolution: the layer; not changed.
+        x_BCHW: its input.
+        stride: (height, width) to have.
+        margin: padding in place of the layer's own, filled in the layer's mode; None: the layer's own.
+
+    Returns:
+        Its output, (B, channels, height, width).
+    """
     if margin is None:
         return _twin(convolution, stride=stride)(x_BCHW)
     mode = {"zeros": "constant"}.get(convolution.padding_mode, convolution.padding_mode)
@@ -117,9 +159,16 @@ def convolution_at(convolution: nn.Conv2d, x_BCHW: Tensor, stride: Stride, margi
 
 
 def margin_at(convolution: nn.Conv2d, stride: Stride) -> Margin | None:
-    """The margin with which a convolution, given on the meta device, keeps or halves every size, rounding up.
+    """The margin with which a convolution keeps or halves every size, rounding up.
 
-    None where its own padding does, as that of odd kernels; kernels such as 2x2 take one more column at the end.
+    Kernels such as 2x2 take one more column at the end.
+
+    Args:
+        convolution: the layer, on the meta device.
+        stride: (height, width) that it is to have.
+
+    Returns:
+        What :func:`convolution_at` takes; None where the layer's own padding does, as that of odd kernels.
 
     Raises:
         ValueError: there is none.
@@ -153,27 +202,68 @@ def pooling_at(pooling: nn.Module, x_BCHW: Tensor, stride: Stride) -> Tensor:
     """Run a pooling layer with only some of its strides: along an axis without, its window is one pixel wide.
 
     A blur pooling, whose window is its filter, still blurs both axes. ``ceil_mode`` stays as it is.
+
+    Args:
+        pooling: the layer; not changed.
+        x_BCHW: its input.
+        stride: (height, width) to have, each the layer's own or 1.
+
+    Returns:
+        Its output, (B, C, height, width).
     """
     return _twin(pooling, **window_at(pooling, stride))(x_BCHW)
 
 
 def window_at(pooling: nn.Module, stride: Stride) -> dict[str, Any]:
-    """The attributes of a pooling layer that is to have only some of its strides."""
+    """The attributes of a pooling layer that is to have only some of its strides.
+
+    Args:
+        pooling: the layer; not changed.
+        stride: (height, width) to have, each the layer's own or 1.
+
+    Returns:
+        What to set, by name: see :func:`narrowed`.
+    """
     return narrowed({name: getattr(pooling, name) for name in _WINDOW if hasattr(pooling, name)}, stride)
 
 
 def max_pool_at(x_BCHW: Tensor, stride: Stride, /, *args: Any, **kwargs: Any) -> Tensor:
-    """The same for ``F.max_pool2d`` and its other arguments."""
+    """Run ``F.max_pool2d`` with only some of its strides, as :func:`pooling_at` runs a layer.
+
+    Args:
+        x_BCHW: its input.
+        stride: (height, width) to have, each the call's own or 1.
+        *args, **kwargs: the other arguments of the call.
+
+    Returns:
+        Its output, (B, C, height, width).
+    """
     return F.max_pool2d(x_BCHW, **narrowed(settings_of(F.max_pool2d, args, kwargs), stride))
 
 
 def average_pool_at(x_BCHW: Tensor, stride: Stride, /, *args: Any, **kwargs: Any) -> Tensor:
-    """The same for ``F.avg_pool2d`` and its other arguments."""
+    """Run ``F.avg_pool2d`` with only some of its strides, as :func:`pooling_at` runs a layer.
+
+    Args:
+        x_BCHW: its input.
+        stride: (height, width) to have, each the call's own or 1.
+        *args, **kwargs: the other arguments of the call.
+
+    Returns:
+        Its output, (B, C, height, width).
+    """
     return F.avg_pool2d(x_BCHW, **narrowed(settings_of(F.avg_pool2d, args, kwargs), stride))
 
 
 def pool_function_at(function: Any) -> Callable[..., Tensor]:
-    """Which of the two does for a pooling function."""
+    """Which of :func:`max_pool_at` and :func:`average_pool_at` does for a pooling function.
+
+    Args:
+        function: one of torch's three pooling functions that are known.
+
+    Returns:
+        A function of the map, the stride and the other arguments of the call.
+    """
     return max_pool_at if function in _MAX_POOLS else average_pool_at
 
 
@@ -181,14 +271,32 @@ _WINDOW = ("kernel_size", "stride", "padding", "dilation")
 
 
 def settings_of(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What a pooling function is told, by name."""
+    """What a pooling function is told, by name.
+
+    Args:
+        function: one of torch's three pooling functions that are known.
+        args: of the call, without the map.
+        kwargs: of the call; the map may be among them.
+
+    Returns:
+        The arguments that were given, by their names, without the map.
+    """
     last = ("dilation", "ceil_mode") if function in _MAX_POOLS else ("ceil_mode", "count_include_pad")
     names = ("kernel_size", "stride", "padding", *last)
     return dict(zip(names, args, strict=False)) | {k: v for k, v in kwargs.items() if k != "input"}
 
 
 def narrowed(settings: dict[str, Any], stride: Stride) -> dict[str, Any]:
-    """Settings of a pooling with these strides: along an axis without, the window is one pixel wide."""
+    """The settings of a pooling with other strides: along an axis without, the window is one pixel wide.
+
+    Args:
+        settings: by name: kernel size, stride, padding, dilation and others, as far as there are any.
+        stride: (height, width) to have.
+
+    Returns:
+        All settings with the stride and, where there is a kernel size, kernel size, padding and dilation to fit;
+        where there is none, the stride alone.
+    """
     if "kernel_size" not in settings:
         return {"stride": stride}
     narrow = {**settings, "stride": stride}
@@ -200,7 +308,16 @@ def narrowed(settings: dict[str, Any], stride: Stride) -> dict[str, Any]:
 
 
 def pooling_like(template: nn.Module, x_BCHW: Tensor, stride: Stride) -> Tensor:
-    """Run another block's pooling layer here: sizes round up, and a filter that is kept per channel fits these."""
+    """Run another block's pooling layer here: sizes round up, and a filter that is kept per channel fits these.
+
+    Args:
+        template: that layer; not changed.
+        x_BCHW: a map, which may have another number of channels.
+        stride: (height, width) to have, each the layer's own or 1.
+
+    Returns:
+        Its output, (B, C, height, width).
+    """
     channels = x_BCHW.shape[1]
     filters = {name: f[:1].expand(channels, *f.shape[1:]) for name, f in template.named_buffers(recurse=False)}
     changes = {"_buffers": filters, "channels": channels, "ceil_mode": True}
@@ -209,7 +326,16 @@ def pooling_like(template: nn.Module, x_BCHW: Tensor, stride: Stride) -> Tensor:
 
 
 def unshuffle_at(x_BCHW: Tensor, factor: int, stride: Stride) -> Tensor:
-    """Space to depth at another stride: every pixel (or every second along one axis) with its neighbours to the end."""
+    """Space to depth at another stride: every pixel (or every second along one axis) with its neighbours to the end.
+
+    Args:
+        x_BCHW: the map.
+        factor: of the layer that this stands for, along both axes.
+        stride: (height, width) to have, each the factor or 1.
+
+    Returns:
+        (B, C * factor**2, height, width), channels in the order of ``nn.PixelUnshuffle``.
+    """
     bottom, right = (factor - 1 if s == 1 else 0 for s in stride)
     height, width = (-(-n // s) if s == 1 else n // s for n, s in zip(x_BCHW.shape[2:], stride, strict=True))
     patches = F.unfold(F.pad(x_BCHW, (0, right, 0, bottom)), factor, stride=stride)
@@ -217,5 +343,13 @@ def unshuffle_at(x_BCHW: Tensor, factor: int, stride: Stride) -> Tensor:
 
 
 def subsample(x_BCHW: Tensor, stride: Stride) -> Tensor:
-    """Every second pixel along each shrunk axis."""
+    """Take every so many pixels along each axis, beginning with the first.
+
+    Args:
+        x_BCHW: the map.
+        stride: (height, width), 1 where an axis stays as it is.
+
+    Returns:
+        A view, (B, C, ceil(H / height), ceil(W / width)).
+    """
     return x_BCHW[..., :: stride[0], :: stride[1]]

@@ -16,12 +16,27 @@ _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def blank_copy(model: nn.Module) -> Any:
-    """A copy of a module on the meta device: its structure without its numbers, which are never copied."""
+    """A copy of a module on the meta device: its structure without its numbers, which are never copied.
+
+    Args:
+        model: any module; not changed.
+
+    Returns:
+        A module of the same class and mode.
+    """
     return copy_with(model, lambda tensor: torch.empty_like(tensor, device="meta"))
 
 
 def copy_with(model: nn.Module, make: Callable[[Tensor], Tensor]) -> Any:
-    """A copy of a module with what ``make`` gives in the place of each of its tensors."""
+    """A copy of a module with other tensors.
+
+    Args:
+        model: any module; not changed.
+        make: gives what stands in the place of a parameter, buffer or tensor among the attributes.
+
+    Returns:
+        A module of the same class and mode; parameters stay parameters.
+    """
     memo: dict[int, Any] = {}
     attributes = (value for part in model.modules() for value in vars(part).values() if isinstance(value, Tensor))
     for tensor in chain(model.parameters(), model.buffers(), attributes):
@@ -31,36 +46,68 @@ def copy_with(model: nn.Module, make: Callable[[Tensor], Tensor]) -> Any:
 
 
 def path_of(node: fx.Node) -> str:
-    """The name of the submodule that computes ``node``: of a layer itself, of a function the module that calls it."""
+    """The name of the submodule that computes a node.
+
+    Args:
+        node: of a graph that :func:`trace` gave.
+
+    Returns:
+        Of a layer its own name, of a function that of the module that calls it; empty for the model itself.
+    """
     return node.meta["path"]
 
 
 def enters(node: fx.Node) -> list[str]:
-    """The names of the submodules whose first argument ``node`` is, outermost first."""
+    """The submodules whose first argument a node is.
+
+    Args:
+        node: of a graph that :func:`trace` gave.
+
+    Returns:
+        Their names, outermost first.
+    """
     return node.meta.get("enters", [])
 
 
 def leaves(node: fx.Node) -> list[str]:
-    """The names of the submodules whose result ``node`` is, innermost first."""
+    """The submodules whose result a node is.
+
+    Args:
+        node: of a graph that :func:`trace` gave.
+
+    Returns:
+        Their names, innermost first.
+    """
     return node.meta.get("leaves", [])
 
 
 def within(node: fx.Node, path: str) -> bool:
-    """Whether the submodule ``path``, or one inside it, computes ``node``."""
+    """Whether a submodule, or one inside it, computes a node.
+
+    Args:
+        node: of a graph that :func:`trace` gave.
+        path: the submodule's name.
+
+    Returns:
+        True where it does.
+    """
     return path_of(node) == path or path_of(node).startswith(f"{path}.")
 
 
 def trace(blank: nn.Module, opened: frozenset[str] = frozenset(), shallow: bool = False) -> fx.Graph:
-    """The graph of ``blank(x)`` (a :func:`blank_copy`, whose mode is changed).
+    """Take the graph of a model's forward pass ``blank(x)``.
 
     It is taken in evaluation and in training. Where the two differ in a flag only, such as that of ``F.dropout``, the
     graph reads ``training`` of the module that asked; where they differ in more there is no one graph. A module whose
     forward pass cannot be traced is kept whole, as one opaque layer.
 
     Args:
-        blank: the model.
+        blank: the model, a :func:`blank_copy`; its mode is changed.
         opened: names of childless modules to look into, which are otherwise layers.
         shallow: look into no submodule: the graph of the model's own forward method.
+
+    Returns:
+        A graph whose nodes know where they are in the model, see :func:`path_of`, :func:`enters` and :func:`leaves`.
 
     Raises:
         PoolsearchError: the forward pass decides by values or sizes at its top level, or does something else in

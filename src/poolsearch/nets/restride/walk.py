@@ -72,7 +72,15 @@ def _often(site: Exponents) -> str:
 
 
 def resized(before: int, after: int, exponent: int) -> bool:
-    """Whether a size became what an exponent asks for; halved sizes may round either way."""
+    """Whether a size became what an exponent asks for; halved sizes may round either way.
+
+    Args:
+        before, after: length of one axis, in pixels of the map.
+        exponent: of the site along that axis.
+
+    Returns:
+        True where it did.
+    """
     if exponent < 0:
         return after == before * 2**-exponent
     return after in (before // 2**exponent, -(-before // 2**exponent))
