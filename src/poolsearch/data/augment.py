@@ -23,9 +23,18 @@ _TRIES = 10
 
 
 def pad_crop_flip(x_BHWC: Tensor, generator: np.random.Generator, pad: int, flip: bool) -> Tensor:
-    """Pad with ``pad`` zeros on each side, cut out the old size at a random place, mirror half of them.
+    """Pad with zeros on each side, cut out the old size at a random place, mirror half of them.
 
-    Every image has its own offset, uniform in 0..2 pad in each direction. Same shape and type as ``x_BHWC``.
+    Every image has its own offset, uniform in 0..2 pad in each direction.
+
+    Args:
+        x_BHWC: images of any type.
+        generator: gives the offsets, then the mirroring.
+        pad: pixels of zeros on each side; 0 leaves every image in its place.
+        flip: mirror each image with probability 1/2.
+
+    Returns:
+        The images in the same shape and type.
     """
     batch, height, width, channels = x_BHWC.shape
     offset_2B = generator.integers(0, 2 * pad + 1, size=(2, batch))
@@ -47,10 +56,21 @@ def random_resized_crop_flip(
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
     flip: bool = True,
 ) -> Tensor:
-    """A random part of each image at ``size``: float32 B, size, size, C in the units of ``x_BHWC``.
+    """Cut a random part out of each image and resize it to ``size``.
 
     Parts are drawn as torchvision's ``RandomResizedCrop`` does: a share of the area uniform in ``scale``, a logarithm
     of the aspect ratio uniform in ``ratio``; ten tries, then the centre.
+
+    Args:
+        x_BHWC: images of any type.
+        size: side in pixels of what comes out.
+        generator: gives the parts, then the mirroring.
+        scale: least and largest share of the area.
+        ratio: least and largest width / height.
+        flip: mirror each image with probability 1/2.
+
+    Returns:
+        float32 (B, size, size, C) in the units of ``x_BHWC``.
     """
     batch, height, width, _ = x_BHWC.shape
     box_B4 = _boxes(batch, height, width, generator, scale, ratio)
@@ -69,14 +89,19 @@ def random_resized_crop_flip(
 
 
 def centre(x_BHWC: Tensor, size: int, view: int | None = None) -> Tensor:
-    """The view for evaluation: the central 7/8 of each side, or more if ``view`` is more, at ``size``; uint8.
+    """The view for evaluation: the central 7/8 of each side, or more if ``view`` is more, at ``size``.
 
     With images stored at 256 and used at 224 that is the plain centre crop; of images much larger than ``size`` the
     central part is resized with antialiasing. A ``view`` of less than ``size`` is enlarged: what is seen is then that
     of ``view`` pixels, and no sharper than it is stored.
 
     Args:
+        x_BHWC: uint8 images as they are stored.
+        size: side in pixels of what comes out.
         view: pixels of the stored images that are seen at least; as many as ``size`` where not given.
+
+    Returns:
+        uint8 (B, size, size, C); a view of ``x_BHWC`` where nothing is resized.
     """
     height, width = x_BHWC.shape[1:3]
     side = max(view or size, round(min(height, width) * CENTRAL))
@@ -90,10 +115,16 @@ def centre(x_BHWC: Tensor, size: int, view: int | None = None) -> Tensor:
 
 
 def normalise(x_BHWC: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:
-    """(x / 255 - mean) / std as float32 B, C, H, W in channels_last memory.
+    """Compute (x / 255 - mean) / std, in the layout that networks take.
 
     A contiguous BHWC already lies in that order: nothing is moved.
-    ``mean_C`` and ``std_C`` are in units of 0..1, on the device of ``x_BHWC``.
+
+    Args:
+        x_BHWC: images in units of 0..255, of any type.
+        mean_C, std_C: of each channel, in units of 0..1, float32 on the device of ``x_BHWC``.
+
+    Returns:
+        float32 (B, C, H, W) in channels_last memory.
     """
     x_BCHW = x_BHWC.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
     gain_C11 = (1 / (255 * std_C)).view(-1, 1, 1)

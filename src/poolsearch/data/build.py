@@ -64,10 +64,17 @@ Batch = list[bytes | str]
 
 
 def make_plan(source: Source, store_size: int | None) -> DecodePlan:
-    """The side is ``store_size``; if that is None, the images' own if all are as large as the first and that has a
-    shorter side up to 64, otherwise 256.
+    """Choose at which side a source is stored, and by how many threads or processes it is decoded.
 
     Opens the first image alone. That the others are as large shows when they are decoded (:class:`UnexpectedSize`).
+
+    Args:
+        source: what is to be decoded.
+        store_size: the side in pixels; None: the images' own if all are as large as the first and that has a shorter
+            side up to 64, otherwise 256.
+
+    Returns:
+        The plan.
     """
     size, encoded = _first(source)
     common = size if store_size is None and size and min(size) <= SMALL else None
@@ -94,9 +101,17 @@ def _first(source: Source) -> tuple[Size | None, bool]:
 def write_pixels(
     source: Source, plan: DecodePlan, path: Path, progress: Progress, see: Callable[[bytes], object]
 ) -> DecodeResult:
-    """Decode every image and append it to ``path``: raw bytes N, side, side, 3. What cannot be read is left out.
+    """Decode every image into one file; what cannot be read is left out.
 
-    ``see`` gets every block of bytes that is written, in order, to take its checksum.
+    Args:
+        source: what is decoded, in its order.
+        plan: from :func:`make_plan`.
+        path: the file, made anew: raw uint8 of shape (N, side, side, 3).
+        progress: shows how many images are done.
+        see: gets every block of bytes that is written, in order, to take its checksum.
+
+    Returns:
+        Which images were written, and which were not and why.
 
     Raises:
         UnexpectedSize: an image has not the size of the plan.

@@ -138,9 +138,14 @@ def open_images(source: Source, store_size: int | None, cache_dir: Path, progres
     """The decoded images of ``source``, from the cache if they are there.
 
     Args:
+        source: the data set.
         store_size: side in pixels at which they are stored; None: as they are if all have one common size with a
             side up to 64, otherwise 256.
         cache_dir: see :func:`default_cache_dir`.
+        progress: shows the decoding, and tells which images are left out.
+
+    Returns:
+        The images that can be read, in the source's order.
 
     Raises:
         PoolsearchError: no image is readable, a class has too few, there is no space, or the size is not positive.

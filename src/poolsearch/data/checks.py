@@ -15,10 +15,16 @@ LEAST_PER_CLASS = 4
 
 
 def check_labels(name: str, label_N: npt.NDArray[np.int64], classes: int, label: Callable[[int], str]) -> None:
-    """Labels must lie in 0..classes-1; ``label(i)`` says which image i is.
+    """See that labels lie in 0..classes-1.
+
+    Args:
+        name: of the data set, for the error.
+        label_N: the label of each image.
+        classes: how many classes there are.
+        label: what to call image i, for the error.
 
     Raises:
-        PoolsearchError: names the first label that does not.
+        PoolsearchError: there are no images, or some label does not; the first that does not is named.
     """
     if len(label_N) == 0:
         raise PoolsearchError(f"no images found in {name}.")
@@ -33,6 +39,13 @@ def check_labels(name: str, label_N: npt.NDArray[np.int64], classes: int, label:
 
 def class_numbers(name: str, labels: Sequence[npt.NDArray[np.int64]]) -> list[str]:
     """Names of classes that are only numbered, "0" to the largest label.
+
+    Args:
+        name: of the data set, for the error.
+        labels: of each part, (N,); negative ones are passed over.
+
+    Returns:
+        A name for each class, in the order of their numbers.
 
     Raises:
         PoolsearchError: some number below the largest never occurs: one label is out of range, or classes are missing.
@@ -52,7 +65,13 @@ def class_numbers(name: str, labels: Sequence[npt.NDArray[np.int64]]) -> list[st
 def check_classes(
     name: str, label_N: npt.NDArray[np.int64], part_N: npt.NDArray[np.str_], names: Sequence[str]
 ) -> None:
-    """There must be two classes, each with images to train on.
+    """See that there are two classes at least, each with images to train on.
+
+    Args:
+        name: of the data set, for the error.
+        label_N: the label of each image, an index into ``names``.
+        part_N: the part of each image: "train", "val" or "test".
+        names: of the classes.
 
     Raises:
         PoolsearchError: fewer than two classes; a class without images, or without training images, or with fewer
@@ -79,7 +98,14 @@ def check_classes(
 
 
 def is_training(part_N: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
-    """Which images may be trained on: "train", and "val" unless it has to serve as the test."""
+    """Which images may be trained on: "train", and "val" unless it has to serve as the test.
+
+    Args:
+        part_N: the part of each image: "train", "val" or "test".
+
+    Returns:
+        bool (N,).
+    """
     if np.any(part_N == "test"):
         return part_N != "test"
     return part_N == "train"
@@ -97,7 +123,14 @@ def _check_counts(name: str, fit_C: npt.NDArray[Any], names: Sequence[str]) -> N
 
 
 def as_labels(name: str, values: Any) -> npt.NDArray[np.int64]:
-    """Labels as int64, from integers N or N1.
+    """Labels as int64.
+
+    Args:
+        name: of what has them, for the error.
+        values: integers of shape (N,) or (N, 1), in whatever NumPy takes as an array.
+
+    Returns:
+        int64 (N,).
 
     Raises:
         PoolsearchError: they are of another type or shape.

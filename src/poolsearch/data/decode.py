@@ -40,9 +40,18 @@ class UnexpectedSize(Exception):
 
 
 def decode(raw: Raw, side: int, size: Size | None = None, most: int = PIXELS) -> bytes:
-    """RGB bytes (side, side, 3): turned upright, the shorter side resized to ``side``, the centre cut out.
+    """Decode an image: turned upright, the shorter side resized to ``side``, the centre cut out.
 
     An image that already has ``side`` as its shorter side is not resampled.
+
+    Args:
+        raw: a path, the bytes of a file, or pixels.
+        side: in pixels, of what comes out.
+        size: (height, width) that the image must have by its header; None: any.
+        most: so many pixels are decoded at most.
+
+    Returns:
+        RGB bytes of shape (side, side, 3).
 
     Raises:
         UnexpectedSize: ``size`` is given and the image has another one.
@@ -59,7 +68,18 @@ def decode(raw: Raw, side: int, size: Size | None = None, most: int = PIXELS) ->
 
 
 def size_of(raw: Raw) -> Size:
-    """(height, width) by the header; raises as :func:`decode`."""
+    """The size of an image by its header, before any turning.
+
+    Args:
+        raw: a path, the bytes of a file, or pixels.
+
+    Returns:
+        (height, width) in pixels.
+
+    Raises:
+        Unreadable: it is a path, but not that of a file that may be read.
+        Exception: whatever PIL raises for a damaged file.
+    """
     if not isinstance(raw, str):
         return _size_of(_open(raw))
     with open_regular(raw) as handle:

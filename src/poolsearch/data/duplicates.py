@@ -49,8 +49,19 @@ class Duplicate:
 
 
 def write_duplicates(files: RunDir, images: Images, split: Split) -> dict[str, dict[str, int]]:
-    """``duplicates.json``: test images that are copies of training images, and search-val images that are copies of
-    search-train images; gives how many there are of each kind. Nothing is removed."""
+    """Write ``duplicates.json``: copies on two sides of a boundary. Nothing is removed.
+
+    Looked for are test images that are copies of training images, and search-val images that are copies of search-train
+    images.
+
+    Args:
+        files: paths of the run.
+        images: all images.
+        split: which of them are for what.
+
+    Returns:
+        How many there are of each kind: {"test": {"exact": n, "near": n}, "search_val": {"exact": n, "near": n}}.
+    """
     found = {
         "test": duplicates(images, split.test, split.train_all),
         "search_val": duplicates(images, split.search_val, split.search_train),
@@ -71,9 +82,16 @@ def write_duplicates(files: RunDir, images: Images, split: Split) -> dict[str, d
 
 
 def duplicates(images: Images, others: Ints, of: Ints) -> list[Duplicate]:
-    """Which of the images ``others`` are copies of one of the images ``of``; each is named once.
+    """Which of the images ``others`` are copies of one of the images ``of``.
 
     The work grows with the number of images and of pairs found, not with the number of all pairs.
+
+    Args:
+        images: all images.
+        others, of: indices of images, (N,) and (M,).
+
+    Returns:
+        Each copy once, with the nearest image that it is a copy of; in the order of the copies' indices.
     """
     exact = _exact(images.print_N2[:, 0], others, of)
     found = [Duplicate(int(i), int(j), EXACT, 0, 1.0) for i, j in exact]

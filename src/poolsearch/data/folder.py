@@ -37,6 +37,12 @@ LAYOUT = "FOLDER/CLASS/image.jpg, or FOLDER/train/CLASS/image.jpg with optional 
 def folder_source(root: Path) -> Source:
     """An image folder in one of the two layouts of :data:`LAYOUT`.
 
+    Args:
+        root: the folder.
+
+    Returns:
+        The data set, not yet decoded; its classes are in the order of their names.
+
     Raises:
         PoolsearchError: the folder has another layout, or fails the checks of :func:`make_source`.
     """
@@ -49,7 +55,16 @@ def folder_source(root: Path) -> Source:
 
 
 def class_pieces(root: Path, part: str, leave_out: Sequence[str] = ()) -> tuple[list[LabelledItems], list[str]]:
-    """The images of one folder of class folders, and the names of the classes."""
+    """The images of one folder of class folders.
+
+    Args:
+        root: the folder.
+        part: what they are: "train", "val" or "test".
+        leave_out: names of folders that are no classes.
+
+    Returns:
+        One piece with all images and their labels; and the names of the classes, sorted, that the labels number.
+    """
     listed = {name: paths for name, paths in _class_files(root).items() if name not in leave_out}
     names = sorted(listed)
     return _pieces(root, {part: listed}, names), names
@@ -124,7 +139,14 @@ def _is_image(name: str) -> bool:
 
 
 def unread_kinds(root: Path) -> dict[str, int]:
-    """How many files of each kind of picture that cannot be read lie under ``root``, by ending."""
+    """How many pictures of kinds that cannot be read lie under a folder.
+
+    Args:
+        root: the folder.
+
+    Returns:
+        Number of files by ending, such as ``{".heic": 12}``; none of other kinds.
+    """
     endings = (os.path.splitext(name)[1].lower() for _, _, names in os.walk(root) for name in names)
     return dict(Counter(ending for ending in endings if ending in UNREAD))
 

@@ -59,6 +59,13 @@ class TooLarge(Unreadable):
 def open_regular(path: str | Path, most: int = FILE_BYTES) -> BinaryIO:
     """Open a regular file (or what a link to one leads to) to read its bytes, without ever waiting for another process.
 
+    Args:
+        path: the file.
+        most: bytes that it may have.
+
+    Returns:
+        An open binary file; a small one is in memory already.
+
     Raises:
         Unreadable: it is something else, or larger than ``most`` bytes.
         OSError: it cannot be opened.
@@ -81,6 +88,10 @@ def open_regular(path: str | Path, most: int = FILE_BYTES) -> BinaryIO:
 def check_regular(status: os.stat_result, most: int) -> None:
     """See that a file with this status may be read.
 
+    Args:
+        status: what ``os.stat`` says of the file.
+        most: bytes that it may have.
+
     Raises:
         Unreadable: as :func:`open_regular`.
     """
@@ -91,5 +102,12 @@ def check_regular(status: os.stat_result, most: int) -> None:
 
 
 def size_text(size: int) -> str:
-    """As people read it."""
+    """A size as people read it.
+
+    Args:
+        size: in bytes.
+
+    Returns:
+        Such as ``12.34 MB``, from 100 million bytes on ``0.10 GB``.
+    """
     return f"{size / 1e9:,.2f} GB" if size >= 1e8 else f"{size / 1e6:,.2f} MB"

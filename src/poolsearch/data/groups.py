@@ -51,11 +51,25 @@ class Groups:
         return files.sha256("\n".join(self.names).encode(), b"\0", self.number_N.astype("<i8").tobytes())
 
     def count(self, indices: Ints) -> int:
-        """How many groups these images are from."""
+        """How many groups these images are from.
+
+        Args:
+            indices: of images.
+
+        Returns:
+            Number of different groups.
+        """
         return len(np.unique(self.number_N[indices]))
 
     def across(self, one: Ints, other: Ints) -> Ints:
-        """The groups that have images on both sides."""
+        """The groups that have images on both sides.
+
+        Args:
+            one, other: indices of the images of each side.
+
+        Returns:
+            Indices into ``names``, rising.
+        """
         return np.intersect1d(self.number_N[one], self.number_N[other])
 
 
@@ -65,6 +79,9 @@ def read_groups(path: Path, images: Images) -> Groups:
     Args:
         path: the CSV file, see :data:`EXPECTED`. Where there is a heading, columns of other names are passed over.
         images: those that could be read; rows of those that could not are passed over.
+
+    Returns:
+        The groups in the order of the images.
 
     Raises:
         PoolsearchError: the file cannot be read; a row has no group, matches no image or disagrees with another one;
@@ -117,8 +134,13 @@ def hold_out_groups(count_GC: Ints, fraction: float, stay: int, draw: np.random.
 
     Args:
         count_GC: images of each group and class; every class has some.
+        fraction: of the images of each class to hold out, between 0 and 1.
         stay: so many groups of each class stay, if it has them; of the others at least one is held out, unless it must
             stay for the sake of another class.
+        draw: gives the order of equal groups.
+
+    Returns:
+        bool (G,): True where a group is held out.
     """
     share_GC = count_GC / count_GC.sum(0)
     weight_G = (share_GC**2).sum(1)

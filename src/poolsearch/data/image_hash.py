@@ -24,7 +24,14 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def prints(pixels_NHWC: npt.NDArray[np.uint8]) -> Bits:
-    """The hash of the bytes and that of the look of each image, shape (N, 2)."""
+    """The hash of the bytes and that of the look of each image.
+
+    Args:
+        pixels_NHWC: RGB images of one size.
+
+    Returns:
+        uint64 (N, 2): of the bytes, of the look (0 for images of fewer than 32 pixels a side).
+    """
     exact_N = exact_prints(pixels_NHWC)
     height, width = pixels_NHWC.shape[1:3]
     if min(height, width) < LEAST_SIDE:
@@ -37,7 +44,14 @@ def prints(pixels_NHWC: npt.NDArray[np.uint8]) -> Bits:
 
 
 def exact_prints(pixels_NHWC: npt.NDArray[np.uint8]) -> Bits:
-    """The hash of the bytes of each image, shape (N,)."""
+    """The hash of the bytes of each image.
+
+    Args:
+        pixels_NHWC: images of one size.
+
+    Returns:
+        uint64 (N,).
+    """
     digests = [hashlib.blake2b(image, digest_size=8).digest() for image in pixels_NHWC]
     return np.frombuffer(b"".join(digests), "<u8")
 
@@ -51,7 +65,15 @@ def _waves(side: int) -> Floats:
 
 @cache
 def averages(side: int, parts: int) -> Floats:
-    """From ``side`` pixels to the averages of ``parts`` stretches of equal length, shape (parts, side)."""
+    """From a row of pixels to the averages of stretches of equal length, as a matrix.
+
+    Args:
+        side: pixels in the row.
+        parts: how many stretches, of ``side / parts`` pixels each, which need not be a whole number.
+
+    Returns:
+        float32 (parts, side), to be multiplied from the left.
+    """
     end = np.arange(parts + 1) * side / parts
     pixel = np.arange(side)
     covered = np.minimum(end[1:, None], pixel + 1) - np.maximum(end[:-1, None], pixel)

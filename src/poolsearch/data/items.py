@@ -30,16 +30,33 @@ class Items(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> Raw:
-        """The image, not yet decoded; raises whatever kind of error its file is read with."""
+        """The image, not yet decoded; raises whatever kind of error its file is read with.
+
+        Args:
+            index: of the image, from 0.
+
+        Returns:
+            The path of a file, the bytes of one, or pixels.
+        """
         ...
 
     def label(self, index: int) -> str:
-        """What to call this image, as no other: its path below the data folder, or its place in an array, as text that
-        can be written as UTF-8."""
+        """What to call this image, as no other.
+
+        Args:
+            index: of the image, from 0.
+
+        Returns:
+            Its path below the data folder, or its place in an array, as text that can be written as UTF-8.
+        """
         ...
 
     def fingerprint(self) -> str:
-        """A cheap hash that changes when an image may have changed."""
+        """A cheap hash that changes when an image may have changed.
+
+        Returns:
+            A text that is the same as long as nothing changed.
+        """
         ...
 
 
@@ -74,6 +91,15 @@ def make_source(
 ) -> Source:
     """Join the parts of a data set.
 
+    Args:
+        name: what the user calls it.
+        pieces: the images of each part, in the order that the images are to have.
+        class_names: what the labels number.
+        flippable: a mirrored image still shows its class.
+
+    Returns:
+        The data set, whose fingerprint changes when an image, a label, a part or a class name may have.
+
     Raises:
         PoolsearchError: the labels do not fit the classes, or a class has too few images.
     """
@@ -89,7 +115,13 @@ def make_source(
 
 
 class ArrayItems:
-    """Images that lie in memory (or in an HDF5 file) as uint8, NHW or NHWC."""
+    """Images that lie in memory (or in an HDF5 file) as uint8, NHW or NHWC.
+
+    Args:
+        pixels: an array, or what is indexed like one.
+        name: of the array: an image is called ``name[index]``.
+        fingerprint: a hash that changes when the images may have; None: one of all pixels.
+    """
 
     def __init__(self, pixels: Any, name: str, fingerprint: str | None = None) -> None:
         self._pixels = pixels
@@ -110,7 +142,12 @@ class ArrayItems:
 
 
 class FileItems:
-    """Images in files, given by their paths."""
+    """Images in files, given by their paths.
+
+    Args:
+        paths: of the images, in order.
+        root: the data folder: an image is called by its path below it.
+    """
 
     def __init__(self, paths: Sequence[Path | str], root: Path) -> None:
         self._paths = [os.fspath(path) for path in paths]
@@ -133,7 +170,11 @@ class FileItems:
 
 
 class JoinedItems:
-    """Several sequences of images, one after the other."""
+    """Several sequences of images, one after the other.
+
+    Args:
+        members: the sequences, in order.
+    """
 
     def __init__(self, members: Sequence[Items]) -> None:
         self._members = members
@@ -159,7 +200,14 @@ class JoinedItems:
 
 
 def writable(name: str) -> str:
-    r"""A name as text that can be written as UTF-8: what is not UTF-8 in the name of a file becomes ``\xff``."""
+    r"""A name as text that can be written as UTF-8.
+
+    Args:
+        name: of a file, as Python has it, or any text.
+
+    Returns:
+        The name; what is not UTF-8 in the name of a file becomes ``\xff``.
+    """
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -171,7 +219,14 @@ def writable(name: str) -> str:
 
 
 def stamp(path: Path | str) -> str:
-    """Size in bytes and time of the last change in ns: enough to see that a file was replaced. "absent" if it is."""
+    """Size and time of the last change of a file: enough to see that it was replaced.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Bytes and nanoseconds, as text; "absent" if they cannot be told.
+    """
     try:
         status = os.stat(path)
     except OSError:

@@ -31,7 +31,11 @@ class Loader:
     "/augment", step); nothing that is remembered between steps changes a batch.
 
     Args:
+        images: all images.
+        indices: which of them, (N,).
         batch: images in a training batch; the rest of an epoch that fills no batch is left out, another one each epoch.
+        seed, purpose: key the random draws.
+        device: where the batches are wanted.
         image_size: side in pixels of what comes out; at most the stored side, unless ``view`` is given.
         augment: "crop" shifts by up to an eighth of the side (4 pixels of 32), "crop-flip" also mirrors,
             "resized-crop-flip" is ImageNet's.
@@ -89,7 +93,10 @@ class Loader:
         return self._order.steps_per_epoch
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Training batch number ``step``, counted from 0 through all epochs.
+        """Make a training batch, augmented and normalised.
+
+        Args:
+            step: number of the batch, counted from 0 through all epochs.
 
         Returns:
             x_BCHW float32 in channels_last memory, and y_B int64, both on the device.
@@ -102,7 +109,14 @@ class Loader:
         return normalise(self._augmented(x_BHWC, draw), self._mean_C, self._std_C), y_B
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every image once, in the order of the indices, not augmented, in ceil(N / size) nearly equal chunks."""
+        """Give every image once, in the order of the indices, not augmented.
+
+        Args:
+            size: the most images in a chunk; there are ceil(N / size) nearly equal ones.
+
+        Yields:
+            x_BCHW float32 in channels_last memory, and y_B int64, both on the device.
+        """
         number = -(-len(self) // size)
         chunks = np.array_split(np.arange(len(self)), max(1, number))
         feed = "direct" if self._feed == "direct" else "ahead"  # each is needed once: none has to stay on the device
@@ -130,7 +144,13 @@ class Loader:
 
 
 class BatchOrder:
-    """Which images a step takes, as numbers below ``images``. Every epoch has a random order of its own."""
+    """Which images a step takes, as numbers below ``images``. Every epoch has a random order of its own.
+
+    Args:
+        images: how many there are.
+        batch: how many a step takes.
+        seed, purpose: with the number of the epoch, key its order.
+    """
 
     def __init__(self, images: int, batch: int, seed: int, purpose: str) -> None:
         self._images = images
@@ -151,7 +171,17 @@ class BatchOrder:
         return steps
 
     def numbers(self, step: int) -> Ints:
-        """Those of the batch ``step``."""
+        """The images of a step.
+
+        Args:
+            step: number of the batch, counted from 0 through all epochs.
+
+        Returns:
+            Numbers of the images, (batch,).
+
+        Raises:
+            PoolsearchError: see :attr:`Loader.steps_per_epoch`.
+        """
         epoch, place = divmod(step, self.steps_per_epoch)
         if self._epoch is None or self._epoch[0] != epoch:
             self._epoch = (epoch, generator(self._seed, self._purpose, epoch).permutation(self._images))
@@ -159,10 +189,17 @@ class BatchOrder:
 
 
 def mean_std(pixels_NHWC: npt.NDArray[np.uint8], indices: Ints) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of each channel over the images ``indices``, in units of 0..1.
+    """Mean and standard deviation of each channel over some images.
 
     Exact: values are counted, not summed. A channel that never changes gets the deviation 1, so that it can be
     divided by.
+
+    Args:
+        pixels_NHWC: all images.
+        indices: which of them to look at, at least one.
+
+    Returns:
+        Mean and standard deviation, float64 (C,) each, in units of 0..1.
     """
     channels = pixels_NHWC.shape[-1]
     count_CV = np.zeros((channels, 256), dtype=np.int64)

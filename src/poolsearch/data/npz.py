@@ -36,7 +36,13 @@ _NPZ_BYTES = 1 << 40  # the arrays have limits of their own
 
 
 def npz_source(path: Path) -> Source:
-    """An archive of uint8 images (NHW, or NHWC with 1, 2, 3 or 4 channels) and integer labels.
+    """An archive of uint8 images and integer labels.
+
+    Args:
+        path: the file, with arrays named as in one of :data:`KEYS`: images NHW, or NHWC with 1, 2, 3 or 4 channels.
+
+    Returns:
+        The data set; its classes are named by their numbers.
 
     Raises:
         PoolsearchError: the file is no such archive, is too large when unpacked, or fails the checks of

@@ -57,7 +57,14 @@ class _Group:
 
 
 def parquet_source(root: Path) -> Source:
-    """A folder of parquet files named ``train-*``, ``validation-*``, ``test-*`` (or in folders of these names).
+    """A data set in parquet files.
+
+    Args:
+        root: a folder of files named ``train-*``, ``validation-*``, ``test-*`` (or in folders of these names), or one
+            parquet file.
+
+    Returns:
+        The data set, not yet decoded; row groups are read as their images are.
 
     Raises:
         PoolsearchError: a file is damaged or has row groups that are too large, the columns are not found, or the

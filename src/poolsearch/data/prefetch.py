@@ -33,14 +33,30 @@ _UPLOAD_BYTES = 64 << 20
 
 
 def choose_feed(kind: str, needed: int, free: int) -> Feed:
-    """How a device of this kind ("cpu", "cuda", "mps") with ``free`` bytes gets images of ``needed`` bytes."""
+    """How the images get to a device.
+
+    Args:
+        kind: of the device: "cpu", "cuda", "mps".
+        needed: bytes of all images.
+        free: bytes of the device's memory that can be had; only a GPU's counts.
+
+    Returns:
+        "resident" where they fit into a share of a GPU's free memory, else "ahead" on a GPU; "direct" on others.
+    """
     if kind != "cuda":
         return "direct"
     return "resident" if needed <= free * RESIDENT_SHARE else "ahead"
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory of a GPU that can be had, with what torch holds of it and does not use; 0 for other devices."""
+    """Memory of a GPU that can be had, with what torch holds of it and does not use.
+
+    Args:
+        device: any.
+
+    Returns:
+        Bytes; 0 for what is no CUDA device.
+    """
     if device.type != "cuda":
         return 0
     held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -48,7 +64,15 @@ def free_bytes(device: torch.device) -> int:
 
 
 def send(values: npt.NDArray[Any], device: torch.device) -> Tensor:
-    """To the device. A GPU fetches them by itself: nobody waits until it has done what it is doing."""
+    """Send an array to the device. A GPU fetches it by itself: nobody waits until it has done what it is doing.
+
+    Args:
+        values: an array, not changed afterwards: on the CPU the tensor shares its memory.
+        device: where it is wanted.
+
+    Returns:
+        A tensor of the same shape and type.
+    """
     tensor = torch.from_numpy(values)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
@@ -58,11 +82,17 @@ def send(values: npt.NDArray[Any], device: torch.device) -> Tensor:
 def fed(
     part: ImageSubset, numbers: Callable[[int], Ints], device: torch.device, feed: Feed, steps: int | None = None
 ) -> Callable[[int], Batch]:
-    """The function from a step to the images ``numbers(step)`` on the device.
+    """The function from a step to its images on the device.
 
     Args:
+        part: what the images are of.
+        numbers: from a step to the numbers of its images in ``part``, (B,).
+        device: where they are wanted.
         feed: see :func:`choose_feed`; each gives the same.
         steps: how many there are; None: no end.
+
+    Returns:
+        A function of the step; gives x_BHWC uint8 and y_B int64.
     """
     if feed == "resident":
         resident = ResidentSubset(part, device)
@@ -81,7 +111,12 @@ def _sent(batch: Batch, device: torch.device) -> Batch:
 
 
 class ImageSubset:
-    """The images ``indices`` of a data set, numbered from 0 in that order."""
+    """The images ``indices`` of a data set, numbered from 0 in that order.
+
+    Args:
+        images: all images.
+        indices: which of them, (N,).
+    """
 
     def __init__(self, images: Images, indices: Ints) -> None:
         self._pixels = np.asarray(images.pixels_NHWC)  # the same memory without memmap's slower indexing
@@ -97,7 +132,15 @@ class ImageSubset:
         return len(self), *self._pixels.shape[1:]
 
     def gather(self, numbers: Ints, pinned: bool = False) -> Batch:
-        """On the CPU; ``pinned`` in memory that a GPU can fetch them from by itself."""
+        """Copy some images into a batch on the CPU.
+
+        Args:
+            numbers: of the images in this part, (B,).
+            pinned: put them in memory that a GPU can fetch them from by itself.
+
+        Returns:
+            x_BHWC uint8 and y_B int64.
+        """
         rows = self._indices[numbers]
         x_BHWC = torch.empty((len(rows), *self.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
         # "clip" writes in place; the default would check every row first and then copy
@@ -107,7 +150,12 @@ class ImageSubset:
 
 
 class ResidentSubset:
-    """A whole part in the memory of the device."""
+    """A whole part in the memory of the device.
+
+    Args:
+        part: copied there at once.
+        device: with memory enough for all of it.
+    """
 
     def __init__(self, part: ImageSubset, device: torch.device) -> None:
         self._x_NHWC = torch.empty(part.shape, dtype=torch.uint8, device=device)
@@ -118,7 +166,14 @@ class ResidentSubset:
             self._x_NHWC[chunk], self._y_N[chunk] = part.gather(np.arange(chunk.start, chunk.stop))
 
     def gather(self, numbers: Ints) -> Batch:
-        """On the device."""
+        """Copy some images into a batch, on the device.
+
+        Args:
+            numbers: of the images in the part, (B,).
+
+        Returns:
+            x_BHWC uint8 and y_B int64.
+        """
         rows_B = send(numbers, self._x_NHWC.device)
         return self._x_NHWC[rows_B], self._y_N[rows_B]
 
@@ -142,7 +197,14 @@ class Prefetcher(Generic[Made]):
         self._last: int | None = None
 
     def take(self, step: int) -> Made:
-        """``make(step)``, or what it raises."""
+        """Give what is made for a step, and have the next ones begun.
+
+        Args:
+            step: any below the number of steps.
+
+        Returns:
+            ``make(step)``; what that raises is raised here.
+        """
         distance = 1 if self._last is None else max(1, step - self._last)
         self._last = step
         wanted = [step + i * distance for i in range(AHEAD + 1)]

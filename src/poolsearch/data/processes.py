@@ -44,14 +44,26 @@ class DecoderProcess:
         self._jobs, self._answers = self._process.stdin, self._process.stdout
 
     def has_started(self) -> bool:
-        """Wait until it has; False if it could not."""
+        """Wait until it has started.
+
+        Returns:
+            False if it could not.
+        """
         try:
             return pickle.load(self._answers) == HELLO
         except _BROKEN:
             return False
 
     def decode(self, raws: Sequence[Raw | None], side: int, size: Size | None) -> list[bytes | None]:
-        """Of each image what :func:`poolsearch.data.decode.decode` gives, or None where it fails.
+        """Decode some images, and wait for them.
+
+        Args:
+            raws: as of :func:`poolsearch.data.decode.decode`; None for one that is left to the caller.
+            side: in pixels, of what comes out.
+            size: (height, width) that each must have by its header; None: any.
+
+        Returns:
+            Of each image RGB bytes of shape (side, side, 3), or None where decoding fails.
 
         Raises:
             PoolsearchError: the process was ended by something else.
@@ -80,7 +92,11 @@ class DecoderProcess:
 
 
 class DecoderPool:
-    """Some of them, each with a thread that talks to it. A context manager: none is left after it."""
+    """Some of them, each with a thread that talks to it. A context manager: none is left after it.
+
+    Args:
+        number: how many there are at most.
+    """
 
     def __init__(self, number: int) -> None:
         self._workers: list[DecoderProcess] = []
@@ -97,7 +113,14 @@ class DecoderPool:
             raise
 
     def submit(self, work: Callable[[DecoderProcess | None], Result]) -> Future[Result]:
-        """Do ``work`` with a process, in the background; as long as none has started, here and now and without one."""
+        """Do something with a process, in the background; as long as none has started, here and now and without one.
+
+        Args:
+            work: a function of the process, or of None where there is none.
+
+        Returns:
+            The future of what ``work`` gives; what it raises in the background is raised by its ``result()``.
+        """
         if self._started.is_set():
             return self._threads.submit(self._with_worker, work)
         done = Future[Result]()

@@ -27,6 +27,9 @@ def find_source(data: str, data_root: Path | None = None) -> Source:
             files or of an ``.npz``. It is a path when it exists, contains a path separator or ends in ``.npz``.
         data_root: where torchvision's sets lie; ``~/.cache/poolsearch/torchvision`` when not given.
 
+    Returns:
+        What images there are, with labels and parts; none is decoded.
+
     Raises:
         PoolsearchError: nothing is there, it has an unknown layout, or its classes cannot be trained on.
     """
@@ -85,14 +88,25 @@ _ALLOWED = (
 
 
 def default_cache_dir() -> Path:
-    """``$XDG_CACHE_HOME/poolsearch``, or ``~/.cache/poolsearch`` where that is not set."""
+    """The folder for decoded images and downloads, where ``--cache-dir`` does not say.
+
+    Returns:
+        ``$XDG_CACHE_HOME/poolsearch``, or ``~/.cache/poolsearch`` where that is not set; it need not be there.
+    """
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "poolsearch"
 
 
 def private_folder(cache_dir: Path) -> Path:
-    """The folder for decoded images in ``cache_dir``, made if need be: each user has one, and nobody else may read or
-    change it. So several users, root among them, can share ``cache_dir``.
+    """The folder for the user's decoded images, made if need be; nobody else may read or change it.
+
+    Each user has one, so that several users, root among them, can share ``cache_dir``.
+
+    Args:
+        cache_dir: the folder that it lies in, made if need be.
+
+    Returns:
+        ``cache_dir/images-USER``, with the user's number.
 
     Raises:
         PoolsearchError: there is one that others may have changed.
@@ -109,7 +123,13 @@ def private_folder(cache_dir: Path) -> Path:
 
 
 def why_not_ours(path: Path) -> str | None:
-    """What speaks against taking what lies at ``path`` for our own work; None: nothing.
+    """What speaks against taking what lies at ``path`` for our own work.
+
+    Args:
+        path: a file or folder; a link is not followed.
+
+    Returns:
+        The reason, in words; None: nothing.
 
     Raises:
         OSError: nothing is there.

@@ -45,7 +45,12 @@ class Split:
         return np.sort(np.concatenate([self.search_train, self.search_val]))
 
     def to_json(self) -> dict[str, Any]:
-        """As plain lists, for ``split.json``; with groups, how many each part has."""
+        """The split as plain values, for ``split.json``.
+
+        Returns:
+            Lists of indices under ``search_train``, ``search_val`` and ``test``; under ``groups`` how many groups each
+            of these has, or None; and the ``hash``.
+        """
         parts = {part: getattr(self, part) for part in PARTS}
         groups = self.groups
         return {
@@ -67,6 +72,16 @@ def make_split(
     Without a test part, a "val" part is the test; without either, ``test_fraction`` of each class is held out first
     (at least one image, and two always stay). With "val" beside "test", "val" is the search-val half; otherwise the
     training images are halved. What we divide leaves ``groups`` whole; what the data divides stays as it is.
+
+    Args:
+        label_N: the class of each image.
+        part_N: the part of each image: "train", "val" or "test".
+        seed: keys the draws.
+        test_fraction: between 0 and 1.
+        groups: which images belong together; None: each stands for itself.
+
+    Returns:
+        Every image in one of search-train, search-val and test.
 
     Raises:
         PoolsearchError: ``test_fraction`` is not between 0 and 1; there are too few groups.
@@ -155,7 +170,17 @@ def _largest_remainder(shares: npt.NDArray[np.float64], draw: np.random.Generato
 
 
 def thin(split: Split, label_N: Ints, size: int, seed: int) -> Split:
-    """Keep ``size`` search-train images (one of each class at least), stratified and seeded; all else stays whole."""
+    """Keep only some search-train images, stratified and seeded; all else stays whole.
+
+    Args:
+        split: not changed.
+        label_N: the class of each image of the data set.
+        size: how many to keep, though one of each class at least; as many as there are or more: the split as it is.
+        seed: keys the draws.
+
+    Returns:
+        A split whose search-train images are fewer.
+    """
     if size >= len(split.search_train):
         return split
     _, kept = _hold_out(split.search_train, label_N, key(seed, "thin"), size / len(split.search_train), stay=0)
@@ -163,7 +188,16 @@ def thin(split: Split, label_N: Ints, size: int, seed: int) -> Split:
 
 
 def shrink(split: Split, label_N: Ints, size: int, seed: int) -> Split:
-    """Keep ``size`` training images, stratified and seeded, in the halves' own proportion; the test split stays whole.
+    """Keep only some training images, stratified and seeded, in the halves' own proportion; the test split stays whole.
+
+    Args:
+        split: not changed.
+        label_N: the class of each image of the data set.
+        size: how many to keep in both halves together.
+        seed: keys the draws.
+
+    Returns:
+        A split whose search-train and search-val images are fewer.
 
     Raises:
         PoolsearchError: ``size`` is not between four per class and the number of training images.
@@ -189,9 +223,15 @@ def shrink(split: Split, label_N: Ints, size: int, seed: int) -> Split:
 
 
 def write_split(files: RunDir, images: Images, split: Split) -> None:
-    """``split.json``, and ``images.parquet``: index, file, class, part and group of every image.
+    """Write ``split.json``, and ``images.parquet``: index, file, class, part and group of every image.
 
-    ``part`` is empty for images that --subset leaves out, ``group`` where no groups were told.
+    ``part`` is empty for images that --subset leaves out, ``group`` where no groups were told. An ``images.parquet``
+    that is there and whole is kept.
+
+    Args:
+        files: paths of the run.
+        images: all images.
+        split: which of them are for what.
     """
     write_json(files.split, split.to_json())
     if files.images.exists() and is_whole(files.images):  # of the same images and split, as was seen by their hashes

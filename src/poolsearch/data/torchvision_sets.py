@@ -36,7 +36,14 @@ class TorchvisionSet:
 
 
 def torchvision_source(name: str, root: Path) -> Source:
-    """The data set :data:`SETS` ``[name]``, below ``root``; downloaded when it is missing and can be had.
+    """A data set of torchvision; downloaded when it is missing and can be had.
+
+    Args:
+        name: a key of :data:`SETS`.
+        root: the folder that it lies in, or is put into.
+
+    Returns:
+        The data set with the parts that torchvision has of it, not yet decoded.
 
     Raises:
         PoolsearchError: it is not there and cannot be downloaded; the message says which files to put where.
