@@ -19,7 +19,16 @@ class Interrupted(Exception):
 
 
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> PoolsearchError:
-    """The error for a name that does not exist: names the nearest one and lists what is allowed."""
+    """The error for a name that does not exist.
+
+    Args:
+        kind: what it should be a name of, such as "network".
+        given: the name as the user wrote it.
+        allowed: all names there are.
+
+    Returns:
+        An error to raise, which names the nearest one and lists what is allowed.
+    """
     names = sorted(allowed)
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""

@@ -17,7 +17,15 @@ class Estimate:
 
     @classmethod
     def of(cls, seconds: float, error: float) -> Estimate:
-        """``error`` is relative, in both directions: 0.2 is a fifth less to a fifth more."""
+        """An estimate with the same relative error in both directions.
+
+        Args:
+            seconds: expected.
+            error: relative: 0.2 is a fifth less to a fifth more.
+
+        Returns:
+            Its range begins at 0 where the error is above 1.
+        """
         return cls(seconds, seconds * max(0.0, 1 - error), seconds * (1 + error))
 
     def __add__(self, other: Estimate) -> Estimate:
@@ -105,12 +113,23 @@ class Plan:
         return sum((stage.takes for stage in self.after), NOTHING)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The plan as JSON values.
+
+        Returns:
+            By the names of the attributes, with all that they hold.
+        """
         return dataclasses.asdict(self)
 
 
 def told(seconds: float) -> str:
-    """A time for people: 0.4 s, 48 s, 7.5 min, 3.4 h, 12 days."""
+    """A time for people.
+
+    Args:
+        seconds: 0 or more.
+
+    Returns:
+        In the unit that suits it: 0.4 s, 48 s, 7.5 min, 3.4 h, 12 days.
+    """
     units = (("s", 1, 100), ("min", 60, 6000), ("h", 3600, 172_800), ("days", 86_400, float("inf")))
     unit, size = next((unit, size) for unit, size, most in units if seconds < most)
     return f"{seconds / size:.{0 if seconds / size >= 9.95 else 1}f} {unit}"

@@ -40,7 +40,7 @@ def run(
     progress: Progress | None = None,
     trust: Trust = NAMED,
 ) -> Path:
-    """The whole job: search, rank, retrain, report. Gives the path of the page.
+    """The whole job: search, rank, retrain, report.
 
     Args:
         out: the run directory; new or empty, unless ``resume``.
@@ -49,6 +49,9 @@ def run(
         progress: where work shows itself; silent by default.
         trust: whether Python files that ``run.json`` names may run. Those that ``settings`` name may, and those named
             in a run before; others only with ``Trust(everything=True)``.
+
+    Returns:
+        The path of the page, ``report.html``.
 
     Raises:
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.
@@ -68,7 +71,18 @@ def ranked(
     progress: Progress | None = None,
     trust: Trust = NAMED,
 ) -> Generator[Run]:
-    """Open a run, bring it to its ranking, and give it while it is open. See :func:`run` for the arguments."""
+    """Open a run, bring it to its ranking, and give it while it is open.
+
+    Args:
+        out, settings, resume, progress, trust: see :func:`run`.
+
+    Yields:
+        The open run, with a ``ranking.csv``; its folder is held until the block ends.
+
+    Raises:
+        PoolsearchError: a mistake in what was asked for; the message says how to fix it.
+        Interrupted: stopped on request; everything is saved.
+    """
     with _opened(Path(out).expanduser(), settings, resume, progress or SilentProgress(), trust) as opened:
         if not _search_result(opened).exists():
             _SEARCH[_kind(opened)](opened)
@@ -85,13 +99,16 @@ def search(
     join: bool = False,
     trust: Trust = NAMED,
 ) -> Path:
-    """Train the supernets, or with a method without any rank the placements; gives the run directory.
+    """Train the supernets, or with a method without any rank the placements.
 
     Args:
         out, settings, resume, progress, trust: see :func:`run`.
         join: help with the trainings of a sweep, a proxy or a halving that another process began in ``out``, on this
             machine or another; ends when all have ended. The process that holds the folder ranks; where there is none,
             ``resume`` does. ``settings`` may differ in what concerns the machine.
+
+    Returns:
+        The run directory.
 
     Raises:
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.
@@ -114,9 +131,22 @@ def rank(
     progress: Progress | None = None,
     trust: Trust = NAMED,
 ) -> Path:
-    """Evaluate the placements of a finished search; gives the path of ``ranking.csv``. See :func:`run` for ``trust``.
+    """Evaluate the placements of a finished search.
 
     With a method without supernets there is nothing to evaluate but its trainings: those left are done.
+
+    Args:
+        out: the run directory, with a finished search.
+        settings: None takes those of the run; others may differ from them only where nothing rests on that yet.
+        progress: where work shows itself; silent by default.
+        trust: see :func:`run`.
+
+    Returns:
+        The path of ``ranking.csv``.
+
+    Raises:
+        PoolsearchError: the search is not finished, or settings or data do not fit the run.
+        Interrupted: stopped on request; everything is saved.
     """
     with open_run(Path(out).expanduser(), settings, True, progress or SilentProgress(), trust=trust) as opened:
         _RANK[_kind(opened)](opened)
@@ -129,8 +159,21 @@ def retrain(
     progress: Progress | None = None,
     trust: Trust = NAMED,
 ) -> Path:
-    """Train the best of a ranking and the default, then open the test split. Gives the path of ``test.json``. See
-    :func:`run` for ``trust``."""
+    """Train the best of a ranking and the default, then open the test split.
+
+    Args:
+        out: the run directory, with a ranking.
+        settings: None takes those of the run; others may differ from them only where nothing rests on that yet.
+        progress: where work shows itself; silent by default.
+        trust: see :func:`run`.
+
+    Returns:
+        The path of ``test.json``.
+
+    Raises:
+        PoolsearchError: there is no ranking, or settings or data do not fit the run.
+        Interrupted: stopped on request; everything is saved.
+    """
     with open_run(Path(out).expanduser(), settings, True, progress or SilentProgress(), trust=trust) as opened:
         _retrain(opened)
         return opened.dir.test
@@ -143,7 +186,7 @@ def export(
     progress: Progress | None = None,
     trust: Trust = NAMED,
 ) -> Path:
-    """Write a retrained network as files that run without this package. Gives the path of the folder.
+    """Write a retrained network as files that run without this package.
 
     Args:
         out: the run directory.
@@ -151,6 +194,9 @@ def export(
         seed: which of its trainings.
         progress: where work shows itself; silent by default.
         trust: see :func:`run`.
+
+    Returns:
+        The path of the folder.
 
     Raises:
         PoolsearchError: there is no such training, or what was written does not compute the same.
@@ -160,11 +206,14 @@ def export(
 
 
 def report(out: str | Path, truth: str | Path | None = None) -> Path:
-    """Write the page and the figures of a run, finished or not. Gives the path of the page.
+    """Write the page and the figures of a run, finished or not.
 
     Args:
         out: the run directory.
         truth: what to compare the ranking with: ``table6`` (the paper's), or the folder of a sweep; None: nothing.
+
+    Returns:
+        The path of the page, ``report.html``.
 
     Raises:
         PoolsearchError: there is no run, or no such truth, or the two have fewer than three placements in common.

@@ -35,20 +35,34 @@ class Progress(Protocol):
     """How long work shows itself. Stages take one as an argument; they never print by themselves."""
 
     def say(self, text: str) -> None:
-        """Tell the user one thing."""
+        """Tell the user one thing.
+
+        Args:
+            text: a line, shown as it is.
+        """
         ...
 
     def bar(self, label: str, total: int) -> AbstractContextManager[Update]:
-        """Open a bar of ``total`` units, as a context manager that gives its :data:`Update`.
+        """Open a bar.
 
         A bar opened while another is open shows a part of it.
+
+        Args:
+            label: what the work is, in a word or two.
+            total: units of work, such as steps, that make the whole bar.
+
+        Returns:
+            A context manager that gives the bar's :data:`Update`; the bar is closed at its end.
         """
         ...
 
     def table(self, table: ProgressTable, line: str = "") -> None:
         """Show a table above the open bars, in place of the one before.
 
-        Where nothing that was shown can be replaced, as in a log, ``line`` is what is new; empty when nothing is.
+        Args:
+            table: all of it, as it stands now.
+            line: what is new in it, for where nothing that was shown can be replaced, as in a log; empty when nothing
+                is.
         """
         ...
 
@@ -86,7 +100,15 @@ class PlainConsole(Console):
         )  # fmt: skip
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """What every text goes through, of cells and titles of tables, too."""
+        """Make a text printable; every text goes through this, those of cells and titles of tables, too.
+
+        Args:
+            text: as others may have written it.
+            **options: as of rich's console.
+
+        Returns:
+            The text with what a terminal would obey escaped.
+        """
         return super().render_str(printable(text), **options)
 
 
@@ -225,16 +247,32 @@ class OverallProgress:
         self._share, self._finished = [0.0] * len(costs), 0
 
     def part(self, number: int) -> PartialProgress:
-        """The progress of one part."""
+        """The progress of one part.
+
+        Args:
+            number: of the part, in the order of the costs, from 0.
+
+        Returns:
+            A progress whose bars also move the bar of the whole.
+        """
         return PartialProgress(self, number)
 
     def finished(self, number: int) -> None:
-        """A part is done."""
+        """Count a part as done.
+
+        Args:
+            number: of the part, from 0.
+        """
         self._finished += 1
         self.reached(number, 1.0)
 
     def reached(self, number: int, share: float) -> None:
-        """A part is done by this fraction."""
+        """Take in how far a part is.
+
+        Args:
+            number: of the part, from 0.
+            share: that is done, a fraction.
+        """
         self._share[number] = share
         self.again()
 

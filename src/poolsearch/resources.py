@@ -12,7 +12,11 @@ _MEMORY = Path("/proc/meminfo")
 
 
 def available_cores() -> int:
-    """Cores that this process may use: those it is bound to, or fewer where a container's share is less."""
+    """Cores that this process may use.
+
+    Returns:
+        Those it is bound to, or fewer where a container's share is less.
+    """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         share = cores_of_limit(_CGROUP_LIMIT.read_text(encoding="ascii"))
@@ -22,15 +26,24 @@ def available_cores() -> int:
 
 
 def cores_of_limit(text: str) -> int | None:
-    """Whole cores of a cgroup's ``cpu.max``, "QUOTA PERIOD" in microseconds, rounded up; None for "max"."""
+    """Whole cores that a cgroup may use.
+
+    Args:
+        text: of its ``cpu.max``: "QUOTA PERIOD" in microseconds.
+
+    Returns:
+        Rounded up, at least 1; None for "max", which is no limit.
+    """
     quota, _, period = text.strip().partition(" ")
     return None if quota == "max" or not period else max(1, math.ceil(int(quota) / int(period)))
 
 
 def available_memory() -> int | None:
-    """Bytes that can still be taken without swapping: the system's, or a container's where that is less.
+    """Memory that can still be taken without swapping.
 
-    None where the system does not say, as on others than Linux.
+    Returns:
+        Bytes: the system's, or a container's where that is less. None where the system does not say, as on others than
+        Linux.
     """
     try:
         free = memory_of_system(_MEMORY.read_text(encoding="ascii"))
@@ -45,12 +58,26 @@ def available_memory() -> int | None:
 
 
 def memory_of_system(text: str) -> int | None:
-    """Bytes of the line MemAvailable of /proc/meminfo, which counts caches that can be dropped."""
+    """Memory that is available to the system, with caches that can be dropped.
+
+    Args:
+        text: of ``/proc/meminfo``.
+
+    Returns:
+        Bytes of its line MemAvailable; None where there is none.
+    """
     return next((1024 * int(line.split()[1]) for line in text.splitlines() if line.startswith("MemAvailable:")), None)
 
 
 def memory_of_limit(most: str, current: str, stat: str) -> int | None:
-    """Bytes left of a cgroup's ``memory.max``; pages of files not in use can be dropped. None for "max"."""
+    """Memory that is left to a cgroup; pages of files not in use can be dropped, and are counted.
+
+    Args:
+        most, current, stat: texts of its ``memory.max``, ``memory.current`` and ``memory.stat``.
+
+    Returns:
+        Bytes; None for "max", which is no limit.
+    """
     if most.strip() == "max":
         return None
     droppable = next((int(line.split()[1]) for line in stat.splitlines() if line.startswith("inactive_file ")), 0)

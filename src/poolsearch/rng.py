@@ -12,11 +12,29 @@ import numpy as np
 
 
 def key(seed: int, purpose: str, *index: int) -> int:
-    """A 63-bit integer that is a hash of (seed, purpose, index...): equal inputs, equal key, on every machine."""
+    """A hash of (seed, purpose, index...): equal inputs, equal key, on every machine.
+
+    Args:
+        seed: of the run.
+        purpose: what is drawn, such as "placement"; renaming one changes its draws.
+        *index: such as a step or an epoch, where there are several draws of a purpose.
+
+    Returns:
+        An integer of 63 bits.
+    """
     text = "/".join([str(int(seed)), purpose, *(str(int(i)) for i in index)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
 def generator(seed: int, purpose: str, *index: int) -> np.random.Generator:
-    """A NumPy generator (PCG64) for one purpose at one step; see :func:`key`."""
+    """A NumPy generator for one purpose at one step.
+
+    Args:
+        seed: of the run.
+        purpose: what is drawn.
+        *index: as of :func:`key`.
+
+    Returns:
+        A new PCG64 generator; equal arguments give equal draws.
+    """
     return np.random.Generator(np.random.PCG64(key(seed, purpose, *index)))

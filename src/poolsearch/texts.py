@@ -19,6 +19,12 @@ def printable(text: str) -> str:
 
     Lines and tabs stay. Escaped are control characters, those that turn the direction of writing or are not seen,
     separators of lines and paragraphs, and the halves of characters that stand for bytes that are no text.
+
+    Args:
+        text: as others wrote it.
+
+    Returns:
+        The text itself where nothing is to be escaped.
     """
     return text if text.isprintable() else "".join(map(_escaped, text))
 
@@ -30,12 +36,26 @@ def _escaped(character: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """The text as one line of Markdown that means itself: no emphasis, link or HTML."""
+    """A text as Markdown that means itself: no emphasis, link or HTML.
+
+    Args:
+        text: as others wrote it.
+
+    Returns:
+        One line; runs of white space are one space.
+    """
     return _MARKDOWN.sub(r"\\\1", " ".join(printable(text).split()))
 
 
 def shell(words: Iterable[object]) -> str:
-    """Words as a line for a POSIX shell, which gives these words again, whatever is in them."""
+    """A line for a POSIX shell, which gives the same words again, whatever is in them.
+
+    Args:
+        words: written as texts by ``str``.
+
+    Returns:
+        The words quoted where they need it, with a space between.
+    """
     return " ".join(_quoted(str(word)) for word in words)
 
 
@@ -48,5 +68,12 @@ def _quoted(word: str) -> str:
 
 
 def command(*words: object) -> str:
-    """A command of poolsearch for the user to copy: ``command("rank", "--out", out)``."""
+    """A command of poolsearch for the user to copy: ``command("rank", "--out", out)``.
+
+    Args:
+        *words: that follow ``poolsearch``.
+
+    Returns:
+        One line for a POSIX shell.
+    """
     return shell(["poolsearch", *words])

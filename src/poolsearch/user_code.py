@@ -13,19 +13,29 @@ from poolsearch.storage.files import sha256
 
 
 def file_of(name: str | None) -> str | None:
-    """The FILE.py of ``FILE.py:FACTORY``; None of any other name."""
+    """The file of ``FILE.py:FACTORY``.
+
+    Args:
+        name: of a network or method, as in settings.
+
+    Returns:
+        FILE.py as it is written; None of any other name, and of None.
+    """
     file = (name or "").rpartition(":")[0]
     return file if file.endswith(".py") else None
 
 
 def factory_of(path: Path, name: str, what: str, digest: str | None = None) -> Callable[..., Any]:
-    """The function ``name`` of the file ``path``.
+    """Take a function from a Python file of the user's.
 
     Args:
         path: a Python file; it is run.
         name: of a function, or a class, in it.
         what: it makes, for the error: "network".
         digest: SHA-256 that the file must have; None: the caller names the file, so that whatever is in it may run.
+
+    Returns:
+        The function or class, not yet called.
 
     Raises:
         PoolsearchError: there is no such file or function, its content is another, or it cannot be imported.
@@ -39,7 +49,16 @@ def factory_of(path: Path, name: str, what: str, digest: str | None = None) -> C
 
 
 def built(name: str, build: Callable[[], Any]) -> Any:
-    """What ``build`` gives; the user's or a library's code may do anything, and its own words say what is wrong.
+    """Call a function that builds something, and report whatever goes wrong in it.
+
+    The user's or a library's code may do anything, and its own words say what is wrong.
+
+    Args:
+        name: what is built, for the error, such as ``network mine.py:make``.
+        build: takes nothing.
+
+    Returns:
+        What ``build`` gives.
 
     Raises:
         PoolsearchError: it fails.
@@ -51,7 +70,15 @@ def built(name: str, build: Callable[[], Any]) -> Any:
 
 
 def source_of(path: Path, what: str, digest: str | None = None) -> bytes:
-    """The content of a Python file, which has this SHA-256 where one is given.
+    """The content of a Python file.
+
+    Args:
+        path: of the file.
+        what: the file is for, for the error: "network".
+        digest: SHA-256 that the file must have; None: any.
+
+    Returns:
+        Its bytes, not run.
 
     Raises:
         PoolsearchError: there is no such file, or its content is another.
