@@ -192,9 +192,9 @@ class Mixture:
         return np.where(seen_AM, learnt_AM, -np.inf)
 
     def final_member_A(self) -> NDArray[np.int64]:
-        """The member that stands for each placement: the most probable one by the scores (paper, section 2.3), after a
-        ``prepare``.
+        """The member that stands for each placement, after a ``prepare``.
 
+        It is the most probable one by the scores (paper, section 2.3).
         Differs: only among members that were scored with the placement, where there is one. After a short search the
         most probable member may be one that was never tried, probable for its initial score alone.
 

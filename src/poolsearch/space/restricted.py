@@ -129,8 +129,9 @@ class Space:
         return self._exponents(self._full_numbers(numbers))
 
     def resolutions_AL2(self, numbers: Sequence[int] | NDArray[np.int64] | None = None) -> NDArray[np.int8]:
-        """How often height and width were halved so far, after the site before each block, as
-        :meth:`Placement.resolution`.
+        """How often height and width were halved so far, at each block of many placements at once.
+
+        As :meth:`Placement.resolution`, the site before the block included.
 
         Args:
             numbers: of the placements; all where not given.
