@@ -67,7 +67,7 @@ def rarest(class_N: Ints | None, names: Sequence[str]) -> RareClass | None:
     """The class with the fewest test images, where these are too few (:data:`FEW_IMAGES`).
 
     Args:
-        class_N: class of each test image, as a number, where the metric counts every class alike; None: images count alike.
+        class_N: class number of each test image, where the metric counts every class alike; None: images count alike.
         names: of the classes, in the order of their numbers.
 
     Returns:

@@ -19,7 +19,15 @@ _ENLARGING = 'nn.functional.interpolate(x, scale_factor=ENLARGED[index], mode="n
 
 
 def own_code(facts: ModelCard, features: list[Feature]) -> str:
-    """``model.py`` of a network that is ours."""
+    """The code of ``model.py`` for one of poolsearch's own networks.
+
+    Args:
+        facts: the network's spec, its placement, and what else stands in the file.
+        features: the maps of its backbone, as :func:`~poolsearch.exporting.model_card.features_of` gives them.
+
+    Returns:
+        A whole Python module, which defines its own layers, for ``model.safetensors`` beside it.
+    """
     net, placement = blank(facts.spec), facts.placement
     kinds = [type(part) for part in (net.stem, *net.blocks, net.head)]
     residual = BasicBlock in kinds or Bottleneck in kinds

@@ -42,13 +42,29 @@ class Chain:
 
 
 def own_chain(net: Restrided, side: int) -> Chain:
-    """The network as it is, for images of ``side`` pixels."""
+    """The network at its own placement as one graph.
+
+    Args:
+        net: restrided; it is copied to the meta device and stays as it is.
+        side: height and width of the images, in pixels.
+
+    Returns:
+        The graph of one argument, the images, that gives the logits.
+    """
     default = net.default
     return _chained(net, side, [(default.at(i), KEEP) for i in range(default.length)])
 
 
 def chain_at(net: Restrided, side: int, placement: Placement) -> Chain:
-    """The network at a placement.
+    """The network at a placement as one graph.
+
+    Args:
+        net: restrided; it is copied to the meta device and stays as it is.
+        side: height and width of the images, in pixels.
+        placement: where it downsamples: by its strides with the operation ``native``, else by poolings before blocks.
+
+    Returns:
+        The graph, and which attributes of layers and paddings it needs.
 
     Raises:
         PoolsearchError: a layer that is called twice would need two strides.

@@ -57,7 +57,11 @@ class ExportCheck:
 
 
 def missing_packages() -> list[str]:
-    """Those that ONNX needs and that are not installed."""
+    """The packages that ONNX needs and that are not installed.
+
+    Returns:
+        Names of :data:`ONNX_PACKAGES`, in that order; empty where all are there.
+    """
     return [name for name in ONNX_PACKAGES if find_spec(name) is None]
 
 
@@ -67,10 +71,14 @@ def run_fresh(
     """Run ``folder/model.py`` in a new process that cannot import poolsearch, at batches of 1 and 5.
 
     Args:
-        images_BCHW: normalised.
-        logits: what the network itself makes of the first so many of them, for each of :data:`BATCHES`.
-        maps: the last of each resolution, of all of them.
+        folder: of the export, with ``model.py`` and ``model.safetensors``; two files of tensors come and go in it.
+        images_BCHW: normalised; at least as many as the largest batch.
+        logits: what the network itself makes of the first so many images, (batch, K), for each of :data:`BATCHES`.
+        maps: the last of each resolution, (B, C, H, W), of all images.
         onnx: write ``model.onnx`` and run it, too.
+
+    Returns:
+        The largest differences to ``logits`` and ``maps``; infinite where shapes differ.
 
     Raises:
         PoolsearchError: the process fails.

@@ -33,7 +33,15 @@ class ImageNetStem(nn.Module):
 
 
 def shortcut(inputs: int, outputs: int, stride: int | tuple[int, int]) -> nn.Module:
-    """A projection where channels change, else the identity; strided, that is every second pixel."""
+    """The way past a block: a projection where channels change, else the identity; strided, that is every second pixel.
+
+    Args:
+        inputs, outputs: numbers of channels.
+        stride: of both axes, or (height, width).
+
+    Returns:
+        A 1x1 convolution with BatchNorm, or a layer without parameters.
+    """
     if inputs != outputs:
         return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
     return nn.Identity() if stride == 1 else nn.MaxPool2d(1, stride)
@@ -88,7 +96,17 @@ class Head(nn.Module):
 
 
 def blur(x: Tensor, stride: int | tuple[int, int]) -> Tensor:
-    """The filter [1, 2, 1] / 4 along each axis that is halved, then every second pixel of it; twice for a quarter."""
+    """Shrink maps by the filter [1, 2, 1] / 4 along each axis that is halved, and keep every second pixel.
+
+    A stride of 4 does so twice.
+
+    Args:
+        x: maps, (N, C, H, W).
+        stride: a power of 2 for both axes, or (height, width).
+
+    Returns:
+        Maps of the same channels; sizes round up.
+    """
     left = (stride, stride) if isinstance(stride, int) else stride
     while max(left) > 1:
         strides = (min(left[0], 2), min(left[1], 2))
@@ -101,7 +119,16 @@ def blur(x: Tensor, stride: int | tuple[int, int]) -> Tensor:
 
 
 def like(pooling: nn.Module, channels: int, stride: int | tuple[int, int]) -> nn.Module:
-    """A copy of another block's pooling layer for so many channels; sizes round up."""
+    """A pooling layer like another block's, for so many channels; sizes round up.
+
+    Args:
+        pooling: the other layer; it stays as it is.
+        channels: of the maps that the new layer reads.
+        stride: of both axes, or (height, width).
+
+    Returns:
+        The new layer; only attributes that the other has are set.
+    """
     pooling = copy.deepcopy(pooling)
     for name, taps in pooling.named_buffers(recurse=False):
         setattr(pooling, name, taps[:1].repeat(channels, *[1] * (taps.dim() - 1)))
@@ -112,24 +139,52 @@ def like(pooling: nn.Module, channels: int, stride: int | tuple[int, int]) -> nn
 
 
 def pool_in_front(layer: nn.Module, pooling: nn.Module) -> None:
-    """Shrink what a layer reads. Names of parameters stay as they are."""
+    """Shrink what a layer reads. Names of parameters stay as they are.
+
+    Args:
+        layer: changed in place; its first argument is shrunk.
+        pooling: what shrinks it: a layer without parameters, or a function.
+    """
     layer.register_forward_pre_hook(lambda _, inputs: (pooling(inputs[0]), *inputs[1:]))
 
 
 def pad_in_front(convolution: nn.Conv2d, margin: tuple[int, int, int, int], mode: str) -> None:
-    """Zeros (left, right, top, bottom) in place of a convolution's own padding."""
+    """Give a convolution another margin in place of its own padding.
+
+    Args:
+        convolution: changed in place.
+        margin: pixels (left, right, top, bottom).
+        mode: what is there, as in nn.functional.pad: "constant" (zeros), "reflect", "replicate" or "circular".
+    """
     convolution.padding, convolution.padding_mode = (0, 0), "zeros"
     convolution.register_forward_pre_hook(lambda _, inputs: (F.pad(inputs[0], margin, mode),))
 
 
 def subsample(x: Tensor, stride: int | tuple[int, int]) -> Tensor:
-    """Every second pixel along the axes with stride 2."""
+    """Every second pixel along the axes with stride 2.
+
+    Args:
+        x: maps, (N, C, H, W).
+        stride: of both axes, or (height, width).
+
+    Returns:
+        A view of the same channels; sizes round up.
+    """
     rows, columns = (stride, stride) if isinstance(stride, int) else stride
     return x[..., ::rows, ::columns]
 
 
 def unshuffle(x: Tensor, factor: int, stride: tuple[int, int]) -> Tensor:
-    """Space to depth at another stride: every pixel (or every second along one axis) with its neighbours to the end."""
+    """Space to depth at another stride: every pixel (or every second along one axis) with its neighbours to the end.
+
+    Args:
+        x: maps, (N, C, H, W).
+        factor: side of the square of pixels that becomes channels.
+        stride: (height, width): 1 along an axis keeps its size, with zeros past the end; else the factor.
+
+    Returns:
+        Maps of C * factor * factor channels.
+    """
     bottom, right = (factor - 1 if s == 1 else 0 for s in stride)
     height, width = (-(-n // s) if s == 1 else n // s for n, s in zip(x.shape[2:], stride))
     patches = F.unfold(F.pad(x, (0, right, 0, bottom)), factor, stride=stride)
@@ -137,5 +192,14 @@ def unshuffle(x: Tensor, factor: int, stride: tuple[int, int]) -> Tensor:
 
 
 def pooled_like(pooling: nn.Module, x: Tensor, stride: int | tuple[int, int]) -> Tensor:
-    """Run another block's pooling layer on this map."""
+    """Run another block's pooling layer on this map.
+
+    Args:
+        pooling: the other layer; it stays as it is.
+        x: maps, (N, C, H, W); C may differ from the other block's.
+        stride: of both axes, or (height, width).
+
+    Returns:
+        Maps of the same channels; sizes round up.
+    """
     return like(pooling, x.shape[1], stride)(x)

@@ -31,7 +31,16 @@ class ForwardGraph:
 
     @classmethod
     def of(cls, path: str, module: nn.Module, whole: fx.Graph) -> ForwardGraph | None:
-        """That of a submodule (on the meta device); None where it cannot be traced or found in the whole."""
+        """The forward method of a submodule, matched call by call with the whole network's graph.
+
+        Args:
+            path: the submodule's name; empty for the network itself.
+            module: the submodule, on the meta device.
+            whole: of the network at its own placement, as :func:`~poolsearch.exporting.chain.own_chain` gives it.
+
+        Returns:
+            The method; None where it cannot be traced, or does not call the same functions as it does in the whole.
+        """
         try:
             graph = trace(module, shallow=True)
         except PoolsearchError:
@@ -48,7 +57,11 @@ class ForwardGraph:
         self._functions = functions
 
     def leave_out(self, node: fx.Node) -> None:
-        """Hand on what a function reads."""
+        """Take a function out of the method: what reads its result then reads what it reads.
+
+        Args:
+            node: the function, in the whole network's graph.
+        """
         function = self._functions[origin(node)]
         source = function.all_input_nodes[0]
         function.replace_all_uses_with(source)
@@ -56,15 +69,26 @@ class ForwardGraph:
         self._functions[origin(node)] = source
 
     def change(self, node: fx.Node) -> None:
-        """Give a function the settings that ``node`` has."""
+        """Call another function, or with other settings, on the same map.
+
+        Args:
+            node: of the network at the placement: it stands for the function of this method, and has what is new.
+        """
         function = self._functions[origin(node)]
         function.args = (function.all_input_nodes[0], *node.args[1:])
         function.kwargs = dict(node.kwargs)
         function.target = node.target
 
     def insert(self, node: fx.Node, values: Sequence[fx.Node], source: fx.Node | None) -> fx.Node | None:
-        """Shrink one of ``values`` (as far as it is shrunk already: ``source``) as ``node`` does, before those that
-        read the result; None where there is none.
+        """Shrink a value before those that read the result.
+
+        Args:
+            node: the call that shrinks, in the network's graph at the placement.
+            values: of this method; the one of them that is read where ``node`` is read is shrunk.
+            source: that value as far as it is shrunk already; None: it is not yet.
+
+        Returns:
+            The new call; None, and nothing is changed, where not exactly one of ``values`` is read there.
         """
         readers = {r for user in node.users if origin(user) and (r := self.reader(user)) is not None}
         read = {v for v in values if any(v in reader.all_input_nodes for reader in readers)}
@@ -79,7 +103,14 @@ class ForwardGraph:
         return call
 
     def values(self, node: fx.Node) -> list[fx.Node]:
-        """What stands for a node of the whole graph here: an argument, a function's result, or those of children."""
+        """What stands for a node of the whole graph here: an argument, a function's result, or those of children.
+
+        Args:
+            node: of the whole network, at any placement.
+
+        Returns:
+            Nodes of this method's graph: arguments, then the function, then calls of children; empty where none does.
+        """
         inputs = [n for n in self.graph.nodes if n.op == "placeholder" and self.path in enters(node)]
         function = self._functions.get(origin(node)) if node.meta.get("path") == self.path else None
         names = {_below(self.path, path) for path in leaves(node)}
@@ -87,7 +118,14 @@ class ForwardGraph:
         return [*inputs, *([function] if function is not None else []), *children]
 
     def reader(self, node: fx.Node) -> fx.Node | None:
-        """The function of this method, or the call of a child, in which a node of the whole graph is computed."""
+        """The function of this method, or the call of a child, in which a node of the whole graph is computed.
+
+        Args:
+            node: of the whole network, at any placement.
+
+        Returns:
+            A node of this method's graph; None where it is computed elsewhere, or by a child that is called repeatedly.
+        """
         place = path_of(node)
         if place == self.path and node.op != "call_module":
             return self._functions.get(origin(node))
@@ -100,7 +138,11 @@ def with_features(graph: fx.Graph, states: Sequence[tuple[list[fx.Node], fx.Node
     """A graph that gives maps on the way, in place of what it gives: copies, since later layers may write into them.
 
     Args:
+        graph: of a forward pass; it stays as it is.
         states: for each the nodes that are alive together, and the node after which they are copied.
+
+    Returns:
+        A new graph up to the last state. It gives a list: for each state one tensor, several maps joined by channels.
     """
     found = fx.Graph()
     copied: dict[fx.Node, fx.Node] = {}
@@ -120,7 +162,14 @@ def with_features(graph: fx.Graph, states: Sequence[tuple[list[fx.Node], fx.Node
 
 
 def origin(node: fx.Node) -> str:
-    """The name of the network's own node that this one stands for; empty where it stands for none."""
+    """The network's own node that this one stands for.
+
+    Args:
+        node: of a chain, or of a traced method.
+
+    Returns:
+        Its name; empty where the node stands for none, as it was added for a placement.
+    """
     return node.meta.get("origin", "")
 
 
@@ -136,7 +185,14 @@ class FunctionCode:
     imports: frozenset[str]
 
     def named(self, name: str) -> str:
-        """As a function of this name."""
+        """The code as a function of another name.
+
+        Args:
+            name: in place of ``forward``.
+
+        Returns:
+            The source of the function.
+        """
         return re.sub(r"^def forward\(", f"def {name}(", self.text)
 
 
@@ -144,7 +200,11 @@ def code_of(graph: fx.Graph, modules: Mapping[str, str]) -> FunctionCode:
     """A graph as Python.
 
     Args:
+        graph: of plain layers and functions, and those of :mod:`~poolsearch.exporting.code_templates`.
         modules: names of modules to import from, where they differ from those here.
+
+    Returns:
+        A function ``forward(self, x)`` without what only machines need, and the import lines that it takes.
     """
     python = graph.python_code("self")
     text, imports = python.src, set[str]()
@@ -182,7 +242,17 @@ def _tidied(text: str) -> str:
 
 
 def same(graph: fx.Graph, call: fx.Node, other: fx.Graph, child: str) -> bool:
-    """Whether two graphs compute the same, where ``call`` in one stands for the calls of a child in the other."""
+    """Whether two graphs compute the same, where ``call`` in one stands for the calls of a child in the other.
+
+    Args:
+        graph: one graph.
+        call: its node that stands in for a call of the child; what it reads is its first input.
+        other: the other graph.
+        child: the name of the child; its calls in ``other`` equal ``call`` where they read the same.
+
+    Returns:
+        True where both give the same by the same operations; False where ``other`` does not call the child.
+    """
     table: dict[Any, int] = {}
     calls = {n for n in other.nodes if n.op == "call_module" and n.target == child}
     return bool(calls) and _number(graph, {call}, table) == _number(other, calls, table)

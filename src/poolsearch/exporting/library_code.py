@@ -27,6 +27,9 @@ ORIGINAL = "original"
 def check_patchable(placement: Placement) -> None:
     """See that a placement only moves the network's halvings: a patch knows no other change of its maps.
 
+    Args:
+        placement: to be exported, of a network that is not poolsearch's own.
+
     Raises:
         PoolsearchError: it enlarges maps, or shrinks them by more than two at once.
     """
@@ -39,8 +42,21 @@ def check_patchable(placement: Placement) -> None:
 
 
 def foreign_codes(facts: ModelCard, net: Restrided, features: Sequence[Feature]) -> Iterator[str]:
-    """``model.py`` of a network that is not ours: first with a short patch, if there is one that can give the maps of a
-    backbone too, then with all of its forward pass in one function. The first that computes the same is to be taken.
+    """The code of ``model.py`` for a network of a library or of the user's: the ways to write it, the shortest first.
+
+    First with a short patch of the original, if there is one that can give the maps of a backbone too, then with all of
+    its forward pass in one function. The first that computes the same as the network is to be taken.
+
+    Args:
+        facts: the network's spec, its placement, and what else stands in the file.
+        net: the network, restrided; it stays as it is.
+        features: the maps of its backbone, as :func:`~poolsearch.exporting.model_card.features_of` gives them.
+
+    Yields:
+        One or two whole Python modules.
+
+    Raises:
+        PoolsearchError: a layer that is called twice would need two strides.
     """
     side, ends, modules = facts.spec.image_size, last_blocks(facts.placement), _modules(facts)
     own, now = own_chain(net, side), chain_at(net, side, facts.placement)

@@ -58,13 +58,29 @@ class Feature:
 
 
 def last_blocks(placement: Placement) -> list[int]:
-    """The last block at each resolution."""
+    """The last block at each resolution.
+
+    Args:
+        placement: of a network of L blocks.
+
+    Returns:
+        Numbers of blocks in 0..L-1, ascending; the last is L - 1.
+    """
     return [i for i in range(placement.length) if i + 1 == placement.length or placement.at(i + 1) != KEEP]
 
 
 @torch.no_grad()
 def states_of(net: Poolable, x_BCHW: Tensor, placement: Placement) -> tuple[Tensor, list[Any]]:
-    """Logits, and what is alive after the last block of each resolution."""
+    """Run a network, and keep what is alive after the last block of each resolution.
+
+    Args:
+        net: in the mode that it is in; without gradients.
+        x_BCHW: normalised images.
+        placement: to run it at.
+
+    Returns:
+        Logits (B, K); and one state for each of :func:`last_blocks`: a map (B, C, H, W), or a tuple of what is alive.
+    """
     ends, found = last_blocks(placement), []
     state: Any = net.stem(x_BCHW)
     for index in range(placement.length):
@@ -75,7 +91,16 @@ def states_of(net: Poolable, x_BCHW: Tensor, placement: Placement) -> tuple[Tens
 
 
 def features_of(spec: NetSpec, placement: Placement, net: Poolable | None = None) -> list[Feature]:
-    """The maps that a backbone gives; where several maps are alive, all of them together."""
+    """The maps that a backbone gives; where several maps are alive, all of them together.
+
+    Args:
+        spec: of the network, for images of its size; nothing is computed but shapes.
+        placement: where it downsamples.
+        net: the network on the meta device; None: it is built from ``spec``.
+
+    Returns:
+        One for each resolution, from the first block to the last.
+    """
     net, side = net or blank(spec).eval(), spec.image_size
     _, states = states_of(net, torch.empty(1, 3, side, side, device="meta"), placement)
     height, width = (round(side / n) for n in state_size(states[0]))
@@ -95,6 +120,13 @@ def _channels(state: Any) -> int:
 
 
 def reductions(features: Sequence[Feature]) -> list[Factor]:
-    """One number each, or pairs where height and width differ somewhere."""
+    """How many times smaller than the image each map is.
+
+    Args:
+        features: the maps of one backbone.
+
+    Returns:
+        One number each, or (height, width) for all of them where the two differ anywhere.
+    """
     pairs = [feature.reduction for feature in features]
     return [h for h, _ in pairs] if all(h == w for h, w in pairs) else [*pairs]

@@ -47,7 +47,16 @@ class Patch:
 
 
 def flat_patch(now: Chain, ends: Sequence[int], modules: Mapping[str, str]) -> Patch:
-    """The whole forward pass as one function, for networks that :func:`short_patch` cannot change piece by piece."""
+    """The whole forward pass as one function, for networks that :func:`short_patch` cannot change piece by piece.
+
+    Args:
+        now: the network at the placement.
+        ends: number of the last block of each resolution.
+        modules: see :func:`~poolsearch.exporting.forward.code_of`.
+
+    Returns:
+        A patch with the forward method of the network itself, and a method that gives the maps of a backbone.
+    """
     features = code_of(with_features(now.graph, [now.states[i] for i in ends]), modules)
     return Patch(now.settings, now.padded, forwards={"": code_of(now.graph, modules)}, features=features)
 
@@ -58,8 +67,11 @@ def short_patch(model: nn.Module, own: Chain, now: Chain, ends: Sequence[int], m
     Args:
         model: the network on the meta device.
         own, now: as it is, and at the placement.
-        ends: the last block of each resolution.
+        ends: number of the last block of each resolution.
         modules: see :func:`~poolsearch.exporting.forward.code_of`.
+
+    Returns:
+        A patch; without ``taps`` and ``features`` where it cannot give the maps of a backbone.
 
     Raises:
         CannotPatch: they do not express it.

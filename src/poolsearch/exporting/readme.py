@@ -15,8 +15,14 @@ def readme(
     """How to use the folder, and what was checked.
 
     Args:
+        facts: the network, its placement, its classes and where it is from.
+        features: the maps of its backbone.
+        found: how far the exported files differ from the network.
         verdict: what the run says about its winner; None while the test split was not opened.
         missing: packages without which there is no ``model.onnx``.
+
+    Returns:
+        The file in Markdown; names of the user's are escaped.
     """
     strides = ", ".join(map(str, reductions(features)))
     channels = ", ".join(str(feature.channels) for feature in features)

@@ -19,7 +19,13 @@ BATCHES = (1, 5)
 
 @torch.no_grad()
 def main(folder: Path, threads: int, onnx: bool) -> None:
-    """Run the network and its backbone, and write what comes out."""
+    """Run the network and its backbone, and write what comes out to ``outputs.safetensors``.
+
+    Args:
+        folder: of the export, with ``model.py``, its weights and ``inputs.safetensors``.
+        threads: of torch, as in the process that compares.
+        onnx: also write ``model.onnx``, and run it.
+    """
     sys.modules["poolsearch"] = None  # type: ignore[assignment]  # every import of it, or of a part of it, now fails
     sys.path[0] = str(folder)  # in the place of this file's folder
     torch.set_num_threads(threads)

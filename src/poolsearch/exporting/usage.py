@@ -13,27 +13,54 @@ _WIDTH = 118
 
 
 def source(*parts: Callable[..., Any]) -> str:
-    """The code of classes and functions, with two lines between them."""
+    """The code of classes and functions, with two lines between them.
+
+    Args:
+        parts: defined in files that lie on the disk.
+
+    Returns:
+        Their source as it stands there, comments and docstrings included.
+    """
     return "\n\n".join(inspect.getsource(part) for part in parts)
 
 
 def literal(value: Any) -> str:
-    """A value as Python, over several lines where it is long."""
+    """A value as Python.
+
+    Args:
+        value: numbers, texts, and lists, tuples and dicts of them.
+
+    Returns:
+        An expression, over several lines where it is long.
+    """
     return pprint.pformat(value, width=_WIDTH, compact=True, sort_dicts=False)
 
 
 def quoted(text: str) -> str:
-    """A text as Python, in double quotes where it is a plain one."""
+    """A text as a Python string literal, which holds it whatever is in it.
+
+    Args:
+        text: any, such as a name that the user gave.
+
+    Returns:
+        In double quotes where it is plain, else as ``repr`` writes it.
+    """
     plain = text.isprintable() and not {'"', "\\"} & {*text}
     return f'"{text}"' if plain else repr(text)
 
 
 def top(facts: ModelCard, network: str, imports: Sequence[str]) -> str:
-    """Docstring, imports and constants. Names are in constants only: whatever is in them, they are never code.
+    """The beginning of an exported file: docstring, imports and constants.
+
+    Names are in constants only: whatever is in them, they are never code.
 
     Args:
+        facts: what the constants say.
         network: how the file has the network, in words of ours.
         imports: import lines beside those that every file has.
+
+    Returns:
+        Lines of code, ending with those of ``CLASSES``.
     """
     plain = {"from __future__ import annotations"}
     standard = {"import sys", "from pathlib import Path"} | {i for i in imports if i in _STANDARD}
@@ -91,7 +118,15 @@ def _resized(facts: ModelCard) -> bool:
 
 
 def feature_table(features: Sequence[Feature], modules: Sequence[str]) -> str:
-    """What a backbone gives, in the form of timm's ``feature_info``."""
+    """What a backbone gives, in the form of timm's ``feature_info``.
+
+    Args:
+        features: the maps, from the first block to the last.
+        modules: for each the dotted name of the submodule that makes it.
+
+    Returns:
+        Code that defines ``FEATURES``, a list of dicts.
+    """
     rows = "\n".join(
         f'    {{"num_chs": {feature.channels}, "reduction": {reduction}, "module": {quoted(module)}}},'
         for feature, reduction, module in zip(features, reductions(features), modules, strict=True)
@@ -133,7 +168,14 @@ HOOKED_BACKBONE = f"""{_BACKBONE}        self._maps: list[Tensor] = []
 
 
 def bottom(facts: ModelCard) -> str:
-    """From an image to the network's input, from logits to class names, and the program."""
+    """The end of an exported file: from an image to the network's input, from logits to class names, and the program.
+
+    Args:
+        facts: says how images are cropped and resized.
+
+    Returns:
+        Code that defines ``preprocess`` and ``predict``, and runs on the files named on the command line.
+    """
     return f'''def preprocess(image: Image.Image) -> Tensor:
     """An image as the network saw those it was trained on: (1, 3, SIZE, SIZE)."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
