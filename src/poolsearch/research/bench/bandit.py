@@ -48,6 +48,9 @@ class Bandit:
                 or that of all placements pooled where there is a single training of it.
             images, rise: as the attributes.
 
+        Returns:
+            The bandit, with the table's entries in the order of the space that holds just these placements.
+
         Raises:
             PoolsearchError: neither the table nor ``noise`` says how far trainings differ, or no space holds the
                 placements.
@@ -75,12 +78,16 @@ class Bandit:
         return {placement: number for number, placement in enumerate(self.space)}
 
     def rewards_TA(self, seed: int, draws: int) -> Floats:
-        """The reward of every placement at every draw, as fractions; without a rise, the first rows do not depend on
-        ``draws``.
+        """The reward of every placement at every draw.
+
+        Without a rise, the first rows do not depend on ``draws``.
 
         Args:
             seed: of the noise; every draw and placement has noise of its own.
             draws: T.
+
+        Returns:
+            Fractions, shape (T, A).
         """
         noise_TA = rng.generator(seed, "bench-noise").standard_normal((draws, self.space.size))
         reward_TA = self.truth.mean_A + self.std_A * noise_TA - self.missing_T(draws)[:, None]
@@ -90,7 +97,14 @@ class Bandit:
         return draw.binomial(self.images, reward_TA.clip(0, 1)) / self.images
 
     def missing_T(self, draws: int) -> Floats:
-        """How far the rewards are below the table's at every draw."""
+        """How far the rewards are below the table's at every draw.
+
+        Args:
+            draws: T.
+
+        Returns:
+            Fractions, shape (T,): ``rise`` at the first draw, 0 at the last.
+        """
         return self.rise * np.linspace(1, 0, draws)
 
     def taken_ST(self, asked_ST: NDArray[np.int64], reward_ST: Floats) -> NDArray[np.int64]:
@@ -99,8 +113,11 @@ class Bandit:
         How far all rewards have risen is not counted.
 
         Args:
-            asked_ST: numbers of the placements asked for, of S seeds.
-            reward_ST: the rewards that followed.
+            asked_ST: numbers of the placements asked for, of S seeds and T draws each.
+            reward_ST: the rewards that followed, as fractions.
+
+        Returns:
+            Numbers of placements, shape (S, T).
         """
         cheapest_A = np.argsort(self.truth.macs_A, kind="stable")
         place_A = np.argsort(cheapest_A)
@@ -120,6 +137,13 @@ class Bandit:
 
 def space_of(truth: GroundTruth) -> Space:
     """The space of just the placements of a table.
+
+    Args:
+        truth: the table; its default, or its first placement that halves both axes together, says how many blocks there
+            are and how often maps are halved.
+
+    Returns:
+        The first kind of space that has them all (both axes together, each by itself, free), limited to them.
 
     Raises:
         PoolsearchError: they are of no one space.

@@ -28,7 +28,11 @@ class EachOnce:
         return self._space[number]
 
     def tell(self, placement: Placement, reward: float) -> None:
-        """Nothing to learn: the order does not depend on rewards."""
+        """Nothing to learn: the order does not depend on rewards.
+
+        Args:
+            placement, reward: ignored.
+        """
 
     def state(self) -> int:
         return self._asked

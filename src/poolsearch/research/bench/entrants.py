@@ -43,6 +43,9 @@ def entrant(text: str) -> BenchSampler:
         text: ``NAME[:setting=value]*`` with a NAME of :data:`READS`, or ``FILE.py:FACTORY`` for a function of the
             user's that takes the space, the seed and the number of draws, and gives a sampler.
 
+    Returns:
+        The sampler under the name ``text``; it is made for each seed anew.
+
     Raises:
         PoolsearchError: there is no such sampler or setting, or a value is out of range.
     """

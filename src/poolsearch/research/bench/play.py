@@ -123,8 +123,11 @@ def regrets(
         entrants: the samplers.
         seeds: how often each plays.
         draws: trainings in one play.
-        seed: the first.
-        progress: where it shows itself; nowhere when not given.
+        seed: the first; all others follow from it.
+        progress: where it shows itself; None: nowhere.
+
+    Returns:
+        A curve for each of ``entrants``, in their order, and the placements known without a training.
 
     Raises:
         PoolsearchError: there is nothing to play, or a sampler of the user's fails.
@@ -147,12 +150,15 @@ def regrets(
 
 
 def play(sampler: Sampler, number_of: Mapping[Placement, int], reward_TA: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """The numbers of the placements that a sampler asks for, and the rewards it is told, each (T,).
+    """Let a sampler ask for placements and tell it their rewards, draw after draw.
 
     Args:
-        sampler: that plays.
+        sampler: that plays; it is changed.
         number_of: the number of each placement of the space.
-        reward_TA: of every placement at every draw.
+        reward_TA: of every placement at every draw, as fractions.
+
+    Returns:
+        The numbers of the placements asked for and the rewards told, each of shape (T,).
     """
     asked_T = np.empty(len(reward_TA), np.int64)
     for t, reward_A in enumerate(reward_TA):
@@ -164,7 +170,17 @@ def play(sampler: Sampler, number_of: Mapping[Placement, int], reward_TA: Floats
 
 
 def curve(name: str, bandit: Bandit, asked_ST: NDArray[np.int64], reward_ST: Floats) -> Curve:
-    """The regret of what would be taken after each training, and what was asked for late."""
+    """The regret of what would be taken after each training, and what was asked for late.
+
+    Args:
+        name: of the sampler.
+        bandit: that it played on.
+        asked_ST: numbers of the placements asked for, of S seeds and T draws each.
+        reward_ST: the rewards that followed, as fractions.
+
+    Returns:
+        The curve, its regrets as fractions by the means of the table.
+    """
     taken_ST, best, mean_A = bandit.taken_ST(asked_ST, reward_ST), bandit.truth.best, bandit.truth.mean_A
     late = asked_ST[:, asked_ST.shape[1] // 2 :]
     count_SA = [np.bincount(asked, minlength=len(mean_A)) for asked in late]
@@ -178,7 +194,14 @@ def curve(name: str, bandit: Bandit, asked_ST: NDArray[np.int64], reward_ST: Flo
 
 
 def fixed(bandit: Bandit) -> tuple[Baseline, ...]:
-    """The placements that nothing has to be trained for."""
+    """The placements that nothing has to be trained for.
+
+    Args:
+        bandit: its table says what they are worth.
+
+    Returns:
+        The default, where it is in the table, and the placement with the most MACs.
+    """
     truth = bandit.truth
     named: dict[str, MeasuredPlacement | None] = {
         "default": truth.by_placement.get(truth.default),

@@ -59,7 +59,14 @@ class Case:
         return f"{method}{of}" + "".join(f", {flag(name)} {value}" for name, value in named.items())
 
     def at(self, seed: int) -> Settings:
-        """The settings of one of its runs."""
+        """The settings of one of its runs.
+
+        Args:
+            seed: number of the run, from 0; it is added to the seed of the case's settings.
+
+        Returns:
+            Settings as given, not yet resolved.
+        """
         return self.settings.changed(seed=self.settings.machine.seed + seed)
 
 
@@ -74,10 +81,13 @@ def cases_of(specs: Sequence[str], base: Settings, total: int | None, epochs_of:
     where the two are the same, or where its spec says ``epochs``.
 
     Args:
-        specs: methods with their settings.
+        specs: methods with their settings, such as ``mixture:members=8``.
         base: settings of all of them; a method is given those that it uses.
         total: epochs of one supernet, as much training as each method gets in the second comparison; None: no such.
         epochs_of: finds epochs per member from it.
+
+    Returns:
+        One or two for each of ``specs``, that at its own budget first; specs of theirs say their epochs.
 
     Raises:
         PoolsearchError: a spec is no method with settings of its, or two are the same.
@@ -95,6 +105,14 @@ def cases_of(specs: Sequence[str], base: Settings, total: int | None, epochs_of:
 
 def settings_of(method: str, base: Settings, fields: dict[str, object]) -> Settings:
     """The settings of a method: those of ``base`` that it uses, and its own.
+
+    Args:
+        method: a value of ``--method``.
+        base: settings of all methods.
+        fields: values of the method's own settings by their flat names; they win.
+
+    Returns:
+        Settings as given, not yet resolved.
 
     Raises:
         PoolsearchError: they are of no use to it, or out of range.

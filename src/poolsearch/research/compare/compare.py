@@ -46,7 +46,7 @@ def compare(
     so_far: bool = False,
     trust: Trust = NAMED,
 ) -> Path:
-    """Compare methods on the same space, images and budget. Gives the path of the page.
+    """Compare methods on the same space, images and budget.
 
     Several processes may work on one comparison: each takes runs, and then trainings of the truth, that no other has,
     and the last one sums up.
@@ -54,12 +54,15 @@ def compare(
     Args:
         out: the folder; new or empty, unless ``resume``.
         options: methods, seeds, and with what they are compared; None is the defaults, or what it was begun with.
-        settings: of every run; a method takes those that it uses.
+        settings: of every run; a method takes those that it uses. None is the defaults, or what it was begun with.
         resume: go on with the comparison in ``out``, with more methods or seeds where ``options`` say so.
-        progress: where work shows itself; silent by default.
+        progress: where work shows itself; None: nowhere.
         so_far: with ``resume``, run and train nothing: sum up what has ended.
         trust: whether Python files that ``compare.json`` names may run. Those that ``settings`` and ``options`` name
             may, and those named before; others only with ``Trust(everything=True)``.
+
+    Returns:
+        The path of the page.
 
     Raises:
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.

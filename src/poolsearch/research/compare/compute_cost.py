@@ -21,7 +21,16 @@ _SECOND_ORDER = 12  # passes more of a step that looks through the next one: bot
 
 
 def whole_training(run: Run, epochs: int, images: int) -> float:
-    """Training the network's own placement once, which work is told in units of."""
+    """What training the network's own placement once computes, which work is told in units of.
+
+    Args:
+        run: an open run of the network and the images.
+        epochs: of that training.
+        images: in an epoch.
+
+    Returns:
+        Multiply-adds.
+    """
     return float(TRAINED * epochs * images * run.costs.macs(run.space.default))
 
 
@@ -34,6 +43,9 @@ def uses_scores(run: Run, settings: ResolvedSettings) -> bool:
     Args:
         run: an open run of the network and the images.
         settings: of the search, resolved.
+
+    Returns:
+        True for every search but one of a single supernet with uniform draws in a space that is ranked whole.
     """
     search = settings.search
     uniform = search.method == "spos" or (search.method == "mixture" and search.members == 1)
@@ -48,12 +60,15 @@ def _scored_images(run: Run, settings: ResolvedSettings, charged: Charged) -> fl
 
 
 def epoch_work(run: Run, settings: ResolvedSettings, charged: Charged = "used") -> float:
-    """An epoch of one member of a search with supernets, with the scores after its steps.
+    """What an epoch of one member of a search with supernets computes, with the scores after its steps.
 
     Args:
         run: an open run of the network and the images.
         settings: of the search, resolved.
         charged: which scores count.
+
+    Returns:
+        Multiply-adds, for placements of average MACs.
     """
     search = settings.search
     batch, val_batch = search.batch, search.val_batch
@@ -68,13 +83,16 @@ def epoch_work(run: Run, settings: ResolvedSettings, charged: Charged = "used") 
 
 
 def equal_epochs(run: Run, settings: ResolvedSettings, total: int, charged: Charged = "used") -> int:
-    """Epochs per member of a search that is as much work as a single supernet (SPOS) of ``total`` epochs; at least 1.
+    """Epochs per member of a search that is as much work as a single supernet (SPOS) of a given length.
 
     Args:
         run: an open run of the network and the images.
         settings: of the search, resolved.
-        total: epochs.
+        total: epochs of the single supernet.
         charged: which scores count.
+
+    Returns:
+        A whole number, rounded, at least 1.
     """
     members = settings.search.members if settings.search.method == "mixture" else 1
     single = settings.changed(method="spos", members=1, paths="restricted", placements_per_step=1, val_every=1)
@@ -83,21 +101,43 @@ def equal_epochs(run: Run, settings: ResolvedSettings, total: int, charged: Char
 
 
 def relaxed_macs(table: CostTable) -> float:
-    """A forward pass of the relaxed supernet on one image: every block but the first at every resolution."""
+    """What a forward pass of the relaxed supernet on one image computes: every block but the first at every resolution.
+
+    Args:
+        table: of a free space, so that it has every block at every resolution.
+
+    Returns:
+        Multiply-adds.
+    """
     # the table has the second block at lower resolutions by its site alone: nothing before it is at any but the full
     rest = sum(cost.macs for (index, _, site), cost in table.block.items() if index == 1 or site == KEEP)
     return float(table.stem.macs + rest + max(table.head.values()))
 
 
 def mean_path(table: CostTable) -> float:
-    """The mean of all paths: each block is at each of its resolutions equally often, whatever the others do."""
+    """The mean of all paths: each block is at each of its resolutions equally often, whatever the others do.
+
+    Args:
+        table: of a free space, so that it has every block at every resolution.
+
+    Returns:
+        Multiply-adds of a forward pass on one image.
+    """
     blocks = {index for index, _, _ in table.block}
     each = (np.mean([cost.macs for (i, _, _), cost in table.block.items() if i == index]) for index in blocks)
     return float(table.stem.macs + sum(each) + np.mean(list(table.head.values())))
 
 
 def run_work(run: Run, charged: Charged = "used") -> float:
-    """All that a run computed up to its ranking, with the ranking; but scores that count only."""
+    """All that a run computed up to its ranking, with the ranking; but scores that count only.
+
+    Args:
+        run: open, with its ranking; stand-alone trainings and draws are read from its folder.
+        charged: which scores count.
+
+    Returns:
+        Multiply-adds; 0 for a ranking by MACs, which trains nothing.
+    """
     kind = kind_of(run.settings.search.method)
     if kind == "untrained":
         return 0.0

@@ -38,11 +38,26 @@ class ComparisonDir:
         return self.root / "comparison.json"
 
     def run(self, case: Case, seed: int) -> Path:
-        """The run folder of a case and a seed."""
+        """The run folder of a case and a seed.
+
+        Args:
+            case: of the comparison.
+            seed: number of the run, from 0.
+
+        Returns:
+            ``runs/CASE/SEED``; it may not exist yet.
+        """
         return self.root / "runs" / case.folder / str(seed)
 
     def result(self, case: Case, seed: int) -> Path:
-        """What that run found; where it is, the run has ended."""
+        """The file with what a run found; where it is, the run has ended.
+
+        Args:
+            case, seed: as in :meth:`run`.
+
+        Returns:
+            ``result.json`` in the run's folder; it may not exist yet.
+        """
         return self.run(case, seed) / "result.json"
 
 
@@ -69,12 +84,22 @@ class ComparisonRequest:
         return texts.command("compare", *words, *typed(self.settings))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """As JSON values.
+
+        Returns:
+            What compare.json has, but for the version: ``given``, ``compare`` and ``charged``.
+        """
         return {"given": self.settings.to_dict(), "compare": dataclasses.asdict(self.options), "charged": self.charged}
 
 
 def asked_before(folder: ComparisonDir) -> ComparisonRequest:
     """What the comparison in a folder was asked for.
+
+    Args:
+        folder: of the comparison.
+
+    Returns:
+        As its compare.json has it; one of an older version without ``charged`` counted all scores.
 
     Raises:
         PoolsearchError: there is none, or its record is damaged.
@@ -98,6 +123,10 @@ def asked_before(folder: ComparisonDir) -> ComparisonRequest:
 def begin(folder: ComparisonDir, asked: ComparisonRequest) -> None:
     """Write down a new comparison.
 
+    Args:
+        folder: new or empty.
+        asked: what is compared; it is written as compare.json.
+
     Raises:
         PoolsearchError: the folder is not free.
     """
@@ -116,6 +145,9 @@ def go_on(folder: ComparisonDir, asked: ComparisonRequest | None, keep: bool = T
         folder: of the comparison.
         asked: what was asked for now; None is what it was begun with.
         keep: write it down, as what the comparison goes on with the next time.
+
+    Returns:
+        What to compare, by the scores that counted as work when it was begun.
 
     Raises:
         PoolsearchError: a setting differs; all that do are named.
@@ -143,6 +175,15 @@ def _write(folder: ComparisonDir, asked: ComparisonRequest) -> None:
 
 
 def results(folder: ComparisonDir, cases: Sequence[Case], seeds: int) -> dict[tuple[str, int], dict[str, Any]]:
-    """What every run that has ended found, by the spec of its case and its seed."""
+    """What every run that has ended found.
+
+    Args:
+        folder: of the comparison.
+        cases: whose runs are looked for.
+        seeds: how many runs there are of each, numbered from 0.
+
+    Returns:
+        The contents of result.json by the spec of the case and the seed; a run that has not ended is not in it.
+    """
     paths = {(case.spec, seed): folder.result(case, seed) for case in cases for seed in range(seeds)}
     return {key: read_json(path) for key, path in paths.items() if path.exists()}

@@ -41,7 +41,7 @@ class MeanDifference:
 
 
 def gap(found: FoundPlacements, other: FoundPlacements, noise: float, freedom: int) -> MeanDifference | None:
-    """How far what a method finds is above something else; None where too little is known for an interval.
+    """How far what a method finds is above something else.
 
     Two things are uncertain: what another seed of the search would have found, known from the seeds that there are
     (Student's t, of each side), and the ground truth of each distinct placement, the mean of some trainings. A
@@ -50,8 +50,11 @@ def gap(found: FoundPlacements, other: FoundPlacements, noise: float, freedom: i
     Args:
         found: of the method.
         other: what it is compared with; one entry is a fixed placement, which no search could change.
-        noise: standard deviation of one training about its placement's mean; NaN where it is not known.
-        freedom: of that deviation.
+        noise: standard deviation of one training about its placement's mean, as a fraction; NaN where it is not known.
+        freedom: degrees of freedom of that deviation.
+
+    Returns:
+        The difference as a fraction; None where too little is known for an interval: one seed, or no noise.
     """
     if len(found.truths) < 2 or math.isnan(noise) or freedom < 1:
         return None
@@ -84,8 +87,11 @@ def judged_in_words(gaps: Mapping[str, MeanDifference | None], adjusted: Mapping
     """What may be said of a method: each comparison, in points with its interval.
 
     Args:
-        gaps: by what it is compared with.
-        adjusted: the p values of the same, adjusted for there being several methods.
+        gaps: by what it is compared with: ``default``, ``macs`` or ``random``; None where no interval is known.
+        adjusted: the p values of the same, adjusted for there being several methods; read where an interval is known.
+
+    Returns:
+        Clauses with semicolons between them; empty without comparisons.
     """
     said: list[str] = []
     for name, words in (

@@ -25,6 +25,13 @@ def outcome(run: Run, charged: Charged = "used") -> dict[str, Any]:
 
     Placements that supernets ranked are also evaluated on the test split, for Figure 3 alone
     (docs/differences.md#figure-3); that it was opened, and what for, is written to test.json before.
+
+    Args:
+        run: open, with its ranking.
+        charged: which scores count as work.
+
+    Returns:
+        JSON values: ``work`` in multiply-adds, ``seconds`` (None where a part was killed), ``points`` by their ranks.
     """
     search, kind = run.settings.search, kind_of(run.settings.search.method)
     tested = _on_test(run) if kind == "sampled" else {}

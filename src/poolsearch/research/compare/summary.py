@@ -42,6 +42,9 @@ def summary(
         found: result.json of each run that has ended, by spec and seed.
         truth: of at least what was found, and the default.
         run: that in which placements are trained alone.
+
+    Returns:
+        JSON values; the metric as a fraction, work in units of one whole training of the default.
     """
     settings, default = run.settings, str(run.space.default)
     epochs, images = settings.alone.sweep_epochs, len(images_to_learn(run))

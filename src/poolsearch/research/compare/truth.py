@@ -45,6 +45,9 @@ def recipe_of(settings: Settings, options: CompareSettings) -> Settings:
         settings: of the comparison.
         options: where they name the folder of a sweep, its settings are taken.
 
+    Returns:
+        Settings as given, with the images of the comparison and, of a named sweep, its own seed.
+
     Raises:
         PoolsearchError: that sweep is of another network or of other images.
     """
@@ -70,6 +73,13 @@ def recipe_of(settings: Settings, options: CompareSettings) -> Settings:
 def known_truth(options: CompareSettings, run: Run) -> ComparisonTruth:
     """What is known before anything is trained for the comparison.
 
+    Args:
+        options: of the comparison; they name the ground truth.
+        run: that in which placements are trained alone.
+
+    Returns:
+        The table that ``options`` name; nothing where its placements are to be trained for this comparison.
+
     Raises:
         PoolsearchError: the sweep has not ended, or is of other images.
     """
@@ -92,6 +102,9 @@ def complete(
         wanted: placements, as files write them.
         options: of the comparison.
         train: else only what has been trained so far is added.
+
+    Returns:
+        All that is known now.
 
     Raises:
         Interrupted: stopped on request; the state is saved.

@@ -75,6 +75,12 @@ class ArmRun:
 def settings_of(options: RecipeOptions) -> Settings:
     """The settings that all searches share.
 
+    Args:
+        options: what differs from the scale's settings.
+
+    Returns:
+        Settings as given, not yet resolved, of single-path one-shot training.
+
     Raises:
         PoolsearchError: a value is out of its range.
     """
@@ -86,6 +92,12 @@ def settings_of(options: RecipeOptions) -> Settings:
 
 def seeds_of(options: RecipeOptions) -> int:
     """How often each search is made.
+
+    Args:
+        options: ``seeds`` is read; None is three.
+
+    Returns:
+        At least 1.
 
     Raises:
         PoolsearchError: not at all.
@@ -101,7 +113,16 @@ def placements_of(
     """The placement of each role, as files write it.
 
     Early is the first of the space, where every halving stands as early as it can, and late the last: no two
-    placements differ more in where they pool. The paper names none. ``code``: SHA-256 of the Python files that may run.
+    placements differ more in where they pool. The paper names none.
+
+    Args:
+        options: may name either placement.
+        settings: of the searches; the space is that of their network and images.
+        progress: where reading the images shows itself.
+        code: SHA-256 of the Python files that may run, by their paths; None: none may.
+
+    Returns:
+        Placements by ``early`` and ``late``.
 
     Raises:
         PoolsearchError: the data or the network cannot be read, or a placement does not fit.
@@ -126,7 +147,20 @@ def _space(settings: Settings, code: Mapping[str, str], progress: Progress) -> S
 
 
 def searches_of(out: Path, settings: Settings, placements: dict[str, str], seeds: int) -> Iterator[ArmRun]:
-    """Every search, seed after seed: what is there after some time is then whole for the first seeds."""
+    """Every search of the figure.
+
+    Args:
+        out: the folder of the figure; each search has ``ARM/SEED`` in it.
+        settings: that all searches share, with a number of epochs.
+        placements: by role, as files write them.
+        seeds: how often each arm is made, with the seeds from 0.
+
+    Yields:
+        Searches seed after seed: what is there after some time is then whole for the first seeds.
+
+    Raises:
+        ValueError: the settings have no number of epochs.
+    """
     epochs = settings.search.epochs
     if epochs is None:
         raise ValueError("the searches of a figure have a given number of epochs")
@@ -160,7 +194,14 @@ def make(search: ArmRun, progress: Progress, trust: Trust = NAMED) -> None:
 
 
 def result_of(search: ArmRun) -> dict[str, Any]:
-    """What a finished search says about its placements."""
+    """What a finished search says about its placements.
+
+    Args:
+        search: that has its ranking.
+
+    Returns:
+        JSON values: arm, seed, epochs, seconds, and ``results`` with the accuracy and the MACs of each placement.
+    """
     run = read_json(RunDir(search.folder).run)
     rows = _ranked(search.folder)
     return {
@@ -183,7 +224,16 @@ def _ranked(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def trained_alike(results: Sequence[dict[str, Any]], arm: str, role: str) -> list[float]:
-    """The accuracy of a placement in an arm, seed after seed."""
+    """The accuracy of a placement in an arm.
+
+    Args:
+        results: of searches, as :func:`result_of` gives them, in any order.
+        arm: name of the arm.
+        role: of the placement, ``early`` or ``late``.
+
+    Returns:
+        Fractions on search-val in the order of seeds.
+    """
     found = [
         (result["seed"], entry["val_accuracy"])
         for result in results

@@ -30,6 +30,15 @@ class RecipeResult:
 def options_of(out: Path, name: RecipeName, given: RecipeOptions, resume: bool) -> RecipeOptions:
     """What the recipe in ``out`` is made with: as given for a new one, as it was begun with when it is resumed.
 
+    Args:
+        out: the folder of the recipe.
+        name: of the recipe.
+        given: by the user now; None of an option: not given.
+        resume: go on with what is in ``out``.
+
+    Returns:
+        ``given`` for a new recipe, else the options that were saved.
+
     Raises:
         PoolsearchError: the folder is not free, or there is nothing in it to resume, or it was begun otherwise.
     """
@@ -50,18 +59,29 @@ def options_of(out: Path, name: RecipeName, given: RecipeOptions, resume: bool) 
 
 
 def passed_on(options: RecipeOptions) -> dict[str, Any]:
-    """The options that are settings of every run, where they are given."""
+    """The options that are settings of every run, where they are given.
+
+    Args:
+        options: of a recipe.
+
+    Returns:
+        Values by the flat names of settings, for ``Settings.of``.
+    """
     names = ("data", "subset", "net", "width", "epochs", "batch", "device", "precision")
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
 def fixed(options: RecipeOptions, settings: Settings) -> RecipeOptions:
-    """The options as they are kept: with whole paths, so that the recipe can be resumed from anywhere, and with one
-    number format, which on a CPU is timed and must not differ from one training to the next.
+    """The options as they are kept: with whole paths, and with one number format.
+
+    So the recipe can be resumed from anywhere; and the format, which on a CPU is timed, is the same in all trainings.
 
     Args:
         options: as given.
         settings: that come of them.
+
+    Returns:
+        ``options`` with data, network and precision filled in.
 
     Raises:
         PoolsearchError: the device is not there, or does not have the format.
@@ -73,7 +93,13 @@ def fixed(options: RecipeOptions, settings: Settings) -> RecipeOptions:
 
 
 def begin(out: Path, name: RecipeName, options: RecipeOptions) -> None:
-    """Keep the options, so that the recipe can be resumed without them."""
+    """Keep the options, so that the recipe can be resumed without them.
+
+    Args:
+        out: the folder of the recipe.
+        name: of the recipe.
+        options: as :func:`fixed` gives them.
+    """
     record = {"recipe": name, "poolsearch": version("poolsearch"), "options": dataclasses.asdict(options)}
     write_json(RunDir(out).recipe, record)
 

@@ -48,6 +48,13 @@ def compared(
 
     Differs: the paper compares each at the former only, and DARTS, BSE and MCTS at lengths that it does not give. It
     does not say how long a warm-up is: half of the search here.
+
+    Args:
+        name: of the recipe, for messages.
+        methods: with their settings, as ``--methods`` takes them.
+
+    Returns:
+        What makes it, for :class:`~poolsearch.research.recipes.Recipe`.
     """
 
     def make(out: Path, options: RecipeOptions, resume: bool, progress: Progress, trust: Trust = NAMED) -> RecipeResult:
@@ -63,7 +70,15 @@ def compared(
 
 
 def asked_for(options: RecipeOptions, methods: Sequence[str]) -> tuple[CompareSettings, Settings]:
-    """What is compared, and the settings of all of it."""
+    """What is compared, and the settings of all of it.
+
+    Args:
+        options: of the recipe.
+        methods: with their settings, as ``--methods`` takes them.
+
+    Returns:
+        The comparison by the truth of all placements, and the settings of its runs.
+    """
     scale = options.scale or "mini"
     values: dict[str, Any] = {"net": "cifar-resnet20"} | _SCALES[scale] | passed_on(options)
     settings, total = Settings.of(**values), MEMBERS * values["epochs"]

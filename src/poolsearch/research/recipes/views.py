@@ -105,6 +105,9 @@ def choose_images(folder: Path, unseen_by: Path | None, trust: Trust = NAMED) ->
         folder: of the run.
         unseen_by: of the other run; None where there is none.
         trust: whether Python files that the folders name may run.
+
+    Returns:
+        At most :data:`IMAGES` images, in random order after the first.
     """
     with open_run(folder, None, True, SilentProgress(), trust=trust) as run:
         unseen = run.split.search_val
@@ -121,9 +124,18 @@ def choose_images(folder: Path, unseen_by: Path | None, trust: Trust = NAMED) ->
 
 @torch.inference_mode()
 def look(folder: Path, placements: Mapping[str, str], chosen: ImageSample, trust: Trust = NAMED) -> dict[str, ViewMaps]:
-    """Run a finished search's supernet on images at some of its placements, by their role.
+    """Run a finished search's supernet on images at some of its placements.
 
     The batch at hand normalises, as when the search was ranked; so minibatches are of the ranking's size.
+
+    Args:
+        folder: of the run.
+        placements: by role, as files write them.
+        chosen: the images.
+        trust: whether Python files that the folder names may run.
+
+    Returns:
+        What the supernet makes of the images, by role.
     """
     with open_run(folder, None, True, SilentProgress(), trust=trust) as run:
         (supernet, *_), _ = load_search(run)
@@ -154,21 +166,43 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
 
 
 def alikeness(a: ViewMaps, b: ViewMaps) -> list[float]:
-    """Linear CKA after each block, of channels averaged over their maps, so that maps of all sizes can be compared."""
+    """How alike two views of the same images are after each block.
+
+    Channels are averaged over their maps, so that maps of all sizes can be compared.
+
+    Args:
+        a, b: of the same images and equally many blocks.
+
+    Returns:
+        Linear CKA for each block, in [0, 1].
+    """
     return [linear_cka(a_NC, b_NC) for a_NC, b_NC in zip(a.pooled_NC, b.pooled_NC, strict=True)]
 
 
 def channels_of(seen: Sequence[ViewMaps]) -> list[list[int]]:
-    """For each block the channels to show, the same for all views of one supernet.
+    """The channels to show of each block, the same for all views of one supernet.
 
     They are the :data:`CHANNELS` whose maps vary most over images, in the mean over the views.
+
+    Args:
+        seen: the views.
+
+    Returns:
+        For each block numbers of channels, the most varying first.
     """
     by_block = zip(*(view.variance_C for view in seen), strict=True)
     return [np.argsort(-np.mean(list(variances), 0), kind="stable")[:CHANNELS].tolist() for variances in by_block]
 
 
 def as_grey(maps_SCHW: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Each map by itself from its least value, 0, to its largest, 255; one without any contrast is 0."""
+    """Maps as grey images, each by itself from its least value, 0, to its largest, 255; one without any contrast is 0.
+
+    Args:
+        maps_SCHW: of S images.
+
+    Returns:
+        Of the same shape, whole numbers.
+    """
     low, high = maps_SCHW.min((2, 3), keepdims=True), maps_SCHW.max((2, 3), keepdims=True)
     span = np.where(high > low, high - low, 1)
     return np.round(255 * (maps_SCHW - low) / span).astype(np.uint8)
