@@ -7,7 +7,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -111,41 +111,34 @@ def _parse(arguments: list[str]) -> Command:
 
 
 def _made(kind: type[Command], values: dict[str, Any]) -> Command:
-    """The command with these values; what was not typed comes from the folder that it goes on with, or a config."""
+    """The command with these values; what was not typed is that of --config, or of the folder that it goes on with."""
     if "run" in values and values.setdefault("out", values["run"]) != values["run"]:
-        raise PoolsearchError(
-            f"two folders are named: {values['run']} and, with --out, {values['out']}. Leave out one."
-        )
-    out, goes_on = values.get("out"), kind in (Rank, Retrain, Report, Export) or values.get("resume", False)
-    goes_on = goes_on or values.get("join", False)
-    if kind is not Recipe and any(item.name == "where" for item in dataclasses.fields(kind)):
-        if goes_on:
-            out = out.expanduser() if out is not None else _newest(kind)
-        elif out is not None:
-            out = out.expanduser()
-        if out is not None:
-            values = values | {"out": out}
-    begun: dict[str, Any] = _saved(kind, out) if goes_on and out is not None else {}
-    config = values.get("config")
-    settings = begun.get("settings", Settings()).changed(**read_config(config) if config is not None else {})
-    parts: dict[str, Any] = {}
-    for item in dataclasses.fields(kind):
-        if item.name in values and item.default is not dataclasses.MISSING:
-            parts[item.name] = values[item.name]
-        elif item.default_factory is not dataclasses.MISSING:
-            part = begun.get(item.name, item.default_factory())
-            owned = {name for field, _, option in options_of(kind) for name in [option.name] if _of(field) == item.name}
-            mine = {name: value for name, value in values.items() if name in owned}
-            is_settings = isinstance(part, Settings)
-            parts[item.name] = settings.changed(**mine) if is_settings else dataclasses.replace(part, **mine)
-    command = kind(**parts)
+        named = f"{values['run']} and, with --out, {values['out']}"
+        raise PoolsearchError(f"two folders are named: {named}. Leave out one.")
+    if "out" in values:
+        values["out"] = values["out"].expanduser()
+    begun: dict[str, Any] = {}
+    if kind in (Rank, Retrain, Report, Export) or (kind is not Recipe and (values.keys() & {"resume", "join"})):
+        values["out"] = values["out"] if "out" in values else _newest(kind)
+        begun = _saved(kind, values["out"])
+    if "config" in values:
+        begun["settings"] = begun.get("settings", Settings()).changed(**read_config(values["config"]))
+    command = kind(**dict(_fields(kind, begun, values)))
     if isinstance(command, (Run, Search, Compare)) and command.where.out is None:
         command = dataclasses.replace(command, where=dataclasses.replace(command.where, out=_free(command)))
     return command
 
 
-def _of(field: str) -> str:
-    return field.partition(".")[0]
+def _fields(kind: type[Command], begun: dict[str, Any], values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The fields of a command: options of its own, and groups of options with what was typed of them."""
+    owner = {option.name: field.partition(".")[0] for field, _, option in options_of(kind)}
+    for item in dataclasses.fields(kind):
+        if item.default_factory is dataclasses.MISSING:
+            yield item.name, values.get(item.name, item.default)
+            continue
+        part = begun.get(item.name, item.default_factory())
+        typed = {name: value for name, value in values.items() if owner.get(name) == item.name}
+        yield item.name, part.changed(**typed) if isinstance(part, Settings) else dataclasses.replace(part, **typed)
 
 
 def _saved(kind: type[Command], out: Path) -> dict[str, Any]:

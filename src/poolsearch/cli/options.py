@@ -64,9 +64,9 @@ def options_of(kind: type[Any]) -> Iterator[tuple[str, str, Declared]]:
         if isinstance(part, Settings):
             for group, values in part.groups().items():
                 if group in kind.takes:
-                    yield from ((f"{item.name}.{group}", _title(values), one) for one in declared(type(values)))
+                    yield from ((f"{item.name}.{group}", title_of(values), one) for one in declared(type(values)))
         elif part is not None:
-            yield from ((item.name, _title(part), one) for one in declared(type(part)))
+            yield from ((item.name, title_of(part), one) for one in declared(type(part)))
 
 
 def typed_values(options: Mapping[str, Any], declared_: Mapping[str, Declared]) -> dict[str, Any]:
@@ -123,10 +123,10 @@ def _add_option(section: argparse._ArgumentGroup, option: Declared, shown: bool)
         section.add_argument(option.flag, dest=option.name, action="store_true", help=text)
     else:
         several = "*" if get_origin(option.hint) is tuple else None
-        section.add_argument(option.flag, dest=option.name, nargs=several, metavar=_metavar(option), help=text)
+        section.add_argument(option.flag, dest=option.name, nargs=several, metavar=metavar(option), help=text)
 
 
-def _metavar(option: Declared) -> str:
+def metavar(option: Declared) -> str:
     """What stands for the value: the words that are allowed, N for a whole number, X for another, else its name."""
     kinds = get_args(option.hint) if get_origin(option.hint) in (tuple, Union, UnionType) else (option.hint,)
     words = [str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
@@ -154,7 +154,7 @@ def _read(option: Declared, given: Any) -> Any:
     return read_value(f"{said} {given}", given, option.hint)
 
 
-def _title(group: object) -> str:
+def title_of(group: object) -> str:
     """The first line of a group's docstring, as a heading."""
     text = (type(group).__doc__ or "").partition("\n")[0].rstrip(".").partition(";")[0]
     return text[:1].lower() + text[1:]
