@@ -21,7 +21,9 @@ from sklearn.metrics import precision_recall_fscore_support
 
 import poolsearch
 from poolsearch.settings import Settings
+from poolsearch.settings.config_file import read_config
 from poolsearch.storage.run_dir import RunDir
+from poolsearch.storage.run_record import saved_settings
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -50,6 +52,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
 def rows(files: RunDir) -> list[dict[str, str]]:
     with open(files.ranking, encoding="utf-8", newline="") as handle:
         return list(csv.DictReader(handle))
+
+
+def test_a_run_leaves_the_file_that_repeats_it(finished: RunDir) -> None:
+    assert Settings.of(**read_config(finished.config)) == saved_settings(finished.root)
 
 
 def test_every_documented_file_is_there(finished: RunDir) -> None:
