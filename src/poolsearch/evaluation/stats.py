@@ -23,7 +23,7 @@ _DISAGREEING, _AGREEING = 2, 4
 
 
 def kendall_tau(a: ArrayLike, b: ArrayLike) -> float:
-    """Kendall's rank correlation of two vectors, tau-b, which counts ties.
+    """Kendall's rank correlation (kendall_tau, of the kind b, which counts ties) of two vectors.
 
     Args:
         a, b: equally long vectors.
