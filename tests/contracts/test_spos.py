@@ -20,7 +20,7 @@ from poolsearch.supernet.norms import batch_norm
 from poolsearch.train import checkpoint
 from poolsearch.train.seeded import seeded
 
-EPOCHS, LR, FLOOR, DECAY, MOMENTUM = 2, 0.05, 1e-3, 1e-3, 0.9
+EPOCHS, LR, FLOOR, DECAY, MOMENTUM = 2, 0.02, 1e-3, 1e-3, 0.9
 
 
 def spos(settings: Settings, folder: Path) -> tuple[dict[str, torch.Tensor], np.ndarray]:
@@ -55,8 +55,8 @@ def test_one_member_is_spos_step_for_step(tmp_path: Path, tiny: Callable[..., Se
     poolsearch.search(tmp_path / "ours", settings)
     tensors, _ = checkpoint.load(tmp_path / "ours" / "checkpoint" / "search.safetensors")
     for name, expected in weights.items():
-        # rounding alone makes 8e-5 on some processors; a single step at another rate makes more than a thousandth
-        assert torch.allclose(tensors[f"member0/{name}"], expected, atol=2e-4), name
+        # rounding alone makes less than 1e-6 at this rate; from 0.03 on it can grow to 0.03 within these steps
+        assert torch.allclose(tensors[f"member0/{name}"], expected, atol=1e-5), name
     # two images of 64 may fall the other way for a last-bit difference of the logits
     assert np.abs(tensors["mixture/score_AM"].numpy()[:, 0] - score_A).max() < 0.1 * 2 / 64 + 1e-9
 
