@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from forked import Forked, ForkServer, run
 from poolsearch.settings import Settings
 
 ROOT = Path(__file__).parents[1]
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is slow, not wrong
+hypothesis.settings.load_profile("any machine")
 
 # A whole run in a few seconds: two channels, digits, fp32 (small shapes gain nothing from bf16)
 TINY = {

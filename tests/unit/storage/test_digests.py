@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -141,7 +142,8 @@ def test_killed_at_any_moment_the_file_is_one_of_those_listed_and_the_next_write
     files.write_text(path, "newer")
     assert [found for found, name in lines(run) if name == "test.json"] == [digest("newer")]
     # each of three files: two folders made, the file synchronised, renamed, its folder synchronised
-    assert ended == (calls >= 15)
+    # (of the folders one by pathlib, which before Python 3.11 has an os.mkdir of its own)
+    assert ended == (calls >= (15 if sys.version_info >= (3, 11) else 12))
 
 
 def test_a_reader_beside_the_writer_never_sees_a_file_that_is_not_listed(run, monkeypatch):
