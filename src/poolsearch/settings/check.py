@@ -30,6 +30,9 @@ def check(settings: Settings) -> None:
 def check_values(settings: Settings) -> None:
     """See that every value is of the type that its group declares and in its range, and that they go together.
 
+    Args:
+        settings: as given, or resolved.
+
     Raises:
         PoolsearchError: as :func:`check`.
     """
@@ -60,6 +63,9 @@ def check_values(settings: Settings) -> None:
 
 def check_method(settings: Settings) -> None:
     """See that nothing was given that the method does not use.
+
+    Args:
+        settings: as given.
 
     Raises:
         PoolsearchError: naming the flag, and the methods that use it.
@@ -92,25 +98,54 @@ def check_method(settings: Settings) -> None:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names in a sentence: ``a, b and c``."""
+    """Names in a sentence: ``a, b and c``.
+
+    Args:
+        names: at least one.
+
+    Returns:
+        The names with commas, and "and" before the last.
+    """
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def used(name: str, method: str) -> bool:
-    """Whether a method makes use of a setting; as long as it is still to be chosen, every setting may be of use."""
+    """Whether a method makes use of a setting; as long as it is still to be chosen, every setting may be of use.
+
+    Args:
+        name: of the setting.
+        method: a value of ``--method``.
+
+    Returns:
+        True also of a method that is still to be chosen (auto).
+    """
     used_by = DECLARED[name].rule.used_by
     return not used_by or method in ("auto", *used_by) or kind_of(method) in used_by
 
 
 def with_method(settings: Settings, method: str) -> Settings:
-    """The settings with this method; those that are of no use to it are as if they had not been given."""
+    """The settings with this method; those that are of no use to it are as if they had not been given.
+
+    Args:
+        settings: as given.
+        method: a value of ``--method``.
+
+    Returns:
+        The settings with this method, as given.
+    """
     useless = {name: one.default for name, one in DECLARED.items() if not used(name, method)}
     return settings.changed(**useless | {"method": method})
 
 
 def check_value(name: str, value: Any, hint: Any, rule: Rule) -> None:
     """See that a value is of its type and in its range.
+
+    Args:
+        name: of the setting.
+        value: of the setting, or of one of its several.
+        hint: the type as it was declared.
+        rule: its range.
 
     Raises:
         PoolsearchError: naming the flag, the value and what is allowed.

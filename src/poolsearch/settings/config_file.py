@@ -27,6 +27,9 @@ def read_config(path: Path) -> dict[str, Any]:
     Args:
         path: a TOML file.
 
+    Returns:
+        Values by their flat names, as :meth:`Settings.of` takes them.
+
     Raises:
         PoolsearchError: it cannot be read, or has what is no setting; nothing is said of values.
     """
@@ -58,7 +61,14 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def config_text(settings: Settings) -> str:
-    """The settings that differ from the defaults, as a TOML file that :func:`read_config` reads."""
+    """The settings that differ from the defaults, as a TOML file that :func:`read_config` reads.
+
+    Args:
+        settings: as given.
+
+    Returns:
+        The text of the file, with a table for each group that has any.
+    """
     given = {
         group: {
             name: list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value

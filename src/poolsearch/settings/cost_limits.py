@@ -46,12 +46,25 @@ class Limit:
         return _WHAT[self.kind]
 
     def most(self, default: float) -> float:
-        """The largest cost allowed, where the default placement costs ``default``."""
+        """The largest cost allowed, where the default placement costs ``default``.
+
+        Args:
+            default: what the network's own placement costs, in the unit of the kind.
+
+        Returns:
+            The most that a placement may cost, in that unit.
+        """
         return self.amount * default if self.relative else self.amount
 
 
 def limits_of(budget: BudgetSettings) -> list[Limit]:
     """The limits that were given.
+
+    Args:
+        budget: as given.
+
+    Returns:
+        The limits that were given, by their kind.
 
     Raises:
         PoolsearchError: a text is no number with a unit of its kind, or not above zero.
@@ -64,6 +77,13 @@ def limits_of(budget: BudgetSettings) -> list[Limit]:
 
 def read_limit(kind: Kind, text: str) -> Limit:
     """Read ``1.2x`` or a number with one of the units of ``kind``; capitals do not matter.
+
+    Args:
+        kind: of cost.
+        text: as it was typed: 1.2x, or an amount with its unit.
+
+    Returns:
+        The limit.
 
     Raises:
         PoolsearchError: it is neither, or not above zero.
@@ -87,7 +107,15 @@ def read_limit(kind: Kind, text: str) -> Limit:
 
 
 def shown_amount(kind: Kind, amount: float) -> str:
-    """A cost for people, such as ``40.82M``, ``1.25GB`` or ``3.1ms``."""
+    """A cost for people, such as ``40.82M``, ``1.25GB`` or ``3.1ms``.
+
+    Args:
+        kind: of cost.
+        amount: in multiply-adds, bytes or seconds.
+
+    Returns:
+        The amount with a unit that suits its size.
+    """
     units = {"memory": ("B", "KB", "MB", "GB", "TB"), "macs": ("", "K", "M", "G", "T"), "latency": ("us", "ms", "s")}
     factors = {"": 1.0, **_UNITS[kind]}
     fitting = [unit for unit in units[kind] if amount >= factors[unit]] or [units[kind][0]]

@@ -56,7 +56,15 @@ def parse_spec(text: str, methods: Iterable[str] = METHODS) -> tuple[str, dict[s
 
 
 def spec_of(method: str, values: Mapping[str, Any]) -> str:
-    """Undo of :func:`parse_spec`; epochs come last."""
+    """Undo of :func:`parse_spec`; epochs come last.
+
+    Args:
+        method: its name.
+        values: settings that differ from the defaults, by field.
+
+    Returns:
+        ``NAME[:setting=value]*``.
+    """
     ordered = {name: value for name, value in values.items() if name != "epochs"}
     ordered |= {"epochs": values["epochs"]} if "epochs" in values else {}
     return ":".join([method, *(f"{flag(name)}={_text(value)}" for name, value in ordered.items())])
@@ -71,7 +79,11 @@ def _text(value: Any) -> str:
 
 
 def setting_types() -> dict[str, Any]:
-    """The type of every setting by its field, but for ``method``, which the word before the settings says."""
+    """The type of every setting by its field, but for ``method``, which the word before the settings says.
+
+    Returns:
+        Types as they were declared, by field.
+    """
     return {name: one.hint for name, one in DECLARED.items() if name != "method"}
 
 
@@ -83,6 +95,9 @@ def read_value(said: str, text: str, hint: Any) -> Any:
         text: as it was typed.
         hint: the type of the setting.
 
+    Returns:
+        A value of that type.
+
     Raises:
         PoolsearchError: the text is none of what the type allows.
     """
@@ -93,7 +108,14 @@ def read_value(said: str, text: str, hint: Any) -> Any:
 
 
 def described(hint: Any) -> str:
-    """What a type allows, in words."""
+    """What a type allows, in words.
+
+    Args:
+        hint: the type of a setting.
+
+    Returns:
+        Such as "a whole number or none".
+    """
     kind, inner = get_origin(hint), get_args(hint)
     if kind is Literal:
         return " or ".join(map(str, inner))

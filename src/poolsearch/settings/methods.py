@@ -42,13 +42,26 @@ TREE = ("mcts",)
 
 
 def is_own(method: str) -> bool:
-    """Whether a method is named as ``FILE.py:FACTORY``: a sampler of the user's own."""
+    """Whether a method is named as ``FILE.py:FACTORY``: a sampler of the user's own.
+
+    Args:
+        method: a value of ``--method``.
+
+    Returns:
+        Whether it has the form of FILE.py:FACTORY; the file is not looked for.
+    """
     file, _, factory = method.rpartition(":")
     return file.endswith(".py") and factory.isidentifier()
 
 
 def kind_of(method: str) -> Kind:
     """What a method trains.
+
+    Args:
+        method: a value of ``--method``.
+
+    Returns:
+        Its kind.
 
     Raises:
         PoolsearchError: there is no such method.
@@ -66,16 +79,34 @@ def kind_of(method: str) -> Kind:
 
 
 def named(*kinds: Kind) -> tuple[str, ...]:
-    """The methods of these kinds, in the order of :data:`METHODS`."""
+    """The methods of these kinds, in the order of :data:`METHODS`.
+
+    Returns:
+        Names of methods.
+    """
     assert all(kind in get_args(Kind) for kind in kinds)
     return tuple(method for method, kind in METHODS.items() if kind in kinds)
 
 
 def users(used_by: tuple[str, ...]) -> tuple[str, ...]:
-    """The methods that are meant by methods and kinds of them; all for none."""
+    """The methods that are meant by methods and kinds of them; all for none.
+
+    Args:
+        used_by: methods, and kinds of them.
+
+    Returns:
+        Names of methods, in the order of :data:`METHODS`.
+    """
     return tuple(m for m, kind in METHODS.items() if not used_by or m in used_by or kind in used_by)
 
 
 def flag(name: str) -> str:
-    """A setting as the command line writes it, without the dashes in front."""
+    """A setting as the command line writes it, without the dashes in front.
+
+    Args:
+        name: of the field, with underscores.
+
+    Returns:
+        The name with dashes.
+    """
     return name.replace("_", "-")

@@ -81,7 +81,11 @@ class ResolvedSettings(Settings):
     given: Settings
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """As JSON values, by group and field; what the method makes no use of stands as it was given."""
+        """As JSON values, by group and field; what the method makes no use of stands as it was given.
+
+        Returns:
+            Values by group and field.
+        """
         method, given = self.search.method, self.given.to_dict()
         return {
             group: {name: value if used(name, method) else given[group][name] for name, value in fields.items()}
@@ -90,7 +94,15 @@ class ResolvedSettings(Settings):
 
 
 def groups_of(settings: Settings, changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The groups of settings with changes, as those of :class:`ResolvedSettings`."""
+    """The groups of settings with changes, as those of :class:`ResolvedSettings`.
+
+    Args:
+        settings: as given.
+        changes: values by group and field, for all that was left open.
+
+    Returns:
+        Groups by name, as :class:`ResolvedSettings` takes them.
+    """
     kinds: dict[str, type[Any]] = {
         "net": ResolvedNet, "search": ResolvedSearch, "relaxed": ResolvedRelaxed, "alone": ResolvedAlone,
         "rank": ResolvedRank, "retrain": ResolvedRetrain,

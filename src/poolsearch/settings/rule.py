@@ -66,13 +66,30 @@ def setting(
     Args:
         default: its value when nothing is given; None is left open until it is resolved, or means none.
         help: see :class:`Rule`, as all others.
+        at_least: least value.
+        at_most: largest value.
+        used_by: methods, or kinds of them, that make use of it.
+        may_change: until when a resumed run may be given another value.
+        expert: shown by ``--help-all`` only.
+        positional: given without a flag.
+        flag: its flag, where that is not its name.
+
+    Returns:
+        The field; typed as the default, as those of :func:`dataclasses.field`.
     """
     rule = Rule(help, at_least, at_most, used_by, may_change, expert, positional, flag)
     return field(default=default, metadata={_KEY: rule})
 
 
 def rule_of(item: dataclasses.Field[Any]) -> Rule | None:
-    """The rule of a field; None where it has none, as a group of settings."""
+    """The rule of a field; None where it has none, as a group of settings.
+
+    Args:
+        item: of a dataclass.
+
+    Returns:
+        The rule that the field was declared with.
+    """
     return item.metadata.get(_KEY)
 
 
@@ -92,7 +109,14 @@ class Declared:
 
 
 def declared(kind: type[Any]) -> Iterator[Declared]:
-    """The settings of a dataclass, in their order; fields without a rule are passed over."""
+    """The settings of a dataclass, in their order; fields without a rule are passed over.
+
+    Args:
+        kind: a dataclass.
+
+    Yields:
+        Each field that has a rule.
+    """
     hints = get_type_hints(kind)
     for item in dataclasses.fields(kind):
         rule = rule_of(item)

@@ -42,12 +42,22 @@ class Settings:
     machine: MachineSettings = field(default_factory=MachineSettings)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """As JSON values, by group and field."""
+        """As JSON values, by group and field.
+
+        Returns:
+            Values by group and field.
+        """
         return {name: dataclasses.asdict(group) for name, group in self.groups().items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Mapping[str, Any]]) -> Settings:
         """Undo of :meth:`to_dict`.
+
+        Args:
+            values: by group and field; what is missing has its default.
+
+        Returns:
+            The settings.
 
         Raises:
             PoolsearchError: a group or field is unknown; the nearest name is given.
@@ -64,6 +74,12 @@ class Settings:
     def from_record(cls, values: Mapping[str, Mapping[str, Any]]) -> Settings:
         """As :meth:`from_dict`, for what an earlier version may have written: a run keeps doing what that version did.
 
+        Args:
+            values: by group and field, as ``run.json`` has them.
+
+        Returns:
+            The settings, as that version understood them.
+
         Raises:
             PoolsearchError: as :meth:`from_dict`.
         """
@@ -73,6 +89,9 @@ class Settings:
     def of(cls, **fields: Any) -> Settings:
         """From flat field names, as on the command line: ``Settings.of(data="cifar10", members=2)``.
 
+        Returns:
+            The settings, with defaults for all other fields.
+
         Raises:
             PoolsearchError: a field is unknown; the nearest name is given.
         """
@@ -80,6 +99,9 @@ class Settings:
 
     def changed(self: S, **fields: Any) -> S:
         """These settings with some fields replaced, given by their flat names.
+
+        Returns:
+            Other settings of the same type.
 
         Raises:
             PoolsearchError: a field is unknown; the nearest name is given.
@@ -101,11 +123,19 @@ class Settings:
         return self.search.method == "sweep" and self.alone.sweep_mode == "benchmark"
 
     def groups(self) -> dict[str, Any]:
-        """The groups by their names."""
+        """The groups by their names.
+
+        Returns:
+            Values of the groups, in their order.
+        """
         return {group.name: getattr(self, group.name) for group in dataclasses.fields(Settings)}
 
     def flat(self) -> Iterator[tuple[str, str, Any]]:
-        """(group, field, value) of every setting."""
+        """(group, field, value) of every setting.
+
+        Yields:
+            Group, field and value of every setting, in their order.
+        """
         for name, group in self.groups().items():
             for item in dataclasses.fields(group):
                 yield name, item.name, getattr(group, item.name)
