@@ -65,7 +65,7 @@ def setting(
 
     Args:
         default: its value when nothing is given; None is left open until it is resolved, or means none.
-        help: see :class:`Rule`, as all others.
+        help: what it does, and what its default is where that is left open.
         at_least: least value.
         at_most: largest value.
         used_by: methods, or kinds of them, that make use of it.
