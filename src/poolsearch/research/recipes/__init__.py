@@ -2,7 +2,7 @@
 
 A recipe trains by the same functions as everything else (:mod:`poolsearch.pipeline`), and leaves a folder that is
 readable without this package. To add one: a module with its function, a line here, and its name in
-:data:`poolsearch.settings.groups.RecipeName`.
+:data:`poolsearch.settings.research_groups.RecipeName`.
 """
 
 from __future__ import annotations
