@@ -54,8 +54,8 @@ def _not_judged(data: RunData) -> list[str]:
     if data.test is not None or not data.evaluated:
         return []
     return [
-        "The networks were evaluated on the test split, and what they reached is in test.json, but it was not judged: "
-        "--resume does that, and trains and evaluates nothing again."
+        "The networks were evaluated on the test split and their results are in test.json, but these were not judged. "
+        "--resume judges them, without training or evaluating again."
     ]
 
 
@@ -69,7 +69,7 @@ def _far_below(data: RunData) -> list[str]:
     if alone - within <= FAR_BELOW:
         return []
     return [
-        f"In the supernet the {len(both)} retrained placements have {within:.1%} on validation, and trained alone "
+        f"In the supernet the {len(both)} retrained placements have {within:.1%} on validation, but trained alone "
         f"{alone:.1%} on test: the supernet was trained far too little to say which is better. Use more --epochs in a "
         "new run."
     ]
@@ -88,9 +88,9 @@ def _too_short(data: RunData) -> list[str]:
     began = "its first one" if search.get("score_init") == "first" else "the initial score"
     fewer = " or fewer --members" if data.members > 1 else ""
     return [
-        f"The search was too short for its space: half of the {data.scores.total:,} placements have {count:.0f} "
-        f"scores in their own member or fewer, so that {began} still weighs {left:.0%}. Use more --epochs{fewer} in a "
-        "new run."
+        f"The search was too short for its space: half of the {data.scores.total:,} placements were scored "
+        f"{count:.0f} times or less in their own member, so {began} still weighs {left:.0%}. Use more --epochs{fewer} "
+        "in a new run."
     ]
 
 
@@ -108,7 +108,7 @@ def _levels(data: RunData) -> list[str]:
         return []
     return [
         f"The members are at different levels: the placements of each have {mean_M.min():.1%} to {mean_M.max():.1%} on "
-        f"validation on the mean, and {by_member:.0%} of the variance of the ranking is that of members, not of "
+        f"validation on average, and {by_member:.0%} of the ranking's variance lies between members, not between "
         "placements. Placements of different members are compared across these levels: use --rank-members mean in a "
         "new run."
     ]
@@ -152,7 +152,7 @@ def _start_doubts(data: RunData) -> list[str]:
     if not data.run.get("init"):
         return []
     return [
-        "All networks began with given weights: the placement that these were trained at, and those near it, have "
+        "All networks started from given weights: the placement at which these were trained, and those near it, have "
         "a head start."
     ]
 
@@ -228,13 +228,13 @@ def early_stops(data: RunData) -> str:
     few = "the first" if found["top"] == 1 else f"any of the first {found['top']}"
     return (
         f"{found['stopped']:,} placements were stopped early, as soon as they were behind the first {found['top']} "
-        f"beyond chance, and stand below all others with the accuracy on the images they saw. The probability that "
+        f"beyond chance. They rank below all others, by their accuracy on the images they saw. The probability that "
         f"{few} was stopped is at most {found['error']:.0%}."
     )
 
 
 def _stopped_doubts(data: RunData) -> list[str]:
-    """The guarantee is for the first k of the ranking, and for answers that do not depend on the batch."""
+    """The guarantee is for the first k of the ranking, and for predictions that do not depend on the batch."""
     summary = data.ranking_summary or {}
     found = cast(Json, summary.get("early_stop") or {})
     if not found.get("stopped"):
@@ -251,8 +251,8 @@ def _stopped_doubts(data: RunData) -> list[str]:
         )
     if summary.get("norm") == "batch":
         doubts.append(
-            "The probability stated for early stopping takes it that an image's answer does not depend on the other "
-            "images of its batch; with BatchNorm by the batch at hand it does a little."
+            "The probability stated for early stopping assumes that the prediction for an image does not depend on the "
+            "other images of its batch; with BatchNorm by the batch at hand it does a little."
         )
     return doubts
 
@@ -283,12 +283,12 @@ def _retrain_doubts(data: RunData) -> list[str]:
     if few:
         least = min(counts[name] for name in few)
         seeds = f"{least} seed{'' if least == 1 else 's'}"
-        doubts.append(f"Trained with only {seeds}: {', '.join(few)}. At least {FEW_SEEDS} show the spread.")
+        doubts.append(f"Trained with only {seeds}: {', '.join(few)}. At least {FEW_SEEDS} show the variation.")
     if data.test_opened and data.test is None and not data.evaluated:
         doubts.append(f"The test split was opened at {moment(data.test_opened)}, and its results are not complete.")
     if unfinished := sum(trial.metrics is None for trial in data.trials):
-        doubts.append(f"{unfinished} trial{'s have' if unfinished > 1 else ' has'} begun and not ended.")
+        doubts.append(f"{unfinished} trial{'s have' if unfinished > 1 else ' has'} started but not finished.")
     difference = cast(Json | None, (data.test or {}).get("difference"))
     if difference and difference["low"] <= 0 <= difference["high"]:
-        doubts.append("The interval of the test difference between the winner and the default holds zero.")
+        doubts.append("The interval of the test difference between the winner and the default includes zero.")
     return doubts

@@ -14,7 +14,7 @@ from poolsearch.reports.data.run_data import RunData
 from poolsearch.samplers.successive_halving import told
 from poolsearch.space import Placement
 
-FIRST = "What the search settled on stands first, whatever the others have on validation."
+FIRST = "The placement that the search settled on comes first, whatever the others reach on validation."
 
 
 def settled(data: RunData) -> bool:
@@ -72,7 +72,7 @@ def _why(data: RunData, text: str) -> str:
     try:
         sites = Placement.parse(text).sites
     except PoolsearchError:
-        return "it is none of its placements"
+        return "it is not one of its placements"
     if enlarging := sum(min(site) < 0 for site in sites):
         return f"it needs upsampling, before {_blocks(enlarging)}"
     if any(max(site) > 1 for site in sites):
@@ -101,11 +101,11 @@ def truth_sentence(truths: Sequence[MeasuredPlacement], default: str, metric: st
     return (
         f"Ground truth of {len(truths):,} placements, {seeds} seed{'' if seeds == 1 else 's'} each: {best.placement} "
         f"has the best test {metric}, {known_text(best)}{beside}. For research: the test split was read for all of "
-        "them, so that nothing is chosen by it."
+        "them, so nothing is chosen by it."
     )
 
 
-BY_MACS = "Ranked by MACs alone, the most first: nothing was trained or evaluated for it."
+BY_MACS = "Ranked by MACs alone, the most first; nothing was trained or evaluated."
 
 
 def so_far(data: RunData) -> str:
@@ -123,7 +123,7 @@ def trainings(data: RunData) -> str:
     """What was trained, and what the accuracies are of; empty where supernets ranked."""
     if not data.rungs:
         return ""
-    accuracies = "The figures are of these trainings, on the search-train half."
+    accuracies = "The results are those of these trainings, on the search-train half."
     if len(data.rungs) > 1:
         accuracies = "A placement that was stopped stands with what it then had, below all that went on."
     return f"{told(data.method, data.rungs)} {accuracies}"

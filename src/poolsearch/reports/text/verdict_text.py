@@ -79,23 +79,23 @@ def _ranked_sentence(data: RunData) -> str:
 def _ranked_detail(data: RunData) -> str:
     total = len({trial.placement for trial in data.trials})
     done = sum(trial.metrics is not None for trial in data.trials)
-    trained = f" {done} of {len(data.trials)} begun trials ({total} placements) have ended." if data.trials else ""
+    trained = f" {done} of {len(data.trials)} trials ({total} placements) have finished." if data.trials else ""
     if data.rungs:
         return (
-            "These figures are of networks trained on the search-train half alone. Training the first ones and the "
-            f"default on all training images, then opening the test split, decides.{trained}"
+            "These are results of networks trained on the search-train half alone. The decision comes from training "
+            f"the first ones and the default on all training images, then opening the test split.{trained}"
         )
     if data.kind == "untrained":
-        return f"Training the first ones and the default, then opening the test split, decides.{trained}"
+        return f"The decision comes from training the first ones and the default, then opening the test split.{trained}"
     if data.kind == "relaxed":
         return (
-            "These figures are of single paths with the weights of the relaxed supernet; they are not what a network "
-            "trained alone reaches. Training what was found and the default alone, then opening the test split, "
-            f"decides.{trained}"
+            "These are results of single paths with the weights of the relaxed supernet, not what a network reaches "
+            "when trained alone. The decision comes from training the placement found and the default alone, then "
+            f"opening the test split.{trained}"
         )
     return (
-        "These figures inside the supernet rank placements; they are not what a network trained alone reaches. "
-        f"Training the first ones and the default alone, then opening the test split, decides.{trained}"
+        "These results inside the supernet rank placements; they are not what a network trained alone reaches. The "
+        f"decision comes from training the first ones and the default alone, then opening the test split.{trained}"
     )
 
 
@@ -103,7 +103,7 @@ def _searching_sentence(data: RunData) -> str:
     event = data.events[-1]
     value = event.get("val_metric")
     reached = "" if value is None else f"; validation minibatches are at {value:.1%}"
-    state = "The search has ended" if ended(data, "search") else "The search is under way or was interrupted"
+    state = "The search has ended" if ended(data, "search") else "The search is running or was interrupted"
     return f"{state}: epoch {event.get('epoch')}{reached}."
 
 

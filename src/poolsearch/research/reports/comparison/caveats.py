@@ -29,7 +29,7 @@ def _unfinished(data: Comparison) -> list[str]:
 
 def _few_seeds(data: Comparison) -> list[str]:
     few = [f"{case.label} ({len(case.picks)})" for case in data.cases if len(case.picks) < FEW_SEEDS]
-    return [f"Fewer than {FEW_SEEDS} seeds, so that the spread is hardly known: {_some(few)}."] if few else []
+    return [f"Fewer than {FEW_SEEDS} seeds, so the spread is hardly known: {_some(few)}."] if few else []
 
 
 def _truth(data: Comparison) -> list[str]:
@@ -43,12 +43,12 @@ def _truth(data: Comparison) -> list[str]:
         )
     if truth.part != "test":
         doubts.append(
-            "The truth is of the search-val half, of which the methods have seen the images: it favours them."
+            "The truth is measured on the search-val half, whose images the methods have seen: this favours them."
         )
     if truth.seeds == 1:
-        doubts.append("The truth is of one training each: how far it scatters by chance is not known.")
+        doubts.append("The truth is one training of each placement: its random variation is not known.")
     if data.width is not None and truth.source.startswith("Table 6") and data.width != 16:
-        doubts.append(f"The truth is of networks 16 channels wide, and what was searched is {data.width} wide.")
+        doubts.append(f"The truth is of networks 16 channels wide, but the networks searched are {data.width} wide.")
     return [*doubts, *_noise(data)]
 
 
@@ -76,8 +76,8 @@ def _outside(data: Comparison) -> list[str]:
     if not found:
         return []
     return [
-        f"Found outside the restricted space, where the other methods did not look: {_some(found, '; ')}. Their truth "
-        "is of trainings of their own, where it is known."
+        f"Found outside the restricted space, which the other methods did not search: {_some(found, '; ')}. Their "
+        "truth comes from extra trainings, where it is known."
     ]
 
 
@@ -89,7 +89,7 @@ def _unequal_work(data: Comparison) -> list[str]:
     if least > 0 and most <= (1 + UNEQUAL) * least:
         return []
     return [
-        "The methods said to be trained equally did not cost equally: "
+        "Methods that should have equal total training did not cost the same: "
         f"{cheap.label} {_trainings(cheap)}, {dear.label} {_trainings(dear)}."
     ]
 
