@@ -15,7 +15,7 @@ from poolsearch.cost import Profile, profile
 from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.poolable import Poolable
 from poolsearch.progress import SilentProgress
-from poolsearch.session.apply_budget import measured
+from poolsearch.session.apply_budget import measure_latency
 from poolsearch.space import Placement, Space
 from poolsearch.train.machine import Machine
 from poolsearch.train.optim import sgd
@@ -78,7 +78,7 @@ def memory_errors(case: Case, count: int) -> list[float]:
 def latency_errors(case: Case, count: int, rounds: int) -> list[float]:
     """Predicted / measured - 1 of some placements, which take turns."""
     spec, space, found, machine = _profiled(case)
-    found = replace(found, latency=measured(spec, found, space, case[2], machine, SilentProgress()))
+    found = replace(found, latency=measure_latency(spec, found, space, case[2], machine, SilentProgress()))
     predicted_A = found.costs(space).latency_A
     assert predicted_A is not None
     net = machine.place(build(spec)).eval()

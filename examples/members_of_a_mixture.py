@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from poolsearch.cli import process
 from poolsearch.evaluation.ground_truth import GroundTruth, ground_truth
-from poolsearch.evaluation.rank_agreement import agreement, given_macs
+from poolsearch.evaluation.rank_agreement import agreement, agreement_given_macs
 from poolsearch.progress import ConsoleProgress
 from poolsearch.session.open_run import open_run
 from poolsearch.stages.rank import load_search, values_of
@@ -79,7 +79,7 @@ def rows_of(found: Mapping[str, object], truth: GroundTruth) -> dict[str, tuple[
     true_A, macs_A = (np.array([getattr(known, name) for known in known_A], float) for name in ("mean", "macs"))
     rows = {}
     for way, value_A in ways(accuracy_AM, member_A).items():
-        both, beyond = agreement(value_A, true_A), given_macs(value_A, true_A, macs_A)
+        both, beyond = agreement(value_A, true_A), agreement_given_macs(value_A, true_A, macs_A)
         rows[way] = both.kendall_tau.value, beyond.value, 100 * both.regret1
     order, pairs = within(accuracy_AM[np.arange(len(member_A)), member_A], member_A, true_A)
     return rows | {"own member, pairs of one member only": (order / max(pairs, 1), np.nan, np.nan)}

@@ -39,13 +39,20 @@ from scipy import optimize, special, stats
 
 from poolsearch import rng
 from poolsearch.cost import cost_table
-from poolsearch.evaluation.metrics import contributions, in_words
-from poolsearch.evaluation.stats import holm, kendall_tau, paired_difference, spread_of, wilson
-from poolsearch.evaluation.verdict import FEW_IMAGES, TrainedNetwork, common_spread, judge, recommended, verdict
+from poolsearch.evaluation.metrics import contributions, metric_name
+from poolsearch.evaluation.stats import holm, kendall_tau, paired_difference, pooled_variance, wilson
+from poolsearch.evaluation.verdict import (
+    FEW_IMAGES,
+    TrainedNetwork,
+    judge_picks,
+    pooled_variance_of,
+    recommended_pick,
+    verdict,
+)
 from poolsearch.nets.build import NetSpec, blank
 from poolsearch.settings.groups import Metric
 from poolsearch.space import Placement
-from poolsearch.stages.retraining.finalists import choose
+from poolsearch.stages.retraining.finalists import choose_finalists
 
 DEFAULT = Placement.parse("4,3,3")
 TOP_K, ANSWER_AT = 3, (1.0, 1.5)
@@ -168,7 +175,7 @@ def study(
     """Choose, train, test and judge, as a run does after its ranking."""
     order = np.argsort(-score_A)
     ranking = [{"placement": str(table.placements[a]), "macs_ratio": str(table.macs_ratio_A[a])} for a in order]
-    chosen = choose(ranking, DEFAULT, TOP_K, ANSWER_AT)
+    chosen = choose_finalists(ranking, DEFAULT, TOP_K, ANSWER_AT)
     numbers = [table.placements.index(finalist.placement) for finalist in chosen.finalists]
     right = trainer.train(numbers, seeds, images, draw)
     trained = {
@@ -176,11 +183,11 @@ def study(
         for a, right_SN in zip(numbers, right, strict=True)
     }
     truth = {placement: float(trainer.truth_A[a]) for a, placement in enumerate(table.placements)}
-    spread = common_spread(list(trained.values()))
+    spread = pooled_variance_of(list(trained.values()))
     picks = [(limit, trained[pick]) for limit, pick in chosen.picks if pick is not None]
-    judged = judge(picks, trained[DEFAULT], spread, int(draw.integers(1 << 30)))
+    judged = judge_picks(picks, trained[DEFAULT], spread, int(draw.integers(1 << 30)))
     gains = {str(pick): truth[pick] - truth[DEFAULT] for _, pick in chosen.picks if pick is not None}
-    best = recommended(judged)
+    best = recommended_pick(judged)
     moves = verdict(judged, trained[DEFAULT]).startswith("Move")
     assert moves == (best is not None)
     covered = {
@@ -281,7 +288,7 @@ def interval(studies: int, seeds: Sequence[int], networks: int = 4, images: int 
                     value_KSN = luck_KS1 + draw.standard_normal((networks, 1, images))
                     a_SN, b_SN = value_KSN[:2]
                     before += satterthwaite_p(a_SN, b_SN) <= 0.05
-                    now += paired_difference(a_SN, b_SN, spread=spread_of(value_KSN.mean(2))).p <= 0.05
+                    now += paired_difference(a_SN, b_SN, spread=pooled_variance(value_KSN.mean(2))).p <= 0.05
                 wide = "as the others" if times == 1 else f"{times} times as far"
                 print(f"| {n} | {ratio:g} | {wide} | {share(before, studies)} | {share(now, studies)} |", flush=True)
 
@@ -356,7 +363,7 @@ def small_study(design: Design, metric: Metric, chance: Chance, seeds: int, draw
         predicted_SN = np.where(hard_SN < special.ndtri(right_K)[true_N], true_N, wrong_N)
         found.append(contributions(metric, true_N, predicted_SN, len(right_K), about="class"))
         truths.append(design.truth(metric, right_K))
-    spread = spread_of([value_SN.mean(1) for value_SN in found])
+    spread = pooled_variance([value_SN.mean(1) for value_SN in found])
     class_N = None if metric == "accuracy" else true_N
     gaps = [paired_difference(found[k], found[3], spread=spread, class_N=class_N) for k in (0, 1, 2, 4, 5)]
     called = [p <= 0.05 and gap.mean > 0 for p, gap in zip(holm([gap.p for gap in gaps[:3]]), gaps, strict=False)]
@@ -378,7 +385,7 @@ def small_row(studies: int, seeds: Sequence[int], asked: tuple[Metric, int, Desi
     told = [", ".join(f"{part:.1%}" for part in parts) for parts in (called, held)]
     if metric != "accuracy" and min(design.size_K) < FEW_IMAGES:
         told[0] = f"refused ({told[0]})"
-    return f"| {in_words(metric)} | {images:,} | {design.name} | {' | '.join(told)} |"
+    return f"| {metric_name(metric)} | {images:,} | {design.name} | {' | '.join(told)} |"
 
 
 def rare(studies: int, seeds: Sequence[int], images: Sequence[int], processes: int) -> None:

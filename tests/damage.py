@@ -272,7 +272,7 @@ def import_all() -> None:
 
     plots.figures = lambda *_: []
     rank._measure_saving = no_saving
-    export.run_fresh = same
+    export.run_exported = same
     export.missing_packages = lambda: ["onnx"]
 
 

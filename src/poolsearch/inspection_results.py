@@ -121,7 +121,7 @@ class Plan:
         return dataclasses.asdict(self)
 
 
-def told(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """A time for people.
 
     Args:

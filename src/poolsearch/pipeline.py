@@ -57,14 +57,14 @@ def run(
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.
         Interrupted: stopped on request; everything is saved.
     """
-    with ranked(out, settings, resume, progress, trust) as opened:
+    with open_ranked(out, settings, resume, progress, trust) as opened:
         if not opened.settings.is_benchmark:
             _retrain(opened)
         return _report(opened.dir)
 
 
 @contextmanager
-def ranked(
+def open_ranked(
     out: str | Path,
     settings: Settings | None = None,
     resume: bool = False,

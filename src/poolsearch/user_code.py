@@ -48,7 +48,7 @@ def factory_of(path: Path, name: str, what: str, digest: str | None = None) -> C
     return factory
 
 
-def built(name: str, build: Callable[[], Any]) -> Any:
+def call_user_code(name: str, build: Callable[[], Any]) -> Any:
     """Call a function that builds something, and report whatever goes wrong in it.
 
     The user's or a library's code may do anything, and its own words say what is wrong.

@@ -20,7 +20,7 @@ from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.space import Placement
-from poolsearch.stages.retrain import retrain_recipe
+from poolsearch.stages.retrain import retrain_config
 from poolsearch.stages.search import SearchTask, make_members
 from poolsearch.stages.standalone.trial import StandaloneTask, Trial
 from poolsearch.supernet.single_path import SinglePath
@@ -97,7 +97,7 @@ def test_a_retraining_begins_with_the_file_and_its_statistics(tmp_path: Path, ti
     state, file = checkpoint(tmp_path, tiny)
     run = opened(tmp_path / "run", tiny(init=file))
     for seed, placement in ((0, "4,3,3"), (1, "1,1,8")):
-        net = StandaloneTask(run, retrain_recipe(run.settings), Trial(Placement.parse(placement), seed)).net.net
+        net = StandaloneTask(run, retrain_config(run.settings), Trial(Placement.parse(placement), seed)).net.net
         assert net.state_dict().keys() == state.keys()
         assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
 

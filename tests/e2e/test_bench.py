@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from poolsearch.research.bench import Bandit, entrant, ground_truth, regrets
+from poolsearch.research.bench import Bandit, compare_samplers, ground_truth, parse_sampler
 
 Command = Callable[..., CompletedProcess[str]]
 
@@ -43,7 +43,7 @@ def test_table_6_by_command_is_what_the_function_gives(tmp_path: Path, command: 
     fixed, played = [row for row in rows if row["trainings"] == "0"], [row for row in rows if row["trainings"] != "0"]
     assert {row["method"]: float(row["mean"]) for row in fixed} == {"default 4,3,3": 0.0149, "most MACs 8,1,1": 0.0202}
     names = ("each-once", "bse:warm-up=0.5")
-    found = regrets(Bandit.of(ground_truth("table6")), [entrant(name) for name in names], 5, 40)
+    found = compare_samplers(Bandit.of(ground_truth("table6")), [parse_sampler(name) for name in names], 5, 40)
     assert [(row["method"], int(row["trainings"])) for row in played] == [
         (name, t) for name in names for t in range(1, 41)
     ]

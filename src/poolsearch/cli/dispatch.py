@@ -165,15 +165,15 @@ def _recipe(command: Recipe, typed: Collection[str]) -> int:
 
 
 def _bench(command: Bench) -> int:
-    from poolsearch.research.bench import Bandit, entrant, ground_truth, regrets
+    from poolsearch.research.bench import Bandit, compare_samplers, ground_truth, parse_sampler
     from poolsearch.research.reports.bench import check_page, show_bench, write_bench
 
     out = (command.out or Path("runs") / f"bench-{Path(command.table).resolve().name}").expanduser()
     check_page(out, len(command.methods))
     bandit = Bandit.of(ground_truth(command.table), command.noise, command.score_images, command.rise)
-    entrants = [entrant(name) for name in command.methods]
+    entrants = [parse_sampler(name) for name in command.methods]
     progress = SilentProgress() if command.quiet else ConsoleProgress()
-    found = regrets(bandit, entrants, command.seeds, command.draws, command.seed, progress)
+    found = compare_samplers(bandit, entrants, command.seeds, command.draws, command.seed, progress)
     words = ["poolsearch", "bench", command.table]
     for field in dataclasses.fields(command):
         value = getattr(command, field.name)

@@ -19,7 +19,7 @@ from poolsearch.cli.commands.run_commands import Export, Rank, Report, Retrain, 
 from poolsearch.cli.dispatch import perform
 from poolsearch.cli.options import check_rest, make_parser, options_of, typed_values
 from poolsearch.errors import Interrupted, PoolsearchError
-from poolsearch.research.compare.folder import ComparisonDir, asked_before
+from poolsearch.research.compare.folder import ComparisonDir, read_request
 from poolsearch.settings import Settings
 from poolsearch.settings.config_file import read_config
 from poolsearch.storage.run_dir import RunDir
@@ -144,7 +144,7 @@ def _fields(kind: type[Command], begun: dict[str, Any], values: dict[str, Any]) 
 def _saved(kind: type[Command], out: Path) -> dict[str, Any]:
     """What the run or the comparison in a folder was given; nothing where there is none, which is said later."""
     if kind is Compare and (folder := ComparisonDir(out)).record.exists():
-        asked = asked_before(folder)
+        asked = read_request(folder)
         return {"compare": asked.options, "settings": asked.settings}
     return {"settings": saved_settings(out)} if kind is not Compare and RunDir(out).run.exists() else {}
 

@@ -37,7 +37,7 @@ class BudgetedSpace:
     within: int
 
 
-def amounts(costs: Costs, kind: Kind) -> NDArray[np.float64]:
+def costs_of_kind(costs: Costs, kind: Kind) -> NDArray[np.float64]:
     """What placements cost of one kind.
 
     Args:
@@ -52,7 +52,7 @@ def amounts(costs: Costs, kind: Kind) -> NDArray[np.float64]:
     return found.astype(np.float64)
 
 
-def within(limits: Sequence[Limit], costs: Costs, default: Costs) -> NDArray[np.bool_]:
+def within_limits(limits: Sequence[Limit], costs: Costs, default: Costs) -> NDArray[np.bool_]:
     """Which placements are within every limit.
 
     Args:
@@ -65,11 +65,13 @@ def within(limits: Sequence[Limit], costs: Costs, default: Costs) -> NDArray[np.
     """
     fits_A = np.ones(len(costs.macs_A), bool)
     for limit in limits:
-        fits_A &= amounts(costs, limit.kind) <= limit.most(float(amounts(default, limit.kind)[0]))
+        fits_A &= costs_of_kind(costs, limit.kind) <= limit.most(float(costs_of_kind(default, limit.kind)[0]))
     return fits_A
 
 
-def choose(space: Space, profile: Profile, limits: Sequence[Limit], most: int, seed: int) -> BudgetedSpace:
+def choose_within_budget(
+    space: Space, profile: Profile, limits: Sequence[Limit], most: int, seed: int
+) -> BudgetedSpace:
     """The placements within the limits, or a seeded uniform choice of ``most`` of them.
 
     Of spaces above two million placements random ones are looked at until ``most`` are found.
@@ -92,10 +94,10 @@ def choose(space: Space, profile: Profile, limits: Sequence[Limit], most: int, s
     found, least, alone, tried = list[int](), [math.inf] * len(limits), [0] * len(limits), 0
     for numbers in _all(space.size) if whole else _drawn(space, seed):
         costs = profile.costs(space, numbers)
-        found += [numbers[place] for place in np.flatnonzero(within(limits, costs, default)).tolist()]
+        found += [numbers[place] for place in np.flatnonzero(within_limits(limits, costs, default)).tolist()]
         for i, limit in enumerate(limits):
-            least[i] = min(least[i], float(amounts(costs, limit.kind).min()))
-            alone[i] += int(within([limit], costs, default).sum())
+            least[i] = min(least[i], float(costs_of_kind(costs, limit.kind).min()))
+            alone[i] += int(within_limits([limit], costs, default).sum())
         tried += len(numbers)
         if not whole and len(found) >= most:
             break
@@ -129,7 +131,7 @@ def _nothing(
     """The error for a budget that leaves nothing: what the smallest is, or that limits exclude each other."""
     for limit, smallest, count in zip(limits, least, alone, strict=True):
         if count == 0:
-            own = float(amounts(default, limit.kind)[0])
+            own = float(costs_of_kind(default, limit.kind)[0])
             return PoolsearchError(
                 f"{limit.flag} {limit.text} leaves none of {of}: the smallest {limit.what} is "
                 f"{shown_amount(limit.kind, _up(smallest))}, {_up(smallest / own):g}x that of the default placement "

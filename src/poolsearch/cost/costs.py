@@ -13,7 +13,7 @@ from poolsearch.cost.field import FieldTable, field_table, receptive_fields
 from poolsearch.cost.latency import LatencyTable, latencies
 from poolsearch.cost.macs import CostTable, cost_table
 from poolsearch.cost.memory import StepTable, peak_bytes, step_table
-from poolsearch.cost.routes import Grid, Routes, summed
+from poolsearch.cost.routes import Grid, Routes, sum_entries
 from poolsearch.nets.poolable import Poolable
 from poolsearch.space import Placement, Space
 
@@ -86,7 +86,7 @@ class Profile:
 
 
 def _macs(table: CostTable, grid: Grid, routes: Routes) -> NDArray[np.int64]:
-    blocks = summed(grid.values({key: part.macs for key, part in table.block.items()}), routes)
+    blocks = sum_entries(grid.values({key: part.macs for key, part in table.block.items()}), routes)
     return (table.stem.macs + blocks + grid.by_last(table.head)[routes.last_A]).astype(np.int64)
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from poolsearch.cost.macs import BlockKey, CostTable
-from poolsearch.cost.routes import Grid, Routes, classes, cover, summed
+from poolsearch.cost.routes import Grid, Routes, block_keys, covering_placements, sum_entries
 from poolsearch.nets.poolable import Poolable, Size
 from poolsearch.progress import Progress
 from poolsearch.space import Placement, Space
@@ -105,7 +105,7 @@ def latency_table(
         Milliseconds of each part for the batch: medians over 7 to 100 rounds.
     """
     clock = clock or clock_of(x_BCHW.device)
-    placements = cover(table, space)
+    placements = covering_placements(table, space)
     times: list[list[list[float]]] = [[] for _ in placements]
     began, net = time.monotonic(), net.eval()
     with progress.bar("latency", _MOST) as update:
@@ -144,7 +144,7 @@ def _medians(
     block: dict[BlockKey, list[float]] = {}
     head: dict[Size, list[float]] = {}
     for placement, passes in zip(placements, times, strict=True):
-        keys = classes(table, placement)
+        keys = block_keys(table, placement)
         for first, *blocks, last in passes:
             stem.append(first)
             for key, value in zip(keys, blocks, strict=True):
@@ -166,4 +166,4 @@ def latencies(table: LatencyTable, grid: Grid, routes: Routes) -> NDArray[np.flo
     Returns:
         Shape (A,), in milliseconds for the batch that was timed.
     """
-    return table.stem + summed(grid.values(table.block), routes) + grid.by_last(table.head)[routes.last_A]
+    return table.stem + sum_entries(grid.values(table.block), routes) + grid.by_last(table.head)[routes.last_A]

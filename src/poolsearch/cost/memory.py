@@ -27,7 +27,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
 from poolsearch.cost.macs import BlockKey, CostTable
-from poolsearch.cost.routes import Grid, Routes, classes, cover
+from poolsearch.cost.routes import Grid, Routes, block_keys, covering_placements
 from poolsearch.nets.live_bytes import LiveBytes
 from poolsearch.nets.poolable import Poolable, Size
 from poolsearch.nets.restride.trace import copy_with
@@ -102,7 +102,7 @@ def step_table(
     found = StepTable(batch)
     with FakeTensorMode():
         fake = copy_with(net, _fake).train()
-        for placement in cover(table, space):
+        for placement in covering_placements(table, space):
             _add(found, table, placement, run_step(fake, placement, height, width, batch, dtype))
     return found
 
@@ -114,7 +114,7 @@ def _fake(tensor: Tensor) -> Tensor:
 
 def _add(found: StepTable, table: CostTable, placement: Placement, changes: list[MemoryChange]) -> None:
     """Take in a step: forward of the stem and the blocks, the head, backward of the blocks and the stem."""
-    blocks = classes(table, placement)
+    blocks = block_keys(table, placement)
     count = len(blocks)
     found.stem = changes[0], changes[-1]
     found.forward.update(zip(blocks, changes[1 : count + 1], strict=True))

@@ -127,7 +127,7 @@ def _by_entry(sizes: list[Size], sites: list[Exponents], found: Mapping[BlockKey
     return values_LE
 
 
-def summed(values_LE: NDArray[np.float64], routes: Routes) -> NDArray[np.float64]:
+def sum_entries(values_LE: NDArray[np.float64], routes: Routes) -> NDArray[np.float64]:
     """The sum over the blocks of each placement's values.
 
     Args:
@@ -143,7 +143,7 @@ def summed(values_LE: NDArray[np.float64], routes: Routes) -> NDArray[np.float64
     return sum_A
 
 
-def cover(table: CostTable, space: Space) -> list[Placement]:
+def covering_placements(table: CostTable, space: Space) -> list[Placement]:
     """Few placements that together meet every (block, size, site): the default, then each that adds the most.
 
     Args:
@@ -157,12 +157,12 @@ def cover(table: CostTable, space: Space) -> list[Placement]:
     placement = space.default
     while left:
         found.append(placement)
-        left -= set(classes(table, placement))
+        left -= set(block_keys(table, placement))
         placement = _adding_most(table, space, left)
     return found
 
 
-def classes(table: CostTable, placement: Placement) -> list[BlockKey]:
+def block_keys(table: CostTable, placement: Placement) -> list[BlockKey]:
     """What the blocks of a placement are: what decides all that each of them does.
 
     Args:

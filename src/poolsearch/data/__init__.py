@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from poolsearch.data.items import Source
     from poolsearch.data.loader import Augment, Loader, mean_std
     from poolsearch.data.source import default_cache_dir, find_source
-    from poolsearch.data.split import PARTS, Split, make_split, shrink, thin, write_split
+    from poolsearch.data.split import PARTS, Split, make_split, subset_search_train, subset_training, write_split
 
 _HOMES = {
     "Augment": "loader",
@@ -33,8 +33,8 @@ _HOMES = {
     "mean_std": "loader",
     "open_images": "cache",
     "read_groups": "groups",
-    "shrink": "split",
-    "thin": "split",
+    "subset_search_train": "split",
+    "subset_training": "split",
     "unread_kinds": "folder",
     "write_duplicates": "duplicates",
     "write_split": "split",
@@ -54,8 +54,8 @@ __all__ = [
     "mean_std",
     "open_images",
     "read_groups",
-    "shrink",
-    "thin",
+    "subset_search_train",
+    "subset_training",
     "unread_kinds",
     "write_duplicates",
     "write_split",

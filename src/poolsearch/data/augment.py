@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from poolsearch.data.prefetch import send
+from poolsearch.data.prefetch import to_device
 
 CENTRAL = 7 / 8
 """The part of the side that evaluation looks at when images are stored larger than they are used."""
@@ -43,7 +43,7 @@ def pad_crop_flip(x_BHWC: Tensor, generator: np.random.Generator, pad: int, flip
         s0, s1, s2, s3 = padded.stride()
         # every possible crop as a view; picking one for each image then copies whole rows
         views = padded.as_strided((batch, 2 * pad + 1, 2 * pad + 1, height, width, channels), (s0, s1, s2, s1, s2, s3))
-        top_B, left_B = send(offset_2B, x_BHWC.device)
+        top_B, left_B = to_device(offset_2B, x_BHWC.device)
         x_BHWC = views[torch.arange(batch, device=x_BHWC.device), top_B, left_B]
     return _flip(x_BHWC, generator) if flip else x_BHWC
 
@@ -75,7 +75,7 @@ def random_resized_crop_flip(
     batch, height, width, _ = x_BHWC.shape
     box_B4 = _boxes(batch, height, width, generator, scale, ratio)
     mirror_B = generator.random(batch) < 0.5 if flip else np.zeros(batch, dtype=bool)
-    theta_B23 = send(_affine(box_B4, mirror_B, height, width), x_BHWC.device)
+    theta_B23 = to_device(_affine(box_B4, mirror_B, height, width), x_BHWC.device)
     # a part may be reduced up to this many times: sampled so much finer and averaged, so that nothing aliases
     finer = max(1, min(height, width) // size)
     channels = x_BHWC.shape[3]
@@ -133,7 +133,7 @@ def normalise(x_BHWC: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:
 
 
 def _flip(x_BHWC: Tensor, generator: np.random.Generator) -> Tensor:
-    mirror_B = send(generator.random(len(x_BHWC)) < 0.5, x_BHWC.device)
+    mirror_B = to_device(generator.random(len(x_BHWC)) < 0.5, x_BHWC.device)
     return torch.where(mirror_B.view(-1, 1, 1, 1), x_BHWC.flip(2), x_BHWC)
 
 

@@ -32,9 +32,9 @@ from poolsearch.data.build import LARGE_SIDE, DecodePlan, make_plan, write_pixel
 from poolsearch.data.checks import check_classes
 from poolsearch.data.decode import UnexpectedSize
 from poolsearch.data.gate import Unreadable, open_regular, size_text
-from poolsearch.data.image_hash import exact_prints, prints
+from poolsearch.data.image_hash import byte_hashes, image_hashes
 from poolsearch.data.items import PARTS, Source
-from poolsearch.data.source import private_folder, why_not_ours
+from poolsearch.data.source import private_folder, why_not_private
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 from poolsearch.resources import available_cores
@@ -211,7 +211,7 @@ def _write(source: Source, key: str, plan: DecodePlan, folder: Path, progress: P
 
     def see(block: bytes) -> None:
         digest.update(block)
-        found.append(prints(np.frombuffer(block, np.uint8).reshape(-1, side, side, 3)))
+        found.append(image_hashes(np.frombuffer(block, np.uint8).reshape(-1, side, side, 3)))
 
     decoded = write_pixels(source, plan, folder / _PIXELS, progress, see)
     label_N, part_N = source.label_N[decoded.kept], source.part_N[decoded.kept]
@@ -286,7 +286,7 @@ def _entry(folder: Path) -> _Entry:
         OSError: there is none.
     """
     for path in (folder, *(folder / name for name in (_META, _PIXELS, *_SMALL))):
-        if reason := why_not_ours(path):
+        if reason := why_not_private(path):
             raise DamagedCache(f"{path.name}: {reason}")
     try:
         meta: Any = json.loads(_content(folder / _META))
@@ -320,7 +320,7 @@ def _pixels(path: Path, shape: tuple[int, int, int, int], print_N: npt.NDArray[n
 
     def differing(start: int) -> int:
         block = np.asarray(pixels_NHWC)[start : start + rows]
-        return int(np.sum(exact_prints(block) != print_N[start : start + rows]))
+        return int(np.sum(byte_hashes(block) != print_N[start : start + rows]))
 
     with ThreadPoolExecutor(available_cores()) as threads:
         bad = sum(threads.map(differing, starts))

@@ -23,7 +23,7 @@ _FREQUENCIES = 8
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def prints(pixels_NHWC: npt.NDArray[np.uint8]) -> Bits:
+def image_hashes(pixels_NHWC: npt.NDArray[np.uint8]) -> Bits:
     """The hash of the bytes and that of the look of each image.
 
     Args:
@@ -32,7 +32,7 @@ def prints(pixels_NHWC: npt.NDArray[np.uint8]) -> Bits:
     Returns:
         uint64 (N, 2): of the bytes, of the look (0 for images of fewer than 32 pixels a side).
     """
-    exact_N = exact_prints(pixels_NHWC)
+    exact_N = byte_hashes(pixels_NHWC)
     height, width = pixels_NHWC.shape[1:3]
     if min(height, width) < LEAST_SIDE:
         return np.stack([exact_N, np.zeros_like(exact_N)], 1)
@@ -43,7 +43,7 @@ def prints(pixels_NHWC: npt.NDArray[np.uint8]) -> Bits:
     return np.stack([exact_N, look_N], 1)
 
 
-def exact_prints(pixels_NHWC: npt.NDArray[np.uint8]) -> Bits:
+def byte_hashes(pixels_NHWC: npt.NDArray[np.uint8]) -> Bits:
     """The hash of the bytes of each image.
 
     Args:

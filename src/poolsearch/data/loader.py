@@ -13,7 +13,7 @@ from torch import Tensor
 
 from poolsearch.data.augment import centre, normalise, pad_crop_flip, random_resized_crop_flip
 from poolsearch.data.cache import Images
-from poolsearch.data.prefetch import Batch, Feed, ImageSubset, choose_feed, fed, free_bytes
+from poolsearch.data.prefetch import Batch, Feed, ImageSubset, batch_source, choose_transfer, free_bytes
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.rng import generator
 
@@ -120,7 +120,7 @@ class Loader:
         number = -(-len(self) // size)
         chunks = np.array_split(np.arange(len(self)), max(1, number))
         feed = "direct" if self._feed == "direct" else "ahead"  # each is needed once: none has to stay on the device
-        take = fed(self._part, chunks.__getitem__, self._device, feed, number)
+        take = batch_source(self._part, chunks.__getitem__, self._device, feed, number)
         for chunk in range(number):
             x_BHWC, y_B = take(chunk)
             yield normalise(centre(x_BHWC, self._size, self._view), self._mean_C, self._std_C), y_B
@@ -128,11 +128,11 @@ class Loader:
     @cached_property
     def _feed(self) -> Feed:
         needed = int(np.prod(self._part.shape))
-        return self._asked_feed or choose_feed(self._device.type, needed, free_bytes(self._device))
+        return self._asked_feed or choose_transfer(self._device.type, needed, free_bytes(self._device))
 
     @cached_property
     def _take(self) -> Callable[[int], Batch]:
-        return fed(self._part, self._order.numbers, self._device, self._feed)
+        return batch_source(self._part, self._order.numbers, self._device, self._feed)
 
     def _augmented(self, x_BHWC: Tensor, draw: np.random.Generator) -> Tensor:
         if self._augment == "resized-crop-flip":

@@ -32,7 +32,7 @@ AHEAD = 3
 _UPLOAD_BYTES = 64 << 20
 
 
-def choose_feed(kind: str, needed: int, free: int) -> Feed:
+def choose_transfer(kind: str, needed: int, free: int) -> Feed:
     """How the images get to a device.
 
     Args:
@@ -63,7 +63,7 @@ def free_bytes(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] + held
 
 
-def send(values: npt.NDArray[Any], device: torch.device) -> Tensor:
+def to_device(values: npt.NDArray[Any], device: torch.device) -> Tensor:
     """Send an array to the device. A GPU fetches it by itself: nobody waits until it has done what it is doing.
 
     Args:
@@ -79,8 +79,8 @@ def send(values: npt.NDArray[Any], device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
-def fed(
-    part: ImageSubset, numbers: Callable[[int], Ints], device: torch.device, feed: Feed, steps: int | None = None
+def batch_source(
+    part: ImageSubset, numbers: Callable[[int], Ints], device: torch.device, transfer: Feed, steps: int | None = None
 ) -> Callable[[int], Batch]:
     """The function from a step to its images on the device.
 
@@ -88,16 +88,16 @@ def fed(
         part: what the images are of.
         numbers: from a step to the numbers of its images in ``part``, (B,).
         device: where they are wanted.
-        feed: see :func:`choose_feed`; each gives the same.
+        feed: see :func:`choose_transfer`; each gives the same.
         steps: how many there are; None: no end.
 
     Returns:
         A function of the step; gives x_BHWC uint8 and y_B int64.
     """
-    if feed == "resident":
+    if transfer == "resident":
         resident = ResidentSubset(part, device)
         return lambda step: resident.gather(numbers(step))
-    if feed == "direct":
+    if transfer == "direct":
         return lambda step: _sent(part.gather(numbers(step)), device)
     pinned = device.type == "cuda"
     ahead = Prefetcher(lambda step: part.gather(numbers(step), pinned), steps)
@@ -174,7 +174,7 @@ class ResidentSubset:
         Returns:
             x_BHWC uint8 and y_B int64.
         """
-        rows_B = send(numbers, self._x_NHWC.device)
+        rows_B = to_device(numbers, self._x_NHWC.device)
         return self._x_NHWC[rows_B], self._y_N[rows_B]
 
 

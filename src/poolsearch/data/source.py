@@ -114,7 +114,7 @@ def private_folder(cache_dir: Path) -> Path:
     """
     folder = cache_dir / (f"images-{os.geteuid()}" if hasattr(os, "geteuid") else "images")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if reason := why_not_ours(folder):
+    if reason := why_not_private(folder):
         raise PoolsearchError(
             f"{folder} is not used for decoded images: {reason}. Delete it, and it is made again; or choose another "
             "place with --cache-dir."
@@ -122,7 +122,7 @@ def private_folder(cache_dir: Path) -> Path:
     return folder
 
 
-def why_not_ours(path: Path) -> str | None:
+def why_not_private(path: Path) -> str | None:
     """What speaks against taking what lies at ``path`` for our own work.
 
     Args:

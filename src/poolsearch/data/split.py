@@ -169,7 +169,7 @@ def _largest_remainder(shares: npt.NDArray[np.float64], draw: np.random.Generato
     return whole
 
 
-def thin(split: Split, label_N: Ints, size: int, seed: int) -> Split:
+def subset_search_train(split: Split, label_N: Ints, size: int, seed: int) -> Split:
     """Keep only some search-train images, stratified and seeded; all else stays whole.
 
     Args:
@@ -187,7 +187,7 @@ def thin(split: Split, label_N: Ints, size: int, seed: int) -> Split:
     return _split(kept, split.search_val, split.test, split.groups)
 
 
-def shrink(split: Split, label_N: Ints, size: int, seed: int) -> Split:
+def subset_training(split: Split, label_N: Ints, size: int, seed: int) -> Split:
     """Keep only some training images, stratified and seeded, in the halves' own proportion; the test split stays whole.
 
     Args:

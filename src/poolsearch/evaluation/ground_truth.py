@@ -169,7 +169,7 @@ def ground_truth(name: str | Path) -> GroundTruth:
     return GroundTruth.table6() if str(name) == TABLE6 else GroundTruth.of_sweep(Path(name).expanduser())
 
 
-def known_of(placement: str, macs: int, values: Sequence[float]) -> MeasuredPlacement:
+def measured_placement(placement: str, macs: int, values: Sequence[float]) -> MeasuredPlacement:
     """The entry of a placement with these trainings.
 
     Args:
@@ -190,6 +190,6 @@ def _known(rows: Iterable[Mapping[str, str]]) -> dict[int, MeasuredPlacement]:
         key = int(row["number"]), row["placement"], int(row["macs"])
         values.setdefault(key, {})[int(row["seed"])] = float(row["metric"])
     return {
-        number: known_of(placement, macs, [found[seed] for seed in sorted(found)])
+        number: measured_placement(placement, macs, [found[seed] for seed in sorted(found)])
         for (number, placement, macs), found in values.items()
     }

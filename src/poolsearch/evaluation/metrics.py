@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 _ROUNDING = 1e-18  # a smaller variance of a mean is none
 
 
-def in_words(metric: str) -> str:
+def metric_name(metric: str) -> str:
     """The metric as people say it.
 
     Args:
@@ -167,14 +167,14 @@ def interval(metric: Metric, true_N: Ints, predicted_N: Ints, classes: int, leve
     added_N = contributions(metric, true_N, predicted_N, classes)
     value, variance = float(added_N.mean()), float(added_N.var()) / images
     value = min(max(value, 0.0), 1.0)  # from rounding
-    most = alike(true_N)
+    most = effective_images(true_N)
     effective = value * (1 - value) / variance if variance > _ROUNDING else most
     if metric == "balanced-accuracy":
         effective = min(effective, most)
     return wilson(value * effective, effective, level)
 
 
-def alike(true_N: Ints) -> float:
+def effective_images(true_N: Ints) -> float:
     """How many images of equal weight tell a mean over classes as well as these, were all classes equally hard.
 
     Args:

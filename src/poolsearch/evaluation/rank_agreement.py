@@ -67,7 +67,7 @@ def agreement(value_A: ArrayLike, truth_A: ArrayLike, seed: int = 0, draws: int 
         raise ValueError("values and truth must be finite: leave out placements of which one is not known")
     count = len(value_A)
     times_DA = rng.generator(seed, "agreement").multinomial(count, np.full(count, 1 / count), draws).astype(float)
-    kendall_tau_D, rho_D = resampled(value_A, truth_A, times_DA)
+    kendall_tau_D, rho_D = resampled_correlations(value_A, truth_A, times_DA)
     return Agreement(
         count,
         _with_interval(kendall_tau(value_A, truth_A), kendall_tau_D),
@@ -77,7 +77,7 @@ def agreement(value_A: ArrayLike, truth_A: ArrayLike, seed: int = 0, draws: int 
     )
 
 
-def given_macs(
+def agreement_given_macs(
     value_A: ArrayLike, truth_A: ArrayLike, macs_A: ArrayLike, seed: int = 0, draws: int = DRAWS
 ) -> Correlation:
     """How well values agree with the truth beyond what MACs tell: their correlation given log MACs and its square.
@@ -99,7 +99,8 @@ def given_macs(
     count = len(value_A)
     times_DA = rng.generator(seed, "agreement").multinomial(count, np.full(count, 1 / count), draws).astype(float)
     return _with_interval(
-        partial_correlation(value_A, truth_A, given_A2), partial_resampled(value_A, truth_A, given_A2, times_DA)
+        partial_correlation(value_A, truth_A, given_A2),
+        resampled_partial_correlation(value_A, truth_A, given_A2, times_DA),
     )
 
 
@@ -138,7 +139,7 @@ def _with_interval(value: float, found_D: Floats) -> Correlation:
     return Correlation(value, float(low), float(high))
 
 
-def resampled(value_A: Floats, truth_A: Floats, times_DA: Floats) -> tuple[Floats, Floats]:
+def resampled_correlations(value_A: Floats, truth_A: Floats, times_DA: Floats) -> tuple[Floats, Floats]:
     """Kendall's tau-b and Spearman's correlation of bootstrap resamples of placements, all at once.
 
     Args:
@@ -165,7 +166,7 @@ def resampled(value_A: Floats, truth_A: Floats, times_DA: Floats) -> tuple[Float
     return kendall_tau_D, rho_D
 
 
-def partial_resampled(value_A: Floats, truth_A: Floats, given_AK: Floats, times_DA: Floats) -> Floats:
+def resampled_partial_correlation(value_A: Floats, truth_A: Floats, given_AK: Floats, times_DA: Floats) -> Floats:
     """:func:`poolsearch.evaluation.stats.partial_correlation` of bootstrap resamples of placements, all at once.
 
     Args:

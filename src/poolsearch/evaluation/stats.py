@@ -200,7 +200,7 @@ class PooledVariance:
         return float((self.residual_KS**2).sum()) / self.freedom
 
 
-def spread_of(metric_KS: ArrayLike) -> PooledVariance:
+def pooled_variance(metric_KS: ArrayLike) -> PooledVariance:
     """The spread of networks trained with the same seeds: two-way, without what a seed does to all of them.
 
     Args:
@@ -286,7 +286,7 @@ def paired_difference(
     """
     parts = _parts(a_SN, b_SN, spread, class_N)
     half = parts.half_width(level)
-    p = crossing(abs(parts.mean), lambda level: parts.half_width(level).whole)
+    p = p_value_of_half_width(abs(parts.mean), lambda level: parts.half_width(level).whole)
     low, high = max(parts.mean - half.whole, -1.0), min(parts.mean + half.whole, 1.0)
     return Difference(parts.mean, min(low, parts.mean), max(high, parts.mean), len(a_SN), p, half)
 
@@ -367,7 +367,7 @@ def _parts(a_SN: Values, b_SN: Values, spread: PooledVariance | None, class_N: I
     mean, seed_S, image_N = float(difference_SN.mean()), difference_SN.mean(1), difference_SN.mean(0)
     rest_SN = difference_SN - seed_S[:, None] - image_N + mean
     by_both = float((rest_SN**2).sum()) / ((seeds - 1) * (images - 1)) / (seeds * images)
-    known = spread or spread_of([a_SN.mean(1), b_SN.mean(1)])
+    known = spread or pooled_variance([a_SN.mean(1), b_SN.mean(1)])
     by_seeds = max(float(seed_S.var(ddof=1)), 2 * known.variance) / seeds
 
     size_K, sum_K = np.bincount(class_N), np.bincount(class_N, image_N)
@@ -381,7 +381,7 @@ def _parts(a_SN: Values, b_SN: Values, spread: PooledVariance | None, class_N: I
     return _Parts(mean, by_seeds, by_both, by_images, known, centred_N, max(alike - 1, 1.0))
 
 
-def crossing(distance: float, half_width: Callable[[float], float]) -> float:
+def p_value_of_half_width(distance: float, half_width: Callable[[float], float]) -> float:
     """One minus the level at which an interval of this half width just touches what is so far away: a p value.
 
     Args:

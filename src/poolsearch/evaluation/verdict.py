@@ -15,8 +15,8 @@ from poolsearch.evaluation.stats import (
     Values,
     holm,
     paired_difference,
+    pooled_variance,
     probability_above,
-    spread_of,
 )
 from poolsearch.settings.groups import Control
 
@@ -63,7 +63,7 @@ class RareClass:
     images: int
 
 
-def rarest(class_N: Ints | None, names: Sequence[str]) -> RareClass | None:
+def rarest_class(class_N: Ints | None, names: Sequence[str]) -> RareClass | None:
     """The class with the fewest test images, where these are too few (:data:`FEW_IMAGES`).
 
     Args:
@@ -125,7 +125,7 @@ class JudgedPick:
         return self.rare is None and self.adjusted_p is not None and self.adjusted_p <= ERROR
 
 
-def common_spread(trained: Sequence[TrainedNetwork]) -> PooledVariance | None:
+def pooled_variance_of(trained: Sequence[TrainedNetwork]) -> PooledVariance | None:
     """How far trainings differ by chance, learnt from all networks that were trained with the same seeds.
 
     Args:
@@ -136,17 +136,17 @@ def common_spread(trained: Sequence[TrainedNetwork]) -> PooledVariance | None:
     """
     learnt = [network for network in trained if not (network.diverged or network.failed)]
     means = {network.name: network.value_SN.mean(1) for network in learnt}
-    return spread_of(list(means.values())) if len(means) > 1 and len(trained[0].value_SN) > 1 else None
+    return pooled_variance(list(means.values())) if len(means) > 1 and len(trained[0].value_SN) > 1 else None
 
 
-def compare(
+def compare_networks(
     a: TrainedNetwork, b: TrainedNetwork, spread: PooledVariance | None, seed: int, class_N: Ints | None = None
 ) -> PairComparison | None:
     """One network against another on the test images.
 
     Args:
         a, b: trained with the same seeds, tested on the same images.
-        spread: see :func:`common_spread`; None: that of the two alone.
+        spread: see :func:`pooled_variance_of`; None: that of the two alone.
         seed: of the bootstrap, which also depends on the two names.
         class_N: class number of each test image, where the metric counts every class alike; None: images count alike.
 
@@ -163,7 +163,7 @@ def compare(
     )
 
 
-def judge(
+def judge_picks(
     picks: Sequence[tuple[float | None, TrainedNetwork]],
     default: TrainedNetwork,
     spread: PooledVariance | None,
@@ -180,17 +180,19 @@ def judge(
     Args:
         picks: limit and pick of each answer, the one without a limit, whose pick is the winner, last.
         default: the network's own placement.
-        spread: see :func:`common_spread`; None: that of each pair alone.
+        spread: see :func:`pooled_variance_of`; None: that of each pair alone.
         seed: of the bootstrap.
         larger: the default on images so large that it has the winner's MACs; None where that was not trained.
         class_N: the class of each image, where the metric counts every class alike; None: images count alike.
-        rare: see :func:`rarest`.
+        rare: see :func:`rarest_class`.
 
     Returns:
         One for each of ``picks``, in their order; picks that are the default have no comparison.
     """
     against = {
-        pick.name: compare(pick, default, spread, seed, class_N) for _, pick in picks if pick.name != default.name
+        pick.name: compare_networks(pick, default, spread, seed, class_N)
+        for _, pick in picks
+        if pick.name != default.name
     }
     tested = {name: found for name, found in against.items() if found is not None}
     adjusted = dict(zip(tested, holm([found.difference.p for found in tested.values()]), strict=True))
@@ -198,18 +200,18 @@ def judge(
     for limit, pick in picks:
         equal = against.get(pick.name) if pick.macs_ratio <= 1 else None
         if larger is not None and pick.name == picks[-1][1].name and pick.macs_ratio > 1:
-            equal = compare(pick, larger, spread, seed, class_N)
+            equal = compare_networks(pick, larger, spread, seed, class_N)
         judged.append(JudgedPick(limit, pick, against.get(pick.name), equal, adjusted.get(pick.name), rare))
     return judged
 
 
-def recommended(judged: Sequence[JudgedPick]) -> JudgedPick | None:
+def recommended_pick(judged: Sequence[JudgedPick]) -> JudgedPick | None:
     """The answer that a change is recommended to: of those that beat the default, the one with the fewest MACs.
 
     It asks least of the reader: who can pay more finds the others beside it.
 
     Args:
-        judged: the answers, as :func:`judge` gives them.
+        judged: the answers, as :func:`judge_picks` gives them.
 
     Returns:
         That answer; None where none beats the default.
@@ -226,7 +228,7 @@ def verdict(
     """The sentence of the run.
 
     Args:
-        judged: the answers, as :func:`judge` gives them; the last is the winner's.
+        judged: the answers, as :func:`judge_picks` gives them; the last is the winner's.
         default: the network's own placement.
         metric: what was measured on the test images, in words.
         ranked: by what the first was the first, in words.
@@ -279,7 +281,7 @@ def _tested(others: Sequence[JudgedPick], first: JudgedPick, default: TrainedNet
             f"has only {only}, on which too much depends. Add images of it, so that {FEW_IMAGES} or more are tested, "
             f"or use --metric accuracy, in a new run. {told(first, ' has')}"
         )
-    if chosen := recommended(others):
+    if chosen := recommended_pick(others):
         also = [f"{answer.pick.name}, {_gap(answer)}" for answer in others if answer.better and answer is not chosen]
         more = f" Also better, for more MACs: {'; '.join(also)}." if also else ""
         return f"Move the downsampling to {told(chosen, ':')}{more}"
@@ -317,7 +319,7 @@ def _gap(answer: JudgedPick) -> str:
     return f"{answer.default.difference.mean * 100:+.2f} points at {answer.pick.macs_ratio:.2f} times"
 
 
-def told(
+def control_note(
     control: Control,
     winner: TrainedNetwork,
     rival: TrainedNetwork | None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from poolsearch.exporting import code_templates
 from poolsearch.exporting.model_card import Feature, ModelCard, last_blocks
-from poolsearch.exporting.usage import BACKBONE, bottom, feature_table, source, top
+from poolsearch.exporting.usage import BACKBONE, feature_table, header_code, inference_code, source
 from poolsearch.nets.build import blank
-from poolsearch.nets.poolable import Poolable, enlargement, factors
+from poolsearch.nets.poolable import Poolable, enlarge_factors, shrink_factors
 from poolsearch.nets.resnet import BasicBlock, Bottleneck, Head, ImageNetStem, StemBlock
 from poolsearch.space import KEEP, Exponents, Placement
 
@@ -18,7 +18,7 @@ _POOLINGS = {
 _ENLARGING = 'nn.functional.interpolate(x, scale_factor=ENLARGED[index], mode="nearest")'
 
 
-def own_code(facts: ModelCard, features: list[Feature]) -> str:
+def builtin_code(facts: ModelCard, features: list[Feature]) -> str:
     """The code of ``model.py`` for one of poolsearch's own networks.
 
     Args:
@@ -42,9 +42,9 @@ def own_code(facts: ModelCard, features: list[Feature]) -> str:
     ]
     modules = [f"blocks.{i}" for i in last_blocks(placement)]
     sections = (
-        top(facts, "a plain PyTorch network and its weights.", ["import torch.nn.functional as F"]) + "\n"
+        header_code(facts, "a plain PyTorch network and its weights.", ["import torch.nn.functional as F"]) + "\n"
         + feature_table(features, modules),
-        source(*used), _net(net, placement), BACKBONE, _LOAD, bottom(facts),
+        source(*used), _net(net, placement), BACKBONE, _LOAD, inference_code(facts),
     )  # fmt: skip
     return "\n\n".join(sections)
 
@@ -64,8 +64,8 @@ def _net(net: Poolable, placement: Placement) -> str:
     blocks = [_block(block, sites.get(i, KEEP) if strided else KEEP) for i, block in enumerate(net.blocks)]
     rows = "\n".join(f"            {block},  # {i}" for i, block in enumerate(blocks))
     assert isinstance(net.head, Head)
-    pooled = {} if strided else {i: _factor(factors(e)) for i, e in sites.items() if max(e) > 0}
-    enlarged = {i: _factor(enlargement(e)) for i, e in sites.items() if min(e) < 0}
+    pooled = {} if strided else {i: _factor(shrink_factors(e)) for i, e in sites.items() if max(e) > 0}
+    enlarged = {i: _factor(enlarge_factors(e)) for i, e in sites.items() if min(e) < 0}
     tables = _table("POOLED", "pooled by so much", pooled)
     tables += _table("ENLARGED", "enlarged by so much, each pixel repeated", enlarged)
     resizing = _resizing("POOLED", _POOLINGS[net.op]) if pooled else ""
@@ -109,7 +109,7 @@ def _resizing(table: str, code: str) -> str:
 
 
 def _block(block: object, exponents: Exponents) -> str:
-    stride = "" if max(exponents) <= 0 else f", stride={_factor(factors(exponents))}"
+    stride = "" if max(exponents) <= 0 else f", stride={_factor(shrink_factors(exponents))}"
     match block:
         case StemBlock():
             return f"StemBlock({block.conv1.out_channels})"

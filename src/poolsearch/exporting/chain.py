@@ -41,7 +41,7 @@ class Chain:
     padded: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
 
 
-def own_chain(net: Restrided, side: int) -> Chain:
+def native_chain(net: Restrided, side: int) -> Chain:
     """The network at its own placement as one graph.
 
     Args:
@@ -165,7 +165,7 @@ class _ChainWriter:
                 return self._small(code_templates.unshuffle, args)
             case shrink.max_pool_at | shrink.average_pool_at:
                 function = F.max_pool2d if node.target is shrink.max_pool_at else F.avg_pool2d
-                settings = shrink.narrowed(shrink.settings_of(function, args[2:], kwargs), args[1])
+                settings = shrink.narrowed_settings(shrink.settings_of(function, args[2:], kwargs), args[1])
                 return self.graph.call_function(function, (args[0],), settings)
             case poolable.pool:
                 return self._pooled(*args)
@@ -188,7 +188,7 @@ class _ChainWriter:
         return self.graph.call_module(name, (x,))
 
     def _pooled(self, node: fx.Node, exponents: Exponents, op: str) -> fx.Node:
-        stride = _short(poolable.factors(exponents))
+        stride = _short(poolable.shrink_factors(exponents))
         if op == "blur":
             return self._small(code_templates.blur, (node, stride))
         function = F.max_pool2d if op == "max" else F.avg_pool2d

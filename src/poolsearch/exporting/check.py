@@ -65,7 +65,7 @@ def missing_packages() -> list[str]:
     return [name for name in ONNX_PACKAGES if find_spec(name) is None]
 
 
-def run_fresh(
+def run_exported(
     folder: Path, images_BCHW: Tensor, logits: Mapping[int, Tensor], maps: Sequence[Tensor], onnx: bool
 ) -> ExportCheck:
     """Run ``folder/model.py`` in a new process that cannot import poolsearch, at batches of 1 and 5.

@@ -36,7 +36,7 @@ class ForwardGraph:
         Args:
             path: the submodule's name; empty for the network itself.
             module: the submodule, on the meta device.
-            whole: of the network at its own placement, as :func:`~poolsearch.exporting.chain.own_chain` gives it.
+            whole: of the network at its own placement, as :func:`~poolsearch.exporting.chain.native_chain` gives it.
 
         Returns:
             The method; None where it cannot be traced, or does not call the same functions as it does in the whole.
@@ -49,7 +49,7 @@ class ForwardGraph:
         theirs = [n for n in whole.nodes if n.op in _FUNCTIONS and path_of(n) == path]
         if [n.target for n in ours] != [n.target for n in theirs]:
             return None
-        return cls(path, graph, {origin(b): a for a, b in zip(ours, theirs, strict=True)})
+        return cls(path, graph, {origin_name(b): a for a, b in zip(ours, theirs, strict=True)})
 
     def __init__(self, path: str, graph: fx.Graph, functions: dict[str, fx.Node]) -> None:
         self.path = path
@@ -62,11 +62,11 @@ class ForwardGraph:
         Args:
             node: the function, in the whole network's graph.
         """
-        function = self._functions[origin(node)]
+        function = self._functions[origin_name(node)]
         source = function.all_input_nodes[0]
         function.replace_all_uses_with(source)
         self.graph.erase_node(function)
-        self._functions[origin(node)] = source
+        self._functions[origin_name(node)] = source
 
     def change(self, node: fx.Node) -> None:
         """Call another function, or with other settings, on the same map.
@@ -74,7 +74,7 @@ class ForwardGraph:
         Args:
             node: of the network at the placement: it stands for the function of this method, and has what is new.
         """
-        function = self._functions[origin(node)]
+        function = self._functions[origin_name(node)]
         function.args = (function.all_input_nodes[0], *node.args[1:])
         function.kwargs = dict(node.kwargs)
         function.target = node.target
@@ -90,7 +90,7 @@ class ForwardGraph:
         Returns:
             The new call; None, and nothing is changed, where not exactly one of ``values`` is read there.
         """
-        readers = {r for user in node.users if origin(user) and (r := self.reader(user)) is not None}
+        readers = {r for user in node.users if origin_name(user) and (r := self.reader(user)) is not None}
         read = {v for v in values if any(v in reader.all_input_nodes for reader in readers)}
         if len(read) != 1 or len(readers) == 0:
             return None
@@ -112,7 +112,7 @@ class ForwardGraph:
             Nodes of this method's graph: arguments, then the function, then calls of children; empty where none does.
         """
         inputs = [n for n in self.graph.nodes if n.op == "placeholder" and self.path in enters(node)]
-        function = self._functions.get(origin(node)) if node.meta.get("path") == self.path else None
+        function = self._functions.get(origin_name(node)) if node.meta.get("path") == self.path else None
         names = {_below(self.path, path) for path in leaves(node)}
         children = [n for n in self.graph.nodes if n.op == "call_module" and n.target in names]
         return [*inputs, *([function] if function is not None else []), *children]
@@ -128,7 +128,7 @@ class ForwardGraph:
         """
         place = path_of(node)
         if place == self.path and node.op != "call_module":
-            return self._functions.get(origin(node))
+            return self._functions.get(origin_name(node))
         inside = _below(self.path, place)
         calls = [n for n in self.graph.nodes if n.op == "call_module" and f"{inside}.".startswith(f"{n.target}.")]
         return calls[0] if len(calls) == 1 else None
@@ -161,7 +161,7 @@ def with_features(graph: fx.Graph, states: Sequence[tuple[list[fx.Node], fx.Node
     return found
 
 
-def origin(node: fx.Node) -> str:
+def origin_name(node: fx.Node) -> str:
     """The network's own node that this one stands for.
 
     Args:
@@ -241,7 +241,7 @@ def _tidied(text: str) -> str:
     return text.strip() + "\n"
 
 
-def same(graph: fx.Graph, call: fx.Node, other: fx.Graph, child: str) -> bool:
+def computes_same(graph: fx.Graph, call: fx.Node, other: fx.Graph, child: str) -> bool:
     """Whether two graphs compute the same, where ``call`` in one stands for the calls of a child in the other.
 
     Args:

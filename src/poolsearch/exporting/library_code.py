@@ -11,11 +11,19 @@ from torch import nn
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.exporting import code_templates
-from poolsearch.exporting.chain import chain_at, own_chain
+from poolsearch.exporting.chain import chain_at, native_chain
 from poolsearch.exporting.forward import CannotPatch
 from poolsearch.exporting.model_card import Feature, ModelCard, last_blocks
 from poolsearch.exporting.patch import Patch, flat_patch, short_patch
-from poolsearch.exporting.usage import BACKBONE, HOOKED_BACKBONE, bottom, feature_table, quoted, source, top
+from poolsearch.exporting.usage import (
+    BACKBONE,
+    HOOKED_BACKBONE,
+    feature_table,
+    header_code,
+    inference_code,
+    quoted,
+    source,
+)
 from poolsearch.nets.restride import Restrided
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.space import Placement
@@ -41,7 +49,7 @@ def check_patchable(placement: Placement) -> None:
         )
 
 
-def foreign_codes(facts: ModelCard, net: Restrided, features: Sequence[Feature]) -> Iterator[str]:
+def library_codes(facts: ModelCard, net: Restrided, features: Sequence[Feature]) -> Iterator[str]:
     """The code of ``model.py`` for a network of a library or of the user's: the ways to write it, the shortest first.
 
     First with a short patch of the original, if there is one that can give the maps of a backbone too, then with all of
@@ -59,7 +67,7 @@ def foreign_codes(facts: ModelCard, net: Restrided, features: Sequence[Feature])
         PoolsearchError: a layer that is called twice would need two strides.
     """
     side, ends, modules = facts.spec.image_size, last_blocks(facts.placement), _modules(facts)
-    own, now = own_chain(net, side), chain_at(net, side, facts.placement)
+    own, now = native_chain(net, side), chain_at(net, side, facts.placement)
     model = blank_copy(net).model
     names = [str(net.blocks[i].path) for i in ends]
     try:
@@ -90,9 +98,9 @@ def _code(facts: ModelCard, features: Sequence[Feature], patch: Patch, names: Se
         imports |= {line} if re.search(sign, joined) else set()
     backbone = HOOKED_BACKBONE if patch.taps else BACKBONE.replace("self.net.features(x)", "features(self.net, x)")
     return "\n\n".join([
-        top(facts, "the original, patched, and its weights.", sorted(imports)) + "\n"
+        header_code(facts, "the original, patched, and its weights.", sorted(imports)) + "\n"
         + feature_table(features, patch.taps or names),
-        *text, backbone, _load(facts), bottom(facts),
+        *text, backbone, _load(facts), inference_code(facts),
     ])  # fmt: skip
 
 

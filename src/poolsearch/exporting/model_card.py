@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from poolsearch.nets.build import NetSpec, blank
-from poolsearch.nets.poolable import Poolable, enlargement, factors, state_size
+from poolsearch.nets.poolable import Poolable, enlarge_factors, shrink_factors, state_size
 from poolsearch.space import KEEP, Placement
 
 Factor = int | tuple[int, int]
@@ -108,7 +108,7 @@ def features_of(spec: NetSpec, placement: Placement, net: Poolable | None = None
     for block, state in zip(last_blocks(placement), states, strict=True):
         if features:
             site = placement.at(features[-1].block + 1)
-            (rows, columns), (high, wide) = factors(site), enlargement(site)
+            (rows, columns), (high, wide) = shrink_factors(site), enlarge_factors(site)
             height, width = height * rows // high, width * columns // wide
         features.append(Feature(block, _channels(state), (height, width)))
     return features

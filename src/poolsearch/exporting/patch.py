@@ -15,8 +15,16 @@ from torch import fx, nn
 from poolsearch.errors import PoolsearchError
 from poolsearch.exporting import code_templates
 from poolsearch.exporting.chain import Chain
-from poolsearch.exporting.forward import CannotPatch, ForwardGraph, FunctionCode, code_of, origin, same, with_features
-from poolsearch.nets.restride.trace import enters, leaves, path_of, trace, within
+from poolsearch.exporting.forward import (
+    CannotPatch,
+    ForwardGraph,
+    FunctionCode,
+    code_of,
+    computes_same,
+    origin_name,
+    with_features,
+)
+from poolsearch.nets.restride.trace import enters, is_within, leaves, path_of, trace
 
 _SHRINKING = (F.max_pool2d, F.avg_pool2d, code_templates.blur, code_templates.subsample)
 
@@ -77,16 +85,16 @@ def short_patch(model: nn.Module, own: Chain, now: Chain, ends: Sequence[int], m
         CannotPatch: they do not express it.
     """
     patcher = _Patcher(model, own, Patch(dict(now.settings), dict(now.padded)))
-    kept = {origin(node) for node in now.graph.nodes}
-    before = {origin(node): node for node in own.graph.nodes if origin(node)}
+    kept = {origin_name(node) for node in now.graph.nodes}
+    before = {origin_name(node): node for node in own.graph.nodes if origin_name(node)}
     for node in before.values():
-        if node.op.startswith("call") and origin(node) not in kept:
+        if node.op.startswith("call") and origin_name(node) not in kept:
             patcher.leave_out(node)
     for node in now.graph.nodes:
-        if node.op == "call_function" and not origin(node):
+        if node.op == "call_function" and not origin_name(node):
             patcher.insert(node)
-        elif node.op == "call_function" and _differs(node, before[origin(node)]):
-            patcher.change(node, before[origin(node)])
+        elif node.op == "call_function" and _differs(node, before[origin_name(node)]):
+            patcher.change(node, before[origin_name(node)])
     patch = patcher.patch
     patch.forwards = {path: code_of(forward.graph, modules) for path, forward in patcher.changed.items()}
     states = [now.states[i][0] for i in ends]
@@ -176,10 +184,10 @@ class _Patcher:
     def _in_front(self, node: fx.Node) -> bool:
         """Pool what a module reads, where all that is read in it is the pooled map."""
         value, readers = node.all_input_nodes[0], [*node.users]
-        others = [user for user in value.users if origin(user)]
+        others = [user for user in value.users if origin_name(user)]
         for path in reversed(enters(value)):
-            inside = path and all(origin(r) and within(r, path) for r in readers)
-            if inside and not any(within(other, path) for other in others):
+            inside = path and all(origin_name(r) and is_within(r, path) for r in readers)
+            if inside and not any(is_within(other, path) for other in others):
                 if path in self.patch.pooled:
                     raise CannotPatch(f"there are two poolings in front of '{path}'")
                 self.patch.pooled[path] = _as_layer(node)
@@ -189,8 +197,10 @@ class _Patcher:
     def _in_place(self, node: fx.Node) -> bool:
         """Pool where a pooling of the network's own is left out."""
         for other in self._left_out if node.target is not code_templates.blur else []:
-            source = origin(other.all_input_nodes[0])
-            if source == origin(node.all_input_nodes[0]) and {*map(origin, other.users)} == {*map(origin, node.users)}:
+            source = origin_name(other.all_input_nodes[0])
+            if source == origin_name(node.all_input_nodes[0]) and {*map(origin_name, other.users)} == {
+                *map(origin_name, node.users)
+            }:
                 self.patch.replaced[str(other.target)] = _as_layer(node)
                 return True
         return False
@@ -200,7 +210,7 @@ class _Patcher:
         value, readers = node.all_input_nodes[0], [*node.users]
         if (
             len(readers) > 1
-            or not origin(readers[0])
+            or not origin_name(readers[0])
             or readers[0].op == "call_module"
             or node.target is code_templates.blur
         ):
@@ -238,13 +248,13 @@ class _Patcher:
                 found = trace(trial, shallow=True)
             except PoolsearchError:
                 continue
-            if same(wanted.graph, call, found, name):
+            if computes_same(wanted.graph, call, found, name):
                 return ".".join(filter(None, (path, name)))
         return None
 
     def _in_method(self, node: fx.Node) -> None:
         """Write the pooling into the forward method of the innermost module where all that read it are."""
-        places = [path_of(reader).split(".") for reader in node.users if origin(reader)]
+        places = [path_of(reader).split(".") for reader in node.users if origin_name(reader)]
         path = [names[0] for names in takewhile(lambda names: len({*names}) == 1, zip(*places, strict=False))]
         while True:
             name = ".".join(path)
@@ -260,7 +270,7 @@ class _Patcher:
 
     def _written(self, method: ForwardGraph, node: fx.Node) -> fx.Node | None:
         value = source = node.all_input_nodes[0]
-        while not origin(source) and source.target in _SHRINKING:
+        while not origin_name(source) and source.target in _SHRINKING:
             source = source.all_input_nodes[0]
         if source is not value and value not in self._shrunk:
             return None

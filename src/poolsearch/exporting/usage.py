@@ -49,7 +49,7 @@ def quoted(text: str) -> str:
     return f'"{text}"' if plain else repr(text)
 
 
-def top(facts: ModelCard, network: str, imports: Sequence[str]) -> str:
+def header_code(facts: ModelCard, network: str, imports: Sequence[str]) -> str:
     """The beginning of an exported file: docstring, imports and constants.
 
     Names are in constants only: whatever is in them, they are never code.
@@ -167,7 +167,7 @@ HOOKED_BACKBONE = f"""{_BACKBONE}        self._maps: list[Tensor] = []
 """
 
 
-def bottom(facts: ModelCard) -> str:
+def inference_code(facts: ModelCard) -> str:
     """The end of an exported file: from an image to the network's input, from logits to class names, and the program.
 
     Args:

@@ -40,7 +40,7 @@ def _log_sum_exp(x_AM: Array, axis: int) -> Array:
     return np.squeeze(top, axis) + np.log(np.exp(x_AM - top).sum(axis))
 
 
-def assign(logit_AM: Array, scale_M: Array) -> Array:
+def assignment_of(logit_AM: Array, scale_M: Array) -> Array:
     """p(member given placement) for given member scalings: a softmax over each row.
 
     Args:

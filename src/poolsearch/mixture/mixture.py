@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch.mixture.balance import assign, balance
+from poolsearch.mixture.balance import assignment_of, balance
 from poolsearch.mixture.temperature import Schedule, inverse_temperature
 
 
@@ -99,7 +99,7 @@ class Mixture:
             assign_AM, self.scale_M = balanced.assign_AM, balanced.scale_M
             self.iterations += balanced.iterations
         else:
-            assign_AM = assign(logit_AM, self.scale_M)
+            assign_AM = assignment_of(logit_AM, self.scale_M)
         self.balanced_AM = assign_AM
         self.assign_AM = (1 - self.rules.explore) * assign_AM + self.rules.explore / self.rules.members
         favourite_A = assign_AM.argmax(1)

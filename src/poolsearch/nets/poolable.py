@@ -21,7 +21,7 @@ Size = tuple[int, int]
 """(height, width) of a map."""
 
 
-def factors(exponents: Exponents) -> tuple[int, int]:
+def shrink_factors(exponents: Exponents) -> tuple[int, int]:
     """By how much a site shrinks its map along each axis.
 
     Args:
@@ -33,7 +33,7 @@ def factors(exponents: Exponents) -> tuple[int, int]:
     return 2 ** max(exponents[0], 0), 2 ** max(exponents[1], 0)
 
 
-def enlargement(exponents: Exponents) -> tuple[int, int]:
+def enlarge_factors(exponents: Exponents) -> tuple[int, int]:
     """By how much a site enlarges its map along each axis.
 
     Args:
@@ -42,7 +42,7 @@ def enlargement(exponents: Exponents) -> tuple[int, int]:
     Returns:
         (height, width) factors, powers of two; 1 along an axis that it keeps or shrinks.
     """
-    return factors((-exponents[0], -exponents[1]))
+    return shrink_factors((-exponents[0], -exponents[1]))
 
 
 def resize(x: Any, exponents: Exponents, op: Op) -> Any:
@@ -65,7 +65,7 @@ def resize(x: Any, exponents: Exponents, op: Op) -> Any:
     if max(exponents) > 0:
         x = pool(x, exponents, op)
     if min(exponents) < 0:
-        high, wide = enlargement(exponents)
+        high, wide = enlarge_factors(exponents)
         x = F.interpolate(x, scale_factor=(float(high), float(wide)), mode="nearest")
     return x
 
@@ -84,7 +84,7 @@ def pool(x_BCHW: Tensor, exponents: Exponents, op: Op) -> Tensor:
     Returns:
         (B, C, ceil(H / 2**height), ceil(W / 2**width)).
     """
-    kernel = factors(exponents)
+    kernel = shrink_factors(exponents)
     match op:
         case "max":
             return F.max_pool2d(x_BCHW, kernel, ceil_mode=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from poolsearch.nets.poolable import Block, Op, Poolable, factors, he_init
+from poolsearch.nets.poolable import Block, Op, Poolable, he_init, shrink_factors
 from poolsearch.space import KEEP, Exponents, Placement
 
 Norm = Callable[[int], nn.Module]
@@ -43,7 +43,7 @@ class StemBlock(Block):
         self.bn1 = norm(channels)
 
     def forward(self, x_BCHW: Tensor, exponents: Exponents = KEEP) -> Tensor:
-        return F.relu(self.bn1(_strided(self.conv1, x_BCHW, factors(exponents))), inplace=True)
+        return F.relu(self.bn1(_strided(self.conv1, x_BCHW, shrink_factors(exponents))), inplace=True)
 
 
 class BasicBlock(Block):
@@ -64,7 +64,7 @@ class BasicBlock(Block):
         return self.bn2
 
     def forward(self, x_BCHW: Tensor, exponents: Exponents = KEEP) -> Tensor:
-        stride = factors(exponents)
+        stride = shrink_factors(exponents)
         out = F.relu(self.bn1(_strided(self.conv1, x_BCHW, stride)), inplace=True)
         out = self.bn2(self.conv2(out))
         return F.relu(out + _shortcut(self.downsample, x_BCHW, stride), inplace=True)
@@ -91,7 +91,7 @@ class Bottleneck(Block):
         return self.bn3
 
     def forward(self, x_BCHW: Tensor, exponents: Exponents = KEEP) -> Tensor:
-        stride = factors(exponents)
+        stride = shrink_factors(exponents)
         out = F.relu(self.bn1(self.conv1(x_BCHW)), inplace=True)
         out = F.relu(self.bn2(_strided(self.conv2, out, stride)), inplace=True)
         out = self.bn3(self.conv3(out))

@@ -175,20 +175,20 @@ def load_weights(net: Poolable, weights: InitialWeights) -> list[str]:
 
     Args:
         net: on any device but the meta device.
-        weights: of the whole network, see :func:`fit`.
+        weights: of the whole network, see :func:`match_weights`.
 
     Returns:
-        Names of the head's tensors that stay as they are; see :func:`fit`.
+        Names of the head's tensors that stay as they are; see :func:`match_weights`.
 
     Raises:
         PoolsearchError: they are not of this network; it is then as it was.
     """
-    found = fit(net, weights)
+    found = match_weights(net, weights)
     net.original.load_state_dict(found.tensors, strict=False)  # fit has seen to what is missing
     return found.replaced
 
 
-def fit(net: Poolable, weights: InitialWeights) -> WeightMatch:
+def match_weights(net: Poolable, weights: InitialWeights) -> WeightMatch:
     """See that weights are all that a network has, and nothing else.
 
     A layer of its head that is for another number of outputs is replaced: the network keeps its own.

@@ -25,10 +25,10 @@ def write_report(run: Path, truth: str | Path | None = None) -> Path:
     # Altair takes a while to import, and whoever imports this package may never write a report
     from poolsearch.reports.data.run_data import read_run
     from poolsearch.reports.figures.all_figures import figures
-    from poolsearch.reports.figures.truth_agreement import agreed
+    from poolsearch.reports.figures.truth_agreement import rank_with_truth
     from poolsearch.reports.page.html import write_page
     from poolsearch.reports.page.sections import body
 
     data = read_run(run)
-    beside = None if truth is None else agreed(data, truth)
+    beside = None if truth is None else rank_with_truth(data, truth)
     return write_page(run, f"poolsearch: {data.name}", partial(body, data, truth=beside), figures(data, beside))

@@ -11,13 +11,13 @@ from rich.table import Table
 
 from poolsearch.evaluation.budget_picks import limit_text
 from poolsearch.inspection_results import CheckReport, CostReport, Estimate, Plan
-from poolsearch.inspection_results import told as told_time
+from poolsearch.inspection_results import duration_text as told_time
 from poolsearch.progress import PlainConsole
 from poolsearch.reports.data.answer_rows import AnswerRow, answer_rows
 from poolsearch.reports.data.run_data import RunData, read_run
-from poolsearch.reports.text.caveats import grave, warnings
-from poolsearch.reports.text.method_notes import BY_MACS, FIRST, settled, truth_sentence
-from poolsearch.samplers.successive_halving import told
+from poolsearch.reports.text.caveats import grave_warnings, warnings
+from poolsearch.reports.text.method_notes import BY_MACS, FIRST, is_settled, truth_sentence
+from poolsearch.samplers.successive_halving import rungs_text
 from poolsearch.space import shown
 from poolsearch.storage.files import read_json
 from poolsearch.storage.locks import is_held
@@ -42,10 +42,10 @@ def show(out: Path) -> None:
     data = read_run(out)
     console.print(_ranking(data))
     if data.rungs:
-        console.print(f"By trainings alone. {told(str((data.ranking_summary or {})['method']), data.rungs)}")
+        console.print(f"By trainings alone. {rungs_text(str((data.ranking_summary or {})['method']), data.rungs)}")
     if data.kind == "untrained":
         console.print(BY_MACS)
-    if settled(data):
+    if is_settled(data):
         console.print(FIRST)
     console.print(_answers(answer_rows(data), data.test is not None))
     if data.test is not None:
@@ -57,7 +57,7 @@ def show(out: Path) -> None:
         for note in data.test.get("notes", []):
             console.print(note)
         console.print(f"\n{data.test['verdict']}", style="bold")
-    first = grave(data)
+    first = grave_warnings(data)
     for doubt in first:
         console.print(f"Doubt: {doubt}")
     if first and (more := len(warnings(data)) - len(first)):

@@ -90,10 +90,10 @@ class Boltzmann:
         Returns:
             Shape (A,), by the numbers of the placements; sums to one.
         """
-        return softmax(self.inv_temp() * known_A(self._score_A, self._told_A, self._settings.score_init))
+        return softmax(self.inv_temp() * filled_score_A(self._score_A, self._told_A, self._settings.score_init))
 
 
-def known_A(
+def filled_score_A(
     score_A: NDArray[np.float64], told_A: NDArray[np.bool_], score_init: float | Literal["first"]
 ) -> NDArray[np.float64]:
     """The scores by which placements are drawn.

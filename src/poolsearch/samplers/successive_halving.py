@@ -106,7 +106,7 @@ def brackets(plan: Sequence[Rung]) -> list[list[Rung]]:
     return list(found.values())
 
 
-def drawn(plan: Sequence[Rung], placements: int, seed: int) -> list[list[int]]:
+def draw_placements(plan: Sequence[Rung], placements: int, seed: int) -> list[list[int]]:
     """The placements that each bracket begins with: all, or so many uniform ones, none of them twice.
 
     Args:
@@ -124,7 +124,7 @@ def drawn(plan: Sequence[Rung], placements: int, seed: int) -> list[list[int]]:
     return found
 
 
-def together(plan: Sequence[Rung], placements: int) -> list[Rung]:
+def concurrent_rungs(plan: Sequence[Rung], placements: int) -> list[Rung]:
     """Rungs that begin and end at the same epochs as one, the shorter first: these are trained at the same time.
 
     Of several brackets this is the most that there may be to do, as they may share placements.
@@ -144,7 +144,7 @@ def together(plan: Sequence[Rung], placements: int) -> list[Rung]:
     return list(found.values())
 
 
-def told(method: str, plan: Sequence[Rung]) -> str:
+def rungs_text(method: str, plan: Sequence[Rung]) -> str:
     """What a method trains, for people.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from poolsearch.errors import PoolsearchError
 from poolsearch.samplers import Sampler
 from poolsearch.space import Placement, Space
-from poolsearch.user_code import built, factory_of
+from poolsearch.user_code import call_user_code, factory_of
 
 T = TypeVar("T")
 Make = Callable[[Space, int, int], Sampler]
@@ -19,7 +19,7 @@ Make = Callable[[Space, int, int], Sampler]
 PROTOCOL = ("ask", "tell", "state", "load_state")
 
 
-def own_factory(method: str, digest: str | None = None) -> Make:
+def user_factory(method: str, digest: str | None = None) -> Make:
     """The function of the user's own that a ``--method`` names; its file is run.
 
     Args:
@@ -50,9 +50,9 @@ class UserSampler:
     """
 
     def __init__(self, method: str, space: Space, seed: int, draws: int, digest: str | None = None) -> None:
-        factory = own_factory(method, digest)
+        factory = user_factory(method, digest)
         self._name, self._space = method, space
-        self._sampler: Sampler = built(f"sampler {method}", lambda: factory(space, seed, draws))
+        self._sampler: Sampler = call_user_code(f"sampler {method}", lambda: factory(space, seed, draws))
         lacking = [name for name in PROTOCOL if not callable(getattr(self._sampler, name, None))]
         if lacking:
             raise PoolsearchError(

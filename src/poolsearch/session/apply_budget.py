@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from poolsearch.cost.choose import choose
+from poolsearch.cost.choose import choose_within_budget
 from poolsearch.cost.costs import Costs, Profile, profile
 from poolsearch.cost.file import CostsFile, read_costs
 from poolsearch.cost.latency import LatencyTable, latency_table
@@ -41,7 +41,7 @@ class CostedSpace:
     budget: dict[str, Any] | None
 
 
-def costed(
+def apply_budget(
     run_dir: RunDir,
     record: Mapping[str, Any],
     spec: NetSpec,
@@ -86,7 +86,7 @@ def costed(
     if not limits:
         cut = space.subset(most, seed)
         return CostedSpace(cut, found.costs(cut), about, None)
-    chosen = choose(space, found, limits, most, seed)
+    chosen = choose_within_budget(space, found, limits, most, seed)
     given = {limit.flag.lstrip("-").replace("-", "_"): limit.text for limit in limits}
     budget = {"given": given, "before": space.size, "tried": chosen.tried, "after": chosen.within}
     progress.say(budget_note(budget, found.of(space.default, space)))
@@ -116,7 +116,7 @@ def _profile(
     if wanted.max_latency is None and wanted.latency_device is None:
         return found, about | {"latency_device": None, "latency_batch": None, "latency_dtype": None}
     on = latency_machine(wanted.latency_device, settings.machine, machine)
-    latency = measured(spec, found, space, wanted.latency_batch, on, progress)
+    latency = measure_latency(spec, found, space, wanted.latency_batch, on, progress)
     about |= {
         "latency_device": on.describe()["device_name"], "latency_batch": wanted.latency_batch,
         "latency_dtype": on.precision,
@@ -163,7 +163,7 @@ def latency_machine(asked: str | None, settings: MachineSettings, machine: Machi
     return pick_machine(replace(settings, device=asked, precision="auto"), "--latency-device")
 
 
-def measured(
+def measure_latency(
     spec: NetSpec, found: Profile, space: Space, batch: int, machine: Machine, progress: Progress
 ) -> LatencyTable:
     """Time the blocks of the network, with fresh weights, on a machine.

@@ -22,9 +22,9 @@ from poolsearch.inspection_results import Plan
 from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
-from poolsearch.nets.warm_start import InitialWeights, check_init, find_weights, fit, load_weights
+from poolsearch.nets.warm_start import InitialWeights, check_init, find_weights, load_weights, match_weights
 from poolsearch.progress import Progress, SilentProgress
-from poolsearch.session.apply_budget import CostedSpace, costed
+from poolsearch.session.apply_budget import CostedSpace, apply_budget
 from poolsearch.session.prepare import (
     absolute,
     augment_of,
@@ -340,7 +340,7 @@ def assemble(
     machine = pick_machine(machine_settings(settings.machine, record))
     spec = net_spec(settings, len(images.class_names), image_size, code)
     space = space_of(blank(spec), settings, image_size)
-    found = costed(run_dir, record, spec, space, settings, machine, progress)
+    found = apply_budget(run_dir, record, spec, space, settings, machine, progress)
     within = found.budget["after"] if found.budget else space.size
     progress.say(space_note(settings, found.space, space.size, within))
     settings = replace(
@@ -359,7 +359,7 @@ def _init(run: Run, record: dict[str, Any]) -> dict[str, Any] | None:
         return record.get("init")
     if run.weights is None:
         return None
-    replaced = fit(blank(run.net_spec), run.weights).replaced
+    replaced = match_weights(blank(run.net_spec), run.weights).replaced
     kept = f"; of another number of classes, so begun anew: {', '.join(replaced)}" if replaced else ""
     run.progress.say(f"networks begin with {run.weights.source}{kept}")
     return {"source": run.weights.source, "sha256": run.weights.sha256, "replaced": replaced}
@@ -382,7 +382,7 @@ def _record(run: Run, given: Settings, record: dict[str, Any], found: CostedSpac
         "given": given.to_dict(), "settings": run.settings.to_dict(), "versions": versions, "hardware": hardware,
         "seed": run.seed, "data": data, "space": space, "budget": found.budget, "init": init,
         "split_hash": run.split.hash, "code": {**recorded, **run.code},
-    } | ({"digests": digests.NAME} if digests.kept(run.dir.root) else {}))  # fmt: skip
+    } | ({"digests": digests.NAME} if digests.are_kept(run.dir.root) else {}))  # fmt: skip
     write_text(run.dir.config, config_text(given))
     for file in (file for file, digest in run.code.items() if recorded.get(file, digest) != digest):
         run.warn(f"resumed with another {file} than the run was begun with: results may be of both.")

@@ -19,7 +19,7 @@ from poolsearch.data import (
     make_split,
     open_images,
     read_groups,
-    shrink,
+    subset_training,
     unread_kinds,
     write_duplicates,
 )
@@ -28,7 +28,7 @@ from poolsearch.nets.build import NetSpec
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.warm_start import PRETRAINED
 from poolsearch.progress import Progress
-from poolsearch.samplers.user_sampler import own_factory
+from poolsearch.samplers.user_sampler import user_factory
 from poolsearch.session.trusted import digest_of
 from poolsearch.settings import ResolvedSettings, Settings
 from poolsearch.settings.cost_limits import limits_of
@@ -94,7 +94,7 @@ def check_sampler_file(settings: Settings, code: Mapping[str, str]) -> None:
         PoolsearchError: it is not, or its file cannot be imported.
     """
     if is_own(settings.search.method):
-        own_factory(settings.search.method, digest_of(settings.search.method, code))
+        user_factory(settings.search.method, digest_of(settings.search.method, code))
 
 
 def images_of(given: Settings, progress: Progress) -> Images:
@@ -134,7 +134,7 @@ def split_of(given: Settings, images: Images) -> Split:
     split = make_split(images.label_N, images.part_N, given.machine.seed, groups=groups)
     if given.data.subset is None:
         return split
-    return shrink(split, images.label_N, given.data.subset, given.machine.seed)
+    return subset_training(split, images.label_N, given.data.subset, given.machine.seed)
 
 
 def image_size_of(settings: Settings, images: Images) -> int:

@@ -132,13 +132,13 @@ class FolderPermissions:
         path = _whole(file)
         digest = sha256(source_of(path, what))
         entry = str(path), digest
-        why = None if self.trust.everything else self._why_not(file, path, digest, entry in known())
+        why = None if self.trust.everything else self._why_not(file, path, digest, entry in read_named())
         if why:
             raise PoolsearchError(
                 f"{self.folder} would run the Python file {path} (SHA-256 {digest}), {why} It was not run: it could do "
                 "whatever you can."
             )
-        remember([entry], progress)
+        keep_named([entry], progress)
         return {file: digest}
 
     def _why_not(self, file: str, path: Path, digest: str, is_known: bool) -> str | None:
@@ -177,8 +177,8 @@ class FolderPermissions:
             return settings
         entry = str(_whole(asked)), ""
         if self.trust.everything or _whole(asked) in self.named:
-            remember([entry], progress)
-        elif entry not in known():
+            keep_named([entry], progress)
+        elif entry not in read_named():
             progress.say(
                 f"images are kept in your own cache: the run's {asked} is no folder that you named. Give --cache-dir, "
                 "or --trust, to use that one."
@@ -223,7 +223,7 @@ def digest_of(name: str | None, code: Mapping[str, str]) -> str | None:
     return code[file]
 
 
-def known() -> frozenset[Entry]:
+def read_named() -> frozenset[Entry]:
     """Read what this user has named before.
 
     Returns:
@@ -246,7 +246,7 @@ def known() -> frozenset[Entry]:
     return frozenset(entry for line in lines if (entry := _entry(line)) is not None)
 
 
-def remember(entries: Iterable[Entry], progress: Progress) -> None:
+def keep_named(entries: Iterable[Entry], progress: Progress) -> None:
     """Keep what this user named, for later commands.
 
     Args:
@@ -257,7 +257,7 @@ def remember(entries: Iterable[Entry], progress: Progress) -> None:
         PoolsearchError: another user could have written what is kept.
     """
     path = _memory()
-    if not (new := [entry for entry in entries if entry not in known()]):
+    if not (new := [entry for entry in entries if entry not in read_named()]):
         return
     try:
         if path is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from poolsearch.session.open_run import Run
-from poolsearch.stages.ranking.table import COLUMNS, answers, as_csv
+from poolsearch.stages.ranking.table import COLUMNS, answer_entries, as_csv
 from poolsearch.storage.files import write_json, write_text
 
 
@@ -22,7 +22,7 @@ def by_macs(run: Run) -> None:
         rows = rows_of(run)
         write_json(run.dir.ranking_summary, {
             "metric": run.settings.data.metric, "mode": "macs", "method": run.settings.search.method,
-            "placements": len(rows), "answers": answers(rows, run.settings.retrain.answer_at),
+            "placements": len(rows), "answers": answer_entries(rows, run.settings.retrain.answer_at),
         })  # fmt: skip
         write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
 

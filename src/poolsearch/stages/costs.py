@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from poolsearch import rng
-from poolsearch.cost.choose import WHOLE_UP_TO, amounts, quantiles, within
+from poolsearch.cost.choose import WHOLE_UP_TO, costs_of_kind, quantiles, within_limits
 from poolsearch.cost.costs import Costs, Profile, profile
 from poolsearch.errors import PoolsearchError
 from poolsearch.inspection_results import PARTS, CostColumn, CostReport
 from poolsearch.nets.build import NetSpec, blank
 from poolsearch.progress import Progress, SilentProgress
-from poolsearch.session.apply_budget import check_memory, latency_machine, measured
+from poolsearch.session.apply_budget import check_memory, latency_machine, measure_latency
 from poolsearch.settings.cost_limits import Kind, limits_of, shown_amount
 from poolsearch.settings.groups import BudgetSettings, MachineSettings
 from poolsearch.space import Axes, Space
@@ -75,7 +75,7 @@ def costs(
     check_memory(found, budget, name, progress)
     if budget.max_latency is not None or budget.latency_device is not None:
         on = latency_machine(budget.latency_device, MachineSettings(), machine)
-        found = replace(found, latency=measured(spec, found, space, budget.latency_batch, on, progress))
+        found = replace(found, latency=measure_latency(spec, found, space, budget.latency_batch, on, progress))
     every, default = _every(found, space), found.of(space.default, space)
     step = f"most of a training step beside the weights, batch {batch}, {machine.precision}"
     columns = [
@@ -95,7 +95,7 @@ def costs(
         looked_at=len(every.macs_A),
         columns=tuple(columns),
         budget=", ".join(f"{limit.flag} {limit.text}" for limit in limits),
-        within=int(within(limits, every, default).sum()),
+        within=int(within_limits(limits, every, default).sum()),
     )
 
 
@@ -114,8 +114,8 @@ def _every(found: Profile, space: Space) -> Costs:
 
 
 def _column(title: str, note: str, kind: Kind, every: Costs, default: Costs) -> CostColumn:
-    values = quantiles(amounts(every, kind), PARTS)
-    own = shown_amount(kind, float(amounts(default, kind)[0]))
+    values = quantiles(costs_of_kind(every, kind), PARTS)
+    own = shown_amount(kind, float(costs_of_kind(default, kind)[0]))
     return CostColumn(title, note, own, tuple(shown_amount(kind, value) for value in values))
 
 

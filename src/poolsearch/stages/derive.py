@@ -13,15 +13,15 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.evaluation.metrics import interval, score
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
-from poolsearch.stages.ranking.evaluate import load, order_of, parts
-from poolsearch.stages.ranking.table import COLUMNS, answers, as_csv
-from poolsearch.stages.search import make_members, searched
+from poolsearch.stages.ranking.evaluate import evaluation_order, image_chunks, load_images
+from poolsearch.stages.ranking.table import COLUMNS, answer_entries, as_csv
+from poolsearch.stages.search import make_members, search_identity
 from poolsearch.storage.files import write_json, write_text
 from poolsearch.storage.stage_results import read_object
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.texts import command
 from poolsearch.train import checkpoint
-from poolsearch.train.step import predicted
+from poolsearch.train.step import predict
 
 
 def derive(run: Run) -> None:
@@ -46,7 +46,7 @@ def derive(run: Run) -> None:
         write_json(run.dir.ranking_summary, {
             "images": len(run.split.search_val), "metric": run.settings.data.metric, "mode": "found",
             "method": run.settings.search.method, "placements": len(rows), "norm": "batch",
-            "eval_batch": _batch(run), "answers": answers(rows, run.settings.retrain.answer_at),
+            "eval_batch": _batch(run), "answers": answer_entries(rows, run.settings.retrain.answer_at),
             "tau_macs_accuracy": None,
         })  # fmt: skip
         write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
@@ -68,9 +68,9 @@ def load_relaxed(run: Run) -> tuple[Placement, SinglePath]:
         raise PoolsearchError(
             f"{run.dir.root} has no finished search. Finish it: {command('search', '--resume', '--out', run.dir.root)}"
         )
-    tensors, _ = checkpoint.load(run.dir.checkpoint, of=searched(run))
+    tensors, _ = checkpoint.load(run.dir.checkpoint, of=search_identity(run))
     supernet = make_members(run, "batch")[0]
-    supernet.load_weights(checkpoint.of("supernet", tensors))
+    supernet.load_weights(checkpoint.under_prefix("supernet", tensors))
     return Placement.parse(read_object(run.dir.relaxed, {"placement": str})["placement"]), supernet.eval()
 
 
@@ -88,7 +88,7 @@ def rows_of(
         For each placement a value of each of the columns of ranking.csv; what only a mixture has is None.
     """
     metric, classes = run.settings.data.metric, len(run.images.class_names)
-    true_N, own = run.images.label_N[order_of(run)], run.costs.macs(run.space.default)
+    true_N, own = run.images.label_N[evaluation_order(run)], run.costs.macs(run.space.default)
     rows = []
     for rank, (placement, predicted_N) in enumerate(zip(placements, predicted_PN, strict=True), 1):
         low, high = interval(metric, true_N, predicted_N, classes)
@@ -109,12 +109,12 @@ def _batch(run: Run) -> int:
 @torch.inference_mode()
 def _predictions(run: Run, supernet: SinglePath, placements: Sequence[Placement]) -> list[NDArray[np.int64]]:
     """The class that each placement sees in every search-val image, in the order of evaluation."""
-    chunks, found = parts(run, _batch(run)), [list[NDArray[np.int64]]() for _ in placements]
+    chunks, found = image_chunks(run, _batch(run)), [list[NDArray[np.int64]]() for _ in placements]
     with run.progress.bar("rank", len(chunks)) as update:
         for done, chunk in enumerate(chunks, 1):
-            x_BCHW, _ = load(run, chunk)
+            x_BCHW, _ = load_images(run, chunk)
             for placement, kept in zip(placements, found, strict=True):
-                classes_B = predicted(lambda x, p=placement: supernet(x, p), x_BCHW, run.machine)
+                classes_B = predict(lambda x, p=placement: supernet(x, p), x_BCHW, run.machine)
                 kept.append(classes_B.cpu().numpy())
             update(done, "")
     return [np.concatenate(kept) for kept in found]

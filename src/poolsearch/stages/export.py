@@ -14,9 +14,9 @@ from torch import Tensor
 
 from poolsearch.data.augment import CENTRAL
 from poolsearch.errors import PoolsearchError
-from poolsearch.exporting.builtin_code import own_code
-from poolsearch.exporting.check import ONNX_PACKAGES, ExportCheck, missing_packages, run_fresh
-from poolsearch.exporting.library_code import ORIGINAL, check_patchable, foreign_codes
+from poolsearch.exporting.builtin_code import builtin_code
+from poolsearch.exporting.check import ONNX_PACKAGES, ExportCheck, missing_packages, run_exported
+from poolsearch.exporting.library_code import ORIGINAL, check_patchable, library_codes
 from poolsearch.exporting.model_card import Feature, ModelCard, features_of, reductions, states_of
 from poolsearch.exporting.readme import readme
 from poolsearch.exporting.run_isolated import BATCHES
@@ -136,7 +136,7 @@ def _write_checked(
     for code in _codes(folder, facts, net, features):
         write_text(folder / "model.py", code)
         try:
-            found = run_fresh(folder, images_BCHW, logits, [_joined(state) for state in states], onnx)
+            found = run_exported(folder, images_BCHW, logits, [_joined(state) for state in states], onnx)
         except PoolsearchError as error:
             problems.append(str(error))
             continue
@@ -150,11 +150,11 @@ def _write_checked(
 
 def _codes(folder: Path, facts: ModelCard, net: Poolable, features: list[Feature]) -> Iterable[str]:
     if not isinstance(net, Restrided):
-        return [own_code(facts, features)]
+        return [builtin_code(facts, features)]
     if (file := file_of(facts.spec.name)) is not None:
         original = source_of(Path(file).expanduser(), "network", facts.spec.digest)
         (folder / f"{ORIGINAL}.py").write_bytes(original)
-    return foreign_codes(facts, net, features)
+    return library_codes(facts, net, features)
 
 
 def _joined(state: Any) -> Tensor:

@@ -17,18 +17,18 @@ from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
 from poolsearch.settings.check import with_method
 from poolsearch.stages.planning.advice import advise
-from poolsearch.stages.planning.alone_prices import alone_prices
-from poolsearch.stages.planning.jobs import alone_ways, retraining
-from poolsearch.stages.planning.measure import alone_passes, search_prices
-from poolsearch.stages.planning.memory import try_largest
+from poolsearch.stages.planning.alone_prices import time_standalone
+from poolsearch.stages.planning.jobs import retraining_job, standalone_jobs
+from poolsearch.stages.planning.measure import time_search, time_standalone_passes
+from poolsearch.stages.planning.memory import try_largest_step
 from poolsearch.stages.planning.options import (
     Measurements,
-    after_ranking,
-    alone_way,
     mixture_sizes,
+    retraining_estimate,
     short_of_memory,
-    supernets,
-    untrained_way,
+    standalone_estimate,
+    supernet_estimates,
+    untrained_estimate,
 )
 from poolsearch.stages.planning.work import work_of
 
@@ -66,20 +66,20 @@ def plan(settings: Settings | None = None, progress: Progress | None = None, tru
 
 def _planned(run: Run, given: Settings, update: Update) -> Plan:
     update(0, "a step of the placement that needs the most memory")
-    memory = try_largest(run)
+    memory = try_largest_step(run)
     work = work_of(run)
     sizes = mixture_sizes(run)
     update(1, "steps of the search")
-    search = search_prices(run, work, sizes)
+    search = time_search(run, work, sizes)
     update(3, "passes in evaluation")
-    passes = alone_passes(run, work)
+    passes = time_standalone_passes(run, work)
     update(4, "stand-alone trainings")
-    jobs, last = alone_ways(run, given), retraining(run)
-    alone = alone_prices(run, work, [last, *(job for each in jobs.values() for job in each)])
+    jobs, last = standalone_jobs(run, given), retraining_job(run)
+    alone = time_standalone(run, work, [last, *(job for each in jobs.values() for job in each)])
     prices = Measurements(work, memory, search, passes, alone)
-    alone_ones = (alone_way(method, each, prices) for method, each in jobs.items())
-    ways = (*alone_ones, untrained_way(), *supernets(run, sizes, prices))
-    after = after_ranking(run, last, prices)
+    alone_ones = (standalone_estimate(method, each, prices) for method, each in jobs.items())
+    ways = (*alone_ones, untrained_estimate(), *supernet_estimates(run, sizes, prices))
+    after = retraining_estimate(run, last, prices)
     members = run.settings.search.members
     method, reason = advise(ways, sum(stage.takes.seconds for stage in after), members, given.search.hours)
     update(5, "")

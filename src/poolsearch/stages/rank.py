@@ -20,11 +20,11 @@ from poolsearch.mixture.mixture import Mixture
 from poolsearch.samplers.tree import TreeSearch
 from poolsearch.session.open_run import Run
 from poolsearch.stages.ranking.batch import eval_batch
-from poolsearch.stages.ranking.choice import Pair, by_member, choose, pairs_of
-from poolsearch.stages.ranking.evaluate import evaluate, load, order_of, parts
+from poolsearch.stages.ranking.choice import Pair, by_member, choose_candidates, pairs_of
+from poolsearch.stages.ranking.evaluate import evaluate, evaluation_order, image_chunks, load_images
 from poolsearch.stages.ranking.table import as_csv, rows_of, summary_of
 from poolsearch.stages.ranking.tally import Tally, load_tally
-from poolsearch.stages.search import make_members, mixture_rules, searched
+from poolsearch.stages.search import make_members, mixture_rules, search_identity
 from poolsearch.storage.files import remove, sha256, write_json, write_text
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.stage_results import read_object, read_ranking
@@ -57,10 +57,10 @@ def rank(run: Run) -> None:
     """
     with run.stage("rank"):
         members, mixture = load_search(run)
-        candidates = choose(run, mixture, settled_on(run))
+        candidates = choose_candidates(run, mixture, settled_number(run))
         pairs = pairs_of(candidates, mixture, run.settings.rank.rank_members != "assignment")
         made_of = _made_of(run, pairs)
-        true_N, classes = run.images.label_N[order_of(run)], len(run.images.class_names)
+        true_N, classes = run.images.label_N[evaluation_order(run)], len(run.images.class_names)
         tally = load_tally(run.dir.ranking_progress, made_of, true_N, classes)
         if tally is None:
             tally = Tally.empty(len(pairs), true_N, classes, eval_batch(run, pairs))
@@ -117,7 +117,7 @@ def values_of(run: Run, pairs: Sequence[Pair], images: NDArray[np.int64]) -> lis
         run, dir=RunDir(run.dir.root / "scratch"), split=replace(run.split, search_val=images),
         settings=run.settings.changed(rank_early_stop=False),
     )  # fmt: skip
-    true_N, classes = run.images.label_N[order_of(elsewhere)], len(run.images.class_names)
+    true_N, classes = run.images.label_N[evaluation_order(elsewhere)], len(run.images.class_names)
     batch = min(read_object(run.dir.ranking_summary, {"eval_batch": int})["eval_batch"], len(images))
     if run.settings.search.norm == "calibrate":
         _calibrate(run, members, pairs, batch)
@@ -142,22 +142,22 @@ def load_search(run: Run) -> tuple[list[SinglePath], Mixture]:
     again = command("search", "--resume", "--out", run.dir.root)
     if not run.dir.checkpoint.exists():
         raise PoolsearchError(f"{run.dir.root} has no search yet. Run: {again}")
-    tensors, meta = checkpoint.load(run.dir.checkpoint, of=searched(run))
+    tensors, meta = checkpoint.load(run.dir.checkpoint, of=search_identity(run))
     if meta["step"] < meta["total"]:
         raise PoolsearchError(
             f"the search in {run.dir.root} is at step {meta['step']} of {meta['total']}. Finish it: {again}"
         )
     mixture = Mixture(run.space.size, mixture_rules(run.settings.search))
-    mixture.load_state({k: t.numpy() for k, t in checkpoint.of("mixture", tensors).items()})
+    mixture.load_state({k: t.numpy() for k, t in checkpoint.under_prefix("mixture", tensors).items()})
     mixture.prepare(meta["step"], 1.0, epoch_starts=True)
     members = make_members(run, run.settings.search.norm)
     for i, member in enumerate(members):
-        member.load_weights(checkpoint.of(f"member{i}", tensors))
+        member.load_weights(checkpoint.under_prefix(f"member{i}", tensors))
         member.eval()
     return members, mixture
 
 
-def settled_on(run: Run) -> int | None:
+def settled_number(run: Run) -> int | None:
     """The number of the placement that a tree search settled on; None of the other methods, which settle on none.
 
     Args:
@@ -204,7 +204,7 @@ def _calibrate(run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair], b
 @torch.inference_mode()
 def _measure_saving(run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair]) -> dict[str, float]:
     """Run a few images both ways: seconds of each, and how far the logits are apart (zero to the bit on a CPU)."""
-    x_BCHW, _ = load(run, parts(run, MEASURED_IMAGES)[0])
+    x_BCHW, _ = load_images(run, image_chunks(run, MEASURED_IMAGES)[0])
     some = pairs[:: -(-len(pairs) // MEASURED_ALONE)]
 
     def tree() -> dict[Pair, Tensor]:

@@ -14,7 +14,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.mixture.balance import entropy
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
-from poolsearch.stages.search import make_members, search_epochs, search_rates, searched
+from poolsearch.stages.search import make_members, search_epochs, search_identity, search_rates
 from poolsearch.storage.files import write_json
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.supernet.relaxed import Relaxed, path_of, resolutions
@@ -41,9 +41,11 @@ def relax(run: Run) -> None:
         Interrupted: stopped on request; the state is saved.
     """
     check_machine(run.machine, run.settings.relaxed.arch_order)
-    with run.stage("search", checkpoint.step_of(run.dir.checkpoint, searched(run))):
+    with run.stage("search", checkpoint.step_of(run.dir.checkpoint, search_identity(run))):
         task = RelaxTask(run)
-        files = LoopFiles(run.dir.checkpoint, run.dir.events, run.settings.machine.checkpoint_seconds, searched(run))
+        files = LoopFiles(
+            run.dir.checkpoint, run.dir.events, run.settings.machine.checkpoint_seconds, search_identity(run)
+        )
         run_loop(task, files, run.settings.search.method, run.progress, {"stage": "search"}, run.seed)
         found = task.history.write(run.dir, run.settings.search.method)
         run.progress.say(f"{run.settings.search.method} found {found}; the network's own is {run.space.default}")
@@ -170,9 +172,9 @@ class RelaxTask:
         return f"validation {self._last_val:.1%}" if np.isfinite(self._last_val) else ""
 
     def tensors(self) -> dict[str, Tensor]:
-        found = checkpoint.under("supernet", self.supernet.weights())
-        found |= checkpoint.under("momentum", momentum_tensors(self._optimizer))
-        found |= checkpoint.under("architecture", self.architecture.tensors())
+        found = checkpoint.with_prefix("supernet", self.supernet.weights())
+        found |= checkpoint.with_prefix("momentum", momentum_tensors(self._optimizer))
+        found |= checkpoint.with_prefix("architecture", self.architecture.tensors())
         return found | {"loss": self._loss, "val_sum": self._val_sum}
 
     def meta(self) -> Any:
@@ -183,9 +185,9 @@ class RelaxTask:
         }
 
     def load(self, tensors: dict[str, Tensor], meta: Any) -> None:
-        self.supernet.load_weights(checkpoint.of("supernet", tensors))
-        load_momentum(self._optimizer, checkpoint.of("momentum", tensors))
-        self.architecture.load(checkpoint.of("architecture", tensors))
+        self.supernet.load_weights(checkpoint.under_prefix("supernet", tensors))
+        load_momentum(self._optimizer, checkpoint.under_prefix("momentum", tensors))
+        self.architecture.load(checkpoint.under_prefix("architecture", tensors))
         self._loss, self._val_sum = tensors["loss"].to(self.device), tensors["val_sum"].to(self.device)
         self._scaler.load_state_dict(meta["scaler"])
         self.last_loss, self._last_val = meta["last"]

@@ -6,8 +6,8 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.session.open_run import Run
 from poolsearch.settings import ResolvedSettings
 from poolsearch.space import Placement
-from poolsearch.stages.retraining.controls import rivals
-from poolsearch.stages.retraining.finalists import finalists
+from poolsearch.stages.retraining.controls import make_controls
+from poolsearch.stages.retraining.finalists import read_selection
 from poolsearch.stages.retraining.open_test_split import check_choice, open_test, trials_of
 from poolsearch.stages.standalone.trial import TrainingConfig, Trial, train_trials
 from poolsearch.storage.run_record import tested
@@ -40,13 +40,13 @@ def retrain(run: Run) -> None:
             "choose none. Start a run without --sweep-mode benchmark for a verdict."
         )
     with run.stage("retrain"):
-        chosen, seeds = finalists(run), run.settings.retrain.retrain_seeds
+        chosen, seeds = read_selection(run), run.settings.retrain.retrain_seeds
         check_choice(run, chosen)
-        controls = rivals(run, chosen.winner, seeds)
+        controls = make_controls(run, chosen.winner, seeds)
         for rival in controls:
             if rival.why_not:
                 run.progress.say(f"control {rival.control}: nothing to train, as {rival.why_not}")
-        train_trials(run, retrain_recipe(run.settings), trials_of(chosen, controls, seeds), run.dir.retrain)
+        train_trials(run, retrain_config(run.settings), trials_of(chosen, controls, seeds), run.dir.retrain)
         open_test(run, chosen, controls, seeds)
 
 
@@ -61,10 +61,10 @@ def _train_again(run: Run) -> None:
     ]
     if lost := [trial for trial in trials if not (trial.folder(run.dir.retrain) / "metrics.json").exists()]:
         with run.stage("retrain"):
-            train_trials(run, retrain_recipe(run.settings), list(dict.fromkeys(lost)), run.dir.retrain)
+            train_trials(run, retrain_config(run.settings), list(dict.fromkeys(lost)), run.dir.retrain)
 
 
-def retrain_recipe(settings: ResolvedSettings) -> TrainingConfig:
+def retrain_config(settings: ResolvedSettings) -> TrainingConfig:
     """The training of finalists, from resolved settings.
 
     Args:

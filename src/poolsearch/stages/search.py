@@ -47,10 +47,10 @@ def search(run: Run) -> None:
         Interrupted: stopped on request; the state is saved.
         PoolsearchError: the checkpoint is damaged, or no space is left.
     """
-    with run.stage("search", checkpoint.step_of(run.dir.checkpoint, searched(run))):
+    with run.stage("search", checkpoint.step_of(run.dir.checkpoint, search_identity(run))):
         task = SearchTask(run)
         settings = run.settings
-        files = LoopFiles(run.dir.checkpoint, run.dir.events, settings.machine.checkpoint_seconds, searched(run))
+        files = LoopFiles(run.dir.checkpoint, run.dir.events, settings.machine.checkpoint_seconds, search_identity(run))
         identity = {"stage": "search"}
         run_loop(task, files, "search", run.progress, identity, run.seed)
         task.history.write(run.dir, run.space)
@@ -60,7 +60,7 @@ def search(run: Run) -> None:
             run.warn("the training of the supernets diverged: lower --lr in a new run.")
 
 
-def searched(run: Run) -> dict[str, Any]:
+def search_identity(run: Run) -> dict[str, Any]:
     """What the checkpoint of a search is of.
 
     Args:
@@ -203,12 +203,14 @@ class SearchTask:
         return f"validation {self._val_sum / self._val_count:.1%}" if self._val_count else ""
 
     def tensors(self) -> dict[str, Tensor]:
-        found = checkpoint.under("mixture", {k: torch.from_numpy(np.array(v)) for k, v in self.mixture.state().items()})
-        found |= checkpoint.under("history", self.history.tensors())
+        found = checkpoint.with_prefix(
+            "mixture", {k: torch.from_numpy(np.array(v)) for k, v in self.mixture.state().items()}
+        )
+        found |= checkpoint.with_prefix("history", self.history.tensors())
         found["loss"] = self._loss
         for i, (member, optimizer) in enumerate(zip(self.members, self._optimizers, strict=True)):
-            found |= checkpoint.under(f"member{i}", member.weights())
-            found |= checkpoint.under(f"momentum{i}", momentum_tensors(optimizer))
+            found |= checkpoint.with_prefix(f"member{i}", member.weights())
+            found |= checkpoint.with_prefix(f"momentum{i}", momentum_tensors(optimizer))
         return found
 
     def meta(self) -> Any:
@@ -220,12 +222,12 @@ class SearchTask:
         }
 
     def load(self, tensors: dict[str, Tensor], meta: Any) -> None:
-        self.mixture.load_state({k: t.numpy() for k, t in checkpoint.of("mixture", tensors).items()})
-        self.history.load(checkpoint.of("history", tensors))
+        self.mixture.load_state({k: t.numpy() for k, t in checkpoint.under_prefix("mixture", tensors).items()})
+        self.history.load(checkpoint.under_prefix("history", tensors))
         self._loss = tensors["loss"].to(self.device)
         for i, (member, optimizer) in enumerate(zip(self.members, self._optimizers, strict=True)):
-            member.load_weights(checkpoint.of(f"member{i}", tensors))
-            load_momentum(optimizer, checkpoint.of(f"momentum{i}", tensors))
+            member.load_weights(checkpoint.under_prefix(f"member{i}", tensors))
+            load_momentum(optimizer, checkpoint.under_prefix(f"momentum{i}", tensors))
         self._sampler.load_state(meta["sampler"])
         self._scaler.load_state_dict(meta["scaler"])
         self._val_sum, self._val_count, self._iterations = meta["epoch"]

@@ -14,21 +14,21 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
-from poolsearch.data import thin
+from poolsearch.data import subset_search_train
 from poolsearch.nets.build import blank, default_width
 from poolsearch.nets.poolable import parameters_of
-from poolsearch.samplers.successive_halving import Rung, brackets, drawn, rungs, told
+from poolsearch.samplers.successive_halving import Rung, brackets, draw_placements, rungs, rungs_text
 from poolsearch.session.open_run import Run
 from poolsearch.stages.ranking.standalone_table import (
     ScoredTraining,
     TrainedPlacement,
-    order,
-    standing_rows,
-    standing_summary,
+    best_first,
+    standalone_rows,
+    standalone_summary,
 )
 from poolsearch.stages.ranking.table import as_csv
-from poolsearch.stages.standalone.rung import images_to_learn, open_test, train_rung
-from poolsearch.stages.standalone.trial import Trial, diverged, unfinished
+from poolsearch.stages.standalone.rung import open_test, train_rung, training_images
+from poolsearch.stages.standalone.trial import Trial, has_diverged, unfinished_folder
 from poolsearch.storage.files import remove, write_json, write_text
 from poolsearch.storage.locks import remove_lock
 from poolsearch.storage.stage_results import read_metrics
@@ -51,12 +51,12 @@ def sweep(run: Run) -> None:
         Interrupted: stopped on request; the state is saved.
     """
     with run.stage("sweep"):
-        plan = rungs(run.settings, run.space.size, len(images_to_learn(run)))
+        plan = rungs(run.settings, run.space.size, len(training_images(run)))
         run.progress.say(_announced(run, plan))
         if run.settings.is_benchmark:
             open_test(run)
             run.warn("the test split is the ground truth of this sweep: it says nothing about what to choose.")
-        standings = climb(run, plan)
+        standings = train_rungs(run, plan)
         for standing in standings:
             for trial in _trials(run, standing):
                 remove_lock(trial.folder(run.dir.sweep))
@@ -64,8 +64,8 @@ def sweep(run: Run) -> None:
         write_text(run.dir.sweep_table, _as_table(run, standings))
         if run.settings.is_benchmark:
             return
-        rows = standing_rows(run, standings, plan[0].seeds)
-        write_json(run.dir.ranking_summary, standing_summary(run, rows, standings, plan))
+        rows = standalone_rows(run, standings, plan[0].seeds)
+        write_json(run.dir.ranking_summary, standalone_summary(run, rows, standings, plan))
         write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
 
 
@@ -81,14 +81,14 @@ def assist(run: Run) -> None:
     Raises:
         Interrupted: stopped on request; the state is saved.
     """
-    plan = rungs(run.settings, run.space.size, len(images_to_learn(run)))
+    plan = rungs(run.settings, run.space.size, len(training_images(run)))
     run.progress.say(f"Joined. {_announced(run, plan)}")
     if run.settings.is_benchmark:
         open_test(run)
-    climb(run, plan)
+    train_rungs(run, plan)
 
 
-def climb(run: Run, plan: Sequence[Rung]) -> list[TrainedPlacement]:
+def train_rungs(run: Run, plan: Sequence[Rung]) -> list[TrainedPlacement]:
     """Train rung by rung; every trained placement where it ended, best first: those that came further are better.
 
     Rungs of several brackets that end at the same epoch are trained at once, and their placements by themselves
@@ -100,12 +100,12 @@ def climb(run: Run, plan: Sequence[Rung]) -> list[TrainedPlacement]:
 
     Returns:
         Each placement that was trained, once; among those trained equally far in the order of
-        :func:`~poolsearch.stages.ranking.standalone_table.order`.
+        :func:`~poolsearch.stages.ranking.standalone_table.best_first`.
 
     Raises:
         Interrupted: stopped on request; the state is saved.
     """
-    rising, reached = drawn(plan, run.space.size, run.seed), dict[int, TrainedPlacement]()
+    rising, reached = draw_placements(plan, run.space.size, run.seed), dict[int, TrainedPlacement]()
     go_on = {rung: after.placements for own in brackets(plan) for rung, after in pairwise(own)}
     lengths = sorted({rung.epochs for rung in plan})
     for step, epochs in enumerate(lengths, 1):
@@ -117,11 +117,13 @@ def climb(run: Run, plan: Sequence[Rung]) -> list[TrainedPlacement]:
         found = {s.number: s for s in _train_rung(run, now[0], plan[-1].epochs, numbers, kept, label)}
         reached |= found
         for rung in now:
-            ordered = order(run, [found[number] for number in rising[rung.bracket]])
+            ordered = best_first(run, [found[number] for number in rising[rung.bracket]])
             rising[rung.bracket] = [standing.number for standing in ordered[: go_on.get(rung, 0)]]
         for number in {*numbers}.difference(*rising):
-            remove(unfinished(Trial(run.space[number], 0).folder(run.dir.sweep)))
-    return [s for epochs in reversed(lengths) for s in order(run, (s for s in reached.values() if s.epochs == epochs))]
+            remove(unfinished_folder(Trial(run.space[number], 0).folder(run.dir.sweep)))
+    return [
+        s for epochs in reversed(lengths) for s in best_first(run, (s for s in reached.values() if s.epochs == epochs))
+    ]
 
 
 def at_fidelity(run: Run, rung: Rung) -> Run:
@@ -134,7 +136,11 @@ def at_fidelity(run: Run, rung: Rung) -> Run:
     Returns:
         The run to train in; with a sweep in benchmark mode all images stay.
     """
-    split = run.split if run.settings.is_benchmark else thin(run.split, run.images.label_N, rung.images, run.seed)
+    split = (
+        run.split
+        if run.settings.is_benchmark
+        else subset_search_train(run.split, run.images.label_N, rung.images, run.seed)
+    )
     if rung.width == 1:
         return replace(run, split=split)
     width = run.net_spec.width or default_width(run.net_spec.name)
@@ -158,7 +164,7 @@ def _train_rung(
         macs, number = run.costs.macs(trial.placement), number_of[trial.placement]
         insort(ahead, (-found.value, macs, number, trial.folder(root)))
         for *_, folder in ahead[go_on:]:
-            remove(unfinished(folder))
+            remove(unfinished_folder(folder))
         del ahead[go_on:]
 
     scored_of = train_rung(run, rung, epochs, trials, label, scored)
@@ -184,10 +190,10 @@ def _trials(run: Run, standing: TrainedPlacement) -> list[Trial]:
 
 
 def _announced(run: Run, plan: Sequence[Rung]) -> str:
-    text = told(run.settings.search.method, plan)
+    text = rungs_text(run.settings.search.method, plan)
     if len(plan) == 1:
         return text
-    begun = drawn(plan, run.space.size, run.seed)
+    begun = draw_placements(plan, run.space.size, run.seed)
     kept = plan[1].placements if len(begun) == 1 else len({*chain(*begun)})
     megabytes = 8e-6 * parameters_of(blank(run.net_spec)) * kept  # fp32 weights, and their momentum
     return f"{text} Their checkpoints take up to {megabytes:,.0f} MB."
@@ -195,5 +201,5 @@ def _announced(run: Run, plan: Sequence[Rung]) -> str:
 
 def _warn_of_diverged(run: Run, standings: Iterable[TrainedPlacement]) -> None:
     trials = [trial for standing in standings for trial in _trials(run, standing)]
-    if lost := [trial for trial in trials if diverged(trial.folder(run.dir.sweep))]:
+    if lost := [trial for trial in trials if has_diverged(trial.folder(run.dir.sweep))]:
         run.warn(f"{len(lost):,} of {len(trials):,} trainings diverged, as {lost[0]}: lower --lr in a new run.")

@@ -41,7 +41,7 @@ def begin(folder: Path) -> None:
         _write(folder, [(digest_of(folder / name), name) for name in names])
 
 
-def kept(folder: Path) -> bool:
+def are_kept(folder: Path) -> bool:
     """Whether digests are kept of what lies in a folder.
 
     Args:
@@ -70,7 +70,7 @@ def keeping(path: Path) -> Generator[Path]:
     Yields:
         A path to write to, in a folder of its own.
     """
-    if not kept(path.parent):
+    if not are_kept(path.parent):
         with replacing(path) as temporary:
             yield temporary
         return
@@ -90,7 +90,7 @@ def seal(path: Path) -> None:
     Raises:
         PoolsearchError: the list is damaged.
     """
-    if kept(path.parent):
+    if are_kept(path.parent):
         _write(path.parent, [*_without(path), (digest_of(path), path.name)])
 
 
@@ -154,7 +154,7 @@ def open_verified(path: Path, remedy: str, growing: bool = False) -> Generator[B
     for _ in range(_TRIES):
         with open_regular(path) as handle:
             # the digest first: a process that now replaces the file has listed both before
-            wrong = _wrong(path, _digest(handle), growing) if kept(path.parent) else None
+            wrong = _wrong(path, _digest(handle), growing) if are_kept(path.parent) else None
             handle.seek(0)
             if wrong is None:
                 yield handle

@@ -52,7 +52,7 @@ def locked(folder: Path) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Generator[bool]:
+def try_lock(folder: Path) -> Generator[bool]:
     """Hold a folder, unless another process does; it is made if need be.
 
     The system lets go of it when the process ends, however it ends. The lock's file stays: if it were deleted at the
@@ -92,7 +92,7 @@ def _not_locked(folder: Path, error: OSError) -> PoolsearchError:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether some process holds a folder, by :func:`locked` or :func:`held`.
+    """Whether some process holds a folder, by :func:`locked` or :func:`try_lock`.
 
     Args:
         folder: any; it need not be there.
@@ -102,7 +102,7 @@ def is_held(folder: Path) -> bool:
     """
     if not (folder / _LOCK).exists():
         return False
-    with held(folder) as ours:
+    with try_lock(folder) as ours:
         return not ours
 
 
@@ -131,7 +131,7 @@ def remove_leftovers(folder: Path) -> None:
     for below in (run.checkpoint.parent, run.figures, *_trials(run.sweep), *_trials(run.retrain)):
         if below.is_symlink() or not below.is_dir():
             continue
-        with held(below) if (below / _LOCK).exists() else contextlib.nullcontext(True) as free:
+        with try_lock(below) if (below / _LOCK).exists() else contextlib.nullcontext(True) as free:
             if free:
                 remove_workspaces(below)
 

@@ -35,14 +35,14 @@ def run_tree(supernet: SinglePath, x_BCHW: Tensor, placements: Sequence[Placemen
         PoolsearchError: a placement has another number of blocks than the network.
     """
     if placements:
-        yield from _branch(supernet, supernet.run_stem(x_BCHW), grouped(supernet, placements), 0)
+        yield from _branch(supernet, supernet.run_stem(x_BCHW), root_group(supernet, placements), 0)
 
 
 Group = list[tuple[int, Placement]]
 """Placements of one branch, each with its position in what was asked for."""
 
 
-def grouped(supernet: SinglePath, placements: Sequence[Placement]) -> Group:
+def root_group(supernet: SinglePath, placements: Sequence[Placement]) -> Group:
     """The group of the tree's root: sorted, so that placements which agree up to a block are neighbours.
 
     Args:
@@ -64,7 +64,7 @@ def children(group: Group, block: int) -> list[Group]:
     """A group divided by the site before ``block``.
 
     Args:
-        group: placements that agree on all sites before that one, in the order of :func:`grouped`.
+        group: placements that agree on all sites before that one, in the order of :func:`root_group`.
         block: from 0; no site is before the first, so that the whole group then is its one child.
 
     Returns:

@@ -181,7 +181,7 @@ def first_order(relaxed: nn.Module, parameter: Tensor, val: Loss, scaler: torch.
     Returns:
         Shape (L, R), not scaled.
     """
-    with held(relaxed):
+    with frozen_parameters(relaxed):
         (gradient,) = torch.autograd.grad(scaler.scale(val(relaxed)), parameter)
     if not scaler.is_enabled():
         return gradient
@@ -230,7 +230,7 @@ def _moved(weight: Tensor, gradient: Tensor | None, lr: float, weight_decay: flo
 
 
 @contextmanager
-def held(module: nn.Module) -> Generator[None]:
+def frozen_parameters(module: nn.Module) -> Generator[None]:
     """Keep the parameters of a module from having gradients inside the block: what only they need is not computed.
 
     Args:

@@ -115,7 +115,7 @@ def load_random_state(tensors: dict[str, Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(tensors["random/cuda"], device)
 
 
-def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Put a prefix before every name.
 
     Args:
@@ -128,8 +128,8 @@ def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
 
 
-def of(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under a prefix: undo of :func:`under`.
+def under_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under a prefix: undo of :func:`with_prefix`.
 
     Args:
         prefix: without the slash that follows it.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from poolsearch.settings.groups import Metric
 from poolsearch.space import Placement
-from poolsearch.supernet.prefix_tree import Group, children, grouped, run_tree
+from poolsearch.supernet.prefix_tree import Group, children, root_group, run_tree
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train.machine import Machine
 
@@ -88,7 +88,7 @@ def tree_backward(
         PoolsearchError: a placement has another number of blocks than the network.
     """
     work = _TreeBackward(supernet, y_B, len(placements), scaler, machine)
-    group = grouped(supernet, placements)
+    group = root_group(supernet, placements)
     with machine.autocast():
         x_BCHW = supernet.run_stem(x_BCHW)
     return work.branch(x_BCHW, group, 0)
@@ -146,7 +146,7 @@ def _send_back(state: Any, fork: Any) -> None:
 
 
 @torch.inference_mode()
-def predicted(forward: Forward, x_BCHW: Tensor, machine: Machine) -> Tensor:
+def predict(forward: Forward, x_BCHW: Tensor, machine: Machine) -> Tensor:
     """The most probable class of each image.
 
     Args:

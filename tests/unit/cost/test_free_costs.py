@@ -11,7 +11,7 @@ from poolsearch.cost.costs import profile
 from poolsearch.cost.field import Field, field_of, field_table, receptive_fields
 from poolsearch.cost.macs import cost_table, macs_of
 from poolsearch.cost.memory import _fake, peak_bytes, run_step, step_table
-from poolsearch.cost.routes import Grid, classes, cover
+from poolsearch.cost.routes import Grid, block_keys, covering_placements
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import FixedPlacementNet, resize
 from poolsearch.nets.restride.trace import copy_with
@@ -66,8 +66,8 @@ def test_a_default_is_a_placement_of_a_limited_space_too():
 def test_few_placements_meet_every_class():
     net, space = blank()
     table = cost_table(net, 32, 32, space)
-    found = cover(table, space)
-    assert {key for placement in found for key in classes(table, placement)} == {*table.block}
+    found = covering_placements(table, space)
+    assert {key for placement in found for key in block_keys(table, placement)} == {*table.block}
     # block 0 once, block 1 from one resolution to three, all others from three to three
     assert len(table.block) == 1 + 3 + 8 * 9
     assert found[0] == space.default and len(found) < 20

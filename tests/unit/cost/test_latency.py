@@ -10,7 +10,7 @@ import torch
 
 from poolsearch.cost.latency import Clock, clock_of, latencies, latency_table
 from poolsearch.cost.macs import cost_table
-from poolsearch.cost.routes import Grid, classes
+from poolsearch.cost.routes import Grid, block_keys
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.progress import SilentProgress
 
@@ -61,7 +61,7 @@ def test_the_sum_is_the_time_of_the_parts_and_a_disturbance_does_not_count(axes,
     assert {*found.block} == {*table.block}
     grid = Grid.of(table)
     numbers = [*range(0, space.size, 1 + space.size // 40)]
-    expected = [0.75 + sum(wound.cost(*key) for key in classes(table, space[n])) for n in numbers]
+    expected = [0.75 + sum(wound.cost(*key) for key in block_keys(table, space[n])) for n in numbers]
     np.testing.assert_allclose(latencies(found, grid, grid.routes(space, numbers)), expected, rtol=1e-9)
 
 

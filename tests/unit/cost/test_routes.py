@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from poolsearch.cost.macs import cost_table, macs_of
-from poolsearch.cost.routes import Grid, classes, cover, summed
+from poolsearch.cost.routes import Grid, block_keys, covering_placements, sum_entries
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.space import HALVE, KEEP, Placement, Space
 
@@ -29,10 +29,10 @@ def test_sums_are_those_of_walking_one_by_one(name, size, axes, op):
     numbers = np.arange(0, space.size, 1 + space.size // 200)
     grid = Grid.of(table)
     routes = grid.routes(space, numbers)
-    blocks = summed(grid.values({key: part.macs for key, part in table.block.items()}), routes)
+    blocks = sum_entries(grid.values({key: part.macs for key, part in table.block.items()}), routes)
     found = table.stem.macs + blocks + grid.by_last(table.head)[routes.last_A]
     assert found.tolist() == macs_of(table, (space[int(n)] for n in numbers)).tolist()
-    last = [table.block[classes(table, space[int(n)])[-1]].size for n in numbers]
+    last = [table.block[block_keys(table, space[int(n)])[-1]].size for n in numbers]
     assert [grid.sizes[state] for state in routes.last_A] == last
 
 
@@ -41,8 +41,8 @@ def test_a_limited_space_is_walked_in_its_own_order():
     kept = space.keep([Placement.parse(text) for text in ("7,1,2", "1,1,8", "4,3,3")])
     grid = Grid.of(table)
     values = grid.values({key: part.macs for key, part in table.block.items()})
-    alone = [summed(values, grid.routes(kept, [n]))[0] for n in range(3)]
-    assert summed(values, grid.routes(kept)).tolist() == alone
+    alone = [sum_entries(values, grid.routes(kept, [n]))[0] for n in range(3)]
+    assert sum_entries(values, grid.routes(kept)).tolist() == alone
     assert alone == [sum(table.block_macs(kept[n])) for n in range(3)]
 
 
@@ -51,16 +51,16 @@ def test_the_classes_of_a_placement_by_hand():
     inputs = [32, 32, 32, 16, 16, 16, 8, 8, 8, 8]  # 2,3,5 halves before blocks 2 and 5
     sites = [HALVE if index in (2, 5) else KEEP for index in range(10)]
     expected = [(index, (inputs[index],) * 2, sites[index]) for index in range(10)]
-    assert classes(table, Placement.of_blocks((2, 3, 5))) == expected
+    assert block_keys(table, Placement.of_blocks((2, 3, 5))) == expected
 
 
 @pytest.mark.parametrize(("name", "axes"), [("cifar-resnet20", "hw"), ("cifar-resnet20", "h,w"), ("resnet18", "hw")])
 def test_a_cover_meets_every_class_and_begins_with_the_default(name, axes):
     _, space, table = meta(name, 64, axes, width=2)
-    found = cover(table, space)
+    found = covering_placements(table, space)
     assert found[0] == space.default
     assert all(placement in space for placement in found) and len({*found}) == len(found)
-    assert {key for placement in found for key in classes(table, placement)} == {*table.block}
+    assert {key for placement in found for key in block_keys(table, placement)} == {*table.block}
     widest = max(sum(key[0] == index for key in table.block) for index in range(space.length))
     assert widest <= len(found) < len(table.block) / 3, "no fewer than the classes of one block, far fewer than all"
 
@@ -77,4 +77,4 @@ def test_a_cover_of_three_blocks_by_hand():
         }  # fmt: skip
 
     space = Space(3, 1, Placement.of_blocks((1, 2)))
-    assert cover(Table(), space) == [Placement.of_blocks((1, 2)), Placement.of_blocks((2, 1))]
+    assert covering_placements(Table(), space) == [Placement.of_blocks((1, 2)), Placement.of_blocks((2, 1))]

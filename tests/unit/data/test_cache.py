@@ -158,8 +158,8 @@ def test_of_many_pixels_some_blocks_are_compared(
     source = find_source(str(write_folder(count=20)))
     open_images(source, None, tmp_path / "cache", SilentProgress())
     compared: list[int] = []
-    exact = cache_module.exact_prints
-    monkeypatch.setattr(cache_module, "exact_prints", lambda x: (compared.append(len(x)), exact(x))[1])
+    exact = cache_module.byte_hashes
+    monkeypatch.setattr(cache_module, "byte_hashes", lambda x: (compared.append(len(x)), exact(x))[1])
     open_images(source, None, tmp_path / "cache", SilentProgress())
     assert sum(compared) == 40
     compared.clear()

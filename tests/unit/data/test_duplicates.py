@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter
 
 from poolsearch.data import Images, Split, find_source, make_split, open_images, write_duplicates
 from poolsearch.data.duplicates import MOST_BITS, Duplicate, _close, duplicates
-from poolsearch.data.image_hash import averages, prints
+from poolsearch.data.image_hash import averages, image_hashes
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import SilentProgress
 from poolsearch.storage.run_dir import RunDir
@@ -128,7 +128,7 @@ def test_close_pairs_are_all_and_only_those_within_the_bits(seed: int, n: int, m
 
 def test_looks_are_the_signs_of_the_lowest_frequencies() -> None:
     pixels = stack(scene(3, 32), scene(4, 32))
-    for image, (_, look) in zip(pixels, prints(pixels), strict=True):
+    for image, (_, look) in zip(pixels, image_hashes(pixels), strict=True):
         wave = dctn(image @ [0.299, 0.587, 0.114])[:8, :8]
         wave[0, 0] = 0
         bits = np.unpackbits(np.array([look], "<u8").view(np.uint8))
@@ -140,7 +140,7 @@ def test_digests_differ_with_a_single_pixel_value() -> None:
     pixels[1] = pixels[0]
     pixels[2] = pixels[0]
     pixels[2, 4, 4, 1] ^= 1
-    exact, look = prints(pixels).T
+    exact, look = image_hashes(pixels).T
     assert exact[0] == exact[1] != exact[2]
     assert look.tolist() == [0, 0, 0], "8 x 8 pixels have no look"
 

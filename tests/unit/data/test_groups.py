@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from poolsearch.data import Groups, Images, Split, find_source, make_split, open_images, read_groups, shrink
+from poolsearch.data import Groups, Images, Split, find_source, make_split, open_images, read_groups, subset_training
 from poolsearch.data.groups import hold_out_groups
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import SilentProgress
@@ -66,7 +66,7 @@ def test_no_group_is_on_two_sides(structure: tuple[np.ndarray, np.ndarray], seed
     assert written == {part: len(np.unique(group_N[getattr(split, part)])) for part in PARTS}
     assert sum(written.values()) == len(np.unique(group_N))
     if (size := 4 * len(np.unique(label_N))) <= len(split.train_all):
-        assert parted(shrink(split, label_N, size, seed), group_N) == set(), "a subset crosses no boundary"
+        assert parted(subset_training(split, label_N, size, seed), group_N) == set(), "a subset crosses no boundary"
 
 
 @settings(max_examples=50, deadline=None)

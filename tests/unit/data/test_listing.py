@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from poolsearch.data import find_source, make_split, open_images, read_groups, shrink, write_split
+from poolsearch.data import find_source, make_split, open_images, read_groups, subset_training, write_split
 from poolsearch.progress import SilentProgress
 from poolsearch.storage.run_dir import RunDir
 
@@ -20,7 +20,7 @@ def test_every_image_is_listed_with_its_part_and_group(write_folder: Callable[..
     (tmp_path / "groups.csv").write_text("\n".join(f"{name},p{i % 10}" for i, name in enumerate(names)))
     images = open_images(find_source(str(root)), None, tmp_path / "cache", SilentProgress())
     groups = read_groups(tmp_path / "groups.csv", images)
-    split = shrink(make_split(images.label_N, images.part_N, 0, groups=groups), images.label_N, 12, 0)
+    split = subset_training(make_split(images.label_N, images.part_N, 0, groups=groups), images.label_N, 12, 0)
     run = RunDir(tmp_path / "run")
     write_split(run, images, split)
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from poolsearch.data import Images, Loader
 from poolsearch.data import prefetch as feed_module
-from poolsearch.data.prefetch import AHEAD, ImageSubset, Prefetcher, ResidentSubset, choose_feed, free_bytes
+from poolsearch.data.prefetch import AHEAD, ImageSubset, Prefetcher, ResidentSubset, choose_transfer, free_bytes
 from poolsearch.errors import PoolsearchError
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -78,7 +78,7 @@ def threads() -> set[threading.Thread]:
 def test_images_stay_on_a_gpu_when_a_quarter_of_its_free_memory_holds_them(
     kind: str, needed: int, free: int, feed: str
 ) -> None:
-    assert choose_feed(kind, needed, free) == feed
+    assert choose_transfer(kind, needed, free) == feed
 
 
 def test_the_loader_asks_with_the_bytes_of_its_own_images(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_the_loader_asks_with_the_bytes_of_its_own_images(monkeypatch: pytest.Mo
         asked.append(arguments)
         return "resident"
 
-    monkeypatch.setattr("poolsearch.data.loader.choose_feed", choose)
+    monkeypatch.setattr("poolsearch.data.loader.choose_transfer", choose)
     monkeypatch.setattr("poolsearch.data.loader.free_bytes", lambda _: 12345)
     one = loader(None)
     assert not asked, "nothing takes memory before it is needed"

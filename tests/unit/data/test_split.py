@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolsearch.data import make_split, shrink, thin
+from poolsearch.data import make_split, subset_search_train, subset_training
 from poolsearch.errors import PoolsearchError
 
 COUNTS = st.lists(st.integers(4, 40), min_size=2, max_size=12)
@@ -88,7 +88,7 @@ def test_a_thinned_split_keeps_a_stratified_part_of_search_train_only(
     label_N = labels(counts)
     split = make_split(label_N, parts(len(label_N)), seed)
     size = max(1, round(share * len(split.search_train)))
-    thinned = thin(split, label_N, size, seed)
+    thinned = subset_search_train(split, label_N, size, seed)
     assert set(thinned.search_train) <= set(split.search_train)
     np.testing.assert_array_equal(thinned.search_val, split.search_val)
     np.testing.assert_array_equal(thinned.test, split.test)
@@ -125,7 +125,7 @@ def test_fraction_out_of_range(fraction: float) -> None:
 def test_shrink_keeps_so_many_in_proportion_and_leaves_the_test_alone(size: int, seed: int) -> None:
     label_N = np.repeat(np.arange(3), 40)
     split = make_split(label_N, np.full(120, "train"), 0)
-    small = shrink(split, label_N, size, seed)
+    small = subset_training(split, label_N, size, seed)
     assert abs(len(small.train_all) - size) <= 1
     assert set(small.search_train) <= set(split.search_train)
     assert set(small.search_val) <= set(split.search_val)
@@ -138,4 +138,4 @@ def test_shrink_says_what_is_possible() -> None:
     label_N = np.repeat(np.arange(3), 40)
     split = make_split(label_N, np.full(120, "train"), 0)
     with pytest.raises(PoolsearchError, match="Choose 12 to 96"):
-        shrink(split, label_N, 97, 0)
+        subset_training(split, label_N, 97, 0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from poolsearch.evaluation.rank_agreement import given_macs, partial_resampled
+from poolsearch.evaluation.rank_agreement import agreement_given_macs, resampled_partial_correlation
 from poolsearch.evaluation.stats import partial_correlation
 from poolsearch.research.bench import ground_truth
 
@@ -65,21 +65,21 @@ def test_an_order_that_only_follows_the_macs_says_nothing_given_them() -> None:
     """Nor any parabola of their logarithm; noise on top of it has an interval around 0, the truth itself has 1."""
     log_A = np.log(TABLE6.macs_A)
     noise_A = np.random.default_rng(0).normal(0, 1e-3, 36)
-    assert math.isnan(given_macs(log_A, TABLE6.mean_A, TABLE6.macs_A).value)
-    assert math.isnan(given_macs(3 - log_A + log_A**2, TABLE6.mean_A, TABLE6.macs_A).value)
-    found = given_macs(log_A + noise_A, TABLE6.mean_A, TABLE6.macs_A)
+    assert math.isnan(agreement_given_macs(log_A, TABLE6.mean_A, TABLE6.macs_A).value)
+    assert math.isnan(agreement_given_macs(3 - log_A + log_A**2, TABLE6.mean_A, TABLE6.macs_A).value)
+    found = agreement_given_macs(log_A + noise_A, TABLE6.mean_A, TABLE6.macs_A)
     assert found.low < 0 < found.high
-    own = given_macs(TABLE6.mean_A, TABLE6.mean_A, TABLE6.macs_A)
+    own = agreement_given_macs(TABLE6.mean_A, TABLE6.mean_A, TABLE6.macs_A)
     assert own.value == pytest.approx(1) and own.low == pytest.approx(1)
 
 
 def test_it_does_not_change_with_a_multiple_of_log_macs_or_the_unit_of_macs() -> None:
     value_A = TABLE6.mean_A + np.random.default_rng(1).normal(0, 0.01, 36)
-    found = given_macs(value_A, TABLE6.mean_A, TABLE6.macs_A)
+    found = agreement_given_macs(value_A, TABLE6.mean_A, TABLE6.macs_A)
     assert 0 < found.value < 1 and found.low < found.value < found.high
     for other in (value_A + 0.1 * np.log(TABLE6.macs_A), value_A - 0.02 * np.log(TABLE6.macs_A) ** 2):
-        assert given_macs(other, TABLE6.mean_A, TABLE6.macs_A).value == pytest.approx(found.value)
-    again = given_macs(value_A, TABLE6.mean_A, TABLE6.macs_A / 1e6)
+        assert agreement_given_macs(other, TABLE6.mean_A, TABLE6.macs_A).value == pytest.approx(found.value)
+    again = agreement_given_macs(value_A, TABLE6.mean_A, TABLE6.macs_A / 1e6)
     assert (again.value, again.low, again.high) == pytest.approx((found.value, found.low, found.high))
 
 
@@ -88,7 +88,7 @@ def test_a_resample_is_the_same_as_so_many_copies() -> None:
     value_A, truth_A, given_A2 = draw.normal(size=8), draw.normal(size=8), draw.normal(size=(8, 2))
     times_DA = draw.multinomial(8, np.full(8, 1 / 8), 50)
     times_DA[0] = [4, 4, 0, 0, 0, 0, 0, 0]
-    found_D = partial_resampled(value_A, truth_A, given_A2, times_DA.astype(float))
+    found_D = resampled_partial_correlation(value_A, truth_A, given_A2, times_DA.astype(float))
     for found, times_A in zip(found_D, times_DA, strict=True):
         copies = np.repeat(np.arange(8), times_A)
         if (times_A > 0).sum() < 5:

@@ -11,14 +11,14 @@ from scipy import stats
 from poolsearch.evaluation.metrics import contributions
 from poolsearch.evaluation.stats import (
     HalfWidth,
-    crossing,
     holm,
     kendall_tau,
     mean_interval,
+    p_value_of_half_width,
     paired_difference,
     pareto,
+    pooled_variance,
     probability_above,
-    spread_of,
     wilson,
 )
 
@@ -128,20 +128,20 @@ def test_the_p_value_is_the_level_at_which_the_interval_touches_zero():
 
 def test_the_spread_of_several_networks_by_hand():
     # what seeds do to all networks alike (the second is 0.1 better) is no spread
-    assert spread_of([[0.8, 0.9], [0.7, 0.8], [0.5, 0.6]]).variance == pytest.approx(0)
-    found = spread_of([[0.80, 0.82], [0.70, 0.70]])
+    assert pooled_variance([[0.8, 0.9], [0.7, 0.8], [0.5, 0.6]]).variance == pytest.approx(0)
+    found = pooled_variance([[0.80, 0.82], [0.70, 0.70]])
     assert found.freedom == 1
     assert found.variance == pytest.approx(0.02**2 / 4)  # residuals of 0.005, four of them
     assert 2 * found.variance == pytest.approx(np.var([0.1, 0.12], ddof=1))  # of two networks: that of the differences
     with pytest.raises(ValueError, match="two networks"):
-        spread_of([[0.8, 0.9]])
+        pooled_variance([[0.8, 0.9]])
 
 
 def test_several_networks_know_more_of_the_spread_than_two():
     rng = np.random.default_rng(4)
     luck_KS1 = rng.normal(0, 0.05, (6, 2, 1))
     networks = [rng.random((2, 2000)) < 0.8 + luck for luck in luck_KS1]
-    spread = spread_of([values.mean(1) for values in networks])
+    spread = pooled_variance([values.mean(1) for values in networks])
     a, b = networks[:2]
     own = np.var(a.mean(1) - b.mean(1), ddof=1) / 2
     found = paired_difference(a, b, spread=spread)
@@ -190,7 +190,7 @@ def test_paired_difference_covers_the_truth_at_least_as_often_as_it_says(seeds, 
             rng.normal(0, 1, (seeds, images)) < skill + luck + hard_N
             for skill, luck in zip((1.6, 1.4, 1.5, 1.3), lucky_KS1, strict=True)
         ]
-        spread = spread_of([right_SN.mean(1) for right_SN in answers])
+        spread = pooled_variance([right_SN.mean(1) for right_SN in answers])
         a, b = answers[:2]
         found = paired_difference(a, b, spread=spread)
         # P(noise - luck - hard < skill), the three normal
@@ -369,7 +369,7 @@ def test_any_study_has_an_interval_and_a_p_value_that_agree(study):
 
 @pytest.mark.parametrize("distance", [0.0, 1e-300, 1e-17, 1e-9])
 def test_a_rounding_residue_crosses_at_every_level(distance):
-    assert crossing(distance, lambda level: stats.norm.ppf((1 + level) / 2)) == pytest.approx(1, abs=1e-8)
+    assert p_value_of_half_width(distance, lambda level: stats.norm.ppf((1 + level) / 2)) == pytest.approx(1, abs=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,7 @@ def test_a_rounding_residue_crosses_at_every_level(distance):
     [(lambda _: 0.0, 1e-12), (lambda _: 0.5, 1.0), (lambda level: min(level, 0.2), 1e-12), (lambda level: level, 0.7)],
 )
 def test_half_widths_without_spread_or_with_a_bound_have_a_p_value(half_width, p):
-    assert crossing(0.3, half_width) == pytest.approx(p)
+    assert p_value_of_half_width(0.3, half_width) == pytest.approx(p)
 
 
 def test_one_image_of_a_class_shows_nothing():

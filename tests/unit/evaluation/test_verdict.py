@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from poolsearch.evaluation.stats import Difference, paired_difference, spread_of
+from poolsearch.evaluation.stats import Difference, paired_difference, pooled_variance
 from poolsearch.evaluation.verdict import (
     JudgedPick,
     PairComparison,
     TrainedNetwork,
-    common_spread,
-    compare,
-    judge,
-    rarest,
-    recommended,
-    told,
+    compare_networks,
+    control_note,
+    judge_picks,
+    pooled_variance_of,
+    rarest_class,
+    recommended_pick,
     verdict,
 )
 
@@ -62,7 +62,7 @@ def test_of_several_that_hold_the_cheapest_is_recommended_and_the_others_are_tol
         answer(1.5, "5,3,2", 0.012, 0.01, ratio=1.5),
         answer(None, "7,1,2", 0.016, 0.003, ratio=2.2),
     ]
-    chosen = recommended(judged)
+    chosen = recommended_pick(judged)
     assert chosen is not None and chosen.pick.name == "3,4,3"
     sentence = verdict(judged, DEFAULT)
     assert sentence.startswith(
@@ -132,8 +132,8 @@ def test_answers_with_one_pick_are_one_test_and_the_default_is_none():
         trained("5,3,2", 0.84, 1.5, seed=1),
         trained("3,4,3", 0.8, 0.9, seed=2),
     )
-    spread = common_spread([default, pick, other])
-    judged = judge([(0.5, default), (1.0, other), (1.5, pick), (None, pick)], default, spread, 0)
+    spread = pooled_variance_of([default, pick, other])
+    judged = judge_picks([(0.5, default), (1.0, other), (1.5, pick), (None, pick)], default, spread, 0)
     assert judged[0].default is None and judged[0].adjusted_p is None
     assert judged[2].default == judged[3].default
     p = paired_difference(pick.value_SN, default.value_SN, spread=spread).p
@@ -149,25 +149,25 @@ def test_at_equal_macs_a_cheap_pick_meets_the_default_and_the_winner_the_larger_
         trained("7,1,2", 0.85, 2.0, seed=2),
     )
     larger = trained("4,3,3 at 45x45", 0.9, 1.98, seed=3)
-    judged = judge([(1.0, cheap), (1.5, trained("5,3,2", 0.8, 1.4)), (None, dear)], default, None, 0, larger)
+    judged = judge_picks([(1.0, cheap), (1.5, trained("5,3,2", 0.8, 1.4)), (None, dear)], default, None, 0, larger)
     assert [answer.equal_macs and answer.equal_macs.against for answer in judged] == ["4,3,3", None, "4,3,3 at 45x45"]
     assert judged[2].equal_macs is not None and judged[2].equal_macs.difference.high < 0
-    without = judge([(None, dear)], default, None, 0)
+    without = judge_picks([(None, dear)], default, None, 0)
     assert without[0].equal_macs is None
 
 
 def test_one_seed_compares_nothing():
     default, pick = trained("4,3,3", 0.8, seeds=1), trained("5,3,2", 0.9, seeds=1)
-    assert common_spread([default, pick]) is None
-    assert judge([(None, pick)], default, None, 0)[0].default is None
+    assert pooled_variance_of([default, pick]) is None
+    assert judge_picks([(None, pick)], default, None, 0)[0].default is None
 
 
 def test_the_common_spread_leaves_out_what_diverged():
     networks = [trained(str(i), 0.8, seed=i, luck=0.01) for i in range(3)]
     lost = TrainedNetwork("lost", 1.0, np.zeros((3, 2000)), diverged=True)
-    spread = common_spread([*networks, lost])
+    spread = pooled_variance_of([*networks, lost])
     assert spread is not None
-    assert spread.variance == spread_of([network.value_SN.mean(1) for network in networks]).variance
+    assert spread.variance == pooled_variance([network.value_SN.mean(1) for network in networks]).variance
 
 
 def test_a_change_is_seldom_recommended_where_there_is_none():
@@ -181,8 +181,8 @@ def test_a_change_is_seldom_recommended_where_there_is_none():
             TrainedNetwork(name, 1.0, rng.normal(0, 0.3, (2, 500)) + hard_N + luck < 1.2)
             for name, luck in zip(("4,3,3", "a", "b", "c"), luck_KS1, strict=True)
         ]
-        spread = common_spread(networks)
-        judged = judge(list(zip((1.0, 1.5, None), networks[1:], strict=True)), networks[0], spread, study)
+        spread = pooled_variance_of(networks)
+        judged = judge_picks(list(zip((1.0, 1.5, None), networks[1:], strict=True)), networks[0], spread, study)
         moves += verdict(judged, networks[0]).startswith("Move")
     assert moves <= 0.05 * studies
 
@@ -195,7 +195,7 @@ def test_a_change_is_seldom_recommended_where_there_is_none():
 )
 def test_a_control_is_told_with_what_it_reached_and_what_it_means(share, ends):
     winner, rival = trained("5,3,2", 0.8, 1.5), trained("8,1,1", share, 2.0, seed=1)
-    sentence = told("macs", winner, rival, compare(winner, rival, None, 0))
+    sentence = control_note("macs", winner, rival, compare_networks(winner, rival, None, 0))
     assert sentence.startswith(
         f"MACs alone would choose 8,1,1: {rival.mean:.2%} on test at 2.00 times the default's MACs"
     )
@@ -205,10 +205,10 @@ def test_a_control_is_told_with_what_it_reached_and_what_it_means(share, ends):
 
 def test_controls_with_nothing_to_compare():
     winner = trained("8,1,1", 0.8, 2.0)
-    assert told("macs", winner, winner, None) == "MACs alone would choose the winner 8,1,1, too."
-    assert "nothing was trained, as it is so" in told("input-size", winner, None, None, "it is so")
+    assert control_note("macs", winner, winner, None) == "MACs alone would choose the winner 8,1,1, too."
+    assert "nothing was trained, as it is so" in control_note("input-size", winner, None, None, "it is so")
     lost = TrainedNetwork("9,1,0", 2.0, NONE, diverged=True)
-    assert "diverged" in told("macs", winner, lost, None)
+    assert "diverged" in control_note("macs", winner, lost, None)
 
 
 # --- what cannot be known --------------------------------------------------------------------------------------------
@@ -227,10 +227,10 @@ def balanced(share_of_rare, seed, rare=3):
 def test_with_a_rare_class_no_change_is_recommended(rare, images):
     (all_SN, class_N), (none_SN, _) = balanced(rare, 0, rare), balanced(0, 1, rare)
     default, pick = TrainedNetwork("4,3,3", 1.0, none_SN), TrainedNetwork("5,3,2", 1.5, all_SN)
-    few = rarest(class_N, ["cat", "lynx"])
+    few = rarest_class(class_N, ["cat", "lynx"])
     assert few is not None and (few.name, few.images) == ("lynx", rare)
-    judged = judge([(None, pick)], default, None, 0, class_N=class_N, rare=few)
-    assert not judged[0].better and recommended(judged) is None
+    judged = judge_picks([(None, pick)], default, None, 0, class_N=class_N, rare=few)
+    assert not judged[0].better and recommended_pick(judged) is None
     sentence = verdict(judged, default, "balanced accuracy")
     assert sentence.startswith(
         "No change is recommended: balanced accuracy counts every class alike, and of class 'lynx' the test split has "
@@ -241,13 +241,13 @@ def test_with_a_rare_class_no_change_is_recommended(rare, images):
 
 
 def test_five_images_of_a_class_are_judged_and_accuracy_has_no_rare_class():
-    assert rarest(np.repeat([0, 2], [9, 5]), ["a", "none", "b"]) is None
-    assert rarest(None, ["a"]) is None
+    assert rarest_class(np.repeat([0, 2], [9, 5]), ["a", "none", "b"]) is None
+    assert rarest_class(None, ["a"]) is None
 
 
 def test_no_evidence_says_which_gain_could_not_have_been_shown_and_what_could():
     default, pick = trained("4,3,3", 0.8, images=300), trained("5,3,2", 0.8, 1.5, images=300, seed=1)
-    judged = judge([(None, pick)], default, None, 0)
+    judged = judge_picks([(None, pick)], default, None, 0)
     found = judged[0].default
     assert found is not None and found.difference.half is not None
     least = found.difference.half.whole
@@ -260,7 +260,7 @@ def test_no_evidence_says_which_gain_could_not_have_been_shown_and_what_could():
 def test_an_interval_that_could_show_a_gain_asks_for_nothing_more():
     same_SN = np.random.default_rng(0).random((3, 50_000)) < 0.9
     default, pick = TrainedNetwork("4,3,3", 1.0, same_SN), TrainedNetwork("5,3,2", 1.5, same_SN.copy())
-    sentence = verdict(judge([(None, pick)], default, None, 0), default)
+    sentence = verdict(judge_picks([(None, pick)], default, None, 0), default)
     assert sentence.endswith("points.") and "One of" not in sentence
 
 
@@ -271,4 +271,4 @@ def test_failed_trainings_are_no_evidence_of_anything():
         "No verdict on 5,3,2, first on the validation images, as training failed: 5,3,2 never predicts class 'a', of "
         "which 9 images were tested. Use more --retrain-epochs, or another --retrain-lr, in a new run."
     )
-    assert "Its training failed: it never predicts" in told("macs", DEFAULT, lost, None)
+    assert "Its training failed: it never predicts" in control_note("macs", DEFAULT, lost, None)

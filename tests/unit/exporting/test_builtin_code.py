@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from poolsearch.exporting.builtin_code import own_code
+from poolsearch.exporting.builtin_code import builtin_code
 from poolsearch.exporting.model_card import features_of, reductions, states_of
 from poolsearch.nets.build import OWN_OPS, NetSpec, build
 from poolsearch.space import Placement
@@ -25,7 +25,7 @@ def test_logits_and_maps_are_equal_to_the_bit(name, text, op, facts, run_code, i
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = randomise_norms(build(spec)).eval()
-    exported = run_code(own_code(facts(spec, placement), features_of(spec, placement)), net.state_dict())
+    exported = run_code(builtin_code(facts(spec, placement), features_of(spec, placement)), net.state_dict())
     loaded, x = exported.load(), images(64)
     with torch.no_grad():
         logits, states = states_of(net, x, placement)
@@ -40,7 +40,7 @@ def test_a_gradient_step_moves_the_weights_as_in_the_network(facts, run_code, im
     spec, placement = NetSpec("cifar-resnet20", 5, 4, "stride"), Placement.parse("2,5,3")
     net = randomise_norms(build(spec)).train()
     state = {name: t.clone() for name, t in net.state_dict().items()}
-    loaded = run_code(own_code(facts(spec, placement), features_of(spec, placement)), state).load().train()
+    loaded = run_code(builtin_code(facts(spec, placement), features_of(spec, placement)), state).load().train()
     x = images(16, count=4)
     net(x, placement).square().sum().backward()
     loaded(x).square().sum().backward()
@@ -70,6 +70,6 @@ def test_channels_follow_the_last_block_of_each_resolution():
 def test_only_the_classes_needed_are_written(facts):
     placement = Placement.parse("4,3,3")
     spec = NetSpec("cifar-resnet20", 5, 4, "max")
-    code = own_code(facts(spec, placement), features_of(spec, placement))
+    code = builtin_code(facts(spec, placement), features_of(spec, placement))
     assert "class BasicBlock" in code and "POOLED = {4: 2, 7: 2}" in code
     assert not any(name in code for name in ("Bottleneck", "ImageNetStem", "def blur", "stride=2", "poolsearch."))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.exporting.library_code import check_patchable, foreign_codes
+from poolsearch.exporting.library_code import check_patchable, library_codes
 from poolsearch.exporting.model_card import features_of, last_blocks, states_of
 from poolsearch.nets.build import NetSpec
 from poolsearch.nets.restride import load_model, restride
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def codes_of(net, placement, facts, side=64, name="timm:any"):
     spec = NetSpec(name, 5, None, net.op, image_size=side)
     features = features_of(spec, placement, blank_copy(net).eval())
-    return [*foreign_codes(facts(spec, placement), net, features)]
+    return [*library_codes(facts(spec, placement), net, features)]
 
 
 def placements_of(net, count, seed=0):

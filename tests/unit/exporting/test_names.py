@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.exporting.builtin_code import own_code
+from poolsearch.exporting.builtin_code import builtin_code
 from poolsearch.exporting.check import ExportCheck, OutputDifference
-from poolsearch.exporting.library_code import foreign_codes
+from poolsearch.exporting.library_code import library_codes
 from poolsearch.exporting.model_card import ModelCard, features_of
 from poolsearch.exporting.readme import readme
 from poolsearch.exporting.usage import literal, quoted
@@ -52,20 +52,20 @@ def test_a_name_is_a_constant_of_the_file_and_changes_nothing_else(name, tmp_pat
     monkeypatch.chdir(tmp_path)
     told = facts(name, [name, "plain"])
     features = features_of(told.spec, told.placement)
-    code = own_code(told, features)
+    code = builtin_code(told, features)
     write_text(tmp_path / "model.py", code)  # can be written at all
     scope = {"__file__": "model.py", "__name__": "model"}
     exec(compile(code, "model.py", "exec"), scope)
     assert (scope["RUN"], scope["CLASSES"], scope["NETWORK"]) == (name, [name, "plain"], "cifar-resnet20")
     assert not (tmp_path / "ran").exists()
-    usual = own_code(facts("digits", ["0", "1"]), features)
+    usual = builtin_code(facts("digits", ["0", "1"]), features)
     assert docstring(code) == docstring(usual)
     assert [type(node) for node in ast.parse(code).body] == [type(node) for node in ast.parse(usual).body]
 
 
 def test_a_fresh_interpreter_reads_every_name_as_it_was(tmp_path):
     told = facts(NAMES[0])
-    write_text(tmp_path / "model.py", own_code(told, features_of(told.spec, told.placement)))
+    write_text(tmp_path / "model.py", builtin_code(told, features_of(told.spec, told.placement)))
     net = build(told.spec)
     save_file({name: t.contiguous() for name, t in net.state_dict().items()}, tmp_path / "model.safetensors")
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, cwd=tmp_path, env=os.environ)
@@ -98,7 +98,7 @@ def test_a_network_of_a_file_with_such_a_name(tmp_path):
     net = build(NetSpec(f"{odd}:make", 2, image_size=32))
     told = ModelCard(net_spec := NetSpec(f"{odd}:make", 2, image_size=32), net.default, 0, ["a", "b"], (0.1,) * 3,
                  (0.5,) * 3, 32, 32, "run", "a test")  # fmt: skip
-    for code in foreign_codes(told, net, features_of(net_spec, net.default)):
+    for code in library_codes(told, net, features_of(net_spec, net.default)):
         body = ast.parse(code).body
         assert any(isinstance(node, ast.ImportFrom) and node.module == "original" for node in body)
         constants = {n.targets[0].id: n.value for n in body if isinstance(n, ast.Assign)}

@@ -7,7 +7,7 @@ from PIL import Image
 
 from poolsearch.data.augment import CENTRAL, centre, normalise
 from poolsearch.data.decode import decode
-from poolsearch.exporting.builtin_code import own_code
+from poolsearch.exporting.builtin_code import builtin_code
 from poolsearch.exporting.model_card import features_of
 from poolsearch.nets.build import NetSpec, build
 
@@ -38,7 +38,7 @@ def test_an_image_is_prepared_as_in_training(kind, stored, size, tmp_path, facts
     net = build(spec)
     placement = net.default
     told = facts(spec, placement, stored, max(size, round(stored * CENTRAL)))
-    exported = run_code(own_code(told, features_of(spec, placement)), net.state_dict())
+    exported = run_code(builtin_code(told, features_of(spec, placement)), net.state_dict())
     with Image.open(path) as opened:
         x = exported.preprocess(opened)
     pixels = torch.frombuffer(bytearray(decode(str(path), stored)), dtype=torch.uint8).view(1, stored, stored, 3)
@@ -50,6 +50,6 @@ def test_an_image_is_prepared_as_in_training(kind, stored, size, tmp_path, facts
 def test_images_of_sixteen_bits_are_refused(facts, run_code):
     spec = NetSpec("cifar-resnet20", 3, 2)
     net = build(spec)
-    exported = run_code(own_code(facts(spec, net.default), features_of(spec, net.default)), net.state_dict())
+    exported = run_code(builtin_code(facts(spec, net.default), features_of(spec, net.default)), net.state_dict())
     with pytest.raises(ValueError, match="8 bits"):
         exported.preprocess(Image.fromarray(np.zeros((40, 40), dtype=np.uint16)))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from poolsearch.mixture.balance import NotBalanced, assign, balance, entropy
+from poolsearch.mixture.balance import NotBalanced, assignment_of, balance, entropy
 
 
 def random_table(placements, members, seed):
@@ -72,7 +72,7 @@ def test_marginals_are_uniform(score_AM, inv_temp):
     np.testing.assert_allclose(found.assign_AM.sum(1), 1, atol=1e-12)
     assert divergence(found.assign_AM) < 1e-4
     assert (found.assign_AM >= 0).all()
-    np.testing.assert_allclose(assign(inv_temp * score_AM, found.scale_M), found.assign_AM, atol=1e-12)
+    np.testing.assert_allclose(assignment_of(inv_temp * score_AM, found.scale_M), found.assign_AM, atol=1e-12)
 
 
 @pytest.mark.parametrize(("a", "b", "c", "d"), [(0.9, 0.1, 0.4, 0.5), (0.2, 0.8, 0.8, 0.2), (0.5, 0.5, 0.1, 0.9)])

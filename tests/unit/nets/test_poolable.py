@@ -12,10 +12,10 @@ from poolsearch.nets.poolable import (
     FixedPlacementNet,
     Poolable,
     check_maps,
-    factors,
     map_sizes,
     parameters_of,
     pool,
+    shrink_factors,
     smallest_input,
 )
 from poolsearch.nets.resnet import BasicBlock, Bottleneck, Head, StemBlock
@@ -57,7 +57,7 @@ def test_blur_over_both_axes_is_the_product_of_rows_and_columns():
 def test_pools_round_sizes_up_and_keep_constants(op, size, site):
     x = torch.full((1, 2, *size), 3.0)
     out = pool(x, site, op)
-    assert out.shape[2:] == tuple(-(-n // f) for n, f in zip(size, factors(site), strict=True))
+    assert out.shape[2:] == tuple(-(-n // f) for n, f in zip(size, shrink_factors(site), strict=True))
     torch.testing.assert_close(out, torch.full_like(out, 3.0))
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.poolable import map_sizes, pool, resize
 from poolsearch.nets.restride import prove, restride
-from poolsearch.nets.restride.walk import resized
+from poolsearch.nets.restride.walk import has_resized
 from poolsearch.space import FreeSpace, Placement
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -142,4 +142,4 @@ def test_maps_that_cannot_be_quartered_are_told(images):
      (5, 9, -1, False), (5, 20, -2, True), (5, 5, 0, True), (5, 4, 0, False)],
 )  # fmt: skip
 def test_what_an_exponent_asks_for(before, after, exponent, holds):
-    assert resized(before, after, exponent) == holds
+    assert has_resized(before, after, exponent) == holds

@@ -19,9 +19,9 @@ from poolsearch.nets.warm_start import (
     InitialWeights,
     check_init,
     find_weights,
-    fit,
     library_weights,
     load_weights,
+    match_weights,
     read_weights,
 )
 from poolsearch.train import checkpoint
@@ -138,7 +138,7 @@ def test_a_name_that_begins_like_a_prefix_is_left_alone():
 
     state = {name: torch.ones_like(tensor) for name, tensor in Net.original.state_dict().items()}
     for given in (state, prefixed(state, "module.")):
-        assert fit(Net, InitialWeights("these", "", given)).tensors.keys() == state.keys()
+        assert match_weights(Net, InitialWeights("these", "", given)).tensors.keys() == state.keys()
 
 
 def test_a_last_layer_for_other_classes_is_replaced_and_nothing_else(resnet, restrided, tmp_path):
@@ -193,7 +193,7 @@ def test_old_files_without_counts_of_batches_are_whole(resnet, restrided):
 
 def test_weights_are_seen_to_fit_without_numbers(resnet):
     net = blank(NetSpec("torchvision:resnet18", 7, image_size=64))
-    assert fit(net, InitialWeights("these", "", resnet[1])).replaced == ["fc.weight", "fc.bias"]
+    assert match_weights(net, InitialWeights("these", "", resnet[1])).replaced == ["fc.weight", "fc.bias"]
     assert all(tensor.is_meta for tensor in net.state_dict().values())
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.samplers.successive_halving import Rung, brackets, drawn, rungs, together, told
+from poolsearch.samplers.successive_halving import Rung, brackets, concurrent_rungs, draw_placements, rungs, rungs_text
 from poolsearch.settings import Settings
 from poolsearch.settings.check import check
 from poolsearch.settings.methods import named
@@ -133,43 +133,48 @@ def test_brackets_of_hyperband_share_their_lengths_and_end_at_the_full_one(place
         for before, after in pairwise(own):
             assert after.begun == before.epochs < after.epochs <= rate * before.epochs
             assert after.placements == max(1, before.placements // rate)
-    for own, numbers in zip(several, drawn(made, placements, seed), strict=True):
+    for own, numbers in zip(several, draw_placements(made, placements, seed), strict=True):
         assert numbers == sorted(set(numbers)) and len(numbers) == own[0].placements
         assert set(numbers) <= set(range(placements))
-    at_once = together(made, placements)
+    at_once = concurrent_rungs(made, placements)
     assert sum(rung.images_seen for rung in at_once) <= sum(rung.images_seen for rung in made)
     assert max(rung.placements for rung in at_once) <= placements
 
 
 def test_what_brackets_train_at_the_same_time_is_one_rung():
     made = rungs_of(36, 100, method="hyperband", data="digits")
-    assert together(made, 36) == [
+    assert concurrent_rungs(made, 36) == [
         Rung(9, 0, 2, 100), Rung(3, 2, 4, 100), Rung(5, 0, 4, 100), Rung(2, 4, 12, 100), Rung(3, 0, 12, 100),
     ]  # fmt: skip
     halving = rungs_of(36, method="halving")
-    assert together(halving, 36) == halving
+    assert concurrent_rungs(halving, 36) == halving
 
 
 def test_draws_are_uniform_differ_between_brackets_and_follow_from_the_seed():
     plan = rungs_of(1000, method="hyperband", sweep_epochs=81)
-    first = drawn(plan, 1000, 0)
-    assert first == drawn(plan, 1000, 0) != drawn(plan, 1000, 1)
+    first = draw_placements(plan, 1000, 0)
+    assert first == draw_placements(plan, 1000, 0) != draw_placements(plan, 1000, 1)
     assert not set(first[1]) <= set(first[0])
-    assert drawn(rungs_of(36, method="halving"), 36, 5) == [list(range(36))]
+    assert draw_placements(rungs_of(36, method="halving"), 36, 5) == [list(range(36))]
     # each of 10 placements is in 3 of 10 draws; 2,000 draws have a standard deviation of 0.0102
     plan = rungs_of(10, method="random", random_k=3)
-    often = [sum(number in drawn(plan, 10, seed)[0] for seed in range(2000)) / 2000 for number in range(10)]
+    often = [sum(number in draw_placements(plan, 10, seed)[0] for seed in range(2000)) / 2000 for number in range(10)]
     assert often == pytest.approx([0.3] * 10, abs=0.045)
 
 
 def test_what_will_be_trained_is_told_in_a_sentence_however_much_it_is():
-    assert told("sweep", rungs_of(20_000, method="sweep")) == "Sweep: 20,000 trainings of 200 epochs on 25,000 images."
-    assert told("sweep", rungs_of(36, method="sweep", sweep_seeds=3)).startswith("Sweep: 108 trainings of 200 epochs")
-    assert told("proxy", rungs_of(36, method="proxy", proxy_epochs=1)) == (
+    assert (
+        rungs_text("sweep", rungs_of(20_000, method="sweep"))
+        == "Sweep: 20,000 trainings of 200 epochs on 25,000 images."
+    )
+    assert rungs_text("sweep", rungs_of(36, method="sweep", sweep_seeds=3)).startswith(
+        "Sweep: 108 trainings of 200 epochs"
+    )
+    assert rungs_text("proxy", rungs_of(36, method="proxy", proxy_epochs=1)) == (
         "Proxy: 36 trainings of 1 epoch on 10,000 images, with 0.5 of the channels."
     )
     # 36 x 2 + 12 x 4 + 4 x 6 = 144 epochs of 12
-    assert told("halving", rungs_of(36, 718, method="halving", data="digits")) == (
+    assert rungs_text("halving", rungs_of(36, 718, method="halving", data="digits")) == (
         "Halving: 36 placements for 2 epochs, the best 12 up to 6, the best 4 up to 12 on 718 images. "
         "Together this is as much as 12.0 whole trainings."
     )
@@ -177,7 +182,7 @@ def test_what_will_be_trained_is_told_in_a_sentence_however_much_it_is():
 
 def test_brackets_are_told_one_by_one():
     # 9 x 2 + 3 x 2 + 8 epochs, 5 x 4 + 8, 3 x 12: 96 epochs of 12
-    assert told("hyperband", rungs_of(36, 718, method="hyperband", data="digits")) == (
+    assert rungs_text("hyperband", rungs_of(36, 718, method="hyperband", data="digits")) == (
         "Hyperband: 3 brackets of random placements on 718 images: 9 placements for 2 epochs, the best 3 up to 4, the "
         "best 1 up to 12; 5 placements for 4 epochs, the best 1 up to 12; 3 placements for 12 epochs. Together this is "
         "as much as 8.0 whole trainings, or less: a placement of several brackets is trained once."

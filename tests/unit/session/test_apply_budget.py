@@ -7,8 +7,8 @@ from poolsearch.cost.costs import profile
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.build import NetSpec, blank
 from poolsearch.progress import SilentProgress
-from poolsearch.session import apply_budget
-from poolsearch.session.apply_budget import CostedSpace, budget_note, costed
+from poolsearch.session import apply_budget as budgets
+from poolsearch.session.apply_budget import CostedSpace, apply_budget, budget_note
 from poolsearch.settings import Settings
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.train.machine import Machine
@@ -53,11 +53,11 @@ def opened(tmp_path, net, told, **changes) -> CostedSpace:
     spec = NetSpec(net, 5, image_size=32)
     settings = Settings.of(net=net, batch=8, **changes)
     space = blank(spec).space
-    return costed(RunDir(tmp_path), {}, spec, space, settings, Machine(torch.device("cpu"), "fp32"), told)
+    return apply_budget(RunDir(tmp_path), {}, spec, space, settings, Machine(torch.device("cpu"), "fp32"), told)
 
 
 def test_without_a_budget_nothing_is_left_out_and_nothing_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(apply_budget, "latency_table", None)
+    monkeypatch.setattr(budgets, "latency_table", None)
     told = Told()
     found = opened(tmp_path, "cifar-resnet20", told)
     assert found.budget is None and found.space.size == 36 and found.costs.latency_A is None

@@ -80,7 +80,7 @@ def test_code_that_computes_something_else_is_not_kept(
     finished: Path, monkeypatch: pytest.MonkeyPatch, change: tuple[str, str], message: str
 ) -> None:
     monkeypatch.setattr(stage, "missing_packages", lambda: ["onnx"])
-    monkeypatch.setattr(stage, "own_code", lambda *a: builtin_code.own_code(*a).replace(*change))
+    monkeypatch.setattr(stage, "builtin_code", lambda *a: builtin_code.builtin_code(*a).replace(*change))
     with pytest.raises(PoolsearchError, match=message):
         poolsearch.export(finished)
     assert not (finished / "export").exists()
@@ -91,7 +91,7 @@ def test_an_export_that_fails_leaves_the_one_before(finished: Path, monkeypatch:
     monkeypatch.setattr(stage, "missing_packages", lambda: ["onnx"])
     folder = poolsearch.export(finished)
     before = (folder / "export.json").read_bytes()
-    monkeypatch.setattr(stage, "own_code", lambda *_: "raise SystemExit(3)")
+    monkeypatch.setattr(stage, "builtin_code", lambda *_: "raise SystemExit(3)")
     with pytest.raises(PoolsearchError, match="does not run by itself"):
         poolsearch.export(finished)
     assert (folder / "export.json").read_bytes() == before

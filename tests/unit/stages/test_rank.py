@@ -15,7 +15,7 @@ from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.stages import rank as stage
 from poolsearch.stages.ranking import evaluate as evaluation
-from poolsearch.stages.ranking.evaluate import order_of
+from poolsearch.stages.ranking.evaluate import evaluation_order
 from poolsearch.stages.ranking.tally import load_tally
 from poolsearch.storage import digests
 from poolsearch.storage.run_dir import RunDir
@@ -188,8 +188,8 @@ def test_the_progress_file_counts_what_it_says(copy, monkeypatch):
             poolsearch.session.open_run.open_run(out, None, True, poolsearch.progress.SilentProgress())
         )
         _, mixture = stage.load_search(run)
-        pairs = stage.pairs_of(stage.choose(run, mixture), mixture, False)
-        true_N = run.images.label_N[order_of(run)]
+        pairs = stage.pairs_of(stage.choose_candidates(run, mixture), mixture, False)
+        true_N = run.images.label_N[evaluation_order(run)]
         tally = load_tally(run.dir.ranking_progress, stage._made_of(run, pairs), true_N, 10)
     # two batches, of 360 and 359 images: all 36 saw the first, five the second
     assert (tally.chunk, tally.chunks) == (1, 2)

@@ -23,7 +23,7 @@ from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.space import Placement
 from poolsearch.stages.derive import derive, load_relaxed, rows_of
-from poolsearch.stages.ranking.evaluate import load, order_of
+from poolsearch.stages.ranking.evaluate import evaluation_order, load_images
 from poolsearch.stages.relax import RelaxTask, WeightHistory, check_machine
 from poolsearch.storage.files import write_json
 from poolsearch.supernet.relaxed import forward
@@ -214,7 +214,7 @@ def test_what_was_found_stands_first_and_the_default_beside_it(
         assert float(first["macs_ratio"]) == pytest.approx(
             run.costs.macs(placement) / run.costs.macs(run.space.default)
         )
-        x, y = load(run, order_of(run))
+        x, y = load_images(run, evaluation_order(run))
         with torch.inference_mode():
             right = float((supernet(x, placement).argmax(1) == y).float().mean())
         assert float(first["val_accuracy"]) == pytest.approx(right, abs=1e-6)
@@ -242,7 +242,7 @@ def test_macs_of_upsampling_are_those_that_torch_counts(tmp_path: Path, settings
 
 def test_the_metric_of_the_run_is_ranked_by(tmp_path: Path, settings) -> None:
     run = opened(tmp_path, settings(metric="balanced-accuracy"))
-    true_N = run.images.label_N[order_of(run)]
+    true_N = run.images.label_N[evaluation_order(run)]
     zeros_N = np.zeros_like(true_N)
     rows = rows_of(run, [Placement.of_blocks([10]), run.space.default], [true_N, zeros_N])
     assert [row["val_metric"] for row in rows] == pytest.approx([1.0, 0.1])

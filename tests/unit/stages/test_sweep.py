@@ -13,11 +13,11 @@ from sklearn.datasets import load_digits
 import poolsearch
 from poolsearch.errors import Interrupted
 from poolsearch.progress import SilentProgress
-from poolsearch.samplers.successive_halving import Rung, brackets, drawn
+from poolsearch.samplers.successive_halving import Rung, brackets, draw_placements
 from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.stages import sweep as stage
-from poolsearch.stages.ranking.standalone_table import standing_rows
+from poolsearch.stages.ranking.standalone_table import standalone_rows
 from poolsearch.stages.standalone import rung as training
 from poolsearch.stages.standalone.trial import StandaloneTask, Trial
 from poolsearch.storage.files import write_json
@@ -121,7 +121,7 @@ def test_who_survives_is_who_optunas_pruner_lets_go_on(tmp_path, monkeypatch, pl
         curves = Curves(correct_of)
         monkeypatch.setattr(training, "train_trial", curves)
         plan = stage.rungs(run.settings, run.space.size, 1000)
-        standings = stage.climb(run, plan)
+        standings = stage.train_rungs(run, plan)
         expected = survivors_by_optuna(correct_of, start, rate, full)
         assert {run.space[s.number]: s.epochs for s in standings} == expected
         by_hand = sorted(expected, key=lambda p: (-expected[p], -correct_of[p][expected[p]]))
@@ -158,9 +158,9 @@ def test_brackets_of_hyperband_are_those_of_optunas_and_so_is_who_survives(
         plan = stage.rungs(run.settings, run.space.size, 1000)
         several = brackets(plan)
         assert [own[0].placements for own in several] == [min(n, placements) for n in theirs._trial_allocation_budgets]
-        standings = stage.climb(run, plan)
+        standings = stage.train_rungs(run, plan)
         expected, compared = {}, {}
-        for bracket, numbers in enumerate(drawn(plan, run.space.size, run.seed)):
+        for bracket, numbers in enumerate(draw_placements(plan, run.space.size, run.seed)):
             part = {run.space[n]: correct_of[run.space[n]] for n in numbers}
             for placement, epochs in survivors_by_optuna(part, start, rate, full, bracket).items():
                 expected[placement] = max(epochs, expected.get(placement, 0))
@@ -180,7 +180,7 @@ def test_equal_placements_are_decided_by_fewer_macs_then_by_number(tmp_path, mon
     with open_run(tmp_path / "run", given, False, SilentProgress()) as run:
         curves = Curves(dict.fromkeys(run.space, [100] * 10))
         monkeypatch.setattr(training, "train_trial", curves)
-        standings = stage.climb(run, stage.rungs(run.settings, run.space.size, 1000))
+        standings = stage.train_rungs(run, stage.rungs(run.settings, run.space.size, 1000))
         order = sorted(range(36), key=lambda n: (run.macs_A[n], n))
         assert [s.number for s in standings] == order
         assert [s.epochs for s in standings] == [9] * 4 + [3] * 8 + [1] * 24
@@ -286,7 +286,9 @@ def test_several_seeds_count_as_their_mean(tmp_path):
 
 def test_the_interval_of_several_seeds_is_that_of_one_training(tmp_path):
     with open_run(tmp_path / "run", settings("sweep"), False, SilentProgress()) as run:
-        (row,) = standing_rows(run, [stage.TrainedPlacement(0, 4, [scored_as(359, 719), scored_as(360, 719)])], seeds=2)
+        (row,) = standalone_rows(
+            run, [stage.TrainedPlacement(0, 4, [scored_as(359, 719), scored_as(360, 719)])], seeds=2
+        )
     # Wilson by hand for 359.5, rounded to the even 360, of 719 images: z = 1.959964
     z, n, p = 1.959964, 719, 360 / 719
     middle, half = p + z * z / 2 / n, z * np.sqrt(p * (1 - p) / n + z * z / 4 / n**2)
@@ -302,7 +304,7 @@ def test_a_proxy_trains_the_same_placements_with_fewer_channels_and_images(tmp_p
         narrow = stage.at_fidelity(run, Rung(36, 0, 2, 300, 0.5))
         assert list(narrow.space) == list(run.space) and narrow.space.size == 36
         assert (narrow.net_spec.width, run.net_spec.width) == (2, 4)
-        recipe, trial = training.sweep_recipe(narrow.settings, 2, 2), Trial(run.space.default, 0)
+        recipe, trial = training.sweep_config(narrow.settings, 2, 2), Trial(run.space.default, 0)
         task = StandaloneTask(narrow, recipe, trial)
         assert {p.shape[0] for p in task.net.parameters() if p.ndim == 4} == {2, 4, 8}  # of the three stages
         assert task.images == 300
@@ -333,7 +335,7 @@ def test_a_width_that_is_not_given_is_halved_too(tmp_path):
 def test_stopped_anywhere_it_ends_the_same(tmp_path, monkeypatch, method):
     changes = {"halving_rate": 2, "halving_start": 1, "placements": SIX[:4]}
     expected = rank(tmp_path / "whole", method, **changes)
-    known, train, calls = metrics(tmp_path / "whole"), training.train_alone, 0
+    known, train, calls = metrics(tmp_path / "whole"), training.train_standalone, 0
 
     def stopping(*arguments):
         nonlocal calls
@@ -343,7 +345,7 @@ def test_stopped_anywhere_it_ends_the_same(tmp_path, monkeypatch, method):
             raise Interrupted  # the training is in its checkpoint, its score is not known
         return found
 
-    monkeypatch.setattr(training, "train_alone", stopping)
+    monkeypatch.setattr(training, "train_standalone", stopping)
     out, stops, resume = tmp_path / "run", 0, False
     while True:
         try:

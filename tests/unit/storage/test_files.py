@@ -241,8 +241,8 @@ def test_nothing_is_deleted_through_links(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from poolsearch.storage.locks import held
-with held(Path(sys.argv[1])) as ours:
+from poolsearch.storage.locks import try_lock
+with try_lock(Path(sys.argv[1])) as ours:
     print(ours, flush=True)
     time.sleep(1000)
 """
@@ -269,15 +269,15 @@ def test_a_folder_is_held_by_one_process_until_it_ends(tmp_path, other_holder):
     folder = tmp_path / "sweep" / "4,3,3"
     assert not locks.is_held(folder) and not folder.exists(), "looking leaves nothing"
     other = other_holder(folder)
-    with locks.held(folder) as ours:
+    with locks.try_lock(folder) as ours:
         assert not ours
     assert locks.is_held(folder)
     other.kill()
     other.wait()
     assert not locks.is_held(folder)
-    with locks.held(folder) as ours:
+    with locks.try_lock(folder) as ours:
         assert ours and locks.is_held(folder)
-        with locks.held(folder) as twice:
+        with locks.try_lock(folder) as twice:
             assert not twice
     assert not locks.is_held(folder)
 
@@ -287,12 +287,12 @@ def test_what_is_left_over_in_a_folder_that_is_held_may_be_being_written(tmp_pat
     places = [tmp_path / "sweep" / name / "0" for name in ("4,3,3", "5,3,2")]
     (living, _one), (dead, _two) = (left_by_a_killed_process(place) for place in places)
     for place in places:
-        with locks.held(place):
+        with locks.try_lock(place):
             pass
     other_holder(places[0])
     locks.remove_leftovers(tmp_path)
     assert living.exists() and not dead.exists()
-    with locks.held(places[1]) as ours:
+    with locks.try_lock(places[1]) as ours:
         dead, _two = left_by_a_killed_process(places[1])
         assert ours
         locks.remove_leftovers(places[1])
@@ -303,7 +303,7 @@ def test_a_lock_that_is_a_link_is_refused_by_both_ways_of_holding(tmp_path):
     precious = tmp_path / "precious"
     precious.write_text("precious")
     (tmp_path / ".lock").symlink_to(precious)
-    for hold in (locks.locked, locks.held):
+    for hold in (locks.locked, locks.try_lock):
         with pytest.raises(PoolsearchError, match=r"\.lock is a link"), hold(tmp_path):
             pass
     assert precious.read_text() == "precious"

@@ -20,7 +20,7 @@ from poolsearch.train.architecture import (
     Gaea,
     exponentiated,
     first_order,
-    held,
+    frozen_parameters,
     make_architecture,
     second_order,
 )
@@ -233,7 +233,7 @@ def test_the_first_order_is_the_gradient_with_the_weights_held_and_leaves_nothin
 def test_parameters_that_were_frozen_stay_so() -> None:
     net = nn.Linear(2, 2)
     net.bias.requires_grad_(False)
-    with pytest.raises(KeyError), held(net):
+    with pytest.raises(KeyError), frozen_parameters(net):
         assert not net.weight.requires_grad
         raise KeyError
     assert net.weight.requires_grad and not net.bias.requires_grad

@@ -15,7 +15,7 @@ from poolsearch.settings.groups import Metric
 from poolsearch.space import Placement
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train.machine import Machine
-from poolsearch.train.step import backward, batch_score, predicted, tree_backward, tree_scores
+from poolsearch.train.step import backward, batch_score, predict, tree_backward, tree_scores
 
 CPU = Machine(torch.device("cpu"), "fp32")
 SCALER = torch.amp.GradScaler("cpu", enabled=False)
@@ -102,7 +102,7 @@ def test_accuracies_of_the_tree_are_those_of_each_placement() -> None:
     placements = [net.net.space[i] for i in (3, 30, 7)]
     found = dict(tree_scores(net, x, y, placements, "accuracy", CPU))
     for i, placement in enumerate(placements):
-        alone = (predicted(partial(net, placement=placement), x, CPU) == y).float().mean()
+        alone = (predict(partial(net, placement=placement), x, CPU) == y).float().mean()
         assert torch.equal(found[i], alone)
 
 

@@ -19,7 +19,7 @@ from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.machine import Machine, pick_machine
 from poolsearch.train.optim import Cosine, load_momentum, momentum_tensors, set_lr, sgd
-from poolsearch.train.step import backward, predicted, train_step
+from poolsearch.train.step import backward, predict, train_step
 
 CPU = Machine(torch.device("cpu"), "fp32")
 
@@ -68,7 +68,7 @@ def test_a_step_is_momentum_sgd_by_hand() -> None:
 
 def test_the_most_probable_class_is_predicted() -> None:
     logits = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]])
-    assert predicted(lambda x: x, logits, CPU).tolist() == [1, 0, 1]
+    assert predict(lambda x: x, logits, CPU).tolist() == [1, 0, 1]
 
 
 def test_momentum_goes_through_a_checkpoint_also_of_a_parameter_that_had_no_gradient_yet() -> None:
@@ -110,7 +110,7 @@ def test_a_checkpoint_keeps_values_and_says_when_it_is_damaged(tmp_path: Path) -
     weight = torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)
     checkpoint.save(path, {"a/x": weight, "a/y": torch.tensor(3)}, {"step": 5})
     tensors, meta = checkpoint.load(path)
-    assert torch.equal(checkpoint.of("a", tensors)["x"], weight)
+    assert torch.equal(checkpoint.under_prefix("a", tensors)["x"], weight)
     assert meta == {"step": 5}
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(PoolsearchError, match="damaged"):

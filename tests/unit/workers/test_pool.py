@@ -51,10 +51,10 @@ def talk(trial, progress):
             update(done, "note")
 
 def shared(trial, progress):
-    from poolsearch.storage.locks import held
+    from poolsearch.storage.locks import try_lock
     from poolsearch.workers.queue import Busy
     folder, name = trial
-    with held(Path(folder, name)) as ours:
+    with try_lock(Path(folder, name)) as ours:
         if not ours: return Busy()
         found = Path(folder, name, "found")
         if not found.exists():
@@ -219,8 +219,8 @@ print(run_trials(jobs_of_test.shared, trials, [1] * 8, SilentProgress(), "test")
 HOLDING = """
 import sys, time
 from pathlib import Path
-from poolsearch.storage.locks import held
-with held(Path(sys.argv[1])):
+from poolsearch.storage.locks import try_lock
+with try_lock(Path(sys.argv[1])):
     print("begins", flush=True)
     time.sleep(1000)
 """

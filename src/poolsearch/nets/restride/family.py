@@ -10,7 +10,7 @@ from torch import fx, nn
 from poolsearch.nets.restride.cut import Segment
 from poolsearch.nets.restride.find import TracedNetwork
 from poolsearch.nets.restride.shrink import Shrink
-from poolsearch.nets.restride.trace import path_of, within
+from poolsearch.nets.restride.trace import is_within, path_of
 from poolsearch.space import HALVE
 
 
@@ -129,7 +129,7 @@ def _twin(net: TracedNetwork, part: Segment, template: Segment, node: fx.Node) -
 
 def _namesake(part: Segment, template: Segment, node: fx.Node) -> fx.Node | None:
     """The layer of the same name below the block."""
-    if node.op != "call_module" or not within(node, template.path):
+    if node.op != "call_module" or not is_within(node, template.path):
         return None
     path = part.path + path_of(node)[len(template.path) :]
     return next((n for n in part.body if n.op == "call_module" and path_of(n) == path), None)

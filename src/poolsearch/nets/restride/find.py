@@ -141,7 +141,7 @@ def _span_of(net: TracedNetwork, path: str, runs: dict[str, list[int]]) -> Span:
     return Span(path, type(net.layers[path]).__name__, runs[path][0], runs[path][-1])
 
 
-def found_blocks(net: TracedNetwork) -> list[Span]:
+def find_blocks(net: TracedNetwork) -> list[Span]:
     """Dense layers; else the smallest submodules of one's own classes that everything runs through; else units.
 
     A class qualifies where every instance has a spatial convolution and one map alone goes in and out of it: no
@@ -167,7 +167,7 @@ def found_blocks(net: TracedNetwork) -> list[Span]:
     blocks = [s for s in inner if kinds.count(s.kind) > 1 or _place(s) in beside]
     if len(blocks) > 1:
         return sorted(blocks, key=lambda s: s.first)
-    plain = units(net, 0, len(net.order))
+    plain = unit_blocks(net, 0, len(net.order))
     return [*dropwhile(lambda s: _jumps(net, s), plain)]  # a first convolution of stride 4 is a stem
 
 
@@ -197,7 +197,7 @@ def _passage(net: TracedNetwork, span: Span) -> bool:
     return one and any(net.spatial(node) for node in inside)
 
 
-def units(net: TracedNetwork, first: int, end: int) -> list[Span]:
+def unit_blocks(net: TracedNetwork, first: int, end: int) -> list[Span]:
     """Blocks without regard to submodules: a new one starts with every spatial convolution.
 
     It starts at the last place before the convolution where one map alone is alive, and ends before a pooling.

@@ -10,12 +10,12 @@ import torch
 from torch import fx, nn
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.nets.poolable import factors, pool, state_size
+from poolsearch.nets.poolable import pool, shrink_factors, state_size
 from poolsearch.nets.restride import shrink
 from poolsearch.nets.restride.cut import Segment
 from poolsearch.nets.restride.family import StridedForm, strided_form, templates
 from poolsearch.nets.restride.find import TracedNetwork
-from poolsearch.nets.restride.program import Program, ProgramWriter, overwritten
+from poolsearch.nets.restride.program import Program, ProgramWriter, overwritten_inputs
 from poolsearch.space import HALVE, KEEP, Exponents
 
 SITES: tuple[Exponents, ...] = (KEEP, HALVE, (1, 0), (0, 1))
@@ -28,7 +28,7 @@ Late = Mapping[fx.Node | None, Sequence[tuple[Any, ...]]]
 """Before each node (None: at the end): the values to shrink, each with the function and its other arguments."""
 
 
-def whole(net: TracedNetwork, part: Segment) -> Program:
+def whole_program(net: TracedNetwork, part: Segment) -> Program:
     """A program of a part as it is.
 
     Args:
@@ -41,7 +41,9 @@ def whole(net: TracedNetwork, part: Segment) -> Program:
     return _protected(net, part, {})[0]
 
 
-def programs(net: TracedNetwork, part: Segment, blocks: Sequence[Segment]) -> tuple[dict[Exponents, Program], str]:
+def block_programs(
+    net: TracedNetwork, part: Segment, blocks: Sequence[Segment]
+) -> tuple[dict[Exponents, Program], str]:
     """A block's program for every pair of exponents, and how it downsamples.
 
     Args:
@@ -106,7 +108,7 @@ def _protected(net: TracedNetwork, part: Segment, edits: Mapping[fx.Node, Edit])
     """
     program = _write(part, edits, {}, ())
     state = _state(part, net.measured.values)
-    written = [part.inputs[i] for i in overwritten(program, (net.blank, net.training), state)]
+    written = [part.inputs[i] for i in overwritten_inputs(program, (net.blank, net.training), state)]
     return (_write(part, edits, {}, written) if written else program), written
 
 
@@ -130,7 +132,7 @@ def _fits(net: TracedNetwork, part: Segment, program: Program, exponents: Expone
         sizes = [state_size(s) for s in (state, after)]
     except (RuntimeError, ValueError):
         return False
-    return all(-(-n // f) == got for n, f, got in zip(sizes[0], factors(exponents), sizes[1], strict=True))
+    return all(-(-n // f) == got for n, f, got in zip(sizes[0], shrink_factors(exponents), sizes[1], strict=True))
 
 
 def _state(part: Segment, values: Mapping[fx.Node, Any]) -> tuple[Any, ...]:
@@ -232,7 +234,7 @@ def _strided(
     net: TracedNetwork, part: Segment, form: StridedForm, exponents: Exponents, cloned: Sequence[fx.Node]
 ) -> Program:
     """A block that keeps its size, strided like its template."""
-    stride = factors(exponents)
+    stride = shrink_factors(exponents)
     edits: dict[fx.Node, Edit] = {n: _restride(net, part, n, stride) for n in form.convolutions}
     for node, path in form.poolings.items():
         edits[node] = partial(_pool_like, path=path, stride=stride)

@@ -14,7 +14,7 @@ from torch import nn
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.poolable import Op
 from poolsearch.nets.restride.network import Restrided, restride
-from poolsearch.user_code import built, factory_of, file_of
+from poolsearch.user_code import call_user_code, factory_of, file_of
 
 FORMS = ("timm:NAME", "torchvision:NAME", "FILE.py:FACTORY")
 
@@ -132,7 +132,7 @@ def _no_model(library: str, name: str, names: Iterable[str]) -> PoolsearchError:
 
 
 def _built(name: str, build: Any) -> nn.Module:
-    model = built(name, build)
+    model = call_user_code(name, build)
     if not isinstance(model, nn.Module):
         raise PoolsearchError(f"{name} gave a {type(model).__name__}: it has to give a torch.nn.Module.")
     return model

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.nets.poolable import Block, FixedPlacementNet, Op, Poolable, resize
 from poolsearch.nets.restride.cut import Segment, cut
-from poolsearch.nets.restride.find import BlockName, Span, TracedNetwork, found_blocks, named_blocks, units
-from poolsearch.nets.restride.forms import programs, whole
+from poolsearch.nets.restride.find import BlockName, Span, TracedNetwork, find_blocks, named_blocks, unit_blocks
+from poolsearch.nets.restride.forms import block_programs, whole_program
 from poolsearch.nets.restride.measure import measure
 from poolsearch.nets.restride.program import Program
 from poolsearch.nets.restride.shrink import resizes, shrink_of
@@ -259,9 +259,9 @@ def restride(
     _check_names(model)
     _check_example(model, example_BCHW)
     net = _traced(model, example_BCHW)
-    spans = found_blocks(net) if blocks is None else named_blocks(net, blocks)
+    spans = find_blocks(net) if blocks is None else named_blocks(net, blocks)
     if search_stem and spans:
-        spans = [*units(net, 0, spans[0].first), *spans]
+        spans = [*unit_blocks(net, 0, spans[0].first), *spans]
     _check_count(net, spans)
     restrided = _assembled(model, net, spans, op)
     check_sizes(blank_copy(restrided), example_BCHW.to("meta"))
@@ -355,9 +355,9 @@ def _check_count(net: TracedNetwork, spans: Sequence[Span]) -> None:
 def _assembled(model: nn.Module, net: TracedNetwork, spans: Sequence[Span], op: Op) -> Restrided:
     stem, parts, head = cut(net, spans)
     first = parts[0].native == HALVE  # nothing may stand before the first block: the stem is it
-    runs = [programs(net, part, parts) for part in parts]
+    runs = [block_programs(net, part, parts) for part in parts]
     blocks = [SegmentModule(model, part, *made) for part, made in zip(parts, runs, strict=True)]
-    before = SegmentModule(model, stem, {KEEP: whole(net, stem)}, "stays as it is")
+    before = SegmentModule(model, stem, {KEEP: whole_program(net, stem)}, "stays as it is")
     if first:
         blocks = [before, *blocks]
     sites = [part.native for part in (parts if first else parts[1:])]
@@ -368,5 +368,5 @@ def _assembled(model: nn.Module, net: TracedNetwork, spans: Sequence[Span], op: 
             f"(now: {', '.join(b.path for b in blocks)})."
         )
     default = Placement(tuple(sites))
-    last = SegmentModule(model, head, {KEEP: whole(net, head)}, "stays as it is")
+    last = SegmentModule(model, head, {KEEP: whole_program(net, head)}, "stays as it is")
     return Restrided(model, nn.Identity() if first else before, blocks, last, default, op)

@@ -156,7 +156,7 @@ class ProgramWriter:
 
 
 @torch.no_grad()
-def overwritten(program: Program, models: Sequence[nn.Module], state: tuple[Any, ...]) -> list[int]:
+def overwritten_inputs(program: Program, models: Sequence[nn.Module], state: tuple[Any, ...]) -> list[int]:
     """Which of the tensors that a program is given it writes into.
 
     Args:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from poolsearch.nets.poolable import FixedPlacementNet, Poolable, Size, state_size
 from poolsearch.nets.restride.trace import blank_copy
-from poolsearch.nets.restride.walk import resized
+from poolsearch.nets.restride.walk import has_resized
 from poolsearch.progress import Progress, SilentProgress
 from poolsearch.space import Exponents, Placement
 
@@ -121,7 +121,7 @@ def _moved(sizes: list[Size], placement: Placement) -> list[str]:
     problems: list[str] = []
     for index, (before, after) in enumerate(pairwise(sizes[1:]), start=1):
         axes = zip(before, after, placement.at(index), strict=True)
-        if not all(resized(n, got, e) and (not e or got != n) for n, got, e in axes):
+        if not all(has_resized(n, got, e) and (not e or got != n) for n, got, e in axes):
             problems.append(f"block {index} makes {before} into {after} at a site of {placement.at(index)}")
     return problems
 

@@ -222,9 +222,9 @@ def window_at(pooling: nn.Module, stride: Stride) -> dict[str, Any]:
         stride: (height, width) to have, each the layer's own or 1.
 
     Returns:
-        What to set, by name: see :func:`narrowed`.
+        What to set, by name: see :func:`narrowed_settings`.
     """
-    return narrowed({name: getattr(pooling, name) for name in _WINDOW if hasattr(pooling, name)}, stride)
+    return narrowed_settings({name: getattr(pooling, name) for name in _WINDOW if hasattr(pooling, name)}, stride)
 
 
 def max_pool_at(x_BCHW: Tensor, stride: Stride, /, *args: Any, **kwargs: Any) -> Tensor:
@@ -238,7 +238,7 @@ def max_pool_at(x_BCHW: Tensor, stride: Stride, /, *args: Any, **kwargs: Any) ->
     Returns:
         Its output, (B, C, height, width).
     """
-    return F.max_pool2d(x_BCHW, **narrowed(settings_of(F.max_pool2d, args, kwargs), stride))
+    return F.max_pool2d(x_BCHW, **narrowed_settings(settings_of(F.max_pool2d, args, kwargs), stride))
 
 
 def average_pool_at(x_BCHW: Tensor, stride: Stride, /, *args: Any, **kwargs: Any) -> Tensor:
@@ -252,7 +252,7 @@ def average_pool_at(x_BCHW: Tensor, stride: Stride, /, *args: Any, **kwargs: Any
     Returns:
         Its output, (B, C, height, width).
     """
-    return F.avg_pool2d(x_BCHW, **narrowed(settings_of(F.avg_pool2d, args, kwargs), stride))
+    return F.avg_pool2d(x_BCHW, **narrowed_settings(settings_of(F.avg_pool2d, args, kwargs), stride))
 
 
 def pool_function_at(function: Any) -> Callable[..., Tensor]:
@@ -286,7 +286,7 @@ def settings_of(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     return dict(zip(names, args, strict=False)) | {k: v for k, v in kwargs.items() if k != "input"}
 
 
-def narrowed(settings: dict[str, Any], stride: Stride) -> dict[str, Any]:
+def narrowed_settings(settings: dict[str, Any], stride: Stride) -> dict[str, Any]:
     """The settings of a pooling with other strides: along an axis without, the window is one pixel wide.
 
     Args:

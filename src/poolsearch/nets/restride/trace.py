@@ -81,7 +81,7 @@ def leaves(node: fx.Node) -> list[str]:
     return node.meta.get("leaves", [])
 
 
-def within(node: fx.Node, path: str) -> bool:
+def is_within(node: fx.Node, path: str) -> bool:
     """Whether a submodule, or one inside it, computes a node.
 
     Args:

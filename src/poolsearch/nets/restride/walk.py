@@ -59,7 +59,7 @@ def _run(blank: Poolable, index: int, state: Any, site: Exponents) -> Any:
             f"block '{name}' does not run on maps of {size[0]}x{size[1]} with a site of {site[0]}x{site[1]}: {error}"
         ) from error
     for n, before, e in zip(got, size, site, strict=True):
-        if (index or e) and not resized(before, n, e):
+        if (index or e) and not has_resized(before, n, e):
             raise PoolsearchError(
                 f"block '{name}' makes maps of {size[0]}x{size[1]} into {got[0]}x{got[1]} with a site of "
                 f"{site[0]}x{site[1]}: this network cannot be restrided for images of this size."
@@ -71,7 +71,7 @@ def _often(site: Exponents) -> str:
     return f" {max(site)} times" if max(site) > 1 else ""
 
 
-def resized(before: int, after: int, exponent: int) -> bool:
+def has_resized(before: int, after: int, exponent: int) -> bool:
     """Whether a size became what an exponent asks for; halved sizes may round either way.
 
     Args:

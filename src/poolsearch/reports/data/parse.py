@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.evaluation.ground_truth import GroundTruth, MeasuredPlacement
-from poolsearch.reports.data.ranking_row import RankingRow, ranked
+from poolsearch.reports.data.ranking_row import RankingRow, parse_ranking_row
 from poolsearch.reports.data.score_table import Scores, read_scores
 from poolsearch.samplers.successive_halving import Rung
 from poolsearch.space import shown
@@ -134,7 +134,7 @@ def ranking_of(files: RunDir) -> list[RankingRow]:
     ranking: list[RankingRow] = []
     for line, row in enumerate(read_ranking(files), start=2):
         try:
-            ranking.append(ranked(row))
+            ranking.append(parse_ranking_row(row))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise damaged(files.ranking, f"line {line}: {type(error).__name__} {error}") from None
     return ranking
@@ -150,7 +150,7 @@ def rungs_of(path: Path, summary: Json) -> list[Rung]:
 
 def truth_of(folder: Path) -> list[MeasuredPlacement]:
     """The placements of a sweep in benchmark mode, best first; none of another."""
-    return tested(GroundTruth.of_sweep(folder))
+    return tested_entries(GroundTruth.of_sweep(folder))
 
 
 def found_weights(path: Path) -> ResolutionWeights:
@@ -220,7 +220,7 @@ def skipped_of(path: Path) -> list[tuple[str, str]]:
     return [(entry["file"], entry["reason"]) for entry in found]
 
 
-def tested(truth: GroundTruth) -> list[MeasuredPlacement]:
+def tested_entries(truth: GroundTruth) -> list[MeasuredPlacement]:
     """The placements by their names for people, best first; none where they were not measured on the test split."""
     if truth.part != "test":
         return []

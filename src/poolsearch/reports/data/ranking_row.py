@@ -47,7 +47,7 @@ class RankingRow:
         return format(self.value, form) if self.evaluated else "–"
 
 
-def ranked(row: dict[str, str]) -> RankingRow:
+def parse_ranking_row(row: dict[str, str]) -> RankingRow:
     """A line of the file, by the names of its columns.
 
     Raises:

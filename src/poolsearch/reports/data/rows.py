@@ -74,13 +74,13 @@ def ranked_rows(data: RunData) -> list[AnnotatedRow]:
 
     Those stopped early are not marked: their accuracy is that of other images, or of a shorter training.
     """
-    whole = [row for row in data.ranking if row.evaluated and not stopped(data, row)]
+    whole = [row for row in data.ranking if row.evaluated and not was_stopped(data, row)]
     front = _front(np.array([row.macs for row in whole], float), np.array([row.value for row in whole], float))
     on_front = {row.rank for row, on in zip(whole, front, strict=True) if on}
-    return [AnnotatedRow(row, row.rank in on_front, stopped(data, row)) for row in data.ranking]
+    return [AnnotatedRow(row, row.rank in on_front, was_stopped(data, row)) for row in data.ranking]
 
 
-def stopped(data: RunData, row: RankingRow) -> bool:
+def was_stopped(data: RunData, row: RankingRow) -> bool:
     """Whether a placement left early: the ranking, before it saw all images, or its training, before the last rung."""
     # older runs have one bracket, and do not say how many were trained to the end
     finished = (data.ranking_summary or {}).get("finished", data.rungs[-1].placements if data.rungs else math.inf)
@@ -101,7 +101,7 @@ def _front(cost: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[np.
     return on
 
 
-def retrained(data: RunData) -> list[RetrainedRow]:
+def retrained_rows(data: RunData) -> list[RetrainedRow]:
     """Every placement that was trained alone, by rank."""
     tested = {str(entry["placement"]): entry for entry in (data.test or {}).get("summary", [])}
     names = tested or dict.fromkeys(trial.placement for trial in data.trials if trial.placement in _finalists(data))
@@ -135,16 +135,16 @@ def _retrained(data: RunData, placement: str, tested: Json | None) -> RetrainedR
     )
 
 
-def facts(data: RunData) -> dict[str, list[tuple[str, str]]]:
+def run_facts(data: RunData) -> dict[str, list[tuple[str, str]]]:
     """What was run on what, by heading, as pairs of name and text; what the run does not say is left out."""
     run = data.run
     versions = {"poolsearch": run.get("poolsearch"), **_dict(run, "versions")}
     groups = {
         "Data": _data_facts(_dict(run, "data"), run.get("split_hash")),
-        "Network and space": [(name, text(value)) for name, value in _dict(run, "space").items()],
-        "Weights to begin with": [(name, text(value)) for name, value in _dict(run, "init").items()],
-        "Hardware": [(name, text(value)) for name, value in _dict(run, "hardware").items()],
-        "Versions": [(name, text(value)) for name, value in versions.items() if value is not None],
+        "Network and space": [(name, value_text(value)) for name, value in _dict(run, "space").items()],
+        "Weights to begin with": [(name, value_text(value)) for name, value in _dict(run, "init").items()],
+        "Hardware": [(name, value_text(value)) for name, value in _dict(run, "hardware").items()],
+        "Versions": [(name, value_text(value)) for name, value in versions.items() if value is not None],
         "Stages": [(str(stage.get("stage")), _duration(stage)) for stage in run.get("stages", [])],
     }
     settings = {f"Settings: {group}": _pairs(value) for group, value in _dict(run, "settings").items()}
@@ -153,12 +153,14 @@ def facts(data: RunData) -> dict[str, list[tuple[str, str]]]:
 
 def _data_facts(data: Json, split_hash: object) -> list[tuple[str, str]]:
     images = _dict(data, "images")
-    pairs = [(name, text(data[name])) for name in ("name", "fingerprint", "image_size", "skipped") if name in data]
-    pairs += [(f"images, {name.replace('_', '-')}", text(count)) for name, count in images.items()]
+    pairs = [
+        (name, value_text(data[name])) for name in ("name", "fingerprint", "image_size", "skipped") if name in data
+    ]
+    pairs += [(f"images, {name.replace('_', '-')}", value_text(count)) for name, count in images.items()]
     names = cast(list[str], data.get("class_names", []))
     shown = ", ".join(names[:50]) + (f" and {len(names) - 50} more" if len(names) > 50 else "")
     pairs += [("classes", f"{len(names)}: {shown}")] if names else []
-    return [*pairs, ("split hash", text(split_hash))] if split_hash else pairs
+    return [*pairs, ("split hash", value_text(split_hash))] if split_hash else pairs
 
 
 def _duration(stage: Json) -> str:
@@ -174,11 +176,11 @@ def _dict(value: Json, name: str) -> Json:
 
 def _pairs(value: object) -> list[tuple[str, str]]:
     if isinstance(value, dict):
-        return [(str(name), text(setting)) for name, setting in cast(Json, value).items()]
-    return [("", text(value))]
+        return [(str(name), value_text(setting)) for name, setting in cast(Json, value).items()]
+    return [("", value_text(value))]
 
 
-def text(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value of run.json for reading."""
     if value is None:
         return "none"

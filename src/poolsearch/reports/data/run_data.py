@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from poolsearch.evaluation.ground_truth import MeasuredPlacement
-from poolsearch.evaluation.metrics import in_words
+from poolsearch.evaluation.metrics import metric_name
 from poolsearch.reports.data import parse
 from poolsearch.reports.data.parse import Cost, FilterSet, Json, ResolutionWeights, TrialRecord
 from poolsearch.reports.data.ranking_row import RankingRow
@@ -95,7 +95,7 @@ class RunData:
     @property
     def metric(self) -> str:
         """What placements are ranked and tested by, in words."""
-        return in_words(str(self.run.get("settings", {}).get("data", {}).get("metric", "accuracy")))
+        return metric_name(str(self.run.get("settings", {}).get("data", {}).get("metric", "accuracy")))
 
     @property
     def default(self) -> str:

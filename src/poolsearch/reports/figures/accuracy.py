@@ -21,7 +21,7 @@ from poolsearch.reports.figures.theme import (
     rows,
 )
 from poolsearch.reports.text.caveats import early_stops
-from poolsearch.reports.text.method_notes import trainings
+from poolsearch.reports.text.method_notes import trainings_summary
 
 MOST_INTERVALS = 250
 MOST_POINTS = 1500
@@ -45,7 +45,7 @@ def accuracy_macs(data: RunData) -> Figure | None:
     table = ranked_rows(data)
     size, unit = macs_unit(max(row.ranked.macs for row in table))
     points = _shown([_point(row, size) for row in table])
-    texts = [_caption(data, len(points), len(table)), _budget(data), trainings(data), early_stops(data)]
+    texts = [_caption(data, len(points), len(table)), _budget(data), trainings_summary(data), early_stops(data)]
     return Figure(
         name="accuracy_macs",
         title=f"{data.metric.capitalize()} at a compute budget",

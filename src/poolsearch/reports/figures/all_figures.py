@@ -8,8 +8,8 @@ from poolsearch.reports.figures.curves import curves
 from poolsearch.reports.figures.heatmap import assignment
 from poolsearch.reports.figures.ladder import ladder
 from poolsearch.reports.figures.outcomes import retrain, scores
-from poolsearch.reports.figures.relaxed import found, weights
-from poolsearch.reports.figures.test_accuracy import alone_macs
+from poolsearch.reports.figures.relaxed import found_path, weights_over_training
+from poolsearch.reports.figures.test_accuracy import accuracy_on_test_by_macs
 from poolsearch.reports.figures.theme import Figure
 from poolsearch.reports.figures.truth_agreement import RankingWithTruth, truth_figure
 
@@ -22,7 +22,7 @@ def figures(data: RunData, truth: RankingWithTruth | None = None) -> list[Figure
         truth: the ranking beside a ground truth, where one was given.
     """
     made = [
-        ladder(data), found(data), accuracy_macs(data), alone_macs(data), retrain(data), assignment(data),
-        weights(data), curves(data), scores(data), truth and truth_figure(data, truth),
+        ladder(data), found_path(data), accuracy_macs(data), accuracy_on_test_by_macs(data), retrain(data),
+        assignment(data), weights_over_training(data), curves(data), scores(data), truth and truth_figure(data, truth),
     ]  # fmt: skip
     return [figure for figure in made if figure is not None]

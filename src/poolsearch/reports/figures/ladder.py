@@ -8,7 +8,7 @@ import altair as alt
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.reports.data.ranking_row import RankingRow
-from poolsearch.reports.data.rows import stopped
+from poolsearch.reports.data.rows import was_stopped
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.figures.theme import DEFAULT, INK, LEVELS, MUTED, WINNER, Figure, Json, rows
 from poolsearch.space import Placement
@@ -95,7 +95,7 @@ def _entries(data: RunData) -> list[LadderRow]:
 
 def _ranked_entry(data: RunData, row: RankingRow, role: str) -> LadderRow:
     role = f"default, rank {row.rank}" if row.is_default else role
-    role += ", stopped" if stopped(data, row) else ""
+    role += ", stopped" if was_stopped(data, row) else ""
     cost = "" if row.macs_ratio is None else f"{row.macs_ratio:.2f} × MACs"
     return LadderRow(row.placement, role, row.told(".1%"), cost, best=row.rank == 1)
 

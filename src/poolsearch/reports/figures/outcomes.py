@@ -8,7 +8,7 @@ from typing import cast
 
 import altair as alt
 
-from poolsearch.reports.data.rows import stopped
+from poolsearch.reports.data.rows import was_stopped
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.figures.theme import (
     DEFAULT,
@@ -57,7 +57,7 @@ def scores(data: RunData) -> Figure | None:
 
 
 def _fewer(data: RunData) -> str:
-    early = any(stopped(data, row) for row in data.ranking)
+    early = any(was_stopped(data, row) for row in data.ranking)
     return ", or those that a placement saw before it was stopped" if early else ""
 
 

@@ -18,7 +18,7 @@ DARK = 0.6  # part of the largest weight above which a cell's number is white
 MOST_CELLS = 12_000
 
 
-def found(data: RunData) -> Figure | None:
+def found_path(data: RunData) -> Figure | None:
     """Per block the weight of each resolution, and the found path over it; None before the end of the search."""
     weights = data.relaxed
     if weights is None:
@@ -37,7 +37,7 @@ def found(data: RunData) -> Figure | None:
     )
 
 
-def weights(data: RunData) -> Figure | None:
+def weights_over_training(data: RunData) -> Figure | None:
     """The weights over the training, one panel per resolution; None where there are not two snapshots."""
     found = data.relaxed
     if found is None or len(found.steps) < 2:

@@ -20,7 +20,7 @@ ROLES = {"winner": WINNER, "default": DEFAULT, "other pick or finalist": OTHER, 
 SHAPES = {"winner": "triangle-up", "default": "diamond", "other pick or finalist": "circle", "control": "square"}
 
 
-def alone_macs(data: RunData) -> Figure | None:
+def accuracy_on_test_by_macs(data: RunData) -> Figure | None:
     """The test metric against MACs of all that was trained alone, with the front; None before that is known."""
     points = _points(data)
     if not points:

@@ -18,7 +18,7 @@ from poolsearch.evaluation.ground_truth import TABLE6, GroundTruth, ground_truth
 from poolsearch.evaluation.rank_agreement import Agreement, Correlation, agreement
 from poolsearch.reports.data.parse import Json
 from poolsearch.reports.data.ranking_row import RankingRow
-from poolsearch.reports.data.rows import stopped
+from poolsearch.reports.data.rows import was_stopped
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.figures.outcomes import member_colour
 from poolsearch.reports.figures.theme import DEFAULT, OTHER, PERCENT, Figure, rows
@@ -84,7 +84,7 @@ class RankingWithTruth:
         return agreement(*np.array(known).T) if len(known) >= FEWEST else None
 
 
-def agreed(data: RunData, name: str | Path) -> RankingWithTruth:
+def rank_with_truth(data: RunData, name: str | Path) -> RankingWithTruth:
     """The run's ranking beside the truth of this name: ``table6``, or the folder of a sweep.
 
     Raises:
@@ -100,7 +100,7 @@ def agreed(data: RunData, name: str | Path) -> RankingWithTruth:
         )
     known = {shown(entry.placement): entry.mean for entry in truth.known}
     common = [row for row in data.ranking if row.placement in known]
-    whole = [row for row in common if not stopped(data, row)]
+    whole = [row for row in common if not was_stopped(data, row)]
     if len(whole) < FEWEST:
         raise _too_few(data, truth, len(whole), len(common))
     return RankingWithTruth(
@@ -172,7 +172,7 @@ def _other_macs(data: RunData, truth: GroundTruth) -> list[str]:
     ]
 
 
-def sentence(data: RunData, found: RankingWithTruth) -> str:
+def agreement_sentence(data: RunData, found: RankingWithTruth) -> str:
     """What the first of the ranking is worth by the truth, and how far it is below the best."""
     names = [row.placement for row in found.ranked]
     winner, missing = data.ranking[0].placement, ""
@@ -188,7 +188,7 @@ def sentence(data: RunData, found: RankingWithTruth) -> str:
     return f"{text}, {100 * (best - value):.2f} points below {among}, {names[found.truth.index(best)]} ({best:.2%})."
 
 
-def note(found: RankingWithTruth) -> str:
+def truth_note(found: RankingWithTruth) -> str:
     """On which images the truth was measured."""
     if found.part == "test":
         return (

@@ -57,7 +57,7 @@ def footer(version: str) -> str:
     return f"<footer>Written by poolsearch {escape(version)}. This page loads nothing from anywhere.</footer>"
 
 
-def doubted(texts: Sequence[str]) -> str:
+def caveat_list(texts: Sequence[str]) -> str:
     """Reasons for doubt as a list, or that there are none."""
     if not texts:
         return "<p>None of the automatic checks found a reason for doubt.</p>"

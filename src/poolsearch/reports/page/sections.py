@@ -8,13 +8,13 @@ from typing import cast
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.reports.data.parse import Json
-from poolsearch.reports.data.rows import AnnotatedRow, RetrainedRow, facts, ranked_rows, retrained
+from poolsearch.reports.data.rows import AnnotatedRow, RetrainedRow, ranked_rows, retrained_rows, run_facts
 from poolsearch.reports.data.run_data import RunData
-from poolsearch.reports.figures.truth_agreement import TITLE, RankingWithTruth, note, sentence
-from poolsearch.reports.page.markup import badges, doubted, footer, macs_text, or_dash, section, table
+from poolsearch.reports.figures.truth_agreement import TITLE, RankingWithTruth, agreement_sentence, truth_note
+from poolsearch.reports.page.markup import badges, caveat_list, footer, macs_text, or_dash, section, table
 from poolsearch.reports.page.tables import answers, class_table, controls, filter_table, truth_table
-from poolsearch.reports.text.caveats import early_stops, grave, warnings
-from poolsearch.reports.text.method_notes import BY_MACS, FIRST, described, settled, trainings
+from poolsearch.reports.text.caveats import early_stops, grave_warnings, warnings
+from poolsearch.reports.text.method_notes import BY_MACS, FIRST, is_settled, path_description, trainings_summary
 from poolsearch.reports.text.verdict_text import verdict
 from poolsearch.settings import Settings
 from poolsearch.storage.run_record import typed
@@ -48,7 +48,7 @@ def body(data: RunData, figures: Mapping[str, str], truth: RankingWithTruth | No
         section("Trained alone", _retrain(data), figures.get("retrain"), controls(data)),
         section("Class by class", _classes(data)),
         _search(data, figures),
-        section("What to doubt", doubted([*warnings(data), *(truth.differs if truth else ())])),
+        section("What to doubt", caveat_list([*warnings(data), *(truth.differs if truth else ())])),
         section("Skipped files", _skipped(data)),
         section("The run", _command(data), _facts(data)),
         footer(str(data.run.get("poolsearch", ""))),
@@ -61,8 +61,8 @@ def _head(data: RunData) -> str:
     dataset = cast(Json, data.run.get("data") or {})
     space = cast(Json, data.run.get("space") or {})
     on = f"{space.get('net', '')} on {dataset.get('name', '')}"
-    doubts = grave(data)
-    first = f"<p>To be doubted first:</p>\n{doubted(doubts)}\n" if doubts else ""
+    doubts = grave_warnings(data)
+    first = f"<p>To be doubted first:</p>\n{caveat_list(doubts)}\n" if doubts else ""
     command = "" if said.command is None else f"<p>To go on:</p>\n<pre><code>{escape(said.command)}</code></pre>"
     return (
         f"<header>\n<h1><strong>poolsearch</strong>: {escape(data.name)}, {escape(on)}</h1>\n"
@@ -72,7 +72,7 @@ def _head(data: RunData) -> str:
 
 
 def _found(data: RunData) -> str:
-    return "" if data.relaxed is None else f"<p>{escape(described(data))}</p>"
+    return "" if data.relaxed is None else f"<p>{escape(path_description(data))}</p>"
 
 
 def _ranking(data: RunData) -> str:
@@ -83,8 +83,8 @@ def _ranking(data: RunData) -> str:
     on = f" on {images:,} images" if images else ""
     caption = f"Validation {data.metric}{on} with its 95% interval. Pareto: nothing ranked is both cheaper and better."
     caption = BY_MACS if data.kind == "untrained" else caption
-    order = FIRST if settled(data) else ""
-    caption = " ".join(filter(None, [caption, order, data.notation, trainings(data), early_stops(data)]))
+    order = FIRST if is_settled(data) else ""
+    caption = " ".join(filter(None, [caption, order, data.notation, trainings_summary(data), early_stops(data)]))
     first = _ranking_table(data, caption, lines[:SHOWN_ROWS])
     rest = lines[SHOWN_ROWS:MOST_ROWS]
     if not rest:
@@ -124,7 +124,7 @@ def _ranking_cells(row: AnnotatedRow, of_supernet: Sequence[str]) -> list[str]:
 
 
 def _agreement(data: RunData, truth: RankingWithTruth | None) -> str:
-    return "" if truth is None else f"<p>{escape(sentence(data, truth))} {escape(note(truth))}</p>"
+    return "" if truth is None else f"<p>{escape(agreement_sentence(data, truth))} {escape(truth_note(truth))}</p>"
 
 
 def _truth(data: RunData) -> str:
@@ -132,7 +132,7 @@ def _truth(data: RunData) -> str:
 
 
 def _retrain(data: RunData) -> str:
-    entries = retrained(data)
+    entries = retrained_rows(data)
     if not entries:
         return ""
     start = "given weights" if data.run.get("init") else "scratch"
@@ -196,7 +196,7 @@ def _command(data: RunData) -> str:
 
 
 def _facts(data: RunData) -> str:
-    tables = [_facts_table(title, pairs) for title, pairs in facts(data).items()]
+    tables = [_facts_table(title, pairs) for title, pairs in run_facts(data).items()]
     summary = "Data, space, settings, versions, hardware, seconds per stage"
     return "\n".join([f"<details><summary>{summary}</summary>", *tables, "</details>"])
 

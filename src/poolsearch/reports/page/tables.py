@@ -13,7 +13,7 @@ from poolsearch.reports.data.answer_rows import AnswerRow, answer_rows, trained_
 from poolsearch.reports.data.parse import Cost, Json
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.page.markup import badges, macs_text, or_dash, table
-from poolsearch.reports.text.method_notes import known_text
+from poolsearch.reports.text.method_notes import measured_text
 
 _TITLES = {  # of each cost that costs.parquet may know
     "memory": "memory of a step",
@@ -121,7 +121,7 @@ def truth_table(truths: Sequence[MeasuredPlacement], default: str, metric: str) 
         (
             "default" if truth.placement == default else "",
             [
-                str(place), escape(truth.placement), known_text(truth), macs_text(truth.macs),
+                str(place), escape(truth.placement), measured_text(truth), macs_text(truth.macs),
                 "–" if own is None else f"{truth.macs / own:.2f} ×",
                 badges(["default"] if truth.placement == default else []),
             ],

@@ -12,11 +12,11 @@ from poolsearch.evaluation.budget_picks import limit_text
 from poolsearch.reports.data.answer_rows import answer_rows
 from poolsearch.reports.data.parse import Json
 from poolsearch.reports.data.ranking_row import RankingRow
-from poolsearch.reports.data.rows import retrained, stopped
+from poolsearch.reports.data.rows import retrained_rows, was_stopped
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.data.score_table import Scores
 from poolsearch.reports.text import method_notes
-from poolsearch.reports.text.verdict_text import ended, moment
+from poolsearch.reports.text.verdict_text import has_ended, time_text
 from poolsearch.settings.search_groups import SearchSettings
 
 FEW_SEEDS = 3
@@ -35,10 +35,10 @@ def warnings(data: RunData) -> list[str]:
     """What gives reason to doubt, by gravity: what may make the answer wrong; the run's own warnings; the rest."""
     own = [str(text) for text in data.run.get("warnings", [])]
     evidence = [*_retrain_doubts(data), *_ranking_doubts(data), *_unfinished(data)]
-    return [*grave(data), *own, *evidence, *_search_doubts(data), *_start_doubts(data), *_covered(data)]
+    return [*grave_warnings(data), *own, *evidence, *_search_doubts(data), *_start_doubts(data), *_covered(data)]
 
 
-def grave(data: RunData) -> list[str]:
+def grave_warnings(data: RunData) -> list[str]:
     """What may make the answer wrong, the gravest first: it stands beside the verdict."""
     return [
         *_not_judged(data),
@@ -96,7 +96,7 @@ def _too_short(data: RunData) -> list[str]:
 
 def _levels(data: RunData) -> list[str]:
     """Members that are trained apart end at different levels, and a placement's rank is then mostly its member's."""
-    rows = [row for row in data.ranking if row.evaluated and row.member is not None and not stopped(data, row)]
+    rows = [row for row in data.ranking if row.evaluated and row.member is not None and not was_stopped(data, row)]
     values = np.array([row.value for row in rows])
     members, of_row = np.unique(np.array([row.member for row in rows], np.int64), return_inverse=True)
     if (data.ranking_summary or {}).get("members", "assignment") != "assignment" or len(rows) <= len(members) + 1:
@@ -134,7 +134,7 @@ def _unfinished(data: RunData) -> list[str]:
     return [
         f"The stage '{name}' was begun and has not ended."
         for name in begun
-        if not (ended(data, name) or left.get(name, False))
+        if not (has_ended(data, name) or left.get(name, False))
     ]
 
 
@@ -206,14 +206,14 @@ def _ranking_doubts(data: RunData) -> list[str]:
         doubts.append(f"The default {data.default} was not ranked, so nothing says whether the network should change.")
     elif default is None:
         doubts.append(f"The default {data.default} was not ranked: only the retraining says how it compares.")
-    elif not winner.is_default and not stopped(data, default) and _overlap(winner, default):
+    elif not winner.is_default and not was_stopped(data, default) and _overlap(winner, default):
         both = f"{winner.placement} ({_interval(winner)}) and of the default ({_interval(default)})"
         doubts.append(f"The validation intervals of {both} overlap: the difference may be chance.")
     summary = data.ranking_summary or {}
     images = summary.get("images")
     if images is not None and images < FEW_IMAGES:
         doubts.append(f"The ranking rests on {images:,} validation images only.")
-    return [*doubts, *method_notes.doubts(data), *_stopped_doubts(data)]
+    return [*doubts, *method_notes.settled_caveats(data), *_stopped_doubts(data)]
 
 
 def _overlap(one: RankingRow, other: RankingRow) -> bool:
@@ -243,7 +243,7 @@ def _stopped_doubts(data: RunData) -> list[str]:
     finalists = cast(Json, data.run.get("settings", {}).get("retrain", {})).get("top_k", 0)
     if finalists > found["top"]:
         doubts.append(f"Placements were stopped early to find the first {found['top']}, but {finalists} are retrained.")
-    early = [row.limit for row in answer_rows(data) if row.pick is not None and stopped(data, row.pick)]
+    early = [row.limit for row in answer_rows(data) if row.pick is not None and was_stopped(data, row.pick)]
     if early:
         named = ", ".join(limit_text(limit) for limit in early)
         doubts.append(
@@ -262,7 +262,7 @@ def _interval(row: RankingRow) -> str:
 
 
 def _control_doubts(data: RunData) -> list[str]:
-    control = [row for row in data.ranking if row.control and not stopped(data, row)]
+    control = [row for row in data.ranking if row.control and not was_stopped(data, row)]
     chosen = [row for row in data.ranking if not row.control and not row.is_default]
     if not control or not chosen:
         return []
@@ -276,7 +276,7 @@ def _control_doubts(data: RunData) -> list[str]:
 
 
 def _retrain_doubts(data: RunData) -> list[str]:
-    entries = retrained(data)
+    entries = retrained_rows(data)
     doubts: list[str] = []
     counts = {entry.placement: len(entry.values) or len(entry.seeds) for entry in entries}
     few = [name for name, count in counts.items() if count < FEW_SEEDS]
@@ -285,7 +285,7 @@ def _retrain_doubts(data: RunData) -> list[str]:
         seeds = f"{least} seed{'' if least == 1 else 's'}"
         doubts.append(f"Trained with only {seeds}: {', '.join(few)}. At least {FEW_SEEDS} show the variation.")
     if data.test_opened and data.test is None and not data.evaluated:
-        doubts.append(f"The test split was opened at {moment(data.test_opened)}, and its results are not complete.")
+        doubts.append(f"The test split was opened at {time_text(data.test_opened)}, and its results are not complete.")
     if unfinished := sum(trial.metrics is None for trial in data.trials):
         doubts.append(f"{unfinished} trial{'s have' if unfinished > 1 else ' has'} started but not finished.")
     difference = cast(Json | None, (data.test or {}).get("difference"))

@@ -9,20 +9,20 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.evaluation.ground_truth import MeasuredPlacement
 from poolsearch.reports.data.parse import Json
 from poolsearch.reports.data.ranking_row import RankingRow
-from poolsearch.reports.data.rows import stopped
+from poolsearch.reports.data.rows import was_stopped
 from poolsearch.reports.data.run_data import RunData
-from poolsearch.samplers.successive_halving import told
+from poolsearch.samplers.successive_halving import rungs_text
 from poolsearch.space import Placement
 
 FIRST = "The placement that the search settled on comes first, whatever the others reach on validation."
 
 
-def settled(data: RunData) -> bool:
+def is_settled(data: RunData) -> bool:
     """Whether the search itself settled on a placement, which stands first."""
     return data.kind == "relaxed" or (data.ranking_summary or {}).get("found") is not None
 
 
-def sentence(data: RunData) -> str:
+def settled_sentence(data: RunData) -> str:
     """The verdict before the test split is opened, of what a search settled on, whatever its accuracy."""
     winner, default = data.ranking[0], data.default_row
     if winner.is_default:
@@ -34,7 +34,7 @@ def sentence(data: RunData) -> str:
     return f"{told}, against {default.value:.1%} for the default {default.placement}{cost}."
 
 
-def described(data: RunData) -> str:
+def path_description(data: RunData) -> str:
     """What was found, and where its weights leave a choice."""
     found = data.relaxed
     assert found is not None
@@ -45,9 +45,9 @@ def described(data: RunData) -> str:
     return f"{text} {_outside(data, row)}" if row is not None and row.number is None else text
 
 
-def doubts(data: RunData) -> list[str]:
+def settled_caveats(data: RunData) -> list[str]:
     """What the ranking gives reason to doubt, where the search itself settled on a placement."""
-    if not settled(data):
+    if not is_settled(data):
         return []
     winner, default = data.ranking[0], data.default_row
     texts = [_outside(data, row) for row in data.ranking if row.number is None]
@@ -56,7 +56,7 @@ def doubts(data: RunData) -> list[str]:
             f"With the same weights the default is better on validation ({default.value:.1%}) than what was found "
             f"({winner.value:.1%})."
         )
-    if better := sum(row.value > winner.value for row in data.ranking if not stopped(data, row) and row != default):
+    if better := sum(row.value > winner.value for row in data.ranking if not was_stopped(data, row) and row != default):
         texts.append(f"{better:,} other placements are better on validation than what was found.")
     return texts
 
@@ -87,7 +87,7 @@ def _blocks(count: int) -> str:
     return f"{count} block{'' if count == 1 else 's'}"
 
 
-def known_text(entry: MeasuredPlacement) -> str:
+def measured_text(entry: MeasuredPlacement) -> str:
     """Mean, and the deviation over trainings where there are several."""
     spread = "" if entry.std is None else f" ± {entry.std:.2%}"
     return f"{entry.mean:.2%}{spread}"
@@ -96,11 +96,11 @@ def known_text(entry: MeasuredPlacement) -> str:
 def truth_sentence(truths: Sequence[MeasuredPlacement], default: str, metric: str) -> str:
     """The best, and the network's own placement."""
     best, own = truths[0], next((truth for truth in truths if truth.placement == default), None)
-    beside = "" if own is None or own is best else f"; the default {default} {known_text(own)}"
+    beside = "" if own is None or own is best else f"; the default {default} {measured_text(own)}"
     seeds = best.n
     return (
         f"Ground truth of {len(truths):,} placements, {seeds} seed{'' if seeds == 1 else 's'} each: {best.placement} "
-        f"has the best test {metric}, {known_text(best)}{beside}. For research: the test split was read for all of "
+        f"has the best test {metric}, {measured_text(best)}{beside}. For research: the test split was read for all of "
         "them, so nothing is chosen by it."
     )
 
@@ -108,7 +108,7 @@ def truth_sentence(truths: Sequence[MeasuredPlacement], default: str, metric: st
 BY_MACS = "Ranked by MACs alone, the most first; nothing was trained or evaluated."
 
 
-def so_far(data: RunData) -> str:
+def sweep_so_far(data: RunData) -> str:
     """How far the trainings are, while there is no ranking yet."""
     placements = cast(Json, data.run.get("space", {})).get("covered", 0)
     settings = cast(Json, data.run.get("settings", {}))
@@ -119,11 +119,11 @@ def so_far(data: RunData) -> str:
     )
 
 
-def trainings(data: RunData) -> str:
+def trainings_summary(data: RunData) -> str:
     """What was trained, and what the accuracies are of; empty where supernets ranked."""
     if not data.rungs:
         return ""
     accuracies = "The results are those of these trainings, on the search-train half."
     if len(data.rungs) > 1:
         accuracies = "A placement that was stopped stands with what it then had, below all that went on."
-    return f"{told(data.method, data.rungs)} {accuracies}"
+    return f"{rungs_text(data.method, data.rungs)} {accuracies}"

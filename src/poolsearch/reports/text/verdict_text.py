@@ -8,10 +8,10 @@ from typing import cast
 
 from poolsearch import texts
 from poolsearch.reports.data.parse import Json
-from poolsearch.reports.data.rows import stopped
+from poolsearch.reports.data.rows import was_stopped
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.text import method_notes
-from poolsearch.reports.text.method_notes import so_far, truth_sentence
+from poolsearch.reports.text.method_notes import sweep_so_far, truth_sentence
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def verdict(data: RunData) -> Verdict:
     if data.ranking:
         return Verdict(_ranked_sentence(data), _ranked_detail(data), command)
     if data.kind == "alone":
-        return Verdict(so_far(data), "Nothing has been ranked yet, so there is no answer yet.", command)
+        return Verdict(sweep_so_far(data), "Nothing has been ranked yet, so there is no answer yet.", command)
     if data.events:
         return Verdict(_searching_sentence(data), "Nothing has been ranked yet, so there is no answer yet.", command)
     return Verdict("The search has not logged an epoch yet.", "There is no answer yet.", command)
@@ -44,12 +44,12 @@ def verdict(data: RunData) -> Verdict:
 def _opened(data: RunData, test: Json) -> str:
     fixed = "by its MACs" if data.kind == "untrained" else "from validation"
     return (
-        f"The winner was fixed {fixed}; only then, at {moment(test['opened'])}, was the test split of "
+        f"The winner was fixed {fixed}; only then, at {time_text(test['opened'])}, was the test split of "
         f"{test['images']:,} images opened."
     )
 
 
-def moment(iso: object) -> str:
+def time_text(iso: object) -> str:
     """An ISO time for reading; whatever else stands there is shown as it is."""
     try:
         when = datetime.fromisoformat(str(iso))
@@ -61,8 +61,8 @@ def moment(iso: object) -> str:
 
 def _ranked_sentence(data: RunData) -> str:
     winner, default = data.ranking[0], data.default_row
-    if method_notes.settled(data):
-        return method_notes.sentence(data)
+    if method_notes.is_settled(data):
+        return method_notes.settled_sentence(data)
     if data.kind == "untrained":
         return f"{winner.placement} has the most MACs; nothing has been trained yet, so there is no answer yet."
     if winner.is_default:
@@ -70,7 +70,7 @@ def _ranked_sentence(data: RunData) -> str:
     best = f"Best on validation so far: {winner.placement} with {winner.value:.1%}"
     if default is None:
         return f"{best}; the default {data.default} was not ranked."
-    if stopped(data, default) and not stopped(data, winner):
+    if was_stopped(data, default) and not was_stopped(data, winner):
         return f"{best}; the default {default.placement} was stopped early (rank {default.rank})."
     cost = "" if winner.macs_ratio is None else f", at {winner.macs_ratio:.2f} times its MACs"
     return f"{best}, against {default.value:.1%} for the default {default.placement} (rank {default.rank}){cost}."
@@ -103,11 +103,11 @@ def _searching_sentence(data: RunData) -> str:
     event = data.events[-1]
     value = event.get("val_metric")
     reached = "" if value is None else f"; validation minibatches are at {value:.1%}"
-    state = "The search has ended" if ended(data, "search") else "The search is running or was interrupted"
+    state = "The search has ended" if has_ended(data, "search") else "The search is running or was interrupted"
     return f"{state}: epoch {event.get('epoch')}{reached}."
 
 
-def ended(data: RunData, name: str) -> bool:
+def has_ended(data: RunData, name: str) -> bool:
     """Whether a stage came to its end."""
     stages = cast(list[Json], data.run.get("stages", []))
     return any(stage.get("stage") == name and stage.get("ended") for stage in stages)

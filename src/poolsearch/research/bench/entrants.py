@@ -36,7 +36,7 @@ class BenchSampler:
     make: Make
 
 
-def entrant(text: str) -> BenchSampler:
+def parse_sampler(text: str) -> BenchSampler:
     """The sampler of a name with settings.
 
     Args:

@@ -100,7 +100,7 @@ class BenchResult:
     draws: int
     seed: int
     curves: tuple[Curve, ...]
-    fixed: tuple[Baseline, ...]
+    baselines: tuple[Baseline, ...]
 
     @property
     def at(self) -> list[int]:
@@ -108,7 +108,7 @@ class BenchResult:
         return sorted({min(number, self.draws) for number in (EARLY, self.bandit.space.size, self.draws)})
 
 
-def regrets(
+def compare_samplers(
     bandit: Bandit,
     entrants: Sequence[BenchSampler],
     seeds: int,
@@ -145,8 +145,8 @@ def regrets(
                 sampler = entry.make(bandit.space, key, draws)
                 asked_ST[s], reward_ST[s] = play(sampler, bandit.number_of, bandit.rewards_TA(key, draws))
                 update(len(curves) * seeds + s + 1, entry.name)
-            curves.append(curve(entry.name, bandit, asked_ST, reward_ST))
-    return BenchResult(bandit, seeds, draws, seed, tuple(curves), fixed(bandit))
+            curves.append(regret_curve(entry.name, bandit, asked_ST, reward_ST))
+    return BenchResult(bandit, seeds, draws, seed, tuple(curves), baselines_of(bandit))
 
 
 def play(sampler: Sampler, number_of: Mapping[Placement, int], reward_TA: Floats) -> tuple[NDArray[np.int64], Floats]:
@@ -169,7 +169,7 @@ def play(sampler: Sampler, number_of: Mapping[Placement, int], reward_TA: Floats
     return asked_T, np.take_along_axis(reward_TA, asked_T[:, None], 1)[:, 0]
 
 
-def curve(name: str, bandit: Bandit, asked_ST: NDArray[np.int64], reward_ST: Floats) -> Curve:
+def regret_curve(name: str, bandit: Bandit, asked_ST: NDArray[np.int64], reward_ST: Floats) -> Curve:
     """The regret of what would be taken after each training, and what was asked for late.
 
     Args:
@@ -193,7 +193,7 @@ def curve(name: str, bandit: Bandit, asked_ST: NDArray[np.int64], reward_ST: Flo
     )
 
 
-def fixed(bandit: Bandit) -> tuple[Baseline, ...]:
+def baselines_of(bandit: Bandit) -> tuple[Baseline, ...]:
     """The placements that nothing has to be trained for.
 
     Args:

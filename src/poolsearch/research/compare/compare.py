@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from poolsearch.errors import InUse, PoolsearchError
-from poolsearch.pipeline import ranked
+from poolsearch.pipeline import open_ranked
 from poolsearch.progress import OnceProgress, Progress, SilentProgress
 from poolsearch.research.compare.cases import Case, Charged, cases_of, settings_of
 from poolsearch.research.compare.compute_cost import equal_epochs
-from poolsearch.research.compare.folder import ComparisonDir, ComparisonRequest, begin, go_on, results
+from poolsearch.research.compare.folder import ComparisonDir, ComparisonRequest, begin, results, resume_request
 from poolsearch.research.compare.outcome import outcome
 from poolsearch.research.compare.summary import summary
-from poolsearch.research.compare.truth import ComparisonTruth, complete, known_truth, recipe_of
+from poolsearch.research.compare.truth import ComparisonTruth, complete_truth, ground_truth_settings, known_truth
 from poolsearch.research.reports.comparison import write_comparison
 from poolsearch.session.join import open_beside
 from poolsearch.session.open_run import Run, open_run
@@ -76,7 +76,7 @@ def compare(
     if given or not resume:
         _check(asked)
     if resume:
-        asked = go_on(folder, asked if given else None, keep=not so_far)
+        asked = resume_request(folder, asked if given else None, keep=not so_far)
     else:
         begin(folder, asked)
     trust = _let_pass(folder, asked, trust if given or not resume else replace(trust, words=frozenset()), progress)
@@ -136,7 +136,7 @@ def _with_truth(
         work: what is done, by one process at a time.
         beside: what is done, once, beside the process that has the run open; where that is enough, the work's result.
     """
-    recipe, tried = recipe_of(asked.settings, asked.options), False
+    recipe, tried = ground_truth_settings(asked.settings, asked.options), False
     while True:
         try:
             with open_run(folder.truth, recipe, RunDir(folder.truth).run.exists(), progress, trust=trust) as run:
@@ -190,7 +190,7 @@ def _one(folder: ComparisonDir, case: Case, seed: int, charged: Charged, progres
         return True
     root = folder.run(case, seed)
     try:
-        with ranked(root, case.at(seed), RunDir(root).run.exists(), progress, trust) as run:
+        with open_ranked(root, case.at(seed), RunDir(root).run.exists(), progress, trust) as run:
             if not path.exists():
                 write_json(path, {"case": case.spec} | outcome(run, charged))
     except InUse:
@@ -212,7 +212,7 @@ def _sum_up(
     def known(run: Run) -> ComparisonTruth:
         dearest = str(run.space[int(run.macs_A.argmax())])
         wanted = [*(one["pick"] for one in found.values()), str(run.space.default), dearest]
-        return complete(known_truth(asked.options, run), run, wanted, asked.options, train)
+        return complete_truth(known_truth(asked.options, run), run, wanted, asked.options, train)
 
     def judged(run: Run) -> dict[str, Any]:
         return summary(asked, cases, found, known(run), run)

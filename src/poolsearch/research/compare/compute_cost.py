@@ -77,7 +77,7 @@ def epoch_work(run: Run, settings: ResolvedSettings, charged: Charged = "used") 
         again = _SECOND_ORDER if settings.relaxed.arch_order == 2 else 0
         macs = relaxed_macs(_free_table(run))
         return float(steps * macs * (TRAINED * (batch + val_batch) + again * batch))
-    macs = mean_path(_free_table(run)) if settings.net.paths == "any" else float(run.macs_A.mean())
+    macs = mean_path_macs(_free_table(run)) if settings.net.paths == "any" else float(run.macs_A.mean())
     scored = _scored_images(run, settings, charged)
     return steps * macs * search.placements_per_step * (TRAINED * batch + scored)
 
@@ -114,7 +114,7 @@ def relaxed_macs(table: CostTable) -> float:
     return float(table.stem.macs + rest + max(table.head.values()))
 
 
-def mean_path(table: CostTable) -> float:
+def mean_path_macs(table: CostTable) -> float:
     """The mean of all paths: each block is at each of its resolutions equally often, whatever the others do.
 
     Args:

@@ -92,7 +92,7 @@ class ComparisonRequest:
         return {"given": self.settings.to_dict(), "compare": dataclasses.asdict(self.options), "charged": self.charged}
 
 
-def asked_before(folder: ComparisonDir) -> ComparisonRequest:
+def read_request(folder: ComparisonDir) -> ComparisonRequest:
     """What the comparison in a folder was asked for.
 
     Args:
@@ -138,7 +138,7 @@ def begin(folder: ComparisonDir, asked: ComparisonRequest) -> None:
     _write(folder, asked)
 
 
-def go_on(folder: ComparisonDir, asked: ComparisonRequest | None, keep: bool = True) -> ComparisonRequest:
+def resume_request(folder: ComparisonDir, asked: ComparisonRequest | None, keep: bool = True) -> ComparisonRequest:
     """What a comparison goes on with: methods, seeds and truth may be others than before, its settings may not.
 
     Args:
@@ -152,7 +152,7 @@ def go_on(folder: ComparisonDir, asked: ComparisonRequest | None, keep: bool = T
     Raises:
         PoolsearchError: a setting differs; all that do are named.
     """
-    before = asked_before(folder)
+    before = read_request(folder)
     if asked is None:
         return before
     asked = dataclasses.replace(asked, charged=before.charged)

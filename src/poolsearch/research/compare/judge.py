@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from poolsearch.evaluation.stats import crossing
+from poolsearch.evaluation.stats import p_value_of_half_width
 
 LEVEL = 0.95
 
@@ -40,7 +40,7 @@ class MeanDifference:
     n: int
 
 
-def gap(found: FoundPlacements, other: FoundPlacements, noise: float, freedom: int) -> MeanDifference | None:
+def difference_of(found: FoundPlacements, other: FoundPlacements, noise: float, freedom: int) -> MeanDifference | None:
     """How far what a method finds is above something else.
 
     Two things are uncertain: what another seed of the search would have found, known from the seeds that there are
@@ -70,7 +70,9 @@ def gap(found: FoundPlacements, other: FoundPlacements, noise: float, freedom: i
         return math.sqrt(sum(parts) + float(stats.t.ppf(quantile, freedom)) ** 2 * trained)
 
     half = half_width(LEVEL)
-    return MeanDifference(mean, mean - half, mean + half, crossing(abs(mean), half_width), len(found.truths))
+    return MeanDifference(
+        mean, mean - half, mean + half, p_value_of_half_width(abs(mean), half_width), len(found.truths)
+    )
 
 
 def _weights(found: FoundPlacements, other: FoundPlacements) -> dict[str, tuple[float, int]]:
@@ -83,7 +85,7 @@ def _weights(found: FoundPlacements, other: FoundPlacements) -> dict[str, tuple[
     return weights
 
 
-def judged_in_words(gaps: Mapping[str, MeanDifference | None], adjusted: Mapping[str, float]) -> str:
+def verdict_text(gaps: Mapping[str, MeanDifference | None], adjusted: Mapping[str, float]) -> str:
     """What may be said of a method: each comparison, in points with its interval.
 
     Args:

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from poolsearch.evaluation.ground_truth import GroundTruth, MeasuredPlacement
-from poolsearch.evaluation.rank_agreement import Agreement, Correlation, Floats, agreement, given_macs
+from poolsearch.evaluation.rank_agreement import Agreement, Correlation, Floats, agreement, agreement_given_macs
 from poolsearch.evaluation.stats import holm
 from poolsearch.research.compare.cases import Case
 from poolsearch.research.compare.compute_cost import whole_training
 from poolsearch.research.compare.folder import ComparisonRequest
-from poolsearch.research.compare.judge import FoundPlacements, MeanDifference, gap, judged_in_words
+from poolsearch.research.compare.judge import FoundPlacements, MeanDifference, difference_of, verdict_text
 from poolsearch.research.compare.truth import ComparisonTruth
 from poolsearch.session.open_run import Run
-from poolsearch.stages.standalone.rung import images_to_learn
+from poolsearch.stages.standalone.rung import training_images
 
 Json = dict[str, Any]
 LEAST = 3
@@ -47,7 +47,7 @@ def summary(
         JSON values; the metric as a fraction, work in units of one whole training of the default.
     """
     settings, default = run.settings, str(run.space.default)
-    epochs, images = settings.alone.sweep_epochs, len(images_to_learn(run))
+    epochs, images = settings.alone.sweep_epochs, len(training_images(run))
     unit = whole_training(run, epochs, images)
     table = GroundTruth(truth.source, default, "test", tuple(truth.of.values()))
     space = _of_space(table, run) if truth.whole else None
@@ -74,7 +74,7 @@ def summary(
             _case(case, of_case[case.spec], table, space, unit)
             | {
                 "against": {name: each and dataclasses.asdict(each) for name, each in gaps[case.spec].items()},
-                "verdict": judged_in_words(gaps[case.spec], adjusted[case.spec]),
+                "verdict": verdict_text(gaps[case.spec], adjusted[case.spec]),
             }
             for case in cases
         ],
@@ -104,7 +104,7 @@ def _truth(table: GroundTruth, space: GroundTruth | None, run: Run) -> Json:
     between = beyond = None
     if space is not None and values_AS is not None and values_AS.shape[1] > 1:
         between = agreement(values_AS[:, 0], values_AS[:, 1])
-        beyond = given_macs(values_AS[:, 0], values_AS[:, 1], space.macs_A)
+        beyond = agreement_given_macs(values_AS[:, 0], values_AS[:, 1], space.macs_A)
     return {
         "source": table.source, "part": table.part, "placements": len((space or table).known),
         "seeds": max((one.n for one in table.known), default=0), "noise": _finite(table.noise),
@@ -180,7 +180,7 @@ def _agree(one: Json, by: str, table: GroundTruth) -> Agreement | None:
 def _agree_given_macs(one: Json, by: str, table: GroundTruth) -> Correlation | None:
     """The same given their MACs, by their metric on validation, score or test value."""
     value_A, mean_A, macs_A = _known_points(one, by, table)
-    return given_macs(value_A, mean_A, macs_A, one["seed"]) if len(value_A) >= LEAST else None
+    return agreement_given_macs(value_A, mean_A, macs_A, one["seed"]) if len(value_A) >= LEAST else None
 
 
 def _regret_of_five(one: Json, table: GroundTruth, best: float) -> float | None:
@@ -221,7 +221,7 @@ def _gaps(
             others["random"] = found[near.spec]
         own = found[case.spec]
         result[case.spec] = {
-            name: own and other and gap(own, other, table.noise, freedom) for name, other in others.items()
+            name: own and other and difference_of(own, other, table.noise, freedom) for name, other in others.items()
         }
     return result
 

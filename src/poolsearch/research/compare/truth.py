@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.evaluation.ground_truth import TABLE6, GroundTruth, MeasuredPlacement, ground_truth, known_of
+from poolsearch.evaluation.ground_truth import TABLE6, GroundTruth, MeasuredPlacement, ground_truth, measured_placement
 from poolsearch.session.open_run import Run
 from poolsearch.settings import Settings
 from poolsearch.settings.check import with_method
@@ -38,7 +38,7 @@ class ComparisonTruth:
     whole: bool
 
 
-def recipe_of(settings: Settings, options: CompareSettings) -> Settings:
+def ground_truth_settings(settings: Settings, options: CompareSettings) -> Settings:
     """The settings of a sweep in benchmark mode by which placements are trained alone.
 
     Args:
@@ -91,7 +91,7 @@ def known_truth(options: CompareSettings, run: Run) -> ComparisonTruth:
     return _truth(_named(table), table.by_placement, run)
 
 
-def complete(
+def complete_truth(
     truth: ComparisonTruth, run: Run, wanted: Iterable[str], options: CompareSettings, train: bool = True
 ) -> ComparisonTruth:
     """The truth with what is wanted and was not known: that is trained now, unless the table is the paper's.
@@ -116,7 +116,7 @@ def complete(
     outside = any(placement not in run.space for placement in missing)
     wide = replace(run, space=FreeSpace.of(run.space)) if outside else run
     values = train_placements(wide, missing) if train else trained_before(wide, missing)
-    new = {str(p): known_of(str(p), wide.costs.macs(p), found) for p, found in values.items()}
+    new = {str(p): measured_placement(str(p), wide.costs.macs(p), found) for p, found in values.items()}
     return _truth(truth.source, {**truth.of, **new}, run)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from poolsearch.progress import Progress
 from poolsearch.research.recipes.figure1 import figure1
 from poolsearch.research.recipes.folder import RecipeResult
-from poolsearch.research.recipes.tables import FIGURE3, TABLE1, TABLE2, compared
+from poolsearch.research.recipes.tables import FIGURE3, TABLE1, TABLE2, comparison_recipe
 from poolsearch.session.trusted import Trust
 from poolsearch.settings.research_groups import RecipeName, RecipeOptions
 
@@ -35,8 +35,10 @@ class Recipe:
 
 RECIPES: dict[RecipeName, Recipe] = {
     "figure1": Recipe(figure1, "Figure 1: two placements in one supernet disturb each other (claim C3)"),
-    "figure3": Recipe(compared("figure3", FIGURE3), "Figure 3: how rankings by 1 to 8 supernets agree with the truth"),
-    "table1": Recipe(compared("table1", TABLE1), "Table 1: weights shared by all resolutions, or not"),
-    "table2": Recipe(compared("table2", TABLE2), "Table 2: the mixture against other searches"),
+    "figure3": Recipe(
+        comparison_recipe("figure3", FIGURE3), "Figure 3: how rankings by 1 to 8 supernets agree with the truth"
+    ),
+    "table1": Recipe(comparison_recipe("table1", TABLE1), "Table 1: weights shared by all resolutions, or not"),
+    "table2": Recipe(comparison_recipe("table2", TABLE2), "Table 2: the mixture against other searches"),
 }
 """Every recipe by its name."""

@@ -11,7 +11,7 @@ from poolsearch import pipeline
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.build import blank
 from poolsearch.progress import Progress
-from poolsearch.research.recipes.folder import passed_on
+from poolsearch.research.recipes.folder import run_options
 from poolsearch.session.prepare import absolute, image_size_of, images_of, net_spec, resolved, space_of, split_of
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
@@ -85,7 +85,7 @@ def settings_of(options: RecipeOptions) -> Settings:
         PoolsearchError: a value is out of its range.
     """
     fixed = {"net": "cifar-resnet20", "method": "spos", "val_every": _VAL_EVERY} | _SCALES[options.scale or "mini"]
-    settings = Settings.of(**fixed | passed_on(options))
+    settings = Settings.of(**fixed | run_options(options))
     check(settings)
     return settings
 
@@ -174,7 +174,7 @@ def searches_of(out: Path, settings: Settings, placements: dict[str, str], seeds
             yield ArmRun(arm, seed, out / arm.name / str(seed), changed)
 
 
-def make(search: ArmRun, progress: Progress, trust: Trust = NAMED) -> None:
+def run_arm(search: ArmRun, progress: Progress, trust: Trust = NAMED) -> None:
     """Train the supernet and evaluate its placements on the search-val half; what is done already is left alone.
 
     Args:
@@ -223,7 +223,7 @@ def _ranked(folder: Path) -> dict[str, dict[str, str]]:
     return {row["placement"]: row for row in read_ranking(RunDir(folder))}
 
 
-def trained_alike(results: Sequence[dict[str, Any]], arm: str, role: str) -> list[float]:
+def accuracies_of(results: Sequence[dict[str, Any]], arm: str, role: str) -> list[float]:
     """The accuracy of a placement in an arm.
 
     Args:

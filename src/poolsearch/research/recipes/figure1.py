@@ -15,14 +15,14 @@ from poolsearch.research.recipes.arms import (
     ARMS,
     RESULT,
     ArmRun,
-    make,
+    accuracies_of,
     placements_of,
+    run_arm,
     searches_of,
     seeds_of,
     settings_of,
-    trained_alike,
 )
-from poolsearch.research.recipes.folder import RecipeResult, begin, fixed, options_of
+from poolsearch.research.recipes.folder import RecipeResult, absolute_options, begin_recipe, options_of
 from poolsearch.research.recipes.views import (
     ALONE,
     PAIRS,
@@ -30,11 +30,11 @@ from poolsearch.research.recipes.views import (
     ImageSample,
     View,
     ViewMaps,
-    alikeness,
     as_grey,
     channels_of,
     choose_images,
-    look,
+    cka_by_block,
+    view_maps,
 )
 from poolsearch.research.reports.figure1 import write_figure1
 from poolsearch.research.reports.figure1_words import sentences
@@ -81,15 +81,15 @@ def figure1(out: Path, options: RecipeOptions, resume: bool, progress: Progress,
     placements = placements_of(options, settings, progress, code)
     with locked(out):
         if not resume:
-            options = fixed(options, settings)
+            options = absolute_options(options, settings)
             settings = settings_of(options)
-            begin(out, "figure1", options)
+            begin_recipe(out, "figure1", options)
         trust = trust.also(settings)
         searches = list(searches_of(out, settings, placements, seeds))
         with progress.bar("figure1", len(searches)) as update:
             for done, search in enumerate(searches):
                 update(done, f"{search.arm.name}, seed {search.seed}")
-                make(search, progress, trust)
+                run_arm(search, progress, trust)
             update(len(searches), "")
         progress.say("looking into the trained supernets")
         seen = _look_into(out, searches, placements, trust)
@@ -123,7 +123,7 @@ def _summary(options: RecipeOptions, searches: Sequence[ArmRun], placements: dic
 
 
 def _mean(results: Sequence[dict[str, Any]], view: View) -> dict[str, Any]:
-    values = trained_alike(results, view.arm, view.role)
+    values = accuracies_of(results, view.arm, view.role)
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {
         "arm": view.arm, "role": view.role, "n": len(values), "mean": float(np.mean(values)), "std": deviation,
@@ -133,7 +133,7 @@ def _mean(results: Sequence[dict[str, Any]], view: View) -> dict[str, Any]:
 
 def _difference(results: Sequence[dict[str, Any]], view: View) -> dict[str, Any]:
     """A placement trained together less the same one alone, over seeds, which share halves and first weights."""
-    together, alone = trained_alike(results, view.arm, view.role), trained_alike(results, view.role, view.role)
+    together, alone = accuracies_of(results, view.arm, view.role), accuracies_of(results, view.role, view.role)
     values = [a - b for a, b in zip(together, alone, strict=True)]
     mean, low, high = mean_interval(values)
     return {
@@ -152,11 +152,11 @@ def _look_into(out: Path, searches: Sequence[ArmRun], placements: dict[str, str]
         chosen = choose_images(folders["early", seed], folders["early", other] if seeds > 1 else None, trust)
         seen: dict[View, ViewMaps] = {}
         for arm in ARMS:
-            found = look(folders[arm.name, seed], {role: placements[role] for role in arm.roles}, chosen, trust)
+            found = view_maps(folders[arm.name, seed], {role: placements[role] for role in arm.roles}, chosen, trust)
             seen |= {View(arm.name, role): view for role, view in found.items()}
         cka += [_alike(seed, a.name, b.name, seen[a], seen[b], chosen) for a, b in PAIRS]
         for view in ALONE if seeds > 1 else ():
-            again = look(folders[view.arm, other], {view.role: placements[view.role]}, chosen, trust)[view.role]
+            again = view_maps(folders[view.arm, other], {view.role: placements[view.role]}, chosen, trust)[view.role]
             cka.append(_alike(seed, view.name, f"{view.name} again", seen[view], again, chosen))
         if seed == 0:
             shown = _keep_maps(out, seen, chosen)
@@ -164,7 +164,7 @@ def _look_into(out: Path, searches: Sequence[ArmRun], placements: dict[str, str]
 
 
 def _alike(seed: int, a: str, b: str, seen_a: ViewMaps, seen_b: ViewMaps, chosen: ImageSample) -> dict[str, Any]:
-    return {"seed": seed, "a": a, "b": b, "images": len(chosen.indices), "blocks": alikeness(seen_a, seen_b)}
+    return {"seed": seed, "a": a, "b": b, "images": len(chosen.indices), "blocks": cka_by_block(seen_a, seen_b)}
 
 
 def _keep_maps(out: Path, seen: dict[View, ViewMaps], chosen: ImageSample) -> dict[str, Any]:

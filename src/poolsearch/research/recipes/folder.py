@@ -58,7 +58,7 @@ def options_of(out: Path, name: RecipeName, given: RecipeOptions, resume: bool) 
     return _same(out, RecipeOptions(**saved["options"]), given)
 
 
-def passed_on(options: RecipeOptions) -> dict[str, Any]:
+def run_options(options: RecipeOptions) -> dict[str, Any]:
     """The options that are settings of every run, where they are given.
 
     Args:
@@ -71,7 +71,7 @@ def passed_on(options: RecipeOptions) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
-def fixed(options: RecipeOptions, settings: Settings) -> RecipeOptions:
+def absolute_options(options: RecipeOptions, settings: Settings) -> RecipeOptions:
     """The options as they are kept: with whole paths, and with one number format.
 
     So the recipe can be resumed from anywhere; and the format, which on a CPU is timed, is the same in all trainings.
@@ -92,13 +92,13 @@ def fixed(options: RecipeOptions, settings: Settings) -> RecipeOptions:
     return dataclasses.replace(options, **kept)
 
 
-def begin(out: Path, name: RecipeName, options: RecipeOptions) -> None:
+def begin_recipe(out: Path, name: RecipeName, options: RecipeOptions) -> None:
     """Keep the options, so that the recipe can be resumed without them.
 
     Args:
         out: the folder of the recipe.
         name: of the recipe.
-        options: as :func:`fixed` gives them.
+        options: as :func:`absolute_options` gives them.
     """
     record = {"recipe": name, "poolsearch": version("poolsearch"), "options": dataclasses.asdict(options)}
     write_json(RunDir(out).recipe, record)

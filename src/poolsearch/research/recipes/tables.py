@@ -9,7 +9,7 @@ from typing import Any
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 from poolsearch.research.compare.compare import compare
-from poolsearch.research.recipes.folder import RecipeResult, passed_on
+from poolsearch.research.recipes.folder import RecipeResult, run_options
 from poolsearch.research.reports.comparison import findings_of
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
@@ -38,7 +38,7 @@ _SCALES: dict[str, dict[str, Any]] = {
 _SEEDS = {"mini": 2, "full": 3}
 
 
-def compared(
+def comparison_recipe(
     name: RecipeName, methods: Sequence[str]
 ) -> Callable[[Path, RecipeOptions, bool, Progress, Trust], RecipeResult]:
     """A recipe that compares these methods by the ground truth of every placement.
@@ -63,13 +63,13 @@ def compared(
         if resume and options == RecipeOptions():
             page = compare(out, resume=True, progress=progress, trust=trust)
         else:
-            page = compare(out, *asked_for(options, methods), resume, progress, trust=trust)
+            page = compare(out, *comparison_request(options, methods), resume, progress, trust=trust)
         return RecipeResult(page, findings_of(out))
 
     return make
 
 
-def asked_for(options: RecipeOptions, methods: Sequence[str]) -> tuple[CompareSettings, Settings]:
+def comparison_request(options: RecipeOptions, methods: Sequence[str]) -> tuple[CompareSettings, Settings]:
     """What is compared, and the settings of all of it.
 
     Args:
@@ -80,7 +80,7 @@ def asked_for(options: RecipeOptions, methods: Sequence[str]) -> tuple[CompareSe
         The comparison by the truth of all placements, and the settings of its runs.
     """
     scale = options.scale or "mini"
-    values: dict[str, Any] = {"net": "cifar-resnet20"} | _SCALES[scale] | passed_on(options)
+    values: dict[str, Any] = {"net": "cifar-resnet20"} | _SCALES[scale] | run_options(options)
     settings, total = Settings.of(**values), MEMBERS * values["epochs"]
     seeds = _SEEDS[scale] if options.seeds is None else options.seeds
     return CompareSettings(tuple(methods), seeds, total, "all"), settings

@@ -123,7 +123,9 @@ def choose_images(folder: Path, unseen_by: Path | None, trust: Trust = NAMED) ->
 
 
 @torch.inference_mode()
-def look(folder: Path, placements: Mapping[str, str], chosen: ImageSample, trust: Trust = NAMED) -> dict[str, ViewMaps]:
+def view_maps(
+    folder: Path, placements: Mapping[str, str], chosen: ImageSample, trust: Trust = NAMED
+) -> dict[str, ViewMaps]:
     """Run a finished search's supernet on images at some of its placements.
 
     The batch at hand normalises, as when the search was ranked; so minibatches are of the ranking's size.
@@ -165,7 +167,7 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
     return tensor.cpu().numpy()
 
 
-def alikeness(a: ViewMaps, b: ViewMaps) -> list[float]:
+def cka_by_block(a: ViewMaps, b: ViewMaps) -> list[float]:
     """How alike two views of the same images are after each block.
 
     Channels are averaged over their maps, so that maps of all sizes can be compared.

@@ -18,7 +18,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.progress import PlainConsole
 from poolsearch.reports.page.html import write_page
 from poolsearch.reports.page.markup import footer, or_dash, section, table
-from poolsearch.reports.text.method_notes import known_text
+from poolsearch.reports.text.method_notes import measured_text
 from poolsearch.research.bench import BenchResult, Curve, MeasuredPlacement
 from poolsearch.research.reports.regret import MOST_CURVES, regret_figures
 from poolsearch.space import shown
@@ -66,7 +66,7 @@ def as_csv(found: BenchResult) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for entry in found.fixed:
+    for entry in found.baselines:
         best = int(entry.regret == 0)
         writer.writerow([f"{entry.name} {entry.placement}", 0, 0, f"{entry.regret:.6g}", *[""] * 6, best])
     for curve in found.curves:
@@ -100,7 +100,7 @@ def _lines(found: BenchResult) -> list[tuple[str, list[str]]]:
     """A name, the regret at each number of trainings, how often the best was found after all, and late draws."""
     fixed = [
         (f"{entry.name} {shown(entry.placement)}", [f"{100 * entry.regret:.2f}"] * len(found.at) + ["–"] * 3)
-        for entry in found.fixed
+        for entry in found.baselines
     ]
     return fixed + [
         (
@@ -181,7 +181,7 @@ def _reading(found: BenchResult) -> list[str]:
         f"noise with the standard deviation of single trainings.{scored} The same seed has the same rewards for all.",
         "After each, the placement of the best mean reward so far is taken; of equals, the one with fewer MACs. Regret "
         f"is how far its mean in the table is below that of the best, {escape(shown(best.placement))} "
-        f"({escape(known_text(best))}). A method is worth its name where it is below random and each-once, "
+        f"({escape(measured_text(best))}). A method is worth its name where it is below random and each-once, "
         "which learn nothing from the rewards.",
         "The table's own means are of few trainings: which placement is the best is itself not certain, and small "
         "regrets mean less than the table's noise.",

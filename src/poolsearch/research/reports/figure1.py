@@ -15,7 +15,7 @@ from poolsearch.reports.page.html import write_page
 from poolsearch.reports.page.markup import footer, macs_text, section, table
 from poolsearch.research.reports.feature_maps import MapGrid, draw_grid
 from poolsearch.research.reports.figure1_charts import accuracies, representations
-from poolsearch.research.reports.figure1_words import difference_text, doubts, percent, sentences, view_name
+from poolsearch.research.reports.figure1_words import caveats, difference_text, percent, sentences, view_name
 from poolsearch.storage.files import atomic, read_json
 from poolsearch.storage.run_dir import RunDir
 
@@ -65,7 +65,7 @@ def _body(data: Json, picture: bytes, figures: Mapping[str, str]) -> str:
         section("What training together costs", figures["accuracies"], _table(data)),
         section("What the supernets see", _maps(data, picture)),
         section("How alike the representations are", figures["representations"]),
-        section("What to doubt", "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in doubts(data)) + "</ul>"),
+        section("What to doubt", "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in caveats(data)) + "</ul>"),
         section("How it was made", _facts(data)),
         footer(str(data["poolsearch"])),
     ]

@@ -53,7 +53,7 @@ def _change(entry: Json) -> str:
     return f"{done} {points:.1f} points" + ("" if low > 0 or high < 0 else " (its interval holds zero)")
 
 
-def doubts(data: Json) -> list[str]:
+def caveats(data: Json) -> list[str]:
     """What the figures do not show."""
     macs = {r["role"]: r["macs"] for search in data["searches"] for r in search["results"]}
     early, late = (data["placements"][role] for role in ROLES)

@@ -29,11 +29,11 @@ def _together(found: BenchResult) -> Figure:
     colour = alt.Color("name:N", title=None, scale=alt.Scale(domain=names, range=MEMBERS[: len(names)]), legend=LEGEND)
     points = [point for curve in found.curves for point in _points(curve)]
     base = alt.Chart(rows(points)).encode(x=_trainings(), color=colour)
-    values = ("mean_low", "mean_high", *(entry.regret * POINTS for entry in found.fixed))
+    values = ("mean_low", "mean_high", *(entry.regret * POINTS for entry in found.baselines))
     y = partial(_regret, title="mean regret, percentage points", highest=_highest(points, values))
     told = ["name:N", "trainings:Q", *(alt.Tooltip(f"{name}:Q", format=".3f") for name in ("mean", "median", "found"))]
     chart = alt.layer(
-        *_fixed_layers(found.fixed, y),
+        *_fixed_layers(found.baselines, y),
         base.mark_area(opacity=0.22).encode(y=y("mean_low"), y2="mean_high:Q"),
         base.mark_line(strokeWidth=2).encode(y=y("mean"), tooltip=told),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from poolsearch.inspection_results import MethodEstimate, told
+from poolsearch.inspection_results import MethodEstimate, duration_text
 
 WORTH = 1.5
 """A sweep, or another way without a supernet, is preferred while the job takes no more than so many times as long as
@@ -50,11 +50,12 @@ def advise(ways: Sequence[MethodEstimate], after: float, members: int, hours: fl
     if not fitting:
         method = min(job, key=lambda name: job[name])
         return method, (
-            f"nothing fits into {limit}; {method} is the cheapest, with {told(job[method])} for the whole job"
+            f"nothing fits into {limit}; {method} is the cheapest, with {duration_text(job[method])} for the whole job"
         )
     method = fitting[0]
     dearer = [name for name in PREFERRED[: PREFERRED.index(method)] if name in job]
-    rest = f"; {' and '.join(f'{n} with {told(job[n])}' for n in dearer)} would not" if dearer else ""
+    rest = f"; {' and '.join(f'{n} with {duration_text(job[n])}' for n in dearer)} would not" if dearer else ""
     return method, (
-        f"with {told(job[method])} for the whole job it fits into {limit}{rest}; {_WHY[method]} (a rule of thumb)"
+        f"with {duration_text(job[method])} for the whole job it fits into {limit}{rest}; "
+        f"{_WHY[method]} (a rule of thumb)"
     )

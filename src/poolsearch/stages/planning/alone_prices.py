@@ -17,10 +17,10 @@ from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.planning.estimate import StepTime, WorkerLayout
 from poolsearch.stages.planning.jobs import Job
-from poolsearch.stages.planning.measure import chosen, step_price
+from poolsearch.stages.planning.measure import placements_to_measure, step_time
 from poolsearch.stages.planning.steps import rounds_of, time_passes
 from poolsearch.stages.planning.work import Work, work_of
-from poolsearch.stages.standalone.trial import StandaloneTask, Trial, crew
+from poolsearch.stages.standalone.trial import StandaloneTask, Trial, worker_layout
 from poolsearch.train import checkpoint
 from poolsearch.workers.pool import run_trials
 
@@ -56,7 +56,7 @@ class _ProcessTimes:
     begin: float
 
 
-def alone_prices(run: Run, own: Work, jobs: Sequence[Job]) -> dict[Job, StandaloneTimes]:
+def time_standalone(run: Run, own: Work, jobs: Sequence[Job]) -> dict[Job, StandaloneTimes]:
     """Measure the networks of these jobs, each kind once for each number of workers that work at once.
 
     Args:
@@ -67,7 +67,7 @@ def alone_prices(run: Run, own: Work, jobs: Sequence[Job]) -> dict[Job, Standalo
     Returns:
         The times of every job; those of the same width and batch by as many workers have the same.
     """
-    crews = {job: crew(run, job.trials)[:2] for job in jobs}
+    crews = {job: worker_layout(run, job.trials)[:2] for job in jobs}
     works = {job.width: work_of(_with_width(run, job.width)) for job in jobs if job.width != run.settings.net.width}
     found: dict[Job, StandaloneTimes] = {}
     for same in set(crews.values()):
@@ -81,9 +81,9 @@ def alone_prices(run: Run, own: Work, jobs: Sequence[Job]) -> dict[Job, Standalo
 
 
 def _priced(run: Run, work: Work, batch: int, times: _ProcessTimes, who: WorkerLayout) -> StandaloneTimes:
-    placements, images = chosen(run)[:_PLACEMENTS], _images(run)
-    step = step_price(work, placements, times.step_RN, batch)
-    return StandaloneTimes(step, step_price(work, placements, times.score_RN, images), images, who)
+    placements, images = placements_to_measure(run)[:_PLACEMENTS], _images(run)
+    step = step_time(work, placements, times.step_RN, batch)
+    return StandaloneTimes(step, step_time(work, placements, times.score_RN, images), images, who)
 
 
 def _images(run: Run) -> int:
@@ -92,9 +92,9 @@ def _images(run: Run) -> int:
 
 def _by_all(run: Run, jobs: Sequence[Job]) -> tuple[float, list[_ProcessTimes]]:
     """Time each job's network in all workers at once: seconds until a worker begins its first trial, and the times."""
-    workers, threads, cards = crew(run, jobs[0].trials)
+    workers, threads, cards = worker_layout(run, jobs[0].trials)
     asked = time.time()
-    work = partial(_by_one, run, chosen(run)[:_PLACEMENTS], jobs)
+    work = partial(_by_one, run, placements_to_measure(run)[:_PLACEMENTS], jobs)
     each = run_trials(work, range(workers), [1] * workers, SilentProgress(), "timing", workers, threads, cards)
     opening = float(np.mean([began for began, _ in each])) - asked if workers > 1 else 0.0
     return opening, [_together(times) for times in zip(*(found for _, found in each), strict=True)]

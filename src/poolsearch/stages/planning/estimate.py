@@ -21,7 +21,7 @@ class StepTime:
 
     Attributes:
         seconds_A: for each placement of the space.
-        error: relative, see :class:`~poolsearch.stages.planning.fit.FittedRates`.
+        error: relative, see :class:`~poolsearch.stages.planning.fit_rates.FittedRates`.
     """
 
     seconds_A: Floats

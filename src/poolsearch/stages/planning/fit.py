@@ -38,7 +38,7 @@ class FittedRates:
         return work_NK @ self.rate_K
 
 
-def fit(work_NK: Floats, seconds_RN: Floats) -> FittedRates:
+def fit_rates(work_NK: Floats, seconds_RN: Floats) -> FittedRates:
     """Rates that predict what R rounds took, with the least sum of squares of relative errors.
 
     A step has a constant part (starting its kernels), one by its multiply-adds and one by the maps that it reads and
@@ -52,7 +52,7 @@ def fit(work_NK: Floats, seconds_RN: Floats) -> FittedRates:
     Returns:
         A rate for each of the K kinds, and the relative error of a prediction, 0.1 at least.
     """
-    taken_N = typical(seconds_RN)
+    taken_N = trimmed_mean(seconds_RN)
     scale_K = np.maximum(work_NK.max(axis=0), np.finfo(float).tiny)
     rate_K, _ = nnls(work_NK / scale_K / taken_N[:, None], np.ones(len(work_NK)))
     rate_K = np.asarray(rate_K) / scale_K
@@ -60,7 +60,7 @@ def fit(work_NK: Floats, seconds_RN: Floats) -> FittedRates:
     return FittedRates(rate_K, max(LEAST_ERROR, 2 * float(np.sqrt(np.mean(gap_N**2) + _scatter(seconds_RN) ** 2))))
 
 
-def typical(seconds_RN: Floats) -> Floats:
+def trimmed_mean(seconds_RN: Floats) -> Floats:
     """The mean of the rounds, in which the slowest and the fastest tenth count as the next to them.
 
     Where others use the machine, too, a long job is held up as often as its steps are: the median would not know. A

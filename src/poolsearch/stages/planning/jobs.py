@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from poolsearch.samplers.successive_halving import Rung, rungs, together
+from poolsearch.samplers.successive_halving import Rung, concurrent_rungs, rungs
 from poolsearch.session.open_run import Run
 from poolsearch.settings import ResolvedSettings, Settings
 from poolsearch.settings.check import with_method
 from poolsearch.settings.methods import named
 from poolsearch.settings.resolve import resolve
-from poolsearch.stages.retrain import retrain_recipe
-from poolsearch.stages.standalone.rung import sweep_recipe
+from poolsearch.stages.retrain import retrain_config
+from poolsearch.stages.standalone.rung import sweep_config
 from poolsearch.stages.standalone.trial import TrainingConfig
 from poolsearch.stages.sweep import at_fidelity
 
@@ -66,7 +66,7 @@ class Job:
         return self.epochs * (self.images // self.recipe.batch)
 
 
-def retraining(run: Run) -> Job:
+def retraining_job(run: Run) -> Job:
     """Retraining of the top-k, the default, the picks of the answers and the controls.
 
     They may coincide, and who they are is not known before the ranking: counted is one less than all of them.
@@ -80,11 +80,11 @@ def retraining(run: Run) -> Job:
     settings = run.settings
     beside = len(settings.retrain.answer_at) + len(settings.retrain.control)
     finalists = min(settings.retrain.top_k + 1 + max(0, beside - 1), run.space.size)
-    recipe, images = retrain_recipe(settings), len(run.split.train_all)
+    recipe, images = retrain_config(settings), len(run.split.train_all)
     return Job(recipe, settings.net.width, finalists, settings.retrain.retrain_seeds, recipe.epochs, images)
 
 
-def alone_ways(run: Run, given: Settings) -> dict[str, list[Job]]:
+def standalone_jobs(run: Run, given: Settings) -> dict[str, list[Job]]:
     """The rungs of each method that trains stand-alone; those of several brackets that are trained at once are one.
 
     Args:
@@ -99,13 +99,13 @@ def alone_ways(run: Run, given: Settings) -> dict[str, list[Job]]:
     for method in named("alone"):
         settings = resolve(with_method(given, method), images, val, run.image_size)
         all_rungs = rungs(settings, run.space.size, images)
-        at_once = together(all_rungs, run.space.size)
+        at_once = concurrent_rungs(all_rungs, run.space.size)
         found[method] = [_job(run, settings, rung, all_rungs[-1].epochs) for rung in at_once]
     return found
 
 
 def _job(run: Run, settings: ResolvedSettings, rung: Rung, epochs: int) -> Job:
-    recipe = sweep_recipe(settings, epochs, rung.epochs)
+    recipe = sweep_config(settings, epochs, rung.epochs)
     width = at_fidelity(run, rung).settings.net.width
     more = rung.epochs - rung.begun
     return Job(recipe, width, rung.placements, rung.seeds, more, rung.images, len(run.split.search_val))

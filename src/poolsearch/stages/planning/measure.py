@@ -14,7 +14,7 @@ from poolsearch.nets.poolable import FixedPlacementNet
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.planning.estimate import StepTime
-from poolsearch.stages.planning.fit import FittedRates, fit
+from poolsearch.stages.planning.fit import FittedRates, fit_rates
 from poolsearch.stages.planning.steps import SearchSteps, mixture_seconds, time_passes
 from poolsearch.stages.planning.work import Work
 from poolsearch.stages.rank import MEASURED_IMAGES
@@ -44,7 +44,7 @@ class SearchTimes:
     save: float
 
 
-def chosen(run: Run) -> list[Placement]:
+def placements_to_measure(run: Run) -> list[Placement]:
     """Placements to measure: the cheapest, the dearest, the default, and random ones between.
 
     Args:
@@ -59,7 +59,7 @@ def chosen(run: Run) -> list[Placement]:
     return [run.space[number] for number in list(dict.fromkeys([*ends, *default, *drawn]))[:_MEASURED]]
 
 
-def search_prices(run: Run, work: Work, members: Sequence[int]) -> SearchTimes:
+def time_search(run: Run, work: Work, members: Sequence[int]) -> SearchTimes:
     """Measure steps of the search, and the mixture's own work for each of these M.
 
     Args:
@@ -70,7 +70,7 @@ def search_prices(run: Run, work: Work, members: Sequence[int]) -> SearchTimes:
     Returns:
         Times of training, scoring, evaluation, balancing and saving.
     """
-    search, placements = run.settings.search, chosen(run)
+    search, placements = run.settings.search, placements_to_measure(run)
     several = search.placements_per_step
     draw = rng.generator(run.seed, "plan-groups")
     groups = [[p] for p in placements]
@@ -79,7 +79,7 @@ def search_prices(run: Run, work: Work, members: Sequence[int]) -> SearchTimes:
     steps = SearchSteps(run)
     train_RN, score_RN = steps.times(groups, _SEARCH_SECONDS)
     # the mixture draws several by itself: known is then only how long a step takes, whatever it draws
-    price = partial(step_price, work, None if several > 1 else placements)
+    price = partial(step_time, work, None if several > 1 else placements)
     member = steps.member.eval()
     return SearchTimes(
         price(train_RN, search.batch),
@@ -90,7 +90,7 @@ def search_prices(run: Run, work: Work, members: Sequence[int]) -> SearchTimes:
     )
 
 
-def step_price(work: Work, placements: Sequence[Placement] | None, seconds_RN: Floats, batch: int) -> StepTime:
+def step_time(work: Work, placements: Sequence[Placement] | None, seconds_RN: Floats, batch: int) -> StepTime:
     """The price of a step of every placement, from what was measured of some.
 
     Args:
@@ -103,13 +103,13 @@ def step_price(work: Work, placements: Sequence[Placement] | None, seconds_RN: F
         Seconds of a step of each placement of the space, and their relative error.
     """
     if placements is None:
-        fitted = fit(np.ones((seconds_RN.shape[1], 1)), seconds_RN)
+        fitted = fit_rates(np.ones((seconds_RN.shape[1], 1)), seconds_RN)
         return StepTime(fitted.seconds(np.ones((work.space.size, 1))), fitted.error)
-    fitted = fit(work.of(placements, batch), seconds_RN)
+    fitted = fit_rates(work.of(placements, batch), seconds_RN)
     return StepTime(fitted.seconds(work.of_all(batch)), fitted.error)
 
 
-def alone_passes(run: Run, work: Work) -> FittedRates:
+def time_standalone_passes(run: Run, work: Work) -> FittedRates:
     """Measure evaluations of networks that were trained stand-alone.
 
     Args:
@@ -120,7 +120,7 @@ def alone_passes(run: Run, work: Work) -> FittedRates:
         Rates that give the seconds of a batch by its work, loading included.
     """
     net = run.machine.place(run.build()).eval()
-    return _passes(run, work, [FixedPlacementNet(net, placement) for placement in chosen(run)[:3]])
+    return _passes(run, work, [FixedPlacementNet(net, placement) for placement in placements_to_measure(run)[:3]])
 
 
 def _passes(run: Run, work: Work, networks: Sequence[Forward]) -> FittedRates:
@@ -128,4 +128,4 @@ def _passes(run: Run, work: Work, networks: Sequence[Forward]) -> FittedRates:
     most = min(run.settings.rank.eval_batch, len(run.split.search_val))
     batches = sorted({min(MEASURED_IMAGES, most), most})
     seconds_RN = time_passes(run, networks, batches, _PASSES_SECONDS)
-    return fit(np.concatenate([work.of(chosen(run)[:3], batch) for batch in batches]), seconds_RN)
+    return fit_rates(np.concatenate([work.of(placements_to_measure(run)[:3], batch) for batch in batches]), seconds_RN)

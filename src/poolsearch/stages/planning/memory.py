@@ -66,7 +66,7 @@ class TrainingMemory:
         return workers * int(self.process + self.image * batch + self.member)
 
 
-def largest(run: Run) -> tuple[Placement, int]:
+def largest_step(run: Run) -> tuple[Placement, int]:
     """The placement whose training step needs the most memory, and the bytes for one image.
 
     Where they are not known the one with the most MACs, and 0.
@@ -83,7 +83,7 @@ def largest(run: Run) -> tuple[Placement, int]:
     return run.space[int(memory_A.argmax())], int(memory_A.max()) // batch
 
 
-def try_largest(run: Run) -> TrainingMemory:
+def try_largest_step(run: Run) -> TrainingMemory:
     """Do one real step of the search with that placement, with all members.
 
     Args:
@@ -95,13 +95,13 @@ def try_largest(run: Run) -> TrainingMemory:
     Raises:
         PoolsearchError: it does not fit into the memory; the message says which batch would.
     """
-    placement, image = largest(run)
+    placement, image = largest_step(run)
     members, batch = run.settings.search.members, run.settings.search.batch
     member = _KEPT * parameters_of(blank(run.net_spec))
     free = run.machine.free_memory()
     room = None if free is None else free - members * member
     if room is not None and batch * image > room:
-        raise _too_large(placement, batch, batch * image, room, fitting(batch, image, room))
+        raise _too_large(placement, batch, batch * image, room, largest_batch(batch, image, room))
     process = _held(run.machine, "VmRSS")
     try:
         taken = _taken_by_a_step(run, placement)
@@ -113,7 +113,7 @@ def try_largest(run: Run) -> TrainingMemory:
     return TrainingMemory(placement, step, step / batch, member, process, free)
 
 
-def fitting(batch: int, image: int, room: float) -> int:
+def largest_batch(batch: int, image: int, room: float) -> int:
     """``batch``, halved until so many bytes for each image fit into ``room``; 0 where not even one does.
 
     Args:

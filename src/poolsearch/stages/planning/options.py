@@ -43,7 +43,7 @@ def mixture_sizes(run: Run) -> list[int]:
     return [m for m in sorted({*_MEMBERS, run.settings.search.members}) if m <= run.space.size]
 
 
-def supernets(run: Run, sizes: Sequence[int], prices: Measurements) -> list[MethodEstimate]:
+def supernet_estimates(run: Run, sizes: Sequence[int], prices: Measurements) -> list[MethodEstimate]:
     """One supernet, and mixtures of several.
 
     Args:
@@ -85,7 +85,7 @@ def _rank(run: Run, members: int, prices: Measurements) -> Estimate:
     return ranking_seconds(trees, images, batch, calibrated, prices.work, prices.search.passes)
 
 
-def alone_way(method: str, jobs: Sequence[Job], prices: Measurements) -> MethodEstimate:
+def standalone_estimate(method: str, jobs: Sequence[Job], prices: Measurements) -> MethodEstimate:
     """A method without supernets: rounds of trainings, one after the other.
 
     Args:
@@ -101,7 +101,7 @@ def alone_way(method: str, jobs: Sequence[Job], prices: Measurements) -> MethodE
     return MethodEstimate(method, None, _told(jobs), (StageCost("sweep", takes),), memory)
 
 
-def untrained_way() -> MethodEstimate:
+def untrained_estimate() -> MethodEstimate:
     """Ranking by MACs, which is done before a plan could be.
 
     Returns:
@@ -116,7 +116,7 @@ def _trials(job: Job, prices: Measurements) -> Estimate:
     return trials_seconds(price.step, job.placements, job.seeds, job.steps, price.crew, scoring)
 
 
-def after_ranking(run: Run, last: Job, prices: Measurements) -> tuple[StageCost, ...]:
+def retraining_estimate(run: Run, last: Job, prices: Measurements) -> tuple[StageCost, ...]:
     """Retraining of the finalists, and evaluating them on the test split.
 
     Args:

@@ -20,7 +20,7 @@ from poolsearch.stages.search import SearchTask, mixture_rules
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train import checkpoint
 from poolsearch.train.machine import Machine
-from poolsearch.train.step import Forward, predicted, tree_scores
+from poolsearch.train.step import Forward, predict, tree_scores
 
 Floats = NDArray[np.float64]
 
@@ -160,7 +160,7 @@ def time_passes(run: Run, networks: Sequence[Forward], batches: Sequence[int], s
     def evaluate(network: Forward, batch: int) -> None:
         images = run.split.search_val[:batch]
         for x_BCHW, _ in run.loader(images, 1, "rank", run.seed, augmented=False).chunks(len(images)):
-            predicted(network, x_BCHW, run.machine).cpu()
+            predict(network, x_BCHW, run.machine).cpu()
 
     work = [partial(evaluate, network, batch) for batch in batches for network in networks]
     return rounds_of(work, seconds, run.machine)

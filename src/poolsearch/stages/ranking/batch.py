@@ -36,7 +36,7 @@ def eval_batch(run: Run, pairs: Sequence[Pair]) -> int:
     if room is None:
         return batch
     image_bytes = OVERHEAD * bytes_per_image(run, pairs)
-    fitting = batch if asked is not None else fit(batch, image_bytes, room)
+    fitting = batch if asked is not None else largest_batch(batch, image_bytes, room)
     if fitting < batch:
         run.progress.say(f"evaluating by {fitting} images, not {batch}: {room / 1e9:.2f} GB of memory are to be used.")
     if fitting < min(batch, GOOD_BATCH) and run.settings.search.norm == "batch":
@@ -53,7 +53,7 @@ def eval_batch(run: Run, pairs: Sequence[Pair]) -> int:
     return fitting
 
 
-def fit(batch: int, image_bytes: int, room: float) -> int:
+def largest_batch(batch: int, image_bytes: int, room: float) -> int:
     """``batch``, halved until ``image_bytes`` for each image fit into ``room`` bytes, but not below 16.
 
     Args:

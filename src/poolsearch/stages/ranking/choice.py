@@ -32,7 +32,7 @@ class Candidates:
     kept: frozenset[int]
 
 
-def choose(run: Run, mixture: Mixture, found: int | None = None) -> Candidates:
+def choose_candidates(run: Run, mixture: Mixture, found: int | None = None) -> Candidates:
     """All of a small space; of a larger one the best by score, a random control group, the default and what was found.
 
     Args:

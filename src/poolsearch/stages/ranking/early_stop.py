@@ -42,7 +42,7 @@ ERROR = 0.01
 _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dtype=np.uint8)
 
 
-def count(packed_PW: Bytes) -> Ints:
+def set_bits(packed_PW: Bytes) -> Ints:
     """Bits that are set in each row.
 
     Args:
@@ -68,7 +68,7 @@ def evidence(wins: Ints, losses: Ints) -> NDArray[np.float64]:
     return np.where(wins > losses, nats, 0.0)
 
 
-def needed(top: int, pairs: int, looks: int, error: float = ERROR) -> float:
+def needed_evidence(top: int, pairs: int, looks: int, error: float = ERROR) -> float:
     """The evidence that stops a pair: see the head of this module.
 
     Args:
@@ -78,7 +78,7 @@ def needed(top: int, pairs: int, looks: int, error: float = ERROR) -> float:
         error: the probability, at most, that any of the first k is stopped.
 
     Returns:
-        A bound in nats, for :func:`behind`.
+        A bound in nats, for :func:`is_behind`.
     """
     return math.log(top * max(1, pairs - 1) * max(1, looks) / error)
 
@@ -104,7 +104,7 @@ def leaders(correct_P: Ints, number_P: Ints, live_P: Bools, top: int) -> list[in
     return list(best.values())
 
 
-def behind(right_PW: Bytes, number_P: Ints, live_P: Bools, top: int, bar: float) -> Bools:
+def is_behind(right_PW: Bytes, number_P: Ints, live_P: Bools, top: int, bar: float) -> Bools:
     """Which live pairs are behind each of ``top`` leaders by more evidence than ``bar``.
 
     Args:
@@ -112,17 +112,17 @@ def behind(right_PW: Bytes, number_P: Ints, live_P: Bools, top: int, bar: float)
         number_P: the placement of each pair.
         live_P: pairs not stopped yet; all have seen the same images.
         top: k.
-        bar: see :func:`needed`.
+        bar: see :func:`needed_evidence`.
 
     Returns:
         Shape (P,): True for those that may leave; none does where fewer than k placements are left.
     """
-    ahead = leaders(count(right_PW), number_P, live_P, top)
+    ahead = leaders(set_bits(right_PW), number_P, live_P, top)
     lost_P = live_P if len(ahead) == top else np.zeros_like(live_P)
     for leader in ahead:
         left = np.flatnonzero(lost_P)
-        wins = count(right_PW[leader] & ~right_PW[left])
-        losses = count(~right_PW[leader] & right_PW[left])
+        wins = set_bits(right_PW[leader] & ~right_PW[left])
+        losses = set_bits(~right_PW[leader] & right_PW[left])
         lost_P = np.zeros_like(live_P)
         lost_P[left] = evidence(wins, losses) > bar
     return lost_P

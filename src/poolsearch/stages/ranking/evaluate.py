@@ -13,14 +13,14 @@ from poolsearch import rng
 from poolsearch.errors import Interrupted
 from poolsearch.session.open_run import Run
 from poolsearch.stages.ranking.choice import Pair
-from poolsearch.stages.ranking.early_stop import Bools, Ints, behind, needed
+from poolsearch.stages.ranking.early_stop import Bools, Ints, is_behind, needed_evidence
 from poolsearch.stages.ranking.tally import Tally
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.workers.signals import stop_requests
 
 
-def parts(run: Run, size: int) -> list[Ints]:
+def image_chunks(run: Run, size: int) -> list[Ints]:
     """The search-val half in a fixed random order, in nearly equal chunks.
 
     Normalisation by the batch at hand needs batches like those of the training: most data sets lie on disk sorted by
@@ -33,11 +33,11 @@ def parts(run: Run, size: int) -> list[Ints]:
     Returns:
         Indices into the run's images, of each chunk.
     """
-    order = order_of(run)
+    order = evaluation_order(run)
     return np.array_split(order, -(-len(order) // size))
 
 
-def order_of(run: Run) -> Ints:
+def evaluation_order(run: Run) -> Ints:
     """The search-val half in the order of evaluation.
 
     Args:
@@ -49,7 +49,7 @@ def order_of(run: Run) -> Ints:
     return rng.generator(run.seed, "rank").permutation(run.split.search_val)
 
 
-def load(run: Run, indices: Ints) -> tuple[Tensor, Tensor]:
+def load_images(run: Run, indices: Ints) -> tuple[Tensor, Tensor]:
     """These images and their labels, in one batch.
 
     Args:
@@ -80,7 +80,7 @@ def evaluate(
         Interrupted: Ctrl-C or SIGTERM; every answer so far is saved.
     """
     path, every_seconds = run.dir.ranking_progress, run.settings.machine.checkpoint_seconds
-    chunks = parts(run, tally.batch)
+    chunks = image_chunks(run, tally.batch)
     bar = run.progress.bar("rank", len(pairs) * tally.images)
     with stop_requests() as stopped, bar as update, run.machine.autocast():
         tally.save(path, made_of)  # the size of the chunks is settled from here on
@@ -89,7 +89,7 @@ def evaluate(
             if run.settings.rank.rank_early_stop:
                 tally.stop(_losers(run, pairs, tally, kept))
             left, done = int((~tally.stopped_P).sum()), tally.done
-            x_BCHW, _ = load(run, chunks[tally.chunk])
+            x_BCHW, _ = load_images(run, chunks[tally.chunk])
             new: dict[int, Tensor] = {}
             for pair, predicted_B in _answers(run, members, pairs, tally.waiting, x_BCHW):
                 new[pair] = predicted_B
@@ -120,7 +120,7 @@ def _losers(run: Run, pairs: Sequence[Pair], tally: Tally, kept: frozenset[int])
     """Pairs that are out of the first k, but never of placements that are kept."""
     number_P = np.array([number for number, _ in pairs])
     top = run.settings.retrain.top_k
-    bar = needed(top, len(pairs), tally.chunks - 1)
-    lost_P = behind(tally.before, number_P, ~tally.stopped_P, top, bar)
+    bar = needed_evidence(top, len(pairs), tally.chunks - 1)
+    lost_P = is_behind(tally.before, number_P, ~tally.stopped_P, top, bar)
     lost_P[np.isin(number_P, list(kept))] = False
     return lost_P

@@ -12,7 +12,7 @@ from typing import Any
 from poolsearch.evaluation.stats import wilson
 from poolsearch.samplers.successive_halving import Rung
 from poolsearch.session.open_run import Run
-from poolsearch.stages.ranking.table import COLUMNS, answers, kendall_tau_of
+from poolsearch.stages.ranking.table import COLUMNS, answer_entries, kendall_tau_of
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ScoredTraining:
     high: float
 
 
-def order(run: Run, standings: Iterable[TrainedPlacement]) -> list[TrainedPlacement]:
+def best_first(run: Run, standings: Iterable[TrainedPlacement]) -> list[TrainedPlacement]:
     """Best first, among placements trained equally far; ties as in every ranking: fewer MACs, then the number.
 
     Args:
@@ -59,7 +59,7 @@ def order(run: Run, standings: Iterable[TrainedPlacement]) -> list[TrainedPlacem
     return sorted(standings, key=lambda s: (-merit(s), run.macs_A[s.number], s.number))
 
 
-def standing_rows(run: Run, standings: Sequence[TrainedPlacement], seeds: int) -> list[dict[str, Any]]:
+def standalone_rows(run: Run, standings: Sequence[TrainedPlacement], seeds: int) -> list[dict[str, Any]]:
     """One row per placement in the order given; what only supernets have is empty.
 
     Accuracy and metric are means over seeds, the interval is that of one training on the search-val images: the mean
@@ -89,7 +89,7 @@ def standing_rows(run: Run, standings: Sequence[TrainedPlacement], seeds: int) -
     return rows
 
 
-def standing_summary(
+def standalone_summary(
     run: Run, rows: Sequence[dict[str, Any]], standings: Sequence[TrainedPlacement], plan: Sequence[Rung]
 ) -> dict[str, Any]:
     """The contents of ranking.json. Accuracies of different rungs are not compared with MACs.
@@ -110,7 +110,7 @@ def standing_summary(
         "metric": run.settings.data.metric,
         "method": run.settings.search.method,
         "placements": len(rows),
-        "answers": answers(rows, run.settings.retrain.answer_at),
+        "answers": answer_entries(rows, run.settings.retrain.answer_at),
         "rungs": [dataclasses.asdict(rung) for rung in plan],
         "finished": sum(standing.epochs == full for standing in standings),
         "whole_trainings": sum(standing.epochs * len(standing.scored) for standing in standings) / full,

@@ -165,13 +165,13 @@ def summary_of(
         **measured,
         "macs_saving": sum(sum(sum(row) for row in group) for group in costs) / shared,
         "early_stop": _early_stop(run, rows, tally) if settings.rank.rank_early_stop else None,
-        "answers": answers(rows, settings.retrain.answer_at),
+        "answers": answer_entries(rows, settings.retrain.answer_at),
         "tau_score_accuracy": kendall_tau_of(scored, "score"),
         "tau_macs_accuracy": kendall_tau_of(rows, "macs"),
     }
 
 
-def answers(rows: Sequence[dict[str, Any]], answer_at: Sequence[float]) -> list[dict[str, Any]]:
+def answer_entries(rows: Sequence[dict[str, Any]], answer_at: Sequence[float]) -> list[dict[str, Any]]:
     """The pick of each limit on MACs, and what it is worth on the search-val half.
 
     Args:

@@ -31,7 +31,7 @@ class TrainedControl:
     why_not: str | None = None
 
 
-def rivals(run: Run, winner: Placement, seeds: int) -> list[TrainedControl]:
+def make_controls(run: Run, winner: Placement, seeds: int) -> list[TrainedControl]:
     """The controls that the settings ask for, in their order.
 
     Args:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch.evaluation.metrics import Ints, alike, chance, in_words, score
+from poolsearch.evaluation.metrics import Ints, chance, effective_images, metric_name, score
 from poolsearch.evaluation.verdict import FEW_IMAGES
 from poolsearch.settings.groups import Metric
 
@@ -18,7 +18,7 @@ NEVER_PREDICTED = 0.05
 _ONE_SIDED = 1.645
 
 
-def failure(
+def failure_of(
     metric: Metric, true_N: Ints, predicted_SN: NDArray[np.int64], class_names: Sequence[str], diverged: bool
 ) -> str:
     """What shows that a network's training failed, in words that follow its name; empty where nothing does.
@@ -38,8 +38,8 @@ def failure(
     """
     value_S = score(metric, true_N, predicted_SN, len(class_names))
     least = chance(metric, true_N, len(class_names))
-    images = len(true_N) if metric == "accuracy" else alike(true_N)
-    told = f"{{:.2%}} of test {in_words(metric)} (chance: {least:.2%})"
+    images = len(true_N) if metric == "accuracy" else effective_images(true_N)
+    told = f"{{:.2%}} of test {metric_name(metric)} (chance: {least:.2%})"
     if diverged:
         return f"diverged, and reached {told.format(value_S.mean())}"
     if value_S.mean() <= least + _ONE_SIDED * math.sqrt(least * (1 - least) / images):

@@ -38,7 +38,7 @@ class Selection:
         return self.finalists[0].placement
 
 
-def finalists(run: Run) -> Selection:
+def read_selection(run: Run) -> Selection:
     """The top-k of the ranking, the pick of each answer, and the default.
 
     Args:
@@ -51,10 +51,10 @@ def finalists(run: Run) -> Selection:
         PoolsearchError: there is no ranking.
     """
     settings = run.settings.retrain
-    return choose(read_ranking(run.dir), run.space.default, settings.top_k, settings.answer_at)
+    return choose_finalists(read_ranking(run.dir), run.space.default, settings.top_k, settings.answer_at)
 
 
-def choose(
+def choose_finalists(
     ranking: Sequence[Mapping[str, str]], default: Placement, top_k: int, answer_at: Sequence[float]
 ) -> Selection:
     """Who is trained.

@@ -14,7 +14,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.session.open_run import Run
 from poolsearch.stages.retraining.controls import TrainedControl
 from poolsearch.stages.retraining.finalists import Selection
-from poolsearch.stages.retraining.outcome import judgement, results
+from poolsearch.stages.retraining.outcome import judgement, results_on_test
 from poolsearch.stages.standalone.trial import Trial, predictions
 from poolsearch.storage.files import atomic, damaged, finite, is_whole, write_json
 from poolsearch.storage.run_record import ended
@@ -85,11 +85,11 @@ def open_test(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], see
     }  # fmt: skip
     trials = trials_of(chosen, rivals, seeds)
     predicted = _kept(run, trials) if "trials" in before else None
-    found = None if predicted is None else results(run, chosen, rivals, predicted)
+    found = None if predicted is None else results_on_test(run, chosen, rivals, predicted)
     if predicted is None or found is None or any(before.get(name) != finite(value) for name, value in found.items()):
         write_json(run.dir.test, record)
         predicted = _evaluate(run, trials)
-        found = results(run, chosen, rivals, predicted)
+        found = results_on_test(run, chosen, rivals, predicted)
         write_json(run.dir.test, record | found)
     try:
         said = judgement(run, chosen, rivals, predicted)

@@ -10,31 +10,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch.evaluation.metrics import Ints, contributions, in_words, per_class
+from poolsearch.evaluation.metrics import Ints, contributions, metric_name, per_class
 from poolsearch.evaluation.verdict import (
     JudgedPick,
     PairComparison,
     TrainedNetwork,
-    common_spread,
-    compare,
-    judge,
-    rarest,
-    told,
+    compare_networks,
+    control_note,
+    judge_picks,
+    pooled_variance_of,
+    rarest_class,
     verdict,
 )
 from poolsearch.session.open_run import Run
 from poolsearch.settings.methods import kind_of
 from poolsearch.space import Placement
 from poolsearch.stages.retraining.controls import TrainedControl
-from poolsearch.stages.retraining.failures import failure
+from poolsearch.stages.retraining.failures import failure_of
 from poolsearch.stages.retraining.finalists import Selection
-from poolsearch.stages.standalone.trial import Trial, diverged
+from poolsearch.stages.standalone.trial import Trial, has_diverged
 
 Predicted = Mapping[Trial, NDArray[np.int64]]
 """The class that each trained network sees in every test image."""
 
 
-def results(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], predicted: Predicted) -> dict[str, Any]:
+def results_on_test(
+    run: Run, chosen: Selection, rivals: Sequence[TrainedControl], predicted: Predicted
+) -> dict[str, Any]:
     """What every network reached, for test.json: nothing that takes a judgement.
 
     Args:
@@ -91,13 +93,13 @@ def judgement(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], pre
     trained = {p: _trained(run, p.shown, own, predicted) for p, own in _trials_of(run, chosen).items()}
     of_rivals = {r.control: _trained(run, _name(r), r.trials, predicted) for r in rivals if r.trials}
     default, winner = trained[run.space.default], trained[chosen.winner]
-    spread = common_spread(list(trained.values()))
+    spread = pooled_variance_of(list(trained.values()))
     picks = [(limit, trained[pick]) for limit, pick in chosen.picks if pick is not None]
-    larger, rare = of_rivals.get("input-size"), rarest(class_N, names)
-    judged = judge(picks, default, spread, run.seed, larger, class_N, rare)
+    larger, rare = of_rivals.get("input-size"), rarest_class(class_N, names)
+    judged = judge_picks(picks, default, spread, run.seed, larger, class_N, rare)
     compared = {
         # random picks differ by more than their seeds: the spread of one placement says nothing of theirs
-        name: compare(winner, rival, None if name == "random" else spread, run.seed, class_N)
+        name: compare_networks(winner, rival, None if name == "random" else spread, run.seed, class_N)
         for name, rival in of_rivals.items()
         if rival.name != winner.name and not (rival.diverged or rival.failed)
     }
@@ -107,9 +109,10 @@ def judgement(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], pre
         "controls": [{"winner": _compared(compared.get(r.control))} for r in rivals],
         "failed": {str(p): found.failed for p, found in trained.items() if found.failed},
         "notes": [
-            told(r.control, winner, of_rivals.get(r.control), compared.get(r.control), r.why_not) for r in rivals
+            control_note(r.control, winner, of_rivals.get(r.control), compared.get(r.control), r.why_not)
+            for r in rivals
         ],
-        "verdict": verdict(judged, default, in_words(metric), _ranked(run)),
+        "verdict": verdict(judged, default, metric_name(metric), _ranked(run)),
     }
 
 
@@ -125,10 +128,10 @@ def _ranked(run: Run) -> str:
 
 def _trained(run: Run, name: str, trials: Sequence[Trial], predicted: Predicted) -> TrainedNetwork:
     macs = statistics.mean(trial.of(run).costs.macs(trial.placement) for trial in trials)
-    lost = any(diverged(trial.folder(run.dir.retrain)) for trial in trials)
+    lost = any(has_diverged(trial.folder(run.dir.retrain)) for trial in trials)
     predicted_SN = np.stack([predicted[trial] for trial in trials])
     true_N = run.images.label_N[run.split.test]
-    failed = failure(run.settings.data.metric, true_N, predicted_SN, run.images.class_names, lost)
+    failed = failure_of(run.settings.data.metric, true_N, predicted_SN, run.images.class_names, lost)
     return TrainedNetwork(name, macs / run.costs.macs(run.space.default), _values(run, predicted_SN), lost, failed)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from poolsearch.evaluation.ground_truth import MeasuredPlacement, known_of
-from poolsearch.inspection_results import told
+from poolsearch.evaluation.ground_truth import MeasuredPlacement, measured_placement
+from poolsearch.inspection_results import duration_text
 from poolsearch.progress import Progress, ProgressTable, Update
 from poolsearch.stages.standalone.trial import Trial
 
@@ -114,7 +114,7 @@ class SweepProgress:
         )
         rows = [
             (known.placement, f"{100 * known.mean:.2f} %", f"{known.n} of {seeds}", f"{known.macs:,}")
-            for known in best(self._value_of, self._macs_of)[:_BEST]
+            for known in best_first(self._value_of, self._macs_of)[:_BEST]
         ]
         return ProgressTable(title, ("best so far", self._measure, "seeds", "MACs"), rows)
 
@@ -125,10 +125,10 @@ class SweepProgress:
         done += sum(share * self._macs_of[trial] for trial, share in self._share.items())
         left = max(0.0, sum(self._macs_of.values()) - done)
         reached, elapsed = done - self._before, time.monotonic() - self._began
-        return finish(datetime.now(), left * elapsed / reached if reached > 0 else None, short)
+        return finish_time(datetime.now(), left * elapsed / reached if reached > 0 else None, short)
 
 
-def best(value_of: Mapping[Trial, float], macs_of: Mapping[Trial, int]) -> list[MeasuredPlacement]:
+def best_first(value_of: Mapping[Trial, float], macs_of: Mapping[Trial, int]) -> list[MeasuredPlacement]:
     """Placements with what is known of them, the best mean first; a tie is decided by fewer MACs.
 
     Args:
@@ -141,11 +141,11 @@ def best(value_of: Mapping[Trial, float], macs_of: Mapping[Trial, int]) -> list[
     values: dict[tuple[str, int], list[float]] = {}
     for trial, value in value_of.items():
         values.setdefault((trial.placement.shown, macs_of[trial]), []).append(value)
-    found = [known_of(placement, macs, own) for (placement, macs), own in values.items()]
+    found = [measured_placement(placement, macs, own) for (placement, macs), own in values.items()]
     return sorted(found, key=lambda known: (-known.mean, known.macs))
 
 
-def finish(now: datetime, seconds: float | None, short: bool = False) -> str:
+def finish_time(now: datetime, seconds: float | None, short: bool = False) -> str:
     """When something ends that takes so many seconds more, by the clock; with ``short`` no more than that.
 
     Args:
@@ -160,4 +160,4 @@ def finish(now: datetime, seconds: float | None, short: bool = False) -> str:
         return "expected finish not known yet"
     at = now + timedelta(seconds=seconds)
     clock = f"{at:%H:%M}" if at.date() == now.date() else f"{at:%a %d %b %H:%M}"
-    return f"expected finish {clock}" + ("" if short else f", in {told(seconds)}")
+    return f"expected finish {clock}" + ("" if short else f", in {duration_text(seconds)}")

@@ -24,9 +24,9 @@ from poolsearch.settings import ResolvedSettings
 from poolsearch.space import Placement
 from poolsearch.stages.ranking.standalone_table import ScoredTraining
 from poolsearch.stages.standalone.progress import SweepProgress
-from poolsearch.stages.standalone.trial import StandaloneTask, TrainingConfig, Trial, crew, train_alone
+from poolsearch.stages.standalone.trial import StandaloneTask, TrainingConfig, Trial, train_standalone, worker_layout
 from poolsearch.storage.files import write_json
-from poolsearch.storage.locks import held, is_held, remove_leftovers
+from poolsearch.storage.locks import is_held, remove_leftovers, try_lock
 from poolsearch.storage.stage_results import read_metrics, read_opening
 from poolsearch.workers.pool import run_trials
 from poolsearch.workers.queue import Busy
@@ -37,7 +37,7 @@ _WAIT_SECONDS = 0.1
 Done = Callable[[Trial, ScoredTraining], None]
 
 
-def images_to_learn(run: Run) -> NDArray[np.int64]:
+def training_images(run: Run) -> NDArray[np.int64]:
     """Those that a sweep trains on.
 
     Args:
@@ -58,7 +58,7 @@ def open_test(run: Run) -> None:
         run: of a sweep in benchmark mode, opened or joined; nothing is written where the opening stands already.
     """
     while not read_opening(run.dir):
-        with held(run.dir.root) if run.joined else nullcontext(True) as ours:
+        with try_lock(run.dir.root) if run.joined else nullcontext(True) as ours:
             if ours:
                 now, why = datetime.now(timezone.utc).isoformat(timespec="seconds"), "a sweep in benchmark mode"
                 write_json(run.dir.test, {"opened": now, "for": why, "images": len(run.split.test)})
@@ -66,7 +66,7 @@ def open_test(run: Run) -> None:
         time.sleep(_WAIT_SECONDS)
 
 
-def sweep_recipe(settings: ResolvedSettings, epochs: int, until: int) -> TrainingConfig:
+def sweep_config(settings: ResolvedSettings, epochs: int, until: int) -> TrainingConfig:
     """The training of a placement, from resolved settings: as the search, up to ``until`` of ``epochs`` epochs.
 
     Args:
@@ -124,7 +124,7 @@ def trained_before(run: Run, placements: Sequence[Placement]) -> dict[Placement,
 
 
 def _last_rung(run: Run) -> Rung:
-    return rungs(run.settings, run.space.size, len(images_to_learn(run)))[-1]
+    return rungs(run.settings, run.space.size, len(training_images(run)))[-1]
 
 
 def train_rung(
@@ -157,9 +157,9 @@ def train_rung(
     for trial in trials:
         if (found := scored_at(trial.folder(run.dir.sweep), rung.epochs)) is not None:
             scored(trial, found)
-    workers, threads, cards = crew(run, len(trials))
+    workers, threads, cards = worker_layout(run, len(trials))
     left = [trial for trial in trials if trial not in scored_of]
-    work = partial(train_trial, run, sweep_recipe(run.settings, epochs, rung.epochs), workers)
+    work = partial(train_trial, run, sweep_config(run.settings, epochs, rung.epochs), workers)
     live = _live(run, rung, label, macs_of, scored_of)
 
     def ended(trial: Trial, found: ScoredTraining) -> None:
@@ -179,7 +179,7 @@ def _live(
         found = scored_at(trial.folder(run.dir.sweep), rung.epochs)
         return None if found is None else found.value
 
-    measure = f"{'test' if run.settings.is_benchmark else 'validation'} {metrics.in_words(run.settings.data.metric)}"
+    measure = f"{'test' if run.settings.is_benchmark else 'validation'} {metrics.metric_name(run.settings.data.metric)}"
     known = {trial: found.value for trial, found in scored_of.items()}
     return SweepProgress(
         run.progress, label, measure, macs_of, known, value, lambda trial: is_held(trial.folder(run.dir.sweep))
@@ -206,7 +206,7 @@ def train_trial(
         Interrupted: stopped on request; the state is saved.
     """
     folder = trial.folder(run.dir.sweep)
-    with held(folder) as ours:
+    with try_lock(folder) as ours:
         if not ours:
             return Busy()
         if (found := scored_at(folder, recipe.until or recipe.epochs)) is not None:
@@ -224,7 +224,7 @@ def _train_and_score(
     """
     path = trial.folder(run.dir.sweep) / "metrics.json"
     before = read_metrics(path.parent).get("rungs", []) if path.exists() else []
-    task, found = train_alone(run, recipe, run.dir.sweep, workers, trial, progress)
+    task, found = train_standalone(run, recipe, run.dir.sweep, workers, trial, progress)
     part: Literal["test", "val"] = "test" if run.settings.is_benchmark else "val"
     indices = run.split.test if part == "test" else run.split.search_val
     scored, images = _score(run, task, indices), len(indices)

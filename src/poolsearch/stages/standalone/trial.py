@@ -26,7 +26,7 @@ from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.machine import cuda_cards
 from poolsearch.train.optim import Cosine, load_momentum, momentum_tensors, set_lr, sgd
 from poolsearch.train.seeded import seeded
-from poolsearch.train.step import backward, predicted, train_step
+from poolsearch.train.step import backward, predict, train_step
 from poolsearch.workers.pool import plan_workers, run_trials
 
 
@@ -152,15 +152,15 @@ class StandaloneTask:
         return f"loss {self.last_loss:.3f}" if self.last_loss == self.last_loss else ""
 
     def tensors(self) -> dict[str, Tensor]:
-        found = checkpoint.under("net", self.net.net.original.state_dict())
-        return found | checkpoint.under("momentum", momentum_tensors(self._optimizer)) | {"loss": self._loss}
+        found = checkpoint.with_prefix("net", self.net.net.original.state_dict())
+        return found | checkpoint.with_prefix("momentum", momentum_tensors(self._optimizer)) | {"loss": self._loss}
 
     def meta(self) -> Any:
         return {"scaler": self._scaler.state_dict(), "last_loss": self.last_loss}
 
     def load(self, tensors: dict[str, Tensor], meta: Any) -> None:
-        self.net.net.original.load_state_dict(checkpoint.of("net", tensors))
-        load_momentum(self._optimizer, checkpoint.of("momentum", tensors))
+        self.net.net.original.load_state_dict(checkpoint.under_prefix("net", tensors))
+        load_momentum(self._optimizer, checkpoint.under_prefix("momentum", tensors))
         self._loss = tensors["loss"].to(self.device)
         self._scaler.load_state_dict(meta["scaler"])
         self.last_loss = meta["last_loss"]
@@ -180,17 +180,17 @@ def train_trials(run: Run, recipe: TrainingConfig, trials: Sequence[Trial], root
     Raises:
         Interrupted: stopped on request; the state is saved.
     """
-    workers, threads, cards = crew(run, len(trials))
+    workers, threads, cards = worker_layout(run, len(trials))
     left = [trial for trial in trials if not _finished(trial.folder(root))]
     costs = [trial.of(run).costs.macs(trial.placement) for trial in left]
     work = partial(_train, run, recipe, root, workers)
     run_trials(work, left, costs, run.progress, recipe.purpose, workers, threads, cards)
     for trial in trials:
-        if diverged(trial.folder(root)):
+        if has_diverged(trial.folder(root)):
             run.warn(f"the training of {trial} diverged: lower --retrain-lr in a new run.")
 
 
-def crew(run: Run, trials: int) -> tuple[int, int, list[str]]:
+def worker_layout(run: Run, trials: int) -> tuple[int, int, list[str]]:
     """How many train at once on the run's machine.
 
     Args:
@@ -210,11 +210,11 @@ def crew(run: Run, trials: int) -> tuple[int, int, list[str]]:
 def _finished(folder: Path) -> bool:
     if not (folder / "metrics.json").exists():
         return False
-    remove(unfinished(folder))  # stopped between the two
+    remove(unfinished_folder(folder))  # stopped between the two
     return True
 
 
-def diverged(folder: Path) -> bool:
+def has_diverged(folder: Path) -> bool:
     """Whether the last training loss of a finished trial was no finite number.
 
     Args:
@@ -229,7 +229,7 @@ def diverged(folder: Path) -> bool:
     return read_metrics(folder)["train_loss"] is None
 
 
-def unfinished(folder: Path) -> Path:
+def unfinished_folder(folder: Path) -> Path:
     """Where a trial keeps its state while it may still be gone on with.
 
     Args:
@@ -244,14 +244,14 @@ def unfinished(folder: Path) -> Path:
 def _train(run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Trial, progress: Progress) -> None:
     """Train one, in a worker process or in ours; what it finds goes into its own folder only."""
     folder = trial.folder(root)
-    task, metrics = train_alone(run, recipe, root, workers, trial, progress)
+    task, metrics = train_standalone(run, recipe, root, workers, trial, progress)
     weights = dict(task.net.net.original.state_dict())
     checkpoint.save(folder / "model.safetensors", weights, {"of": trial.identity(run)})
     write_json(folder / "metrics.json", metrics)
-    remove(unfinished(folder))
+    remove(unfinished_folder(folder))
 
 
-def train_alone(
+def train_standalone(
     run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Trial, progress: Progress
 ) -> tuple[StandaloneTask, dict[str, Any]]:
     """Train one from its checkpoint, if there is one, as far as the recipe goes.
@@ -275,7 +275,7 @@ def train_alone(
     folder = trial.folder(root)
     task = StandaloneTask(run, recipe, trial)
     every_seconds, of = run.settings.machine.checkpoint_seconds, trial.identity(run) | {"stage": recipe.purpose}
-    files = LoopFiles(unfinished(folder), folder / "events.jsonl", every_seconds, of)
+    files = LoopFiles(unfinished_folder(folder), folder / "events.jsonl", every_seconds, of)
     identity = {"stage": recipe.purpose, "placement": str(trial.placement), "seed": trial.seed}
     seconds = run_loop(task, files, str(trial), progress, identity, task.seed)
     return task, {
@@ -310,4 +310,4 @@ def predictions(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], p
     model = run.machine.place(FixedPlacementNet(net, trial.placement)).eval()
     loader = run.loader(images, 1, purpose, run.seed, augmented=False)
     chunks = loader.chunks(run.settings.rank.eval_batch)
-    return torch.cat([predicted(model, x_BCHW, run.machine).cpu() for x_BCHW, _ in chunks]).numpy()
+    return torch.cat([predict(model, x_BCHW, run.machine).cpu() for x_BCHW, _ in chunks]).numpy()

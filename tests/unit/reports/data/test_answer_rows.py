@@ -12,9 +12,9 @@ import pytest
 from fake_run import compositions, write_fake_run
 
 from poolsearch.reports.data.answer_rows import answer_rows
-from poolsearch.reports.data.rows import retrained
+from poolsearch.reports.data.rows import retrained_rows
 from poolsearch.reports.data.run_data import read_run
-from poolsearch.reports.figures.test_accuracy import alone_macs
+from poolsearch.reports.figures.test_accuracy import accuracy_on_test_by_macs
 from poolsearch.reports.figures.theme import page_specs
 from poolsearch.reports.page.tables import answers, controls
 from poolsearch.reports.terminal import show
@@ -66,7 +66,7 @@ def test_a_run_of_before_there_were_answers_is_read(folder: Path, capsys: pytest
     assert [row.limit for row in rows] == [1.0, 1.5, None]
     assert rows[-1].default is not None and rows[-1].default["difference"] == data.test["difference"]
     assert controls(data) == ""
-    assert alone_macs(data) is not None
+    assert accuracy_on_test_by_macs(data) is not None
     show(folder)
     assert "Answers" in capsys.readouterr().out
 
@@ -105,11 +105,11 @@ def test_controls_are_told_and_drawn_but_are_no_finalists(folder: Path) -> None:
     change_test(folder, larger_images)
     data = read_run(folder)
     assert any(trial.placement == "4,3,3 at 40x40" for trial in data.trials)
-    assert len(retrained(data)) == 6
+    assert len(retrained_rows(data)) == 6
     table = controls(data)
     assert "4,3,3 at 40x40" in table and "90.00%" in table
     assert "<p>MACs alone would choose something else.</p>" in table
-    figure = alone_macs(data)
+    figure = accuracy_on_test_by_macs(data)
     assert figure is not None
     values = [rows for spec in page_specs(figure) for rows in spec["datasets"].values()]
     points = next(rows for rows in values if len(rows) == 7)
@@ -124,7 +124,7 @@ def test_controls_are_told_and_drawn_but_are_no_finalists(folder: Path) -> None:
 def test_before_the_test_is_opened_only_finalists_are_listed(tmp_path: Path) -> None:
     folder = write_fake_run(tmp_path, 2, compositions(10, 3), ("search", "rank", "retrain"), snapshots=3)
     (folder / "retrain" / "1,1,8" / "0").mkdir(parents=True)  # a random pick
-    assert "1,1,8" not in [entry.placement for entry in retrained(read_run(folder))]
+    assert "1,1,8" not in [entry.placement for entry in retrained_rows(read_run(folder))]
 
 
 def test_what_is_printed_after_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,11 +11,11 @@ from fake_run import compositions, write_fake_run
 
 from poolsearch.evaluation.stats import pareto
 from poolsearch.reports.data.ranking_row import RankingRow
-from poolsearch.reports.data.rows import ranked_rows, retrained
+from poolsearch.reports.data.rows import ranked_rows, retrained_rows
 from poolsearch.reports.data.run_data import RunData, read_run
 from poolsearch.reports.page.sections import macs_text, rerun_command
-from poolsearch.reports.text.caveats import early_stops, grave, warnings
-from poolsearch.reports.text.method_notes import trainings
+from poolsearch.reports.text.caveats import early_stops, grave_warnings, warnings
+from poolsearch.reports.text.method_notes import trainings_summary
 from poolsearch.reports.text.verdict_text import verdict
 from poolsearch.samplers.successive_halving import Rung
 
@@ -97,9 +97,9 @@ def test_accuracies_of_a_longer_and_a_shorter_training_are_not_compared() -> Non
 
 
 def test_trainings_alone_are_said_in_a_sentence() -> None:
-    assert trainings(data_of(BY_HAND)) == ""
+    assert trainings_summary(data_of(BY_HAND)) == ""
     # 6 x 2 + 2 x 10 = 32 epochs of 12
-    assert trainings(halved()) == (
+    assert trainings_summary(halved()) == (
         "Halving: 6 placements for 2 epochs, the best 2 up to 12 on 5,000 images. Together this is as much as 2.7 "
         "whole trainings. A placement that was stopped stands with what it then had, below all that went on."
     )
@@ -197,7 +197,7 @@ def _with(data: RunData, **column: list[int]) -> object:
 
 def test_retrained_rows(tmp_path: Path) -> None:
     data = read_run(write_fake_run(tmp_path, 2, snapshots=3))
-    rows = retrained(data)
+    rows = retrained_rows(data)
     assert [row.rank for row in rows] == [1, 2, 3, 4, 5, 13]
     assert rows[0].flags == ["winner"]
     assert rows[-1].flags == ["default"]
@@ -240,7 +240,7 @@ def test_members_at_different_levels_are_doubted_first() -> None:
 
 def test_a_supernet_far_below_what_its_placements_reach_alone_is_the_first_doubt(tmp_path: Path) -> None:
     data = read_run(write_fake_run(tmp_path, 2, snapshots=3))
-    assert grave(data) == []
+    assert grave_warnings(data) == []
     low = [dataclasses.replace(row, val_accuracy=row.val_accuracy - 0.4) for row in data.ranking]
     found = warnings(dataclasses.replace(data, ranking=low))
     assert found[0].startswith("In the supernet the 6 retrained placements have ")
@@ -255,7 +255,7 @@ def test_a_search_whose_scores_are_still_the_initial_one_was_too_short(
     data = read_run(write_fake_run(tmp_path, 2, compositions(5, 3), ("search", "rank"), snapshots=3))
     assert data.scores is not None
     few = _with(data, count=[count] * data.scores.last.num_rows)
-    found = grave(dataclasses.replace(data, scores=dataclasses.replace(data.scores, last=few)))
+    found = grave_warnings(dataclasses.replace(data, scores=dataclasses.replace(data.scores, last=few)))
     said = [text for text in found if "too short for its space" in text]
     assert bool(said) == (left is not None)
     assert all(f"still weighs {left}. Use more --epochs or fewer --members" in text for text in said)

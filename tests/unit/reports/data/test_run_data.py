@@ -10,7 +10,7 @@ from fake_run import compositions, write_fake_run
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.reports import write_report
-from poolsearch.reports.data.rows import retrained
+from poolsearch.reports.data.rows import retrained_rows
 from poolsearch.reports.data.run_data import read_run
 from poolsearch.reports.data.score_table import MOST_PLACEMENTS
 from poolsearch.reports.figures.curves import curves
@@ -117,7 +117,7 @@ def test_placements_have_their_text_for_people(tmp_path: Path) -> None:
     tested = {entry["placement"] for entry in data.test["summary"]}
     assert tested == {trial.placement for trial in data.trials} == {e["placement"] for e in data.test["trials"]}
     assert tested < names
-    assert [row.rank for row in retrained(data)] == [1, 2, 3, 4, 5, 13]  # found again in the ranking
+    assert [row.rank for row in retrained_rows(data)] == [1, 2, 3, 4, 5, 13]  # found again in the ranking
 
 
 def test_a_test_file_without_placements_is_damaged(tmp_path: Path) -> None:

@@ -12,10 +12,18 @@ from scipy import stats
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.evaluation.rank_agreement import regret
-from poolsearch.research.bench import Bandit, BenchResult, Curve, GroundTruth, MeasuredPlacement, entrant, regrets
+from poolsearch.research.bench import (
+    Bandit,
+    BenchResult,
+    Curve,
+    GroundTruth,
+    MeasuredPlacement,
+    compare_samplers,
+    parse_sampler,
+)
 from poolsearch.research.bench.each_once import EachOnce
 from poolsearch.research.bench.entrants import READS
-from poolsearch.research.bench.play import curve as of_draws
+from poolsearch.research.bench.play import regret_curve as of_draws
 from poolsearch.samplers.contract import check_sampler
 from poolsearch.samplers.make import make_sampler
 from poolsearch.settings.search_groups import SearchSettings
@@ -32,7 +40,7 @@ TINY = Bandit.of(
 
 
 def played(*names: str, bandit: Bandit = TINY, seeds: int = 400, draws: int = 8, seed: int = 0) -> BenchResult:
-    return regrets(bandit, [entrant(name) for name in names], seeds, draws, seed)
+    return compare_samplers(bandit, [parse_sampler(name) for name in names], seeds, draws, seed)
 
 
 def within(curve: Curve, expected_T: np.ndarray, errors: float = 4.5) -> None:
@@ -67,7 +75,7 @@ def test_each_once_is_a_permutation_in_every_round_and_keeps_what_samplers_owe()
     rounds = [[str(sampler.ask()) for _ in range(36)] for _ in range(3)]
     assert all(sorted(one) == sorted(map(str, space)) for one in rounds)
     assert rounds[0] != rounds[1] != rounds[2]
-    check_sampler(entrant("each-once").make, space)
+    check_sampler(parse_sampler("each-once").make, space)
 
 
 @pytest.mark.parametrize("name", ["random", "each-once", "bse:warm-up=0.3", "mcts", f"{EXAMPLE}:make"])
@@ -84,7 +92,7 @@ def test_the_same_seed_plays_the_same_alone_or_beside_others_and_longer(name: st
 def test_the_settings_of_a_name_reach_the_sampler() -> None:
     """A sampler made by hand asks for the same; and a warm-up of all draws is random search."""
     space, search = TABLE6.space, SearchSettings(ucb_c=0.05, ucb_pick="softmax", warm_up=0.25)
-    ours = entrant("mcts:ucb-c=0.05:ucb_pick=softmax:warm-up=0.25").make(space, 3, 40)
+    ours = parse_sampler("mcts:ucb-c=0.05:ucb_pick=softmax:warm-up=0.25").make(space, 3, 40)
     theirs = make_sampler("mcts", space, search, 3, 40)
     for t in range(40):
         placement = ours.ask()
@@ -134,7 +142,8 @@ def test_what_is_asked_for_late_by_hand() -> None:
 def test_a_rise_is_not_taken_for_merit(name: str) -> None:
     """What does not learn asks for the same whatever the rewards, and what would be taken is told without the rise."""
     flat, rising = (
-        regrets(Bandit.of(TABLE6.truth, rise=rise), [entrant(name)], seeds=5, draws=60).curves[0] for rise in (0, 0.4)
+        compare_samplers(Bandit.of(TABLE6.truth, rise=rise), [parse_sampler(name)], seeds=5, draws=60).curves[0]
+        for rise in (0, 0.4)
     )
     np.testing.assert_array_equal(rising.regret_ST, flat.regret_ST)
     np.testing.assert_array_equal(rising.late_kendall_tau_S, flat.late_kendall_tau_S)
@@ -144,15 +153,18 @@ def test_raw_rewards_that_rise_lock_tree_search_in_and_advantages_by_leaves_do_n
     """As docs/claims.md has it, at a smaller scale."""
     bandit = Bandit.of(TABLE6.truth, noise=0.0, images=128, rise=0.4)
     names = ("mcts:warm-up=0.5", "mcts:ucb-reward=advantage:ucb-prior=leaves:ucb-c=0.3")
-    locked, cured = regrets(bandit, [entrant(name) for name in names], seeds=4, draws=1500).curves
+    locked, cured = compare_samplers(bandit, [parse_sampler(name) for name in names], seeds=4, draws=1500).curves
     assert locked.late_kendall_tau_S.mean() < 0.1 < 0.4 < cured.late_kendall_tau_S.mean()
     assert cured.late_regret_S.mean() < 0.015 < locked.late_regret_S.mean()
 
 
 def test_what_needs_no_training_stands_beside() -> None:
     found = played("random", bandit=TABLE6, seeds=1, draws=50)
-    assert [(entry.name, entry.placement) for entry in found.fixed] == [("default", "4,3,3"), ("most MACs", "8,1,1")]
-    assert [100 * entry.regret for entry in found.fixed] == pytest.approx([92.01 - 90.52, 92.01 - 89.99])
+    assert [(entry.name, entry.placement) for entry in found.baselines] == [
+        ("default", "4,3,3"),
+        ("most MACs", "8,1,1"),
+    ]
+    assert [100 * entry.regret for entry in found.baselines] == pytest.approx([92.01 - 90.52, 92.01 - 89.99])
     assert found.at == [10, 36, 50]
     assert played("random", seeds=1, draws=7).at == [5, 7]
 
@@ -172,7 +184,7 @@ def test_what_needs_no_training_stands_beside() -> None:
 )
 def test_a_sampler_that_cannot_play_is_refused(text: str, message: str) -> None:
     with pytest.raises(PoolsearchError, match=message):
-        entrant(text)
+        parse_sampler(text)
 
 
 def test_a_file_that_is_not_there_and_an_empty_contest_are_told() -> None:

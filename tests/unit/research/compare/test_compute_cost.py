@@ -7,7 +7,13 @@ from torch.utils.flop_counter import FlopCounterMode
 import poolsearch
 from poolsearch.cost import cost_table
 from poolsearch.progress import SilentProgress
-from poolsearch.research.compare.compute_cost import equal_epochs, mean_path, relaxed_macs, run_work, whole_training
+from poolsearch.research.compare.compute_cost import (
+    equal_epochs,
+    mean_path_macs,
+    relaxed_macs,
+    run_work,
+    whole_training,
+)
 from poolsearch.session.open_run import open_run
 from poolsearch.settings.check import with_method
 from poolsearch.space import FreeSpace
@@ -39,7 +45,7 @@ def test_the_mean_of_all_paths_is_that_of_all_paths(opened):
     side = opened.image_size
     table = cost_table(opened.build().to("meta"), side, side, space)
     every = [table.macs(space[number]) for number in range(space.size)]
-    assert mean_path(table) == pytest.approx(sum(every) / len(every), rel=1e-9)
+    assert mean_path_macs(table) == pytest.approx(sum(every) / len(every), rel=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from poolsearch.research.compare.folder import ComparisonDir, ComparisonRequest, asked_before, begin, go_on
+from poolsearch.research.compare.folder import ComparisonDir, ComparisonRequest, begin, read_request, resume_request
 from poolsearch.settings import Settings
 from poolsearch.settings.research_groups import CompareSettings
 from poolsearch.storage.files import read_json, write_json
@@ -26,14 +26,14 @@ def of_an_older_version(folder):
 
 
 def test_scores_that_are_not_used_are_not_charged(folder):
-    assert asked_before(folder) == ASKED and ASKED.charged == "used"
-    assert go_on(folder, replace(ASKED, options=CompareSettings(("spos",), 3))).charged == "used"
+    assert read_request(folder) == ASKED and ASKED.charged == "used"
+    assert resume_request(folder, replace(ASKED, options=CompareSettings(("spos",), 3))).charged == "used"
 
 
 def test_a_comparison_of_an_older_version_goes_on_charging_all(folder):
     of_an_older_version(folder)
-    assert asked_before(folder).charged == "all"
-    assert go_on(folder, ASKED).charged == "all"
+    assert read_request(folder).charged == "all"
+    assert resume_request(folder, ASKED).charged == "all"
     more = replace(ASKED, options=CompareSettings(("spos", "mcts"), 3))
-    assert go_on(folder, more) == replace(more, charged="all")
-    assert asked_before(folder) == replace(more, charged="all"), "it is written down"
+    assert resume_request(folder, more) == replace(more, charged="all")
+    assert read_request(folder) == replace(more, charged="all"), "it is written down"

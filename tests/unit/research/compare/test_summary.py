@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from poolsearch.evaluation.ground_truth import known_of
+from poolsearch.evaluation.ground_truth import measured_placement
 from poolsearch.evaluation.stats import partial_correlation
 from poolsearch.progress import SilentProgress
 from poolsearch.research.compare.cases import cases_of
@@ -45,7 +45,7 @@ def result(run, seed, order, work=1.0, val=None, **changes):
 
 def summed(run, found, seeds=2, specs=("spos", "random"), whole=True, extra=None):
     macs = {str(p): int(m) for p, m in zip(run.space, run.macs_A, strict=True)}
-    known = {p: known_of(p, macs[p], values) for p, values in TRUTHS.items()}
+    known = {p: measured_placement(p, macs[p], values) for p, values in TRUTHS.items()}
     known |= extra or {}
     asked = ComparisonRequest(Settings.of(epochs=2), CompareSettings(tuple(specs), seeds))
     cases = cases_of(specs, asked.settings, None, lambda _, total: total)
@@ -72,7 +72,9 @@ def test_a_perfect_and_a_perverse_ranking(run):
 
 def test_agreement_given_macs_is_of_the_values_not_of_the_order(run):
     """Of six placements with a truth; of the four of the space it is not defined."""
-    extra = {f"{n},{9 - n},1": known_of(f"{n},{9 - n},1", 10**7 * (1 + n**2), [0.6 + 0.03 * n]) for n in (2, 3, 6)}
+    extra = {
+        f"{n},{9 - n},1": measured_placement(f"{n},{9 - n},1", 10**7 * (1 + n**2), [0.6 + 0.03 * n]) for n in (2, 3, 6)
+    }
     order = [*BEST_FIRST, *extra]
     found = summed(run, {(0, 0): result(run, 0, order)}, whole=False, extra=extra)["cases"][0]["given_macs"]
     macs = {str(p): int(m) for p, m in zip(run.space, run.macs_A, strict=True)}
@@ -112,7 +114,7 @@ def test_the_references_need_no_search(run):
 
 
 def test_what_is_found_outside_the_space_is_no_best_of_it(run):
-    extra = {OUTSIDE: known_of(OUTSIDE, 10**6, [0.9, 0.9])}
+    extra = {OUTSIDE: measured_placement(OUTSIDE, 10**6, [0.9, 0.9])}
     outside = result(run, 0, [OUTSIDE, "4,3,3"], restricted=False)
     found = summed(run, {(0, 0): outside, (0, 1): outside | {"seed": 1}}, extra=extra)
     assert found["truth"]["best"]["placement"] == "5,3,2" and found["truth"]["placements"] == 4

@@ -6,7 +6,7 @@ import pytest
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import SilentProgress
-from poolsearch.research.recipes.arms import placements_of, searches_of, seeds_of, settings_of, trained_alike
+from poolsearch.research.recipes.arms import accuracies_of, placements_of, searches_of, seeds_of, settings_of
 from poolsearch.settings.research_groups import RecipeOptions
 
 ENDS = {"early": "1,1,8", "late": "8,1,1"}
@@ -72,4 +72,4 @@ def test_accuracies_are_in_the_order_of_the_seeds():
         return {"arm": "both", "seed": seed, "results": entries}
 
     results = [result(1, 0.2), result(0, 0.1), {**result(0, 0.9), "arm": "early"}]
-    assert trained_alike(results, "both", "early") == [0.1, 0.2]
+    assert accuracies_of(results, "both", "early") == [0.1, 0.2]

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.research.recipes.folder import begin, options_of
+from poolsearch.research.recipes.folder import begin_recipe, options_of
 from poolsearch.settings.research_groups import RecipeOptions
 
 GIVEN = RecipeOptions(scale="mini", epochs=3, data="digits")
@@ -13,7 +13,7 @@ GIVEN = RecipeOptions(scale="mini", epochs=3, data="digits")
 
 @pytest.fixture
 def begun(tmp_path):
-    begin(tmp_path / "made", "figure1", GIVEN)
+    begin_recipe(tmp_path / "made", "figure1", GIVEN)
     return tmp_path / "made"
 
 

@@ -6,14 +6,14 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.progress import SilentProgress
 from poolsearch.research.compare.cases import cases_of
 from poolsearch.research.recipes import RECIPES
-from poolsearch.research.recipes.tables import FIGURE3, MEMBERS, TABLE1, TABLE2, asked_for
+from poolsearch.research.recipes.tables import FIGURE3, MEMBERS, TABLE1, TABLE2, comparison_request
 from poolsearch.settings.research_groups import RecipeOptions
 
 
 @pytest.mark.parametrize("methods", [TABLE1, TABLE2, FIGURE3])
 @pytest.mark.parametrize("scale", ["mini", "full"])
 def test_every_method_of_a_table_can_be_compared(methods, scale):
-    options, settings = asked_for(RecipeOptions(scale=scale), methods)
+    options, settings = comparison_request(RecipeOptions(scale=scale), methods)
     cases = cases_of(
         options.methods, settings, options.total_epochs, lambda s, total: max(1, total // s.search.members)
     )
@@ -34,9 +34,9 @@ def test_table2_has_its_rows():
 
 
 def test_full_is_the_papers_size():
-    options, settings = asked_for(RecipeOptions(scale="full"), TABLE2)
+    options, settings = comparison_request(RecipeOptions(scale="full"), TABLE2)
     assert options.seeds == 3 and settings.data.data == "cifar10" and settings.search.batch == 256
-    assert asked_for(RecipeOptions(scale="full", epochs=5, seeds=1), TABLE2)[0].total_epochs == 20
+    assert comparison_request(RecipeOptions(scale="full", epochs=5, seeds=1), TABLE2)[0].total_epochs == 20
 
 
 def test_options_of_figure_1_are_refused(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from poolsearch.research.recipes.views import ALONE, PAIRS, VIEWS, ViewMaps, alikeness, as_grey, channels_of
+from poolsearch.research.recipes.views import ALONE, PAIRS, VIEWS, ViewMaps, as_grey, channels_of, cka_by_block
 
 
 def seen(variance_C):
@@ -32,7 +32,7 @@ def test_likeness_block_by_block():
     draw = np.random.default_rng(0)
     a, b = draw.normal(size=(30, 3)), draw.normal(size=(30, 3))
     first, second = ViewMaps([a, a], [], []), ViewMaps([2 * a, b], [], [])
-    same, other = alikeness(first, second)
+    same, other = cka_by_block(first, second)
     assert same == pytest.approx(1) and other < 0.5
 
 

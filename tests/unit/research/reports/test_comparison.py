@@ -19,7 +19,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.reports.figures.theme import page_specs
 from poolsearch.research.reports.comparison import show_comparison, write_comparison
 from poolsearch.research.reports.comparison.caveats import warnings
-from poolsearch.research.reports.comparison.findings import detail, sentence
+from poolsearch.research.reports.comparison.findings import detail_sentence, finding_sentence
 from poolsearch.research.reports.comparison.json_reader import JsonObject
 from poolsearch.research.reports.comparison.read import comparison_of, read_comparison
 from poolsearch.research.reports.comparison.sections import body, figures
@@ -139,7 +139,7 @@ def test_the_agreements_are_of_validation_scores_and_test(value: Json) -> None:
 def test_the_sentence_by_hand() -> None:
     good, bad = gap(0.012, 0.004, 0.02, 0.001), gap(-0.01, -0.02, 0.0, 0.06)
     data = small(case_of("mixture", {"default": good, "macs": bad}), case_of("spos", {"default": bad, "macs": bad}))
-    assert sentence(data) == (
+    assert finding_sentence(data) == (
         "Better than the default 4,3,3 beyond chance: mixture (+1.20 points). None of the 2 methods is better than "
         "MACs alone beyond chance."
     )
@@ -148,28 +148,31 @@ def test_the_sentence_by_hand() -> None:
 def test_none_is_said_plainly() -> None:
     near = {"default": gap(0.001, -0.01, 0.012, 0.8), "macs": gap(0.0, -0.01, 0.01, 1.0)}
     both = small(case_of("a", near), case_of("b", near))
-    assert sentence(both) == "None of the 2 methods is better than the default 4,3,3 or than MACs alone, beyond chance."
-    assert sentence(small(case_of("a", near))).startswith("The one method is not better than")
-    assert sentence(small(case_of("a", {"default": near["default"], "macs": None}))) == (
+    assert (
+        finding_sentence(both)
+        == "None of the 2 methods is better than the default 4,3,3 or than MACs alone, beyond chance."
+    )
+    assert finding_sentence(small(case_of("a", near))).startswith("The one method is not better than")
+    assert finding_sentence(small(case_of("a", {"default": near["default"], "macs": None}))) == (
         "The one method is not better than the default 4,3,3 beyond chance. How the methods compare with MACs alone is "
         "not known."
     )
-    assert "Nothing can be said yet" in sentence(small(case_of("a", None)))
+    assert "Nothing can be said yet" in finding_sentence(small(case_of("a", None)))
 
 
 def test_of_many_methods_one_is_not_called_better_for_one_lucky_interval() -> None:
     lucky, none = gap(0.01, 0.001, 0.02, 0.03), gap(0.0, -0.01, 0.01, 0.9)
     cases = [case_of("lucky", {"default": lucky}), *(case_of(f"m{i}", {"default": none}) for i in range(3))]
     data = small(*cases)  # 4 p values: 0.03 becomes 0.12
-    assert "None of the 4 methods is better than the default" in sentence(data)
-    assert "only when looked at alone, without that adjustment: lucky (+1.00 points)" in detail(data)
+    assert "None of the 4 methods is better than the default" in finding_sentence(data)
+    assert "only when looked at alone, without that adjustment: lucky (+1.00 points)" in detail_sentence(data)
     alone = small(cases[0])
-    assert "lucky (+1.00 points)" in sentence(alone) and "looked at alone" not in detail(alone)
+    assert "lucky (+1.00 points)" in finding_sentence(alone) and "looked at alone" not in detail_sentence(alone)
 
 
 def test_what_is_worse_beyond_chance_is_said() -> None:
     data = small(case_of("bad", {"default": gap(-0.03, -0.04, -0.02, 0.0001)}))
-    assert "Worse than the default 4,3,3 beyond chance: bad (-3.00 points)." in detail(data)
+    assert "Worse than the default 4,3,3 beyond chance: bad (-3.00 points)." in detail_sentence(data)
 
 
 def test_doubts_by_hand() -> None:
@@ -195,7 +198,7 @@ def test_no_truth_but_of_what_was_picked(tmp_path: Path) -> None:
     text = body(data, {})
     assert "The truth is not known of the whole space, only of a part (9 placements)" in text
     assert "tau, validation" not in text
-    assert "Better than the default 4,3,3 beyond chance" in sentence(data)
+    assert "Better than the default 4,3,3 beyond chance" in finding_sentence(data)
 
 
 def test_a_file_of_which_nothing_is_known_has_a_page(tmp_path: Path) -> None:
@@ -343,7 +346,7 @@ def test_the_terminal_shows_the_same(tmp_path: Path, capsys: pytest.CaptureFixtu
     show_comparison(folder)
     said = capsys.readouterr().out
     data = read_comparison(folder)
-    assert sentence(data) in said and all(doubt in said for doubt in warnings(data))
+    assert finding_sentence(data) in said and all(doubt in said for doubt in warnings(data))
     line = next(line for line in said.splitlines() if line.strip().startswith("mixture of 4 "))
     case = next(case for case in data.cases if case.label == "mixture of 4")
     assert f"{case.truth.mean:.2%}" in line and f"{case.kendall_tau['ranking'].value:.2f}" in line

@@ -9,7 +9,7 @@ from PIL import Image
 from poolsearch.reports.figures.theme import LEVELS, page_specs
 from poolsearch.research.reports.feature_maps import TILE, MapGrid, coloured, draw_grid
 from poolsearch.research.reports.figure1_charts import representations
-from poolsearch.research.reports.figure1_words import doubts, sentences, view_name
+from poolsearch.research.reports.figure1_words import caveats, sentences, view_name
 
 
 def difference(arm, role, mean, low, high):
@@ -44,7 +44,7 @@ def test_the_sentences_tell_losses_and_what_the_interval_leaves_open(data):
 
 
 def test_few_seeds_and_unequal_macs_are_doubted(data):
-    few, macs, *_ = doubts(data)
+    few, macs, *_ = caveats(data)
     assert few.startswith("3 seeds") and "7.9 times the MACs" in macs
 
 

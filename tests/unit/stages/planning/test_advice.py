@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poolsearch.inspection_results import Estimate, MethodEstimate, StageCost, told
+from poolsearch.inspection_results import Estimate, MethodEstimate, StageCost, duration_text
 from poolsearch.stages.planning.advice import WORTH, advise
 
 
@@ -77,4 +77,4 @@ def test_mixtures_of_another_size_are_not_advised() -> None:
     ],
 )
 def test_times_are_told_for_people(seconds: float, text: str) -> None:
-    assert told(seconds) == text
+    assert duration_text(seconds) == text

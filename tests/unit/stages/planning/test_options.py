@@ -14,16 +14,16 @@ from poolsearch.settings import Settings
 from poolsearch.stages.planning.alone_prices import StandaloneTimes
 from poolsearch.stages.planning.estimate import StepTime, WorkerLayout
 from poolsearch.stages.planning.fit import FittedRates
-from poolsearch.stages.planning.jobs import alone_ways, retraining
+from poolsearch.stages.planning.jobs import retraining_job, standalone_jobs
 from poolsearch.stages.planning.measure import SearchTimes
 from poolsearch.stages.planning.memory import TrainingMemory
 from poolsearch.stages.planning.options import (
     Measurements,
-    after_ranking,
-    alone_way,
     mixture_sizes,
+    retraining_estimate,
     short_of_memory,
-    supernets,
+    standalone_estimate,
+    supernet_estimates,
 )
 from poolsearch.stages.planning.work import work_of
 
@@ -57,7 +57,7 @@ def prices(run: Run, given: Settings, free: int | None = None) -> Measurements:
     passes = FittedRates(np.array([1.0, 0.0, 0.0]), 0.1)
     search = SearchTimes(flat(1), flat(0.5), passes, {1: 0.0, 2: 0.25, 3: 0.5}, save=2.0)
     alone = StandaloneTimes(flat(2), flat(4), 719, WorkerLayout(workers=1, opening=5, begin=3))
-    jobs = [retraining(run), *(job for jobs in alone_ways(run, given).values() for job in jobs)]
+    jobs = [retraining_job(run), *(job for jobs in standalone_jobs(run, given).values() for job in jobs)]
     memory = TrainingMemory(run.space.default, 100, 1.0, 10, 1000, free)
     return Measurements(work_of(run), memory, search, passes, dict.fromkeys(jobs, alone))
 
@@ -67,7 +67,7 @@ def test_only_mixtures_that_the_space_can_hold_are_told_of(run: Run) -> None:
 
 
 def test_supernets_are_steps_scores_checkpoints_and_trees(run: Run, given: Settings) -> None:
-    one, two = supernets(run, [1, 2], prices(run, given))
+    one, two = supernet_estimates(run, [1, 2], prices(run, given))
     assert (one.method, one.members, two.method, two.members) == ("spos", 1, "mixture", 2)
     # 719 images are 22 batches of 32; 5 epochs a member; what was measured holds the work of the two that are set
     assert one.stages[0].takes.seconds == pytest.approx(5 * 22 * (1 - 0.25 + 0.5 / 2) * 1.02)
@@ -77,7 +77,7 @@ def test_supernets_are_steps_scores_checkpoints_and_trees(run: Run, given: Setti
 
 
 def test_a_sweep_trains_all_and_scores_all(run: Run, given: Settings) -> None:
-    way = alone_way("sweep", alone_ways(run, given)["sweep"], prices(run, given))
+    way = standalone_estimate("sweep", standalone_jobs(run, given)["sweep"], prices(run, given))
     # three placements: 6 epochs of 22 steps of 2 s, 3 s beside, 4 s to score 719 images; one worker; 5 s to start it
     assert way.takes.seconds == pytest.approx(3 * (6 * 22 * 2 + 3 + 4) + 5)
     assert way.members is None
@@ -85,35 +85,38 @@ def test_a_sweep_trains_all_and_scores_all(run: Run, given: Settings) -> None:
 
 
 def test_a_proxy_is_short_and_narrow(run: Run, given: Settings) -> None:
-    (job,) = alone_ways(run, given)["proxy"]
+    (job,) = standalone_jobs(run, given)["proxy"]
     assert job.width == 1  # half of two
     assert (job.placements, job.epochs, job.seeds) == (3, 2, 1)
-    way = alone_way("proxy", [job], prices(run, given))
+    way = standalone_estimate("proxy", [job], prices(run, given))
     steps = 2 * (job.images // 32)
     assert way.takes.seconds == pytest.approx(3 * (steps * 2 + 3 + 4) + 5)
 
 
 def test_halving_goes_on_with_the_best(run: Run, given: Settings) -> None:
-    jobs = alone_ways(run, given)["halving"]
+    jobs = standalone_jobs(run, given)["halving"]
     # of three a third, one, goes on from 2 epochs to three times as many
     assert [(job.placements, job.epochs) for job in jobs] == [(3, 2), (1, 4)]
-    way = alone_way("halving", jobs, prices(run, given))
+    way = standalone_estimate("halving", jobs, prices(run, given))
     assert way.what == "3 networks for 2 epochs, 1 for 4 more"
     first, second = 3 * (2 * 22 * 2 + 3 + 4) + 5, 4 * 22 * 2 + 3 + 4 + 5
     assert way.takes.seconds == pytest.approx(first + second)
 
 
 def test_brackets_are_trained_side_by_side(run: Run, given: Settings) -> None:
-    jobs = alone_ways(run, given)["hyperband"]
+    jobs = standalone_jobs(run, given)["hyperband"]
     # 6 epochs and a rate of 3, from 2 epochs on: of 3 placements one goes on, and 2 are trained to the end
     assert [(job.placements, job.epochs, job.begins) for job in jobs] == [(3, 2, True), (1, 4, False), (2, 6, True)]
-    assert alone_way("hyperband", jobs, prices(run, given)).what == "3 networks for 2 epochs, 1 for 4 more, 2 for 6"
-    (job,) = alone_ways(run, given)["random"]
+    assert (
+        standalone_estimate("hyperband", jobs, prices(run, given)).what
+        == "3 networks for 2 epochs, 1 for 4 more, 2 for 6"
+    )
+    (job,) = standalone_jobs(run, given)["random"]
     assert (job.placements, job.epochs) == (3, 6)  # all that there are
 
 
 def test_finalists_are_trained_on_all_images_and_tested(run: Run, given: Settings) -> None:
-    retrain, test = after_ranking(run, retraining(run), prices(run, given))
+    retrain, test = retraining_estimate(run, retraining_job(run), prices(run, given))
     # the first and the default, 2 seeds; 1438 images are 44 batches; 359 test images are one pass
     assert retrain.takes.seconds == pytest.approx(4 * (6 * 44 * 2 + 3) + 5)
     assert test.takes.seconds == pytest.approx(4 * (1 + 3))
@@ -121,8 +124,8 @@ def test_finalists_are_trained_on_all_images_and_tested(run: Run, given: Setting
 
 def test_ways_that_need_more_memory_than_there_is_are_named(run: Run, given: Settings) -> None:
     ample, scarce = prices(run, given, free=10**6), prices(run, given, free=115)
-    ways = supernets(run, [1, 2], ample)
-    assert short_of_memory(ways, retraining(run), ample) == ()
+    ways = supernet_estimates(run, [1, 2], ample)
+    assert short_of_memory(ways, retraining_job(run), ample) == ()
     # 1115 bytes can be had: one supernet needs 1110, two 1120, a retraining 1000 + 32 x 1 + 10
-    (warning,) = short_of_memory(ways, retraining(run), scarce)
+    (warning,) = short_of_memory(ways, retraining_job(run), scarce)
     assert "mixture (2 supernets)" in warning

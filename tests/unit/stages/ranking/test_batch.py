@@ -8,7 +8,7 @@ import pytest
 import poolsearch
 from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import open_run
-from poolsearch.stages.ranking.batch import OVERHEAD, bytes_per_image, eval_batch, fit
+from poolsearch.stages.ranking.batch import OVERHEAD, bytes_per_image, eval_batch, largest_batch
 from poolsearch.train.machine import Machine
 
 
@@ -24,7 +24,7 @@ from poolsearch.train.machine import Machine
     ],
 )
 def test_the_batch_is_halved_until_it_fits(batch, image_bytes, room, fitting):
-    assert fit(batch, image_bytes, room) == fitting
+    assert largest_batch(batch, image_bytes, room) == fitting
 
 
 @pytest.fixture(scope="module")

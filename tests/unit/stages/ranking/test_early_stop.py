@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from poolsearch.stages.ranking.early_stop import behind, count, evidence, leaders, needed
+from poolsearch.stages.ranking.early_stop import evidence, is_behind, leaders, needed_evidence, set_bits
 
 
 def packed(*rows):
@@ -33,12 +33,12 @@ def test_it_bounds_the_exact_probability_with_and_without_replacement(m, data):
 
 
 def test_what_is_needed_counts_who_could_be_wronged_by_whom_and_how_often():
-    assert needed(3, 560, 48, 0.01) == pytest.approx(math.log(3 * 559 * 48 / 0.01))
-    assert needed(1, 2, 1, 0.05) == pytest.approx(math.log(1 / 0.05))
+    assert needed_evidence(3, 560, 48, 0.01) == pytest.approx(math.log(3 * 559 * 48 / 0.01))
+    assert needed_evidence(1, 2, 1, 0.05) == pytest.approx(math.log(1 / 0.05))
 
 
 def test_bits_are_counted():
-    assert count(packed("1010000011", "0000000000", "1111111111")).tolist() == [4, 0, 10]
+    assert set_bits(packed("1010000011", "0000000000", "1111111111")).tolist() == [4, 0, 10]
 
 
 def test_leaders_are_of_distinct_placements_and_live():
@@ -59,23 +59,23 @@ ANSWERS = packed(
 def test_behind_by_hand():
     number, live = np.arange(5), np.ones(5, bool)
     # against the first: 12 log 2 = 8.3 for the third; against the second 10 log 2 = 6.9
-    assert behind(ANSWERS, number, live, 1, 8.0).tolist() == [False, False, True, False, False]
-    assert behind(ANSWERS, number, live, 2, 6.9).tolist() == [False, False, True, False, False]
-    assert not behind(ANSWERS, number, live, 2, 7.0).any()
+    assert is_behind(ANSWERS, number, live, 1, 8.0).tolist() == [False, False, True, False, False]
+    assert is_behind(ANSWERS, number, live, 2, 6.9).tolist() == [False, False, True, False, False]
+    assert not is_behind(ANSWERS, number, live, 2, 7.0).any()
     # the fifth: of 11 images on which it and the first differ, 9 are for the first
     low = 11 * math.log(2) + 9 * math.log(9 / 11) + 2 * math.log(2 / 11)
-    assert behind(ANSWERS, number, live, 1, low - 1e-9).tolist() == [False, False, True, False, True]
-    assert not behind(ANSWERS, number, live, 1, low + 1e-9)[4]
+    assert is_behind(ANSWERS, number, live, 1, low - 1e-9).tolist() == [False, False, True, False, True]
+    assert not is_behind(ANSWERS, number, live, 1, low + 1e-9)[4]
 
 
 def test_where_there_are_no_k_leaders_nothing_is_behind():
     number, live = np.arange(5), np.array([True, False, True, False, False])
-    assert not behind(ANSWERS, number, live, 3, 0.1).any()
-    assert behind(ANSWERS, number, live, 1, 0.1).tolist() == [False, False, True, False, False]
+    assert not is_behind(ANSWERS, number, live, 3, 0.1).any()
+    assert is_behind(ANSWERS, number, live, 1, 0.1).tolist() == [False, False, True, False, False]
 
 
 def test_other_members_of_the_leading_placement_can_be_behind_it():
-    assert behind(ANSWERS, np.array([0, 1, 0, 2, 3]), np.ones(5, bool), 1, 8.0).tolist() == [0, 0, 1, 0, 0]
+    assert is_behind(ANSWERS, np.array([0, 1, 0, 2, 3]), np.ones(5, bool), 1, 8.0).tolist() == [0, 0, 1, 0, 0]
 
 
 def simulate(right_PN, draw, top, chunk, bar):
@@ -85,7 +85,7 @@ def simulate(right_PN, draw, top, chunk, bar):
     live, seen = np.ones(placements, bool), np.full(placements, images)
     for done in range(chunk, images, chunk):
         bits = np.packbits(right_PN[:, order[:done]], axis=1)
-        lost = behind(bits, np.arange(placements), live, top, bar)
+        lost = is_behind(bits, np.arange(placements), live, top, bar)
         seen[lost] = done
         live &= ~lost
     return seen, ~live
@@ -111,7 +111,7 @@ def test_the_first_are_stopped_no_more_often_than_stated(top, spread):
     wronged = {"stated": 0, "no union": 0}
     for _ in range(trials):
         right_PN = alike(draw, placements, images, spread)
-        for name, bar in (("stated", needed(top, placements, images // chunk - 1, error)), ("no union", 0.5)):
+        for name, bar in (("stated", needed_evidence(top, placements, images // chunk - 1, error)), ("no union", 0.5)):
             _, stopped = simulate(right_PN, draw, top, chunk, bar)
             wronged[name] += bool(stopped[first(right_PN, top)].any())
     assert wronged["stated"] / trials <= error
@@ -124,7 +124,7 @@ def test_it_stops_most_where_few_are_good():
     skill_P = np.concatenate([[1.2, 1.15, 1.1], draw.normal(0.3, 0.2, 197)])
     hard_N = draw.normal(0, 1, images)
     right_PN = hard_N + skill_P[:, None] + draw.normal(0, 0.5, (200, images)) > 0
-    seen, stopped = simulate(right_PN, draw, 3, 500, needed(3, 200, 19))
+    seen, stopped = simulate(right_PN, draw, 3, 500, needed_evidence(3, 200, 19))
     assert not stopped[first(right_PN, 3)].any()
     assert stopped.sum() > 180
     assert seen.mean() < 0.25 * images

@@ -12,8 +12,8 @@ from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.space import Placement
-from poolsearch.stages.retrain import retrain_recipe
-from poolsearch.stages.retraining.controls import rivals, size_for
+from poolsearch.stages.retrain import retrain_config
+from poolsearch.stages.retraining.controls import make_controls, size_for
 from poolsearch.stages.standalone.trial import StandaloneTask, Trial
 
 
@@ -38,12 +38,12 @@ def test_controls_of_a_run(tmp_path: Path, tiny: Callable[..., Settings]) -> Non
     settings = tiny(control=("macs", "random", "input-size"))
     winner = Placement.parse("5,3,2")
     with open_run(tmp_path / "run", settings, False, SilentProgress()) as run:
-        macs, chance, larger = rivals(run, winner, 5)
-        assert rivals(run, winner, 5) == [macs, chance, larger]
+        macs, chance, larger = make_controls(run, winner, 5)
+        assert make_controls(run, winner, 5) == [macs, chance, larger]
         other = replace(run, settings=run.settings.changed(seed=1))
-        assert rivals(other, winner, 5)[1] != chance
-        all_ = rivals(run, winner, 40)[1].trials
-        nothing = rivals(run, Placement.parse("3,4,3"), 5)[2]
+        assert make_controls(other, winner, 5)[1] != chance
+        all_ = make_controls(run, winner, 40)[1].trials
+        nothing = make_controls(run, Placement.parse("3,4,3"), 5)[2]
         costs = {size: run.at(size).costs.macs(run.space.default) for size in (8, 9, 10)}
         target = run.costs.macs(winner)
     assert [str(trial) for trial in macs.trials] == [f"8,1,1 seed {seed}" for seed in range(5)]
@@ -64,7 +64,7 @@ def test_a_larger_image_is_seen_whole_and_its_trial_has_a_folder_of_its_own(
     with open_run(tmp_path / "run", tiny(augment="none"), False, SilentProgress()) as run:
         x_BCHW, _ = run.at(12).loader(run.split.train_all, 16, "retrain", 0, augmented=True).batch(0)
         own_BCHW, _ = run.loader(run.split.train_all, 16, "retrain", 0, augmented=True).batch(0)
-        task = StandaloneTask(run, retrain_recipe(run.settings), trial)
+        task = StandaloneTask(run, retrain_config(run.settings), trial)
         task.step(0)
     assert x_BCHW.shape == (16, 3, 12, 12) and own_BCHW.shape == (16, 3, 8, 8)
     # the same images, enlarged: their means stay, up to what interpolation does at the border

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from poolsearch.space import Placement
-from poolsearch.stages.retraining.finalists import choose
+from poolsearch.stages.retraining.finalists import choose_finalists
 
 RANKING = [("7,1,2", 2.0), ("5,3,2", 1.5), ("8,1,1", 3.0), ("3,4,3", 0.9), ("4,3,3", 1.0), ("2,2,6", 0.5)]
 DEFAULT = Placement.parse("4,3,3")
@@ -13,7 +13,7 @@ DEFAULT = Placement.parse("4,3,3")
 
 def chosen(top_k: int, answer_at: tuple[float, ...], ranking: list[tuple[str, float]] = RANKING):
     rows = [{"placement": name, "macs_ratio": str(ratio)} for name, ratio in ranking]
-    found = choose(rows, DEFAULT, top_k, answer_at)
+    found = choose_finalists(rows, DEFAULT, top_k, answer_at)
     finalists = [(str(f.placement), f.rank) for f in found.finalists]
     return finalists, [(limit, pick and str(pick)) for limit, pick in found.picks], str(found.winner)
 

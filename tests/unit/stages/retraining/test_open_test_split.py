@@ -13,7 +13,7 @@ import pytest
 import poolsearch
 from poolsearch.errors import PoolsearchError
 from poolsearch.reports.data.run_data import read_run
-from poolsearch.reports.text.caveats import grave
+from poolsearch.reports.text.caveats import grave_warnings
 from poolsearch.reports.text.verdict_text import verdict as told
 from poolsearch.settings import Settings
 from poolsearch.stages.retraining import open_test_split, outcome
@@ -36,7 +36,7 @@ def test_a_failure_to_judge_leaves_the_results_and_they_are_judged_again(
 ) -> None:
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(outcome, "judge", fails)
+        patch.setattr(outcome, "judge_picks", fails)
         with pytest.raises(PoolsearchError, match=r"judging it failed: ValueError: f\(a\) and f\(b\)") as error:
             poolsearch.run(out, tiny(placements=("4,3,3", "5,3,2"), control=("random",)))
     assert str(RunDir(out).test) in str(error.value) and f"run --resume --out {out}" in str(error.value)
@@ -49,12 +49,12 @@ def test_a_failure_to_judge_leaves_the_results_and_they_are_judged_again(
         assert mean == pytest.approx(np.mean(values))
     assert left["controls"][0]["mean"] and left["controls"][0]["winner"] is None
     data = read_run(out)
-    assert "was not judged: --resume does that" in grave(data)[0]
+    assert "was not judged: --resume does that" in grave_warnings(data)[0]
     assert told(data).command is not None and "--resume" in told(data).command
 
     with monkeypatch.context() as patch:
         patch.setattr(open_test_split, "predictions", never)
-        patch.setattr(alone, "train_alone", never)
+        patch.setattr(alone, "train_standalone", never)
         poolsearch.run(out, resume=True)
     done = json.loads(RunDir(out).test.read_text())
     assert done["verdict"] and done["opened"] == left["opened"]

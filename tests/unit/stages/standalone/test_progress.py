@@ -7,7 +7,7 @@ import pytest
 from poolsearch.progress import SilentProgress
 from poolsearch.space import Placement
 from poolsearch.stages.standalone import progress as module
-from poolsearch.stages.standalone.progress import SweepProgress, best, finish
+from poolsearch.stages.standalone.progress import SweepProgress, best_first, finish_time
 from poolsearch.stages.standalone.trial import Trial
 
 CHEAP, DEAR = Placement.parse("1,1,8"), Placement.parse("7,1,2")
@@ -102,10 +102,10 @@ def test_nothing_is_expected_before_anything_is_done(clock):
 
 def test_the_best_by_mean_then_by_macs():
     value_of = {Trial(DEAR, 0): 0.5, Trial(DEAR, 1): 0.7, Trial(CHEAP, 1): 0.6}
-    assert [(k.placement, k.n, k.macs) for k in best(value_of, MACS_OF)] == [("1,1,8", 1, 100), ("7,1,2", 2, 300)]
+    assert [(k.placement, k.n, k.macs) for k in best_first(value_of, MACS_OF)] == [("1,1,8", 1, 100), ("7,1,2", 2, 300)]
 
 
 def test_a_finish_on_another_day_names_it():
     now = datetime(2026, 11, 26, 17, 28)
-    assert finish(now, 4320) == "expected finish 18:40, in 72 min"
-    assert finish(now, 86_400 / 2, short=True) == "expected finish Fri 27 Nov 05:28"
+    assert finish_time(now, 4320) == "expected finish 18:40, in 72 min"
+    assert finish_time(now, 86_400 / 2, short=True) == "expected finish Fri 27 Nov 05:28"

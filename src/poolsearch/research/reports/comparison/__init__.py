@@ -33,11 +33,11 @@ def findings_of(folder: Path) -> list[str]:
     Raises:
         PoolsearchError: as :func:`write_comparison`.
     """
-    from poolsearch.research.reports.comparison.findings import detail, sentence
+    from poolsearch.research.reports.comparison.findings import detail_sentence, finding_sentence
     from poolsearch.research.reports.comparison.read import read_comparison
 
     data = read_comparison(folder)
-    return [sentence(data), detail(data)]
+    return [finding_sentence(data), detail_sentence(data)]
 
 
 def show_comparison(folder: Path) -> None:

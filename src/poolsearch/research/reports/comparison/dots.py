@@ -14,7 +14,7 @@ LINE = 26
 CEILING = "#eef0f2"
 
 
-def found(data: Comparison) -> Figure | None:
+def found_truth(data: Comparison) -> Figure | None:
     """The truth of what each seed of each case found; None where none is known."""
     cases = [case for case in data.cases if case.truth.mean is not None]
     if not cases:

@@ -30,7 +30,7 @@ class RivalVerdict:
     alone: Sequence[tuple[CaseResult, RivalDifference]]
 
 
-def judged(data: Comparison, rival: str) -> RivalVerdict:
+def judge_cases(data: Comparison, rival: str) -> RivalVerdict:
     """Judge all cases against ``default`` or ``macs``; the adjustment is Holm's."""
     words = {"default": f"the default {data.default}", "macs": MACS}[rival]
     known = [(case, case.against[rival]) for case in data.cases if rival in case.against]
@@ -46,9 +46,9 @@ def judged(data: Comparison, rival: str) -> RivalVerdict:
     )
 
 
-def sentence(data: Comparison) -> str:
+def finding_sentence(data: Comparison) -> str:
     """The finding, against the default and against MACs alone."""
-    default, macs = judged(data, "default"), judged(data, "macs")
+    default, macs = judge_cases(data, "default"), judge_cases(data, "macs")
     if not default.total and not macs.total:
         return "Nothing can be said yet about which method is better: no difference is known with its interval."
     if default.total == macs.total and not default.better and not macs.better:
@@ -56,9 +56,9 @@ def sentence(data: Comparison) -> str:
     return " ".join([_beyond_chance(default), _beyond_chance(macs)])
 
 
-def detail(data: Comparison) -> str:
+def detail_sentence(data: Comparison) -> str:
     """How it was judged, and what a less careful look would have said."""
-    both = judged(data, "default"), judged(data, "macs")
+    both = judge_cases(data, "default"), judge_cases(data, "macs")
     texts = [_truth_used(data)]
     if any(entry.total for entry in both):
         texts.append("A method counts as better when its p value, adjusted for the number of methods, is at most 0.05.")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.evaluation.metrics import in_words
+from poolsearch.evaluation.metrics import metric_name
 from poolsearch.research.reports.comparison.json_reader import JsonObject
 from poolsearch.research.reports.comparison.values import (
     ORDERS,
@@ -48,7 +48,7 @@ def comparison_of(node: JsonObject) -> Comparison:
     return Comparison(
         version=node.text_or("poolsearch", ""),
         command=node.text_or("command", ""),
-        metric=in_words(node.text_or("metric", "accuracy")),
+        metric=metric_name(node.text_or("metric", "accuracy")),
         data=Path(node.text_or("data", "unnamed data")).name,
         images=node.count("images"),
         net=node.text_or("net", "a network"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-from poolsearch.reports.data.rows import text
+from poolsearch.reports.data.rows import value_text
 from poolsearch.reports.figures.theme import Figure
-from poolsearch.reports.page.markup import doubted, footer, section
+from poolsearch.reports.page.markup import caveat_list, footer, section
 from poolsearch.research.reports.comparison.caveats import warnings
 from poolsearch.research.reports.comparison.costs import costs
-from poolsearch.research.reports.comparison.dots import found, kendall_taus
-from poolsearch.research.reports.comparison.findings import detail, sentence
+from poolsearch.research.reports.comparison.dots import found_truth, kendall_taus
+from poolsearch.research.reports.comparison.findings import detail_sentence, finding_sentence
 from poolsearch.research.reports.comparison.members import members
 from poolsearch.research.reports.comparison.panels import panels
 from poolsearch.research.reports.comparison.tables import agreements, differences, methods, seeds
@@ -32,7 +32,7 @@ def body(data: Comparison, figures: Mapping[str, str]) -> str:
         section("What it costs", figures.get("costs")),
         section("Does the mixture pay?", figures.get("members")),
         section("How well the supernets rank", figures.get("taus"), figures.get("panels"), agreements(data)),
-        section("What to doubt", doubted(warnings(data))),
+        section("What to doubt", caveat_list(warnings(data))),
         section("Details", seeds(data), _command(data), _facts(data)),
         footer(data.version),
     ]
@@ -42,7 +42,8 @@ def body(data: Comparison, figures: Mapping[str, str]) -> str:
 def _head(data: Comparison) -> str:
     return (
         f"<header>\n<h1><strong>poolsearch</strong>: methods compared, {escape(data.on)}</h1>\n"
-        f'<p class="verdict">{escape(sentence(data))}</p>\n<p class="detail">{escape(detail(data))}</p>\n</header>'
+        f'<p class="verdict">{escape(finding_sentence(data))}</p>\n'
+        f'<p class="detail">{escape(detail_sentence(data))}</p>\n</header>'
     )
 
 
@@ -62,7 +63,7 @@ def _facts(data: Comparison) -> str:
         ("best that is known", f"{truth.best}, {share(truth.best_mean)}" if truth.best else None),
     ]  # fmt: skip
     lines = "\n".join(
-        f'<tr><th scope="row">{escape(name)}</th><td>{escape(text(value))}</td></tr>'
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(value_text(value))}</td></tr>'
         for name, value in known
         if value is not None
     )
@@ -72,5 +73,5 @@ def _facts(data: Comparison) -> str:
 
 def figures(data: Comparison) -> list[Figure]:
     """Every figure that there are numbers for, in the order of the page."""
-    made = [found(data), costs(data), members(data), kendall_taus(data), panels(data)]
+    made = [found_truth(data), costs(data), members(data), kendall_taus(data), panels(data)]
     return [figure for figure in made if figure is not None]

@@ -15,7 +15,7 @@ from poolsearch.research.reports.comparison.values import (
     Reference,
     against_text,
     correlation_text,
-    found_texts,
+    found_placement_texts,
     interval_text,
     p_text,
     ratio_text,
@@ -77,9 +77,9 @@ def _case_cells(case: CaseResult) -> list[str]:
     by = "ranking"
     return [
         f"{escape(case.label)}<br><small>{escape(case.case)}</small>" if case.label != case.case else escape(case.case),
-        "<br>".join(map(escape, found_texts(case))) + (_OUTSIDE if case.outside else ""), spread_text(case.truth),
-        ratio_text(case.macs_ratio), _correlation(case.kendall_tau.get(by)), _correlation(case.rho.get(by)),
-        _correlation(case.given_macs.get(by)),
+        "<br>".join(map(escape, found_placement_texts(case))) + (_OUTSIDE if case.outside else ""),
+        spread_text(case.truth), ratio_text(case.macs_ratio), _correlation(case.kendall_tau.get(by)),
+        _correlation(case.rho.get(by)), _correlation(case.given_macs.get(by)),
         regrets_text(case.regret1.mean, case.regret5.mean),
         f"{work_text(case)}<br><small>{seconds_text(case)}</small>",
     ]  # fmt: skip

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from poolsearch.progress import PlainConsole
 from poolsearch.research.reports.comparison.caveats import warnings
-from poolsearch.research.reports.comparison.findings import detail, sentence
+from poolsearch.research.reports.comparison.findings import detail_sentence, finding_sentence
 from poolsearch.research.reports.comparison.values import (
     DASH,
     CaseResult,
@@ -17,7 +17,7 @@ from poolsearch.research.reports.comparison.values import (
     CorrelationSummary,
     Reference,
     correlation_text,
-    found_texts,
+    found_placement_texts,
     interval_text,
     ratio_text,
     regrets_text,
@@ -37,8 +37,8 @@ def show(data: Comparison, folder: Path) -> None:
         "log MACs and its square leave of both; regret in points, of the first and of the best of five; cost of the "
         "search, in whole trainings of the default."
     )
-    console.print(f"\n{sentence(data)}", style="bold")
-    console.print(detail(data))
+    console.print(f"\n{finding_sentence(data)}", style="bold")
+    console.print(detail_sentence(data))
     for doubt in warnings(data):
         console.print(f"- {doubt}")
     if (report := RunDir(folder).report).exists():
@@ -75,7 +75,9 @@ def _case(case: CaseResult) -> list[str]:
 
 def _found(case: CaseResult) -> str:
     """Those outside the space, whose names are long, are named below the table."""
-    inside = [text for name, text in zip(case.found, found_texts(case), strict=True) if name not in case.outside]
+    inside = [
+        text for name, text in zip(case.found, found_placement_texts(case), strict=True) if name not in case.outside
+    ]
     return "; ".join([*inside, *([f"{len(case.outside)} outside the space"] if case.outside else [])])
 
 

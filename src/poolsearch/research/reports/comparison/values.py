@@ -273,6 +273,6 @@ def regrets_text(first: float | None, fifth: float | None) -> str:
     return f"{points_text(first)} / {points_text(fifth)}"
 
 
-def found_texts(case: CaseResult) -> list[str]:
+def found_placement_texts(case: CaseResult) -> list[str]:
     """Every placement that was found, with the number of seeds where several found it."""
     return [f"{name} ×{count}" if count > 1 else name for name, count in case.found.items()]
