@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WHEEL_VENV ?= build/wheel-venv
 
-.PHONY: install demo test coverage nightly check lint types imports wheel-test bench clean
+.PHONY: install demo test nightly check lint types imports wheel-test bench clean
 
 install: .venv/installed
 
@@ -18,12 +18,9 @@ demo: install  ## the whole job on the built-in digits
 # One thread per worker: the tests' networks are tiny, and two workers would fight for the cores
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
-test: install  ## all tests, the slow ones too
-	$(PYTEST) -m 'not nightly' --dist worksteal
-
-coverage: install  ## the same, and the share of lines that run; what commands in processes of their own run does not count
-	$(PYTEST) -m 'not nightly' --dist worksteal --cov --cov-report=
-	@echo "Lines of poolsearch run by the tests in their own process: $$($(BIN)/coverage report --format=total) %"
+test: install  ## all tests, the slow ones too; COVERAGE=1 also tells the share of lines that they run in their own process
+	$(PYTEST) -m 'not nightly' --dist worksteal $(if $(COVERAGE),--cov --cov-report=)
+	@$(if $(COVERAGE),echo "Lines of poolsearch run by the tests in their own process: $$($(BIN)/coverage report --format=total) %",:)
 
 nightly: install  ## the proof of restriding for every placement of large spaces
 	$(PYTEST) -m nightly
