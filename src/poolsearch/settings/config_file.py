@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -11,10 +12,7 @@ import tomli_w
 from poolsearch.errors import PoolsearchError
 from poolsearch.settings.settings import DECLARED, Settings
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 _MOST_BYTES = 1 << 20
 
