@@ -17,7 +17,8 @@ from typing import Any
 
 SECONDS = 240  # then a copy is ended by SIGALRM
 _ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # the bits depend on it, and OpenMP reads it once, in the server
-_LONGEST = 1 << 17  # bytes of a message, with all of the environment
+_SAFE = {"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"}  # or macOS may end a copy
+_PIECE = 1 << 17  # bytes read at once; a message is a line
 _SERVER = f"""
 import json, os, runpy, signal, socket, sys
 
@@ -26,7 +27,9 @@ import poolsearch.cli.dispatch, poolsearch.pipeline, poolsearch.reports
 
 channel = socket.socket(fileno=int(sys.argv[1]))
 while True:
-    message, streams, *_ = socket.recv_fds(channel, {_LONGEST}, 2)
+    message, streams, *_ = socket.recv_fds(channel, {_PIECE}, 2)
+    while message and not message.endswith(b"\\n"):
+        message += channel.recv({_PIECE})
     if not message:
         sys.exit()
     asked = json.loads(message)
@@ -39,7 +42,7 @@ while True:
             break
         for stream in streams:
             os.close(stream)
-    channel.send(json.dumps(answer).encode())
+    channel.sendall(json.dumps(answer).encode() + b"\\n")
 
 (what, *arguments), folder, environment = asked
 channel.close()
@@ -80,15 +83,13 @@ class ForkServer:
         self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], output: int, errors: int
     ) -> int:
         """Begin ``python`` with arguments ``-m MODULE``, ``-c CODE`` or a script, and its own; its process id."""
-        message = json.dumps((arguments, str(folder), dict(environment) | _ONE_THREAD)).encode()
-        assert len(message) < _LONGEST
-        socket.send_fds(self._connected(), [message], [output, errors])
-        return self._answer()
+        asked = (arguments, str(folder), dict(environment) | _ONE_THREAD)
+        socket.send_fds(self._connected(), [b" "], [output, errors])  # with a byte, since not all may be sent at once
+        return self._answer_to(asked)
 
     def status(self, pid: int) -> int | None:
         """The exit status of a process, negative for a signal; None while it runs. To be asked for until it is told."""
-        self._connected().send(json.dumps(pid).encode())
-        return self._answer()
+        return self._answer_to(pid)
 
     def close(self) -> None:
         """End the server."""
@@ -98,17 +99,23 @@ class ForkServer:
 
     def _connected(self) -> socket.socket:
         if self._channel is None:
-            self._channel, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+            self._channel, theirs = socket.socketpair()
             self._server = subprocess.Popen(
                 [sys.executable, "-c", _SERVER, str(theirs.fileno())], pass_fds=[theirs.fileno()],
-                env=os.environ | _ONE_THREAD, start_new_session=True
+                env=os.environ | _ONE_THREAD | _SAFE, start_new_session=True
             )  # fmt: skip
             theirs.close()
         return self._channel
 
-    def _answer(self) -> Any:
-        assert self._channel is not None
-        return json.loads(self._channel.recv(_LONGEST))
+    def _answer_to(self, asked: object) -> Any:
+        channel = self._connected()
+        channel.sendall(json.dumps(asked).encode() + b"\n")
+        answer = b""
+        while not answer.endswith(b"\n"):
+            part = channel.recv(_PIECE)
+            assert part, "the server has ended"
+            answer += part
+        return json.loads(answer)
 
 
 class Forked:

@@ -19,6 +19,7 @@ import pytest
 
 from forked import Forked
 from poolsearch.storage.run_dir import RunDir
+from process_table import children
 
 FLAGS = (
     "--width 2 --members 2 --epochs 1 --retrain-epochs 6 --retrain-seeds 2 --top-k 2 --precision fp32 --device cpu "
@@ -92,11 +93,6 @@ def check(out: Path, expected: dict[str, Any]) -> None:
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert found[name] == value, f"{name} differs"
-
-
-def workers_of(process: Forked) -> list[int]:
-    text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-    return [int(child) for child in text.split()]
 
 
 def wait_until(true: Callable[[], object], process: Forked) -> None:
@@ -180,7 +176,7 @@ def test_stopped_with_its_whole_group_every_worker_saves(
 @pytest.mark.nightly
 def test_a_second_ctrl_c_ends_at_once(begun: Path, expected: dict[str, Any], retrain: Start) -> None:
     process = retrain(begun, 2)
-    wait_until(lambda: len(workers_of(process)) == 2, process)
+    wait_until(lambda: len(children(process.pid)) == 2, process)
     os.killpg(process.pid, signal.SIGINT)
     time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
@@ -194,7 +190,7 @@ def test_a_second_ctrl_c_ends_at_once(begun: Path, expected: dict[str, Any], ret
 def test_a_killed_worker_is_named_and_the_rest_is_done(begun: Path, expected: dict[str, Any], retrain: Start) -> None:
     process = retrain(begun, 2)
     wait_until(both_train(begun), process)
-    victim = workers_of(process)[0]
+    victim = children(process.pid)[0]
     os.kill(victim, signal.SIGKILL)
     output = finish(process, 2)
     assert f"1 of 4 trials are not finished: worker 1 (process {victim}) was killed by SIGKILL during " in output

@@ -453,7 +453,8 @@ MEASURE = """
         said = f"{len(images.label_N)} used, {len(images.skipped)} left out"
     except PoolsearchError as error:
         said = str(error)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, said)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(grown // 1024 if sys.platform == "darwin" else grown, said)  # bytes there, kB elsewhere
 """
 
 

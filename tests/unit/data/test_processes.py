@@ -25,6 +25,7 @@ from poolsearch.data import processes as processes_module
 from poolsearch.data.processes import DecoderPool, DecoderProcess
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import SilentProgress
+from process_table import runs
 
 SIDE = 12
 
@@ -68,15 +69,6 @@ def until(holds: Callable[[], bool], seconds: float = 30) -> None:
     while not holds():
         assert time.monotonic() < end, "it takes too long"
         time.sleep(0.005)
-
-
-def runs(process: int) -> bool:
-    """A process that has ended may stay in the table until somebody asks for its end."""
-    try:
-        status = Path(f"/proc/{process}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.fixture
