@@ -51,7 +51,8 @@ def test_run_ranks_retrains_and_writes_the_page(
     files = RunDir(out)
     expected = {
         "run.json", "config.toml", "split.json", "images.parquet", "duplicates.json", "skipped.json", "costs.parquet",
-        "ranking.csv", "ranking.json", "SHA256SUMS", "sweep", "sweep.csv", "retrain", "test.json", "report.html", "figures",
+        "ranking.csv", "ranking.json", "SHA256SUMS", "sweep", "sweep.csv", "retrain", "test.json", "report.html",
+        "figures",
     }  # fmt: skip
     assert {p.name for p in out.iterdir() if not p.name.startswith(".")} == expected
     with open(files.ranking, encoding="utf-8", newline="") as handle:

@@ -88,7 +88,7 @@ def batch_source(
         part: what the images are of.
         numbers: from a step to the numbers of its images in ``part``, (B,).
         device: where they are wanted.
-        feed: see :func:`choose_transfer`; each gives the same.
+        transfer: see :func:`choose_transfer`; each gives the same.
         steps: how many there are; None: no end.
 
     Returns:
