@@ -81,14 +81,17 @@ class ResolvedSettings(Settings):
     given: Settings
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """As JSON values, by group and field; what the method makes no use of stands as it was given.
+        """As JSON values, by group and field; what was left open and the method makes no use of is None.
 
         Returns:
             Values by group and field.
         """
         method, given = self.search.method, self.given.to_dict()
         return {
-            group: {name: value if used(name, method) else given[group][name] for name, value in fields.items()}
+            group: {
+                name: None if given[group][name] is None and not used(name, method) else value
+                for name, value in fields.items()
+            }
             for group, fields in Settings.to_dict(self).items()
         }
 

@@ -266,12 +266,14 @@ def test_nothing_is_left_open_but_what_has_a_meaning_of_its_own():
         assert {name for _, name, value in made.flat() if value is None} == meant
 
 
-def test_what_a_method_makes_no_use_of_is_recorded_as_it_was_given():
+def test_what_was_left_open_and_is_of_no_use_is_recorded_as_left_open():
     """run.json is to say nothing of a proxy where there was none."""
     of_mixture = resolved(data="cifar10").to_dict()
     assert of_mixture["alone"]["proxy_epochs"] is None and of_mixture["relaxed"]["arch_lr"] is None
     assert of_mixture["search"]["epochs"] == 75
-    assert resolved(data="cifar10", method="proxy").to_dict()["alone"]["proxy_epochs"] == 25
+    of_proxy = resolved(data="cifar10", method="proxy").to_dict()
+    assert of_proxy["alone"]["proxy_epochs"] == 25
+    assert of_proxy["search"]["members"] == 1  # a page of a sweep has no column of members
 
 
 @pytest.mark.parametrize(("batch", "lr"), [(512, 0.1), (256, 0.1), (128, 0.1), (64, 0.05), (16, 0.0125)])
