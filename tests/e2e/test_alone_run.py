@@ -119,7 +119,7 @@ def test_the_stages_one_by_one(tmp_path: Path, command: Command) -> None:
     assert reported.returncode == 0, reported.stderr
     page = text_of(RunDir(out).report)
     assert "Best on validation so far" in page or "no placement beats the default" in page
-    assert "These figures are of networks trained on the search-train half alone" in page
+    assert "These are results of networks trained on the search-train half alone" in page
     retrained = command("retrain", "--out", out, *RETRAIN)
     assert retrained.returncode == 0, retrained.stderr
     assert json.loads((RunDir(out).retrain / "4,3,3" / "0" / "metrics.json").read_text())["epochs"] == 2

@@ -21,11 +21,13 @@ from poolsearch.cli.commands import (
     Run,
     Search,
 )
+from poolsearch.cli.commands.inspect_commands import PlanResult
 from poolsearch.cli.commands.research_commands import RecipeFolder
 from poolsearch.cli.commands.run_commands import GoOn
 from poolsearch.progress import ConsoleProgress, SilentProgress
 from poolsearch.session.trusted import Trust
 from poolsearch.settings.check import check
+from poolsearch.settings.methods import kind_of
 from poolsearch.storage.files import write_json
 from poolsearch.storage.run_record import option_words
 from poolsearch.texts import shell
@@ -43,7 +45,7 @@ def perform(command: Command, typed: Collection[str] = ()) -> int:
         Interrupted: stopped on request; everything is saved.
     """
     if isinstance(command, Plan):
-        return _plan(command)
+        return _plan(command, typed)
     if isinstance(command, Recipe):
         return _recipe(command, typed)
     if isinstance(command, (Check, Costs)):
@@ -92,7 +94,7 @@ def _do(command: Run | Search | Rank | Retrain | Report | Export, typed: Collect
     return 0
 
 
-def _trust(where: GoOn | RecipeFolder, typed: Collection[str]) -> Trust:
+def _trust(where: GoOn | RecipeFolder | PlanResult, typed: Collection[str]) -> Trust:
     """What the user named: all settings of a command may have been filled up from a folder."""
     return Trust(where.trust, frozenset(typed))
 
@@ -132,8 +134,9 @@ def _look(command: Check | Costs) -> int:
     return 0 if found.holds else 1
 
 
-def _plan(command: Plan) -> int:
+def _plan(command: Plan, typed: Collection[str]) -> int:
     settings = command.settings
+    kind_of(settings.search.method)
     check(settings.changed(method="auto"))  # before torch is imported; whatever a method makes use of may be given
     from poolsearch import pipeline
     from poolsearch.cli import process
@@ -141,7 +144,9 @@ def _plan(command: Plan) -> int:
 
     process.limit_threads()
     process.keep_memory()
-    found = pipeline.plan(settings, SilentProgress() if command.result.quiet else ConsoleProgress())
+    found = pipeline.plan(
+        settings, SilentProgress() if command.result.quiet else ConsoleProgress(), _trust(command.result, typed)
+    )
     if command.result.json is not None:
         write_json(command.result.json, found.to_dict())
     show_plan(found)

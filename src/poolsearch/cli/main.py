@@ -26,13 +26,14 @@ from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import saved_settings
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_NOT_OURS = (*_DISK_FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)  # the machine's errors, not the program's
+# the machine's errors, or those of a name that was given, not the program's
+_NOT_OURS = (*_DISK_FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG, errno.ENOTDIR)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Exit codes: 0 done, 1 a check does not hold, 2 a mistake in what was asked for, 130 stopped."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments == ["--version"]:
+    if "--version" in arguments:
         print(version("poolsearch"))
         return 0
     command: Command | None = None
@@ -45,6 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Interrupted, KeyboardInterrupt) as stop:
         _say(f"\n{_stopped(command, saved=isinstance(stop, Interrupted))}")
         return 130
+    except RuntimeError as error:
+        if "home directory" not in str(error):  # as pathlib says it of a ~user that there is not
+            raise
+        _say(f"poolsearch: a path begins with ~ and a user that this machine does not have ({error}) Write it out.")
+        return 2
     except OSError as error:
         if error.errno not in _NOT_OURS:
             raise
@@ -105,18 +111,18 @@ def _parse(arguments: list[str]) -> Command:
     options = vars(found)
     name = options.pop("command")
     kind = COMMANDS[name]
-    check_rest(rest, name, kind)
+    check_rest(rest, name, kind, before=bool(rest) and asked.index(rest[0]) < asked.index(name))
     values = typed_values(options, {option.name: option for _, _, option in options_of(kind)})
     return _made(kind, values)
 
 
 def _made(kind: type[Command], values: dict[str, Any]) -> Command:
     """The command with these values; what was not typed is that of --config, or of the folder that it goes on with."""
-    if "run" in values and values.setdefault("out", values["run"]) != values["run"]:
+    for place in values.keys() & {"run", "out", "config"}:
+        values[place] = values[place].expanduser()
+    if "run" in values and values.setdefault("out", values["run"]).resolve() != values["run"].resolve():
         named = f"{values['run']} and, with --out, {values['out']}"
         raise PoolsearchError(f"two folders are named: {named}. Leave out one.")
-    if "out" in values:
-        values["out"] = values["out"].expanduser()
     begun: dict[str, Any] = {}
     if kind in (Rank, Retrain, Report, Export) or (kind is not Recipe and (values.keys() & {"resume", "join"})):
         values["out"] = values["out"] if "out" in values else _newest(kind)

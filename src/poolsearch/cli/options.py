@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from types import UnionType
@@ -18,7 +17,7 @@ from poolsearch.settings.method_spec import read_value
 from poolsearch.settings.methods import users
 from poolsearch.settings.rule import Declared, declared
 
-_WIDEST = 110
+_NARROWEST, _WIDEST = 60, 110
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,14 +77,24 @@ def typed_values(options: Mapping[str, Any], declared_: Mapping[str, Declared]) 
     return {name: _read(declared_[name], value) for name, value in options.items() if name in declared_}
 
 
-def check_rest(rest: Sequence[str], command: str, kind: type[Any]) -> None:
+def check_rest(rest: Sequence[str], command: str, kind: type[Any], before: bool = False) -> None:
     """See that nothing is left over that is no option.
+
+    Args:
+        rest: words that argparse did not take.
+        command: its name.
+        kind: its dataclass.
+        before: the first of them stands before the command.
 
     Raises:
         PoolsearchError: naming the first such word, and the option that it may have been meant for.
     """
     for word in rest:
         if word.startswith("-"):
+            if before:
+                raise PoolsearchError(
+                    f"{word} stands before the command. Options go after it: poolsearch {command} {word}"
+                )
             flags = {option.flag for _, _, option in options_of(kind) if not option.rule.positional}
             raise unknown(f"option of 'poolsearch {command}':", word.partition("=")[0], flags)
         raise PoolsearchError(
@@ -121,6 +130,8 @@ def _add_option(section: argparse._ArgumentGroup, option: Declared, shown: bool)
         section.add_argument(option.name, nargs=nargs, metavar=option.name.upper(), help=text)
     elif option.hint is bool:
         section.add_argument(option.flag, dest=option.name, action="store_true", help=text)
+        # undoes what a file of settings or the folder says; it is not shown, as every switch is off by default
+        section.add_argument(f"--no-{option.flag[2:]}", dest=option.name, action="store_false", help=argparse.SUPPRESS)
     else:
         several = "*" if get_origin(option.hint) is tuple else None
         section.add_argument(option.flag, dest=option.name, nargs=several, metavar=metavar(option), help=text)
@@ -139,7 +150,12 @@ def metavar(option: Declared) -> str:
 def _default(option: Declared) -> str:
     """The default, where it is a value and the text does not tell it."""
     value = option.default
-    if value in (None, (), False, "") or "Default:" in option.rule.help or option.rule.positional:
+    if (
+        any(value is empty for empty in (None, False))
+        or value in ((), "")
+        or "Default:" in option.rule.help
+        or option.rule.positional
+    ):
         return ""
     shown = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return f" (default: {shown})"
@@ -173,5 +189,5 @@ def _escaped(text: str) -> str:
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
-    width = min(int(os.environ.get("COLUMNS") or shutil.get_terminal_size().columns), _WIDEST)
+    width = max(_NARROWEST, min(shutil.get_terminal_size().columns, _WIDEST))
     return argparse.RawDescriptionHelpFormatter(prog, max_help_position=26, width=width)

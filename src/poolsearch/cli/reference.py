@@ -47,7 +47,7 @@ def _wrapped(text: str) -> list[str]:
 
 def _said(setting: Declared) -> Iterator[str]:
     rule = setting.rule
-    if setting.default not in (None, (), False):
+    if setting.default is not False and setting.default not in (None, ()):
         several = setting.default if isinstance(setting.default, tuple) else (setting.default,)
         yield f"default {' '.join(map(str, several))}"
     if rule.at_least != -math.inf:

@@ -128,7 +128,9 @@ def check_free(run_dir: RunDir) -> None:
             f"{run_dir.root} holds a run already. Go on with it by --resume, or choose another --out."
         )
     if any(not p.name.startswith(".") for p in run_dir.root.iterdir()):
-        raise PoolsearchError(f"the folder {run_dir.root} is not empty. Choose a new or empty one with --out.")
+        raise PoolsearchError(
+            f"the folder {run_dir.root} is not empty. Choose a new or empty one with --out. Images: --data."
+        )
 
 
 def differences(old: Settings, new: Settings) -> list[tuple[str, str, Any, Any]]:

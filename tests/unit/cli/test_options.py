@@ -152,3 +152,68 @@ def test_every_setting_goes_through_a_file(tmp_path: Path) -> None:
 def test_the_page_of_all_settings_is_up_to_date() -> None:
     # written anew by: python -m poolsearch.cli.reference > docs/settings.md
     assert (DOCS / "settings.md").read_text("utf-8") == reference()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data = 5", "--data is 5; it must be str"),
+        ("self = 1", "unknown setting 'self'"),
+        ("epochs = 1\n[search]\nepochs = 2", "gives epochs twice"),
+        ("[machine]\nepochs = 2", r"epochs does not belong to \[machine\]"),
+        ("members = 0", "--members is 0; allowed is at least 1"),
+    ],
+)
+def test_values_of_a_file_are_checked_and_the_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(PoolsearchError, match=f"^--config .*mine.toml.*{message}"):
+        settings_of("--config", str(file))
+
+
+def test_a_file_of_settings_may_come_from_windows_and_must_be_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_bytes(b"\xef\xbb\xbfmembers = 2\r\n")
+    assert settings_of("--config", str(file)) == Settings.of(members=2)
+    with pytest.raises(PoolsearchError, match=r"^--config \S+ is no file. Name a TOML file of settings\.$"):
+        settings_of("--config", str(tmp_path))
+
+
+def test_a_switch_of_a_file_is_turned_off_by_its_opposite(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("deterministic = true")
+    assert settings_of("--config", str(file)).machine.deterministic
+    assert not settings_of("--config", str(file), "--no-deterministic").machine.deterministic
+
+
+def test_plan_runs_no_python_file_that_only_a_file_of_settings_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, file = tmp_path / "evil.py", tmp_path / "mine.toml"
+    code.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef make(classes): ...\n")
+    file.write_text(f"net = '{code}:make'\nsubset = 300\n")
+    assert main(["plan", "--config", str(file), "--quiet"]) == 2
+    assert "would run the Python file" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seed=1", "run"], "--seed=1 stands before the command. Options go after it: poolsearch run --seed=1"),
+        (["run", "--out", "~nobody-of-that-name/x"], "a user that this machine does not have"),
+        (["run", "--epochs", "0", "--out", "x" * 300], "--epochs is 0"),
+        (["rank", "x" * 300], "File name too long"),
+    ],
+)
+def test_mistakes_have_no_traceback(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_width_of_the_terminal_that_is_no_number_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, shown: Callable[..., str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "wide")
+    assert "--seed N" in shown("run", "--help")
+    assert "(default: 0)" in shown("run", "--help")

@@ -124,6 +124,11 @@ class PlanResult:
         None,
         "A TOML file of settings, such as the config.toml of a run. What is typed wins over it.",
     )
+    trust: bool = setting(
+        False,
+        "Run the Python files that --config names (a network, a sampler) though you did not name them yourself, on "
+        "this machine and as they are now. Look at them first: they can do whatever you can.",
+    )
     quiet: bool = setting(
         False,
         "No progress, only the result.",

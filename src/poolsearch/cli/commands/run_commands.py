@@ -19,7 +19,7 @@ class Where:
     run: Path | None = setting(None, "The run's folder, as --out.", positional="optional")
     out: Path | None = setting(
         None,
-        "The run's folder. Default: runs/DATA for a new run; else the newest run in runs/.",
+        "The folder. Default: for what is begun a new one in runs/, named as the data; else the newest in runs/.",
     )
     quiet: bool = setting(
         False,
@@ -48,7 +48,7 @@ class Begin(GoOn):
     )
     resume: bool = setting(
         False,
-        "Go on with the run in --out (the newest in runs/ when not given), with its own settings.",
+        "Go on with the run in the folder (the newest in runs/ when none is given), with its own settings.",
     )
 
 
