@@ -44,4 +44,4 @@ def test_latency_is_there_when_it_is_asked_for():
 
 
 def test_what_is_shown_is_plain():
-    assert all(field.type in ("str", "int", "tuple[Column, ...]") for field in dataclasses.fields(CostReport))
+    assert all(field.type in ("str", "int", "tuple[CostColumn, ...]") for field in dataclasses.fields(CostReport))
