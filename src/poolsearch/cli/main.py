@@ -122,7 +122,7 @@ def _made(kind: type[Command], values: dict[str, Any]) -> Command:
         values[place] = values[place].expanduser()
     if "run" in values and values.setdefault("out", values["run"]).resolve() != values["run"].resolve():
         named = f"{values['run']} and, with --out, {values['out']}"
-        raise PoolsearchError(f"two folders are named: {named}. Leave out one.")
+        raise PoolsearchError(f"two runs are named: {named}. Leave out one.")
     begun: dict[str, Any] = {}
     if kind in (Rank, Retrain, Report, Export) or (kind is not Recipe and (values.keys() & {"resume", "join"})):
         values["out"] = values["out"] if "out" in values else _newest(kind)

@@ -94,7 +94,7 @@ def test_what_is_typed_has_the_type_of_its_setting() -> None:
         (["--op", "maxx"], "--op maxx: give max or avg or blur or stride or native or none."),
         (["--epochs"], "--epochs: expected one argument"),
         (["here", "there"], "'there' is one word too many"),
-        (["here"], "two folders are named: here and, with --out, x"),
+        (["here"], "two runs are named: here and, with --out, x"),
         (["--config", "gone.toml"], "--config gone.toml cannot be read"),
     ],
 )
