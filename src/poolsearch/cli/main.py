@@ -124,7 +124,7 @@ def _made(kind: type[Command], values: dict[str, Any]) -> Command:
         named = f"{values['run']} and, with --out, {values['out']}"
         raise PoolsearchError(f"two runs are named: {named}. Leave out one.")
     begun: dict[str, Any] = {}
-    if kind in (Rank, Retrain, Report, Export) or (kind is not Recipe and (values.keys() & {"resume", "join"})):
+    if kind in (Rank, Retrain, Report, Export) or (kind is not Recipe and (values.get("resume") or values.get("join"))):
         values["out"] = values["out"] if "out" in values else _newest(kind)
         begun = _saved(kind, values["out"])
     if "config" in values:

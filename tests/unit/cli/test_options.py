@@ -217,3 +217,8 @@ def test_a_width_of_the_terminal_that_is_no_number_is_passed_over(
     monkeypatch.setenv("COLUMNS", "wide")
     assert "--seed N" in shown("run", "--help")
     assert "(default: 0)" in shown("run", "--help")
+
+
+def test_a_switch_that_is_off_goes_on_with_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _parse(["run", "--no-resume"]).where.out == Path("runs/digits")  # pyright: ignore[reportAttributeAccessIssue]

@@ -12,18 +12,8 @@ from poolsearch.settings.rule import setting
 
 
 @dataclass(frozen=True)
-class Check:
-    """Show how the downsampling of a network can be moved, and prove it. Needs no data and trains nothing.
-
-      poolsearch check timm:regnety_002
-      poolsearch check torchvision:resnet50 --classes 1000 --all
-      poolsearch check my_net.py:make_net --image-size 64 --op max
-
-    Shown are the blocks, between which a halving may stand, and how each halves its maps. Proved is, with fresh
-    weights: that every placement shrinks its maps at exactly its sites; that gradients are finite and reach every
-    parameter; that parameters and, at the network's own placement, logits are the original's. Exit code: 0 when all
-    of it holds, 1 when something does not, 2 when the network cannot be restrided, with the reason.
-    """
+class NetworkOptions:
+    """The network that is looked at, without any data."""
 
     net: str = setting(
         "",
@@ -51,6 +41,22 @@ class Check:
         "hw",
         "h,w: halve height and width each by itself.",
     )
+
+
+@dataclass(frozen=True)
+class Check(NetworkOptions):
+    """Show how the downsampling of a network can be moved, and prove it. Needs no data and trains nothing.
+
+      poolsearch check timm:regnety_002
+      poolsearch check torchvision:resnet50 --classes 1000 --all
+      poolsearch check my_net.py:make_net --image-size 64 --op max
+
+    Shown are the blocks, between which a halving may stand, and how each halves its maps. Proved is, with fresh
+    weights: that every placement shrinks its maps at exactly its sites; that gradients are finite and reach every
+    parameter; that parameters and, at the network's own placement, logits are the original's. Exit code: 0 when all
+    of it holds, 1 when something does not, 2 when the network cannot be restrided, with the reason.
+    """
+
     whole: bool = setting(
         False,
         "Look at all placements. Default: at all of up to 1,000, else at 200 random ones.",
@@ -63,7 +69,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Costs:
+class Costs(NetworkOptions):
     """Show what the placements of a network cost, and how many are within a budget. Needs no data, trains nothing.
 
     poolsearch costs cifar-resnet20
@@ -71,31 +77,6 @@ class Costs:
     poolsearch costs resnet18 --latency-device auto --max-latency 20ms
     """
 
-    net: str = setting(
-        "",
-        "As in 'poolsearch check'.",
-        positional="required",
-    )
-    image_size: int | None = setting(
-        None,
-        "Height and width of the images. Default: 32 for poolsearch's cifar-..., else 224.",
-    )
-    classes: int = setting(
-        10,
-        "Outputs of the network.",
-    )
-    op: Literal["max", "avg", "blur", "stride", "native"] | None = setting(
-        None,
-        "How a site downsamples, as in 'poolsearch run'. Default: the network's own way.",
-    )
-    search_stem: bool = setting(
-        False,
-        "Move the downsampling of the stem, too.",
-    )
-    axes: Literal["hw", "h,w"] = setting(
-        "hw",
-        "h,w: halve height and width each by itself.",
-    )
     batch: int = setting(
         256,
         "Images of a training step, whose memory is told.",
