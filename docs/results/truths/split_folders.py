@@ -1,4 +1,4 @@
-"""Divide a folder of class folders into ``train`` and ``test``, two fifths for the test: large enough a test to judge by.
+"""Divide a folder of class folders into ``train`` and ``test``; two fifths are for the test, so that it can judge.
 
 python split_folders.py IMAGES OUT
 
