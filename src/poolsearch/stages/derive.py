@@ -14,7 +14,7 @@ from poolsearch.evaluation.metrics import interval, score
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.ranking.evaluate import evaluation_order, image_chunks, load_images
-from poolsearch.stages.ranking.table import COLUMNS, answer_entries, as_csv
+from poolsearch.stages.ranking.table import EVALUATED, answer_entries, as_csv
 from poolsearch.stages.search import make_members, search_identity
 from poolsearch.storage.files import write_json, write_text
 from poolsearch.storage.stage_results import read_object
@@ -98,7 +98,7 @@ def rows_of(
             rank, str(placement), number, float((true_N == predicted_N).mean()), low, high, None, None, None,
             macs, macs / own, placement == run.space.default, False, len(true_N), value,
         )  # fmt: skip
-        rows.append(dict(zip(COLUMNS, values, strict=True)))
+        rows.append(dict(zip(EVALUATED, values, strict=True)))
     return rows
 
 

@@ -22,7 +22,7 @@ from poolsearch.session.open_run import Run
 from poolsearch.stages.ranking.batch import eval_batch
 from poolsearch.stages.ranking.choice import Pair, by_member, choose_candidates, pairs_of
 from poolsearch.stages.ranking.evaluate import evaluate, evaluation_order, image_chunks, load_images
-from poolsearch.stages.ranking.table import as_csv, rows_of, summary_of
+from poolsearch.stages.ranking.table import as_csv, evaluations_of, members_csv, rows_of, summary_of
 from poolsearch.stages.ranking.tally import Tally, load_tally
 from poolsearch.stages.search import make_members, mixture_rules, search_identity
 from poolsearch.storage.files import remove, sha256, write_json, write_text
@@ -39,7 +39,7 @@ MEASURED_ALONE = 200  # pairs run one by one; of more, an even choice, and the t
 
 
 def rank(run: Run) -> None:
-    """Evaluate the placements and leave ``ranking.csv`` and ``ranking.json``.
+    """Evaluate the placements and leave ``members.csv``, ``ranking.csv`` and ``ranking.json``.
 
     Spaces up to ``rank_all_up_to`` are evaluated whole; of larger ones the best by score, a random control group and
     the default. The member of a placement is the one with the highest assignment, found anew from the final scores.
@@ -70,7 +70,9 @@ def rank(run: Run) -> None:
             _calibrate(run, members, pairs, tally.batch)
         measured = _measure_saving(run, members, pairs)
         evaluate(run, members, pairs, tally, made_of, candidates.kept)
-        rows = rows_of(run, mixture, candidates, pairs, tally)
+        evaluations = evaluations_of(run, mixture, candidates, pairs, tally)
+        write_text(run.dir.members, members_csv(evaluations))
+        rows = rows_of(run, evaluations, candidates.found)
         write_json(run.dir.ranking_summary, summary_of(run, rows, measured, candidates, pairs, tally))
         write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
         remove(run.dir.ranking_progress)

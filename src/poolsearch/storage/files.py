@@ -279,7 +279,7 @@ _SEARCH, _RANK = ("search", "--resume"), ("rank",)
 
 _MADE_BY = {
     "ranking.csv": _RANK, "ranking.json": _RANK, "scores.parquet": _SEARCH, "filters.csv": _SEARCH,
-    "relaxed.json": _SEARCH, "sweep.csv": _SEARCH,
+    "relaxed.json": _SEARCH, "sweep.csv": _SEARCH, "members.csv": _RANK,
 }  # fmt: skip
 
 

@@ -71,6 +71,10 @@ class RunDir:
         return self.root / "ranking.json"
 
     @property
+    def members(self) -> Path:
+        return self.root / "members.csv"
+
+    @property
     def checkpoint(self) -> Path:
         return self.root / "checkpoint" / "search.safetensors"
 

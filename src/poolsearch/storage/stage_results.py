@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,68 @@ def _positive(text: str) -> bool:
         return 0 < float(text) < math.inf
     except ValueError:
         return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberEvaluation:
+    """A placement in one member of a mixture, on the search-val images that it was evaluated on: a line of members.csv.
+
+    Attributes:
+        placement: as files write it.
+        number: of the placement, in the run's space.
+        member: from 0.
+        val_metric: the value of ``--metric``.
+        val_accuracy: always the accuracy.
+        low, high: the 95% interval of ``val_metric``.
+        images: how many; fewer than others have where it was stopped early.
+        score: of the search, free of the initial score; None for a pair never scored.
+        assignment: p(member given placement) at the end of the search.
+        control: whether the placement is one of the random control group.
+    """
+
+    placement: str
+    number: int
+    member: int
+    val_metric: float
+    val_accuracy: float
+    low: float
+    high: float
+    images: int
+    score: float | None
+    assignment: float
+    control: bool
+
+
+MEMBER_COLUMNS = tuple(field.name for field in dataclasses.fields(MemberEvaluation))
+"""Of members.csv."""
+
+
+def read_members(files: RunDir) -> list[MemberEvaluation]:
+    """Read members.csv: what each member of a mixture makes of each placement that it evaluated.
+
+    Args:
+        files: of a run that was ranked by supernets.
+
+    Returns:
+        Its lines, by number of the placement, members ascending.
+
+    Raises:
+        PoolsearchError: there is none, or it is damaged.
+    """
+    found: list[MemberEvaluation] = []
+    for line, row in enumerate(read_csv(files.members, MEMBER_COLUMNS), 2):
+        try:
+            found.append(MemberEvaluation(
+                placement=row["placement"], number=int(row["number"]), member=int(row["member"]),
+                val_metric=float(row["val_metric"]), val_accuracy=float(row["val_accuracy"]), low=float(row["low"]),
+                high=float(row["high"]), images=int(row["images"]), score=float(row["score"]) if row["score"] else None,
+                assignment=float(row["assignment"]), control=row["control"] == "True",
+            ))  # fmt: skip
+        except ValueError as error:
+            raise damaged(files.members, f"line {line}: {error}") from None
+    if not found:
+        raise damaged(files.members, "it holds no placement")
+    return found
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from poolsearch.stages import rank as stage
 from poolsearch.stages.ranking import evaluate as evaluation
 from poolsearch.stages.ranking.evaluate import evaluation_order
 from poolsearch.stages.ranking.tally import load_tally
-from poolsearch.storage import digests
+from poolsearch.storage import digests, files
 from poolsearch.storage.run_dir import RunDir
+from poolsearch.storage.stage_results import read_members
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EARLY = {"rank_early_stop": True, "top_k": 1, "eval_batch": 64}
@@ -207,3 +208,34 @@ def test_on_other_images_placements_are_run_as_in_the_ranking(copy, rank_members
         assert again == {row["placement"]: pytest.approx(float(row["val_metric"])) for row in rows(out)}
         assert stage.value_on(run, run.split.test) != again
     assert not (out / "scratch").exists()
+
+
+def test_what_every_member_makes_of_every_placement_is_kept(copy):
+    out = copy()
+    poolsearch.rank(out, settings(rank_members="mean"))
+    found = read_members(RunDir(out))
+    assert [(one.number, one.member) for one in found] == [(number, m) for number in range(36) for m in range(2)]
+    of = {number: [one for one in found if one.number == number] for number in range(36)}
+    for row in rows(out):
+        several = of[int(row["number"])]
+        assert {one.placement for one in several} == {row["placement"]}
+        assert float(row["val_metric"]) == sum(one.val_metric for one in several) / 2
+        assert float(row["assignment"]) == several[int(row["member"])].assignment
+        assert [one.images for one in several] == [719, 719]
+    assert sum(one.assignment for one in of[0]) == pytest.approx(1)
+
+
+def test_only_the_member_that_is_asked_is_kept(copy):
+    out = copy()
+    poolsearch.rank(out, settings())
+    found = {one.number: one for one in read_members(RunDir(out))}
+    assert [found[int(row["number"])].val_metric for row in rows(out)] == [float(r["val_metric"]) for r in rows(out)]
+    assert [str(found[int(row["number"])].member) for row in rows(out)] == [row["member"] for row in rows(out)]
+
+
+def test_a_damaged_list_of_members_is_named(copy):
+    out = copy()
+    poolsearch.rank(out, settings())
+    files.write_text(RunDir(out).members, RunDir(out).members.read_text().replace("0,", "zero,", 1))
+    with pytest.raises(PoolsearchError, match=r"members.csv is damaged \(line 2.*poolsearch rank"):
+        read_members(RunDir(out))

@@ -12,7 +12,7 @@ from typing import Any
 from poolsearch.evaluation.stats import wilson
 from poolsearch.samplers.successive_halving import Rung
 from poolsearch.session.open_run import Run
-from poolsearch.stages.ranking.table import COLUMNS, answer_entries, kendall_tau_of
+from poolsearch.stages.ranking.table import EVALUATED, answer_entries, kendall_tau_of
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def standalone_rows(run: Run, standings: Sequence[TrainedPlacement], seeds: int)
             macs, macs / default_macs, placement == run.space.default, False, images,
             statistics.mean(scored.value for scored in standing.scored),
         )  # fmt: skip
-        rows.append(dict(zip(COLUMNS, values, strict=True)))
+        rows.append(dict(zip(EVALUATED, values, strict=True)))
     return rows
 
 

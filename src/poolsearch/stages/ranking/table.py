@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,36 +20,34 @@ from poolsearch.session.open_run import Run
 from poolsearch.stages.ranking.choice import Candidates, Pair, by_member
 from poolsearch.stages.ranking.early_stop import ERROR
 from poolsearch.stages.ranking.tally import Tally
+from poolsearch.storage.stage_results import MEMBER_COLUMNS, MemberEvaluation
 from poolsearch.supernet.prefix_tree import tree_macs
 
-COLUMNS = (
+EVALUATED = (
     "rank", "placement", "number", "val_accuracy", "low", "high", "score", "member", "assignment", "macs", "macs_ratio",
     "is_default", "control", "images", "val_metric",
 )  # fmt: skip
+"""Columns of ranking.csv without those of a prediction."""
+COLUMNS = EVALUATED
 
 
 @dataclass(frozen=True)
 class _Evaluated:
     """What a placement is worth on the images that it saw: by one member, or by the mean of all of them."""
 
-    member: int
-    stopped: bool
+    by: MemberEvaluation
     value: float
     accuracy: float
     low: float
     high: float
-    images: int
 
 
-def rows_of(
+def evaluations_of(
     run: Run, mixture: Mixture, candidates: Candidates, pairs: Sequence[Pair], tally: Tally
-) -> list[dict[str, Any]]:
-    """One row per placement, best first by the metric; a tie is decided by fewer MACs, then by number.
+) -> list[MemberEvaluation]:
+    """What every pair is worth on the images that it saw.
 
-    What a tree search settled on stands before all others (paper, appendix C: it alone is evaluated). Placements
-    stopped early come after all others, by their metric on the images that they saw. ``score`` is free
-    of the initial score, and empty for a pair never scored. With ``--rank-members mean`` metric, accuracy and interval
-    are the means of those of all members, and the member named is the most probable one.
+    ``score`` is free of the initial score, and None for a pair never scored.
 
     Args:
         run: open.
@@ -58,56 +57,101 @@ def rows_of(
         tally: what each pair saw, in the order of ``pairs``.
 
     Returns:
-        For each placement a value of each of the columns of ranking.csv.
+        One for each pair, in their order.
     """
-    seen = _seen(run, mixture, pairs, tally)
-    default_macs = run.costs.macs(run.space.default)
-    learnt_AM = mixture.learnt_score_AM()
+    metric, classes = run.settings.data.metric, len(run.images.class_names)
+    learnt_AM, found = mixture.learnt_score_AM(), list[MemberEvaluation]()
+    for place, (number, member) in enumerate(pairs):
+        true_N, predicted_N = tally.seen(place)
+        low, high = interval(metric, true_N, predicted_N, classes)
+        found.append(MemberEvaluation(
+            placement=str(run.space[number]), number=number, member=member,
+            val_metric=float(score(metric, true_N, predicted_N, classes)),
+            val_accuracy=float((true_N == predicted_N).mean()), low=low, high=high, images=len(true_N),
+            score=_finite(learnt_AM[number, member]), assignment=float(mixture.balanced_AM[number, member]),
+            control=number in candidates.control,
+        ))  # fmt: skip
+    return found
+
+
+def members_csv(evaluations: Iterable[MemberEvaluation]) -> str:
+    """The text of members.csv.
+
+    Args:
+        evaluations: in any order, which is kept.
+
+    Returns:
+        A line of names and one for each.
+    """
+    return as_csv([dataclasses.asdict(one) for one in evaluations], MEMBER_COLUMNS)
+
+
+def rows_of(run: Run, evaluations: Sequence[MemberEvaluation], found: int | None = None) -> list[dict[str, Any]]:
+    """One row per placement, best first by the metric; a tie is decided by fewer MACs, then by number.
+
+    What a tree search settled on stands before all others (paper, appendix C: it alone is evaluated). Placements
+    stopped early come after all others, by their metric on the images that they saw. With ``--rank-members mean``
+    metric, accuracy and interval are the means of those of all members, and the member named is the most probable one.
+
+    Args:
+        run: open.
+        evaluations: of every placement by the members that are asked, as of :func:`evaluations_of`.
+        found: number of the placement that the search itself settled on, if it does.
+
+    Returns:
+        For each placement a value of each of :data:`EVALUATED`.
+    """
+    seen = _seen(evaluations, run.settings.rank.rank_members == "mean")
+    default_macs, images = run.costs.macs(run.space.default), max(one.images for one in evaluations)
 
     def place(number: int) -> tuple[float, ...]:
         one = seen[number]
-        return number != candidates.found, one.stopped, -one.value, run.macs_A[number], number
+        return number != found, one.by.images < images, -one.value, run.macs_A[number], number
 
-    order = sorted(candidates.numbers, key=place)
     rows = []
-    for position, number in enumerate(order, 1):
-        found, placement = seen[number], run.space[number]
+    for position, number in enumerate(sorted(seen, key=place), 1):
+        one, macs = seen[number], int(run.macs_A[number])
         values = (
-            position, str(placement), number, found.accuracy, found.low, found.high,
-            _finite(learnt_AM[number, found.member]), found.member, float(mixture.balanced_AM[number, found.member]),
-            int(run.macs_A[number]), run.macs_A[number] / default_macs, placement == run.space.default,
-            number in candidates.control, found.images, found.value,
+            position, one.by.placement, number, one.accuracy, one.low, one.high, one.by.score, one.by.member,
+            one.by.assignment, macs, macs / default_macs, run.space[number] == run.space.default, one.by.control,
+            one.by.images, one.value,
         )  # fmt: skip
-        rows.append(dict(zip(COLUMNS, values, strict=True)))
+        rows.append(dict(zip(EVALUATED, values, strict=True)))
     return rows
 
 
-def _seen(run: Run, mixture: Mixture, pairs: Sequence[Pair], tally: Tally) -> dict[int, _Evaluated]:
-    """What each placement is worth: the best of the members that evaluated it, or their mean."""
-    found: dict[int, list[_Evaluated]] = {}
-    for place, (number, _) in enumerate(pairs):
-        found.setdefault(number, []).append(_by_one(run, pairs, tally, place))
-    if run.settings.rank.rank_members == "mean":
-        member_A = mixture.final_member_A()
-        return {number: _by_all(int(member_A[number]), several) for number, several in found.items()}
-    return {number: min(several, key=lambda one: (one.stopped, -one.value)) for number, several in found.items()}
+def _seen(evaluations: Iterable[MemberEvaluation], mean: bool) -> dict[int, _Evaluated]:
+    """What each placement is worth: by the best of the members that evaluated it, or by the mean of all."""
+    found: dict[int, list[MemberEvaluation]] = {}
+    for one in evaluations:
+        found.setdefault(one.number, []).append(one)
+    return {number: _by_all(several) if mean else _by_best(several) for number, several in found.items()}
 
 
-def _by_one(run: Run, pairs: Sequence[Pair], tally: Tally, place: int) -> _Evaluated:
-    metric, classes, seen = run.settings.data.metric, len(run.images.class_names), tally.seen(place)
-    low, high = interval(metric, *seen, classes)
-    true_N, predicted_N = seen
-    accuracy, images = float((true_N == predicted_N).mean()), len(true_N)
-    value = float(score(metric, *seen, classes))
-    return _Evaluated(pairs[place][1], bool(tally.stopped_P[place]), value, accuracy, low, high, images)
+def _by_best(several: Sequence[MemberEvaluation]) -> _Evaluated:
+    images = max(one.images for one in several)
+    best = min(several, key=lambda one: (one.images < images, -one.val_metric))
+    return _Evaluated(best, best.val_metric, best.val_accuracy, best.low, best.high)
 
 
-def _by_all(member: int, several: Sequence[_Evaluated]) -> _Evaluated:
+def _by_all(several: Sequence[MemberEvaluation]) -> _Evaluated:
     def mean(name: str) -> float:
         return statistics.fmean(getattr(one, name) for one in several)
 
-    ends = mean("low"), mean("high")
-    return _Evaluated(member, False, mean("value"), mean("accuracy"), *ends, several[0].images)
+    return _Evaluated(most_probable(several), mean("val_metric"), mean("val_accuracy"), mean("low"), mean("high"))
+
+
+def most_probable(several: Sequence[MemberEvaluation]) -> MemberEvaluation:
+    """Of all members' evaluations of a placement that of the member which stands for it.
+
+    Args:
+        several: members ascending.
+
+    Returns:
+        As :meth:`poolsearch.mixture.mixture.Mixture.final_member_A` says.
+    """
+    scored = [one for one in several if one.score is not None]
+    return max(scored or several, key=lambda one: one.assignment)
 
 
 def as_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> str:

@@ -10,7 +10,7 @@ from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.stages.ranking.choice import Candidates
-from poolsearch.stages.ranking.table import rows_of
+from poolsearch.stages.ranking.table import evaluations_of, rows_of
 from poolsearch.stages.ranking.tally import Tally
 from poolsearch.stages.search import mixture_rules
 
@@ -50,9 +50,8 @@ def test_the_order_and_every_figure_are_those_of_the_metric(tmp_path, metric, or
         tally.take({i: torch.tensor(answered(counts)[1][seen]) for i, counts in enumerate(ANSWERS)})
     with open_run(tmp_path / "run", given, False, SilentProgress()) as run:
         mixture = Mixture(4, mixture_rules(run.settings.search))
-        rows = rows_of(
-            run, mixture, Candidates([0, 1, 2, 3], frozenset(), None, frozenset()), [(i, 0) for i in range(4)], tally
-        )
+        candidates = Candidates([0, 1, 2, 3], frozenset(), None, frozenset())
+        rows = rows_of(run, evaluations_of(run, mixture, candidates, [(i, 0) for i in range(4)], tally))
     assert [row["number"] for row in rows] == order
     for row in rows:
         true_N, predicted_N = answered(ANSWERS[row["number"]])
@@ -92,4 +91,5 @@ def by_two_members(tmp_path, rank_members, answers):
     with open_run(tmp_path / "run", given, False, SilentProgress()) as run:
         mixture = Mixture(2, mixture_rules(run.settings.search))
         pairs = [(0, 0), (0, 1), (1, 0), (1, 1)]
-        return rows_of(run, mixture, Candidates([0, 1], frozenset(), None, frozenset()), pairs, tally)
+        candidates = Candidates([0, 1], frozenset(), None, frozenset())
+        return rows_of(run, evaluations_of(run, mixture, candidates, pairs, tally))
