@@ -1,26 +1,25 @@
-"""Which placement to train next: the one from which most is to be learned about what is best within each budget."""
+"""Which placement to train next: the one that may well be the best within a budget, the budgets taking turns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import numpy as np
 
-from poolsearch import rng
 from poolsearch.calibration.features import Features, Floats
 from poolsearch.calibration.model import Observations, Posterior, posterior
 from poolsearch.calibration.prior import PRIOR, Prior
 
 WORTH = 0.1
-"""Points: where no training promises so much, on the mean over budgets, learning ends."""
+"""Points: where no placement promises so much more than the best is expected to have, learning ends."""
 
-_DEFAULTS = 2  # trainings of the default: all is told against it, and two of them show the noise
-_THOMPSON_EVERY = 4
-_NODES = 21
+_DEFAULTS = 2  # trainings of the default: everything is told against it, and two of them show the noise
+_OPTIMISM = 1.0  # standard deviations
 
-Why = Literal["default", "gain", "thompson"]
+Why = Literal["default", "promising"]
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,15 @@ class Suggestion:
 
     Attributes:
         index: which.
-        gain: points that one more training of it is expected to bring, on the mean over budgets.
-        why: the default; the highest gain for its cost; or the best of a random draw from what is believed.
+        gain: points by which its upper bound is above what the best within the budget is expected to have.
+        why: it is the default, or it is the most promising within the budget whose turn it is.
+        limit: that budget, in times the default's MACs; None: none.
     """
 
     index: int
     gain: float
     why: Why
+    limit: float | None = None
 
 
 def next_placements(
@@ -45,16 +46,17 @@ def next_placements(
     macs_ratio_A: Floats,
     limits: Sequence[float],
     count: int,
-    seed: int,
     prior: Prior = PRIOR,
 ) -> list[Suggestion]:
     """The next stand-alone trainings, to be done at once.
 
-    The default is trained twice. Of the rest each is the one with the highest expected gain (knowledge gradient) for
-    its cost, where cost counts less and less; every fourth is the best of a random draw from the posterior, so that
-    a wrong model is found out. Those of one round count as seen, at their expected values, for the next of it.
+    The default is trained twice. Each of the rest has the highest upper bound (mean plus a standard deviation, both of
+    the points against the default) within a budget: without a limit every other time, and each limit in turn between.
+    Those of one round count as seen, at their expected values, for the next of it. Nothing is drawn: the same
+    observations give the same placements.
 
-    Source: Frazier, Powell, Dayanik, The knowledge-gradient policy for correlated normal beliefs, 2009; Thompson, 1933.
+    Source: Cox and John, A statistical method for global optimization, 1992 (upper confidence bounds); Ginsbourger, Le
+    Riche, Carraro, Kriging is well-suited to parallelize optimization, 2010 (expected values stand in for results).
 
     Args:
         features: of A placements.
@@ -63,69 +65,55 @@ def next_placements(
         macs_ratio_A: MACs in times the default's.
         limits: budgets, in times the default's MACs; that without a limit is always among them.
         count: how many.
-        seed: of the random draws; with the number of trainings so far it decides them.
         prior: what is believed before any training.
 
     Returns:
-        Up to ``count``; none where nothing promises :data:`WORTH`.
+        Up to ``count``; none where no placement promises :data:`WORTH` within any budget.
     """
     found: list[Suggestion] = []
     macs_ratio_A = np.asarray(macs_ratio_A, float)
     for _ in range(count):
-        step = len(observed)
-        of_default = int((observed.index_T == features.default).sum())
         belief = posterior(features, observed, noise_floor, prior)
-        if of_default < _DEFAULTS:
+        if int((observed.index_T == features.default).sum()) < _DEFAULTS:
             pick = Suggestion(features.default, 0.0, "default")
         else:
-            gain_A = expected_gains(belief, macs_ratio_A, limits)
-            if gain_A.max() < WORTH:
+            turns = _turns(limits)
+            now = max(len(observed) - _DEFAULTS, 0) % len(turns)
+            promises = (_promising(belief, macs_ratio_A, limit) for limit in [*turns[now:], *turns[:now]])
+            worth = next((one for one in promises if one is not None and one.gain >= WORTH), None)
+            if worth is None:
                 break
-            if step % _THOMPSON_EVERY == _THOMPSON_EVERY - 1:
-                best = _thompson(belief, macs_ratio_A, limits, rng.generator(seed, "thompson", step))
-                pick = Suggestion(best, float(gain_A[best]), "thompson")
-            else:
-                cooled = 1 / (1 + step / 4)
-                best = int(np.argmax(gain_A / macs_ratio_A**cooled))
-                pick = Suggestion(best, float(gain_A[best]), "gain")
+            pick = worth
         found.append(pick)
-        observed = Observations.of([*observed.index_T, pick.index], [*observed.points_T, belief.points_A[pick.index]])
+        seen = [*observed.points_T, belief.points_A[pick.index]]
+        observed = Observations.of([*observed.index_T, pick.index], seen)
     return found
 
 
-def expected_gains(belief: Posterior, macs_ratio_A: Floats, limits: Sequence[float]) -> Floats:
-    """By how much the best posterior mean within each budget is expected to rise after one training of each placement.
-
-    The posterior is taken as normal, with the mean and covariance of the mixture.
+def upper_bounds(belief: Posterior) -> Floats:
+    """Points against the default that a placement may well have: mean plus a standard deviation.
 
     Args:
         belief: the posterior.
-        macs_ratio_A: MACs in times the default's.
-        limits: budgets; that without a limit is added.
 
     Returns:
-        Points, the mean over budgets, shape (A,).
+        Shape (A,); 0 for the default.
     """
-    mean_A, covariance_AA = belief.mean_A, belief.covariance_AA()
-    relative_AA = covariance_AA - covariance_AA[:, [belief.default]]  # of f, and of f less the default's
-    seen_A = np.sqrt(np.diag(covariance_AA) + belief.noise**2)
-    node_Q, weight_Q = np.polynomial.hermite_e.hermegauss(_NODES)
-    weight_Q = weight_Q / weight_Q.sum()
-    gain_A, budgets = np.zeros(len(mean_A)), [*limits, np.inf]
-    for limit in budgets:
-        within_A = macs_ratio_A <= limit
-        if not within_A.any():
-            continue
-        slope_AW = relative_AA[:, within_A] / seen_A[:, None]  # how each mean moves with what is seen of placement A
-        best_QA = np.stack([(mean_A[within_A] + node * slope_AW).max(1) for node in node_Q])
-        gain_A += weight_Q @ best_QA - mean_A[within_A].max()
-    return gain_A / len(budgets)
+    covariance_AA, default = belief.covariance_AA(), belief.default
+    variance_A = np.diag(covariance_AA) + covariance_AA[default, default] - 2 * covariance_AA[default]
+    return belief.mean_A + _OPTIMISM * np.sqrt(np.maximum(variance_A, 0.0))
 
 
-def _thompson(belief: Posterior, macs_ratio_A: Floats, limits: Sequence[float], draw: np.random.Generator) -> int:
-    """The best, within one of the budgets, of a draw from the posterior."""
-    component = belief.components[draw.choice(len(belief.components), p=[c.weight for c in belief.components])]
-    values, vectors = np.linalg.eigh(component.covariance_AA)
-    f_A = component.mean_A + vectors @ (np.sqrt(np.maximum(values, 0)) * draw.standard_normal(len(values)))
-    limit = draw.choice([*limits, np.inf])
-    return int(np.argmax(np.where(macs_ratio_A <= limit, f_A, -np.inf)))
+def _turns(limits: Sequence[float]) -> list[float | None]:
+    """The budgets in the order of their turns; None is that without a limit."""
+    return list(chain.from_iterable((None, limit) for limit in sorted(set(limits)))) or [None]
+
+
+def _promising(belief: Posterior, macs_ratio_A: Floats, limit: float | None) -> Suggestion | None:
+    """The placement with the highest upper bound within a budget; None where nothing is within it."""
+    within_A = macs_ratio_A <= (np.inf if limit is None else limit)
+    if not within_A.any():
+        return None
+    bound_A = np.where(within_A, upper_bounds(belief), -np.inf)
+    index = int(np.argmax(bound_A))
+    return Suggestion(index, float(bound_A[index] - belief.mean_A[within_A].max()), "promising", limit)

@@ -1,0 +1,331 @@
+"""How good the picks of a calibrated ranking are after so many trials, on networks and data whose truth is known.
+
+python examples/calibration.py docs/results/truths            # the tables of docs/results/calibration.md
+python examples/calibration.py docs/results/truths --prior    # what the truths say of the prior
+
+Each folder of TRUTHS has ``benchmark/`` (a sweep in benchmark mode: the truth), ``half/`` where there is one (a sweep
+on search-train, scored on search-val: what a trial would have shown), and ``searches/CASE/SEED/members.csv``. Nothing
+is trained here: a trial of a placement shows what the sweep of half the data found; where there is none, and for
+repeats, a normal draw about the truth with the spread of its trainings. Each truth is played with a prior fitted on
+the others. Work is counted in whole trainings on search-train: a trial is one, a search what it computed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolsearch.calibration.choose import next_placements
+from poolsearch.calibration.features import Features, mean_of_members, standardized
+from poolsearch.calibration.model import Observations, posterior
+from poolsearch.calibration.prior import PRIOR, Prior, Weight
+from poolsearch.evaluation.ground_truth import GroundTruth
+from poolsearch.evaluation.stats import kendall_tau
+from poolsearch.space import Placement
+
+Floats = NDArray[np.float64]
+
+AFTER = (0, 3, 5, 8)
+"""Trials after which picks are looked at."""
+
+LIMITS = (1.0, 1.5)
+WORK = {"m1": 2.0, "m2": 2.0, "m4": 2.0}
+"""Whole trainings of a search by the number of its members: so many epochs in all, scoring and ranking included."""
+
+NARROWEST = 0.2
+"""Standard deviation of a prior's weight, at least: a few truths cannot say more."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search's evaluation of every placement by every member, and by its own member."""
+
+    value_MA: Floats
+    own_A: Floats
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A ground truth with what can be known before it.
+
+    Attributes:
+        name: of its folder.
+        placements: all A of them.
+        default: the place of the network's own.
+        macs_A: multiply-adds.
+        truth_A: mean metric of the trainings, times 100.
+        seeds_AS: single trainings; None where only their mean and spread are known.
+        noise: standard deviation of a training, in points.
+        half_A: metric of a training on half the images on the other half, times 100; None where there is none.
+        searches: by case, one for each seed.
+    """
+
+    name: str
+    placements: list[Placement]
+    default: int
+    macs_A: Floats
+    truth_A: Floats
+    seeds_AS: Floats | None
+    noise: float
+    half_A: Floats | None
+    searches: dict[str, list[Search]]
+
+    @property
+    def ratio_A(self) -> Floats:
+        """MACs in times the default's."""
+        return self.macs_A / self.macs_A[self.default]
+
+    def features(self, search: Search | None) -> Features:
+        """What is known before any trial."""
+        score_A = None if search is None else mean_of_members(search.value_MA)
+        return Features.of(self.placements, self.macs_A, self.default, score_A)
+
+    def regret(self, value_A: Floats, limit: float = np.inf) -> float:
+        """How far the first within a limit on MACs is below the best within it, in points."""
+        within_A = self.ratio_A <= limit
+        first = int(np.argmax(np.where(within_A, value_A, -np.inf)))
+        return float(self.truth_A[within_A].max() - self.truth_A[first])
+
+
+def read_truth(folder: Path) -> Truth:
+    """A truth from its folder; ``table6`` is the paper's, with the searches of its folder."""
+    truth = GroundTruth.table6() if folder.name == "table6" else GroundTruth.of_sweep(folder / "benchmark")
+    names = truth.placements
+    half = folder / "half"
+    half_A = None
+    if (half / "sweep.csv").exists():
+        by = GroundTruth.of_sweep(half).by_placement
+        half_A = np.array([100 * by[name].mean for name in names])
+    searches: dict[str, list[Search]] = {}
+    for file in sorted((folder / "searches").glob("*/*/members.csv")):
+        searches.setdefault(file.parent.parent.name, []).append(_read_search(file, names))
+    seeds_AS = None if truth.value_AS is None else 100 * truth.value_AS
+    return Truth(
+        folder.name, [Placement.parse(name) for name in names], names.index(truth.default), truth.macs_A,
+        100 * truth.mean_A, seeds_AS, 100 * truth.noise, half_A, searches,
+    )  # fmt: skip
+
+
+def _read_search(file: Path, names: Sequence[str]) -> Search:
+    with open(file, encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    members = 1 + max(int(row["member"]) for row in rows)
+    value_MA, assignment_MA = np.full((members, len(names)), np.nan), np.zeros((members, len(names)))
+    for row in rows:
+        at = int(row["member"]), names.index(row["placement"])
+        value_MA[at], assignment_MA[at] = float(row["val_metric"]), float(row["assignment"])
+    return Search(value_MA, value_MA[assignment_MA.argmax(0), np.arange(len(names))])
+
+
+def fit_prior(truths: Iterable[Truth]) -> Prior:
+    """Weights of scores, MACs and their square, in units of each truth's spread: mean and deviation over truths."""
+    with_scores, without = list[Floats](), list[Floats]()
+    for truth in truths:
+        target_A = standardized(truth.truth_A)
+        without.append(_weights(target_A, truth.features(None)))
+        searches = [search for own in truth.searches.values() for search in own]
+        if searches:
+            with_scores.append(np.mean([_weights(target_A, truth.features(search)) for search in searches], axis=0))
+    macs, macs2, score = _summed(with_scores, 3) if with_scores else (PRIOR.macs, PRIOR.macs2, PRIOR.score)
+    macs_alone, macs2_alone = _summed(without, 2)
+    return replace(PRIOR, macs=macs, macs2=macs2, score=score, macs_alone=macs_alone, macs2_alone=macs2_alone)
+
+
+def _weights(target_A: Floats, features: Features) -> Floats:
+    columns = [features.macs_A, features.macs2_A, *([] if features.score_A is None else [features.score_A])]
+    return np.linalg.lstsq(np.stack(columns, 1), target_A, rcond=None)[0]
+
+
+def _summed(weights: Sequence[Floats], count: int) -> list[Weight]:
+    spread = np.std(weights, axis=0, ddof=1) if len(weights) > 1 else np.full(count, 0.4)
+    return [
+        Weight(round(float(mean), 2), round(max(float(std), NARROWEST), 2))
+        for mean, std in zip(np.mean(weights, axis=0), spread, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Played:
+    """What came out, for each of :data:`AFTER`: regrets without a limit and within the default's MACs, kendall_tau."""
+
+    free: list[float]
+    within: list[float]
+    tau: list[float]
+
+
+def play(truth: Truth, search: Search | None, prior: Prior, seed: int, before: int = 0, random: bool = False) -> Played:
+    """Trials as the calibrated ranking asks for them; ``before`` more are done for free (the price of a search)."""
+    features, shown = truth.features(search), _Trials(truth, seed)
+    observed, found = Observations.of(), Played([], [], [])
+    draw = np.random.default_rng(seed)
+    for trials in range(before + max(AFTER) + 1):
+        if trials - before in AFTER:
+            value_A = posterior(features, observed, prior=prior).mean_A
+            found.free.append(truth.regret(value_A))
+            found.within.append(truth.regret(value_A, 1.0))
+            found.tau.append(kendall_tau(value_A, truth.truth_A))
+        if random:
+            index = int(draw.integers(len(truth.placements)))
+        else:
+            asked = next_placements(features, observed, 0.0, truth.ratio_A, LIMITS, 1, prior)
+            if not asked:
+                continue
+            index = asked[0].index
+        observed = Observations.of([*observed.index_T, index], [*observed.points_T, shown.of(index)])
+    return found
+
+
+class _Trials:
+    """What trials show."""
+
+    def __init__(self, truth: Truth, seed: int) -> None:
+        self._truth, self._draw, self._done = truth, np.random.default_rng(1000 + seed), set[int]()
+
+    def of(self, index: int) -> float:
+        again, half_A = index in self._done, self._truth.half_A
+        self._done.add(index)
+        if half_A is not None and not again:
+            return float(half_A[index])
+        around_A = self._truth.truth_A if half_A is None else half_A
+        return float(around_A[index] + self._truth.noise * self._draw.standard_normal())
+
+
+def best_of_random(truth: Truth, seed: int, before: int) -> Played:
+    """The default and random placements are trained; the best of what was seen is taken."""
+    draw, shown = np.random.default_rng(seed), _Trials(truth, seed)
+    order = [truth.default, *(i for i in draw.permutation(len(truth.placements)) if i != truth.default)]
+    seen_A, found = np.full(len(order), -np.inf), Played([], [], [])
+    for trials in range(before + max(AFTER) + 1):
+        if trials - before in AFTER:
+            value_A = seen_A if np.isfinite(seen_A).any() else np.eye(len(order))[truth.default]
+            found.free.append(truth.regret(value_A))
+            known_A = np.where(np.arange(len(order)) == truth.default, np.maximum(value_A, -1e9), value_A)
+            found.within.append(truth.regret(known_A, 1.0))
+            found.tau.append(float("nan"))
+        if trials < len(order):
+            seen_A[order[trials]] = shown.of(order[trials])
+    return found
+
+
+def fixed(truth: Truth, value_A: Floats) -> Played:
+    """A ranking that learns nothing: the same after any number of trials."""
+    each = len(AFTER)
+    within, tau = truth.regret(value_A, 1.0), kendall_tau(value_A, truth.truth_A)
+    return Played([truth.regret(value_A)] * each, [within] * each, [tau] * each)
+
+
+Method = Callable[[Truth, Prior, int], Played | None]
+
+
+def methods(cases: Sequence[str]) -> dict[str, Method]:
+    """Every method by its name. Rivals without a search get as many more trials as the search costs."""
+
+    def searched(case: str) -> Method:
+        def one(truth: Truth, prior: Prior, seed: int) -> Played | None:
+            own = truth.searches.get(case)
+            return None if not own else play(truth, own[seed % len(own)], prior, seed)
+
+        return one
+
+    def own_member(case: str) -> Method:
+        def one(truth: Truth, prior: Prior, seed: int) -> Played | None:
+            own = truth.searches.get(case)
+            return None if not own else fixed(truth, own[seed % len(own)].own_A)
+
+        return one
+
+    price = round(max(WORK.values()))
+    plain = replace(PRIOR, rests=(0.0,))
+
+    def regression(truth: Truth, prior: Prior, seed: int) -> Played:
+        alone = replace(plain, macs_alone=prior.macs_alone, macs2_alone=prior.macs2_alone)
+        return play(truth, None, alone, seed, price, random=True)
+
+    found: dict[str, Method] = {f"calibrated, {case}": searched(case) for case in cases}
+    found["calibrated, no supernet"] = lambda truth, prior, seed: play(truth, None, prior, seed, price)
+    found |= {f"own member (paper), {case}": own_member(case) for case in cases}
+    found["regression on MACs, random trials"] = regression
+    found["best of random trials"] = lambda truth, _, seed: best_of_random(truth, seed, price)
+    found["most MACs"] = lambda truth, _, __: fixed(truth, truth.macs_A)
+    found["the default"] = lambda truth, _, __: fixed(truth, np.eye(len(truth.placements))[truth.default])
+    return found
+
+
+def table(title: str, rows: Iterable[tuple[str, list[Played]]]) -> str:
+    """A Markdown table of means over plays."""
+    heads = [f"{what} {after}" for what in ("regret", "within 1.0x") for after in AFTER] + ["tau 0", "tau 5"]
+    lines = [f"### {title}", "", f"| method | {' | '.join(heads)} |", f"| --- |{' --- |' * len(heads)}"]
+    for name, plays in rows:
+        values = [
+            statistics.fmean(getattr(p, what)[at] for p in plays) for what in ("free", "within") for at in range(4)
+        ]
+        values += [statistics.fmean(p.tau[at] for p in plays) for at in (0, 2)]
+        lines.append(f"| {name} | {' | '.join(f'{value:.2f}' for value in values)} |")
+    return "\n".join([*lines, ""])
+
+
+def facts(truth: Truth) -> str:
+    """What is to be known of a truth, as a line of a table."""
+    seeds = truth.seeds_AS
+    agree = "" if seeds is None or seeds.shape[1] < 2 else f"{_between_seeds(seeds):.2f}"
+    half = "" if truth.half_A is None else f"{kendall_tau(truth.half_A, truth.truth_A):.2f}"
+    cells = [
+        truth.name, len(truth.placements), f"{truth.truth_A.std():.2f}", f"{truth.noise:.2f}", agree, half,
+        f"{kendall_tau(truth.macs_A, truth.truth_A):.2f}", f"{truth.truth_A.max() - truth.truth_A[truth.default]:.2f}",
+    ]  # fmt: skip
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _between_seeds(seeds_AS: Floats) -> float:
+    pairs = itertools.combinations(seeds_AS.T, 2)
+    return statistics.fmean(kendall_tau(one, other) for one, other in pairs)
+
+
+def main(folder: Path, seeds: int, only_prior: bool) -> None:
+    """Print the tables."""
+    truths = [
+        read_truth(path) for path in sorted(folder.iterdir()) if (path / "benchmark").exists() or path.name == "table6"
+    ]
+    if only_prior:
+        print(fit_prior(truths))
+        return
+    cases = sorted({case for truth in truths for case in truth.searches})
+    print("| truth | placements | spread | noise | tau of seeds | of half data | of MACs | default's regret |")
+    print(f"|{' --- |' * 8}")
+    print("\n".join(map(facts, truths)), "\n")
+    played: dict[str, dict[str, list[Played]]] = {}
+    for truth in truths:
+        prior = fit_prior(other for other in truths if other is not truth)
+        for name, method in methods(cases).items():
+            plays = [one for seed in range(seeds) if (one := method(truth, prior, seed)) is not None]
+            if plays:
+                played.setdefault(name, {})[truth.name] = plays
+        print(
+            table(truth.name, [(name, of[truth.name]) for name, of in played.items() if truth.name in of]), flush=True
+        )
+    means = [(name, [_mean(plays) for plays in of.values()]) for name, of in played.items() if len(of) == len(truths)]
+    print(table(f"mean over {len(truths)} truths", means))
+
+
+def _mean(plays: Sequence[Played]) -> Played:
+    def over(what: str) -> list[float]:
+        return [statistics.fmean(getattr(p, what)[at] for p in plays) for at in range(len(AFTER))]
+
+    return Played(over("free"), over("within"), over("tau"))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("truths", type=Path)
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--prior", action="store_true")
+    given = parser.parse_args()
+    main(given.truths, given.seeds, given.prior)
