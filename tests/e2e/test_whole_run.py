@@ -226,6 +226,7 @@ def test_a_finished_run_is_not_done_again(finished: RunDir) -> None:
         {"norm": "calibrate"},
         {"norm": "per_placement"},
         {"method": "spos"},
+        {"assign": "fixed", "explore": 0.2},
         {"preset": "official"},
         {"score": "advantage", "refresh": 3, "explore": 0.1, "score_init": "first"},
         {"val_every": 2, "val_batch": 32, "schedule": "tau-linear"},

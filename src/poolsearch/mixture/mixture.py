@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from poolsearch import rng
 from poolsearch.mixture.balance import assignment_of, balance
 from poolsearch.mixture.temperature import Schedule, inverse_temperature
 
@@ -26,6 +27,7 @@ class MixtureRules:
         score: "accuracy", or "advantage": accuracy minus the running mean of all accuracies at that step, so that an
             old score is not low merely for being old (docs/differences.md#stale-scores).
         explore: probability of ignoring the assignment and drawing the member uniformly; keeps the balance.
+        assign: "learned": by the scores. "fixed": by :func:`fixed_members`, whatever the scores; a rival of the method.
     """
 
     members: int = 4
@@ -36,12 +38,35 @@ class MixtureRules:
     balance_every: Literal["step", "epoch"] = "step"
     score: Literal["accuracy", "advantage"] = "accuracy"
     explore: float = 0.0
+    assign: Literal["learned", "fixed"] = "learned"
+
+
+def fixed_members(placements: int, members: int, seed: int) -> NDArray[np.int64]:
+    """Divide the placements at random among the members, equally many to each.
+
+    Source: Zhao et al., Few-shot neural architecture search, ICML 2021: several supernets, each of a part of the space.
+    Differs: the parts are random, not those of one choice in the architecture.
+
+    Args:
+        placements: A, how many.
+        members: M, among how many.
+        seed: of the run.
+
+    Returns:
+        The member of each placement, shape (A,); parts differ by at most one placement.
+    """
+    return rng.generator(seed, "fixed-assignment").permutation(placements) % members
 
 
 class Mixture:
     """Scores, assignment and diagnostics of a balanced mixture (paper, section 2.3).
 
     A step is ``prepare(step, progress)``, ``member(number, draw)``, then ``trained`` and, when validated, ``scored``.
+
+    Args:
+        placements: A, how many.
+        rules: the algorithm's settings.
+        seed: of the run; a fixed assignment follows from it.
 
     Attributes:
         score_AM: moving average of validation-minibatch accuracy as a fraction (Eq. 2).
@@ -54,8 +79,9 @@ class Mixture:
         iterations: rounds of balancing since the start.
     """
 
-    def __init__(self, placements: int, rules: MixtureRules) -> None:
+    def __init__(self, placements: int, rules: MixtureRules, seed: int = 0) -> None:
         self.rules = rules
+        self._fixed_AM = np.eye(rules.members)[fixed_members(placements, rules.members, seed)]
         shape = (placements, rules.members)
         initial = 0.0 if rules.score_init == "first" else rules.score_init
         self.score_AM = np.full(shape, initial)
@@ -82,7 +108,7 @@ class Mixture:
         return inverse_temperature(progress, self.rules.inv_temp_end, self.rules.schedule)
 
     def prepare(self, step: int, progress: float, epoch_starts: bool) -> None:
-        """Bring the assignment up to date with the scores (Eq. 3 and IPF), before a draw.
+        """Bring the assignment up to date with the scores (Eq. 3 and IPF), before a draw; a fixed one stays.
 
         Args:
             step: training step that is about to be done (0-based); kept when a favourite changes.
@@ -93,6 +119,9 @@ class Mixture:
         Raises:
             NotBalanced: the balancing hit its cap.
         """
+        if self.rules.assign == "fixed":
+            self.balanced_AM, self.assign_AM = self._fixed_AM, self._explored(self._fixed_AM)
+            return
         logit_AM = self.inv_temp(progress) * self._known_score_AM()
         if self.rules.balance_every == "step" or epoch_starts:
             balanced = balance(logit_AM, self.scale_M)
@@ -100,8 +129,7 @@ class Mixture:
             self.iterations += balanced.iterations
         else:
             assign_AM = assignment_of(logit_AM, self.scale_M)
-        self.balanced_AM = assign_AM
-        self.assign_AM = (1 - self.rules.explore) * assign_AM + self.rules.explore / self.rules.members
+        self.balanced_AM, self.assign_AM = assign_AM, self._explored(assign_AM)
         favourite_A = assign_AM.argmax(1)
         if (favourite_A != self.favourite_A).any():
             self.lock_in_step = step
@@ -246,6 +274,9 @@ class Mixture:
         self.balanced_AM = self.assign_AM.copy()  # until the next prepare
         for name in _SCALARS:
             setattr(self, name, state[name].item())
+
+    def _explored(self, assign_AM: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (1 - self.rules.explore) * assign_AM + self.rules.explore / self.rules.members
 
     def _known_score_AM(self) -> NDArray[np.float64]:
         if self.rules.score_init != "first":

@@ -122,6 +122,13 @@ class SearchSettings:
         used_by=SAMPLED,
         expert=True,
     )
+    assign: Literal["learned", "fixed"] = setting(
+        "learned",
+        "learned: members are assigned to placements by their scores. fixed: at random, once, equally many placements "
+        "to each (as in few-shot NAS), for comparison; every member for every placement is --explore 1.",
+        used_by=SAMPLED,
+        expert=True,
+    )
     refresh: int = setting(
         0,
         "Every so many steps, score (without training) the pair that was not scored for the longest time; 0 is never.",

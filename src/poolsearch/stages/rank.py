@@ -149,7 +149,7 @@ def load_search(run: Run) -> tuple[list[SinglePath], Mixture]:
         raise PoolsearchError(
             f"the search in {run.dir.root} is at step {meta['step']} of {meta['total']}. Finish it: {again}"
         )
-    mixture = Mixture(run.space.size, mixture_rules(run.settings.search))
+    mixture = Mixture(run.space.size, mixture_rules(run.settings.search), run.seed)
     mixture.load_state({k: t.numpy() for k, t in checkpoint.under_prefix("mixture", tensors).items()})
     mixture.prepare(meta["step"], 1.0, epoch_starts=True)
     members = make_members(run, run.settings.search.norm)

@@ -109,7 +109,7 @@ class SearchTask:
             sgd(m.parameters(), settings.lr, settings.momentum, settings.weight_decay) for m in self.members
         ]
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=run.machine.precision == "fp16")
-        self.mixture = Mixture(run.space.size, mixture_rules(settings))
+        self.mixture = Mixture(run.space.size, mixture_rules(settings), run.seed)
         self._train = run.loader(run.split.search_train, settings.batch, "search-train", run.seed, augmented=True)
         self._val = run.loader(run.split.search_val, settings.val_batch, "search-val", run.seed, augmented=False)
         self.steps_per_epoch = self._train.steps_per_epoch
@@ -287,7 +287,7 @@ def mixture_rules(settings: ResolvedSearch) -> MixtureRules:
     """
     return MixtureRules(
         settings.members, settings.beta, settings.score_init, settings.schedule, settings.inv_temp_end,
-        settings.balance_every, settings.score, settings.explore,
+        settings.balance_every, settings.score, settings.explore, settings.assign,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from poolsearch.mixture.balance import balance
-from poolsearch.mixture.mixture import Mixture, MixtureRules
+from poolsearch.mixture.mixture import Mixture, MixtureRules, fixed_members
 
 
 def mixture(placements=6, **rules):
@@ -332,3 +332,24 @@ def test_the_ends_of_the_draw_are_placements_that_can_be():
     mix = mixture(members=2)
     mix.assign_AM[:, 1] = [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
     assert mix.placements(1, np.array([0.0, np.nextafter(1.0, 0.0)])).tolist() == [2, 5]
+
+
+def test_a_fixed_assignment_is_balanced_follows_from_the_seed_and_ignores_scores():
+    rules = MixtureRules(members=3, assign="fixed")
+    mix, other = Mixture(10, rules, seed=1), Mixture(10, rules, seed=2)
+    for one in (mix, other):
+        one.scored(0, 0, 1.0, 0)
+        one.scored(0, 1, 0.0, 0)
+        one.prepare(0, 1.0, True)
+        assert sorted(one.assign_AM.sum(0)) == [3, 3, 4]
+        assert set(one.assign_AM.flat) == {0, 1}
+    np.testing.assert_array_equal(mix.assign_AM.argmax(1), fixed_members(10, 3, 1))
+    assert (mix.assign_AM != other.assign_AM).any()
+    assert all(mix.member(4, draw) == fixed_members(10, 3, 1)[4] for draw in (0.0, 0.5, 0.999))
+
+
+def test_a_fixed_assignment_explores_when_asked():
+    mix = Mixture(10, MixtureRules(members=2, assign="fixed", explore=0.4))
+    mix.prepare(0, 0.5, True)
+    assert set(np.round(mix.assign_AM.flat, 9)) == {0.2, 0.8}
+    np.testing.assert_allclose(mix.assign_AM.mean(0), 0.5)
