@@ -20,10 +20,26 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # the bits depend on it, and OpenMP read
 _SAFE = {"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"}  # or macOS may end a copy
 _PIECE = 1 << 17  # bytes read at once; a message is a line
 _SERVER = f"""
-import json, os, runpy, signal, socket, sys
+import gc, json, os, runpy, signal, socket, sys
 
-import altair, sklearn.datasets, torch._dynamo  # what is imported late
-import poolsearch.cli.dispatch, poolsearch.pipeline, poolsearch.reports
+import altair, pyarrow.dataset, sklearn.datasets, torch._dynamo  # what is imported late
+import poolsearch.cli.dispatch, poolsearch.pipeline, poolsearch.reports.page.html as html
+import poolsearch.reports.page.sections, poolsearch.reports.terminal
+
+# The script that every report holds depends on installed packages alone and takes a second and a half. A copy makes
+# it, since what makes it begins threads
+reader, writer = os.pipe()
+if os.fork() == 0:
+    with open(writer, "w", encoding="utf-8", newline="") as pipe:
+        pipe.write(html.vega_bundle())
+    os._exit(0)
+os.close(writer)
+with open(reader, encoding="utf-8", newline="") as pipe:
+    bundle = pipe.read()
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+html.vega_bundle = lambda: bundle
+gc.collect()
+gc.freeze()  # or the first collection of each copy would write to, and so copy, every page
 
 channel = socket.socket(fileno=int(sys.argv[1]))
 while True:

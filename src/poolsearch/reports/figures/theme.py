@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
+from altair.utils.schemapi import debug_mode
 
 Json = dict[str, Any]
 
@@ -48,29 +49,44 @@ class Figure:
     columns: int = 1
 
 
+class _Rows(alt.InlineData):
+    """Data that copies of a chart share: Altair copies a chart at every change of it, and nothing changes its data."""
+
+    def __deepcopy__(self, memo: object) -> _Rows:
+        return self
+
+
 def rows(values: Sequence[Json]) -> alt.InlineData:
     """Inline data without Altair's limit of 5000 rows."""
-    return alt.InlineData(values=list(values))
+    return _Rows(values=list(values))
 
 
 def page_specs(figure: Figure) -> list[Json]:
     """One Vega-Lite spec per panel, as wide as the element it is put in."""
-    fit = alt.AutoSizeParams(type="fit-x", contains="padding")
-    return [_styled(panel.properties(width="container", autosize=fit)).to_dict() for panel in figure.panels]
+    with debug_mode(False):
+        fit = alt.AutoSizeParams(type="fit-x", contains="padding")
+        return [_spec(panel.properties(width="container", autosize=fit)) for panel in figure.panels]
 
 
 def file_spec(figure: Figure) -> Json:
     """One Vega-Lite spec of all panels at the width of the files."""
-    gap = 24
-    width = (FILE_WIDTH - gap * (figure.columns - 1)) / figure.columns - 70
-    panels = [panel.properties(width=width) for panel in figure.panels]
-    if len(panels) == 1:
-        return _styled(panels[0]).to_dict()
-    together = alt.concat(*panels, columns=figure.columns, spacing=gap).resolve_scale(color="independent")
-    return _styled(together).to_dict()
+    with debug_mode(False):
+        gap = 24
+        width = (FILE_WIDTH - gap * (figure.columns - 1)) / figure.columns - 70
+        panels = [panel.properties(width=width) for panel in figure.panels]
+        if len(panels) == 1:
+            return _spec(panels[0])
+        return _spec(alt.concat(*panels, columns=figure.columns, spacing=gap).resolve_scale(color="independent"))
 
 
-def _styled(chart: Any) -> Any:
+def _spec(chart: Any) -> Json:
+    """Not compared with Vega-Lite's schema, which takes longer than all else: charts differ between runs in data only,
+    so that the tests compare each kind once."""
+    return styled(chart).to_dict(validate=False)
+
+
+def styled(chart: Any) -> Any:
+    """A chart with the fonts and colours of all of them."""
     axis: Json = {
         "labelFontSize": 12,
         "titleFontSize": 13,

@@ -10,12 +10,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from altair.utils.schemapi import SchemaValidationError
 from fake_run import compositions, write_fake_run
 
 from poolsearch.reports.data.run_data import RunData, read_run
 from poolsearch.reports.figures.all_figures import figures
 from poolsearch.reports.figures.heatmap import MOST_CELLS
-from poolsearch.reports.figures.theme import Figure, page_specs, to_svg
+from poolsearch.reports.figures.theme import Figure, page_specs, styled, to_svg
 
 NAMES = ["accuracy_macs", "assignment", "curves", "ladder", "retrain", "scores", "alone_macs"]
 
@@ -46,6 +47,14 @@ def test_the_ladder_shows_the_default_first_and_where_each_row_halves(run: Path)
     blocks = next(rows for rows in values if "resolution" in rows[0])
     winner = [block["resolution"] for block in blocks if block["placement"] == "7,2,1"]
     assert winner == ["full"] * 7 + ["1/2"] * 2 + ["1/4"]
+
+
+def test_every_chart_fits_the_schema_of_vega_lite_which_nothing_else_looks_at(run: Path, unequal: RunData) -> None:
+    for figure in (*figures(read_run(run)), *figures(unequal)):
+        for panel in figure.panels:
+            styled(panel).to_dict(validate=True)
+    with pytest.raises(SchemaValidationError):
+        styled(panel).configure_view(stroke=1).to_dict(validate=True)
 
 
 def test_a_heat_map_of_a_large_run_stays_light(tmp_path: Path) -> None:
