@@ -29,16 +29,26 @@ def events(files: RunDir) -> list[dict[str, object]]:
     return [{**json.loads(line), "seconds": 0} for line in files.events.read_text().splitlines()]
 
 
+ADVANTAGE = {
+    "method": "mcts",
+    "ucb_reward": "advantage",
+    "ucb_prior": "leaves",
+    "warm_up": 0.3,
+    "ucb_warm_up": "forget",
+}
+# The contracts save and load the state of every sampler, with every way to pick
+SOFTMAX = {"method": "mcts", "ucb_pick": "softmax", "warm_up": 0.3}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
-        {"method": "bse", "warm_up": 0.3},
-        {"method": "mcts", "score_lag": 2},
-        {"method": "mcts", "ucb_pick": "softmax", "warm_up": 0.3},
-        {"method": "mcts", "ucb_reward": "advantage", "ucb_prior": "leaves", "warm_up": 0.3, "ucb_warm_up": "forget"},
-        {"method": "my_sampler.py:make"},
+        pytest.param({"method": "bse", "warm_up": 0.3}, id="bse"),
+        pytest.param({"method": "mcts", "score_lag": 2}, id="mcts, late"),
+        pytest.param(SOFTMAX, id="mcts, softmax", marks=pytest.mark.nightly),
+        pytest.param({"method": "mcts", **ADVANTAGE}, id="mcts, advantage"),
+        pytest.param({"method": "my_sampler.py:make"}, id="own"),
     ],
-    ids=["bse", "mcts, late", "mcts, softmax", "mcts, advantage", "own"],
 )
 def test_stopped_and_resumed_it_ends_the_same(
     tmp_path: Path, tiny: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
@@ -73,14 +83,23 @@ def rows_of(files: RunDir) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
+SOME, EARLY_STOP = {"rank_all_up_to": 5, "rank_top": 2, "rank_control": 2}, {"rank_early_stop": True, "eval_batch": 64}
+
+
 @pytest.mark.parametrize(
-    "changes",
-    [{}, {"rank_all_up_to": 5, "rank_top": 2, "rank_control": 2}, {"rank_early_stop": True, "eval_batch": 64}],
-    ids=["all", "some", "early stop"],
+    ("method", "changes"),
+    [
+        pytest.param("mcts", {}, id="mcts, all"),
+        pytest.param("mcts", SOME, id="mcts, some"),
+        pytest.param("mcts", EARLY_STOP, id="mcts, early stop"),
+        pytest.param("spos", {}, id="spos, all"),
+        # the order without a tree is also that of test_whole_run.py and of unit/stages/test_rank.py
+        pytest.param("spos", SOME, id="spos, some", marks=pytest.mark.nightly),
+        pytest.param("spos", EARLY_STOP, id="spos, early stop", marks=pytest.mark.nightly),
+    ],
 )
-@pytest.mark.parametrize("method", ["mcts", "spos"])
 def test_what_a_tree_search_settled_on_stands_first(
-    tmp_path: Path, tiny: Callable[..., Settings], changes: dict[str, object], method: str
+    tmp_path: Path, tiny: Callable[..., Settings], method: str, changes: dict[str, object]
 ) -> None:
     """As in appendix C, where it alone is evaluated; the others follow by what they have on validation."""
     settings = tiny(method=method, epochs=2, **changes, **{"ucb_reward": "advantage"} if method == "mcts" else {})

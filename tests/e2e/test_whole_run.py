@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -220,25 +221,28 @@ def test_a_finished_run_is_not_done_again(finished: RunDir) -> None:
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
 
+AT_NIGHT = partial(pytest.param, marks=pytest.mark.nightly)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"norm": "calibrate"},
-        {"norm": "per_placement"},
+        AT_NIGHT({"norm": "per_placement"}),  # also of every run in faults/test_kill_resume.py
         {"method": "spos"},
         {"assign": "fixed", "explore": 0.2},
         {"preset": "official"},
         {"score": "advantage", "refresh": 3, "explore": 0.1, "score_init": "first"},
         {"val_every": 2, "val_batch": 32, "schedule": "tau-linear"},
-        {"op": "avg"},
+        AT_NIGHT({"op": "avg"}),  # also, block by block, in unit/nets/test_poolable.py
         {"op": "blur"},
         {"op": "stride"},
-        {"rank_members": "best"},
-        {"rank_members": "mean"},
+        AT_NIGHT({"rank_members": "best"}),  # also ranked by in unit/stages/test_rank.py
+        AT_NIGHT({"rank_members": "mean"}),
         {"placements": ("4,3,3", "5,3,2", "7,1,2")},
         {"max_blocks": (4, 4, 4)},
         {"max_placements": 12},
-        {"net": "cifar-resnet18"},
+        AT_NIGHT({"net": "cifar-resnet18"}),  # resnet18 has its blocks and more
         {"net": "resnet18", "image_size": 32, "batch": 32, "val_batch": 32},
     ],
     ids=lambda changes: ",".join(f"{k}={v}" for k, v in changes.items()),

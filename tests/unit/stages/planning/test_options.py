@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from conftest import TINY
 from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
@@ -34,12 +34,12 @@ GIVEN = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def run(tiny: Callable[..., Settings], tmp_path: Path) -> Iterator[Run]:
-    """719 + 719 + 359 digits, three placements; all that only other methods use is left out."""
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """719 + 719 + 359 digits, three placements; all that only other methods use is left out. It is only read."""
     left_out = {"proxy_epochs", "proxy_width", "sweep_epochs", "halving_start"}
-    settings = tiny(**{name: value for name, value in GIVEN.items() if name not in left_out})
-    with open_run(tmp_path / "run", settings, False, SilentProgress()) as opened:
+    settings = Settings.of(**TINY | {name: value for name, value in GIVEN.items() if name not in left_out})
+    with open_run(tmp_path_factory.mktemp("planned") / "run", settings, False, SilentProgress()) as opened:
         yield opened
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import poolsearch
+from conftest import TINY
 from poolsearch.errors import PoolsearchError
 from poolsearch.reports.data.run_data import read_run
 from poolsearch.reports.text.caveats import grave_warnings
@@ -70,15 +72,20 @@ def test_a_failure_to_judge_leaves_the_results_and_they_are_judged_again(
     assert json.loads(RunDir(whole).test.read_text()) | {"opened": ""} == done | {"opened": ""}
 
 
-@pytest.mark.parametrize("damage", ["gone", "another"])
-def test_predictions_that_do_not_fit_the_results_are_made_again(
-    tmp_path: Path, tiny: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, damage: str
-) -> None:
-    out = tmp_path / "run"
-    with monkeypatch.context() as patch:
+@pytest.fixture(scope="module")
+def not_judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose test split was opened, and whose results could not be judged."""
+    out = tmp_path_factory.mktemp("not_judged") / "run"
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(open_test_split, "judgement", fails)
         with pytest.raises(PoolsearchError):
-            poolsearch.run(out, tiny(placements=("4,3,3", "5,3,2")))
+            poolsearch.run(out, Settings.of(**TINY | {"placements": ("4,3,3", "5,3,2")}))
+    return out
+
+
+@pytest.mark.parametrize("damage", ["gone", "another"])
+def test_predictions_that_do_not_fit_the_results_are_made_again(not_judged: Path, tmp_path: Path, damage: str) -> None:
+    out = Path(shutil.copytree(not_judged, tmp_path / "run"))
     left = json.loads(RunDir(out).test.read_text())
     one = next(RunDir(out).retrain.glob("*/*/test_predicted.npy"))
     if damage == "gone":
