@@ -94,7 +94,7 @@ def profile(net: Poolable, space: Space, height: int, width: int, batch: int, dt
     """Everything but latency, found without computing anything.
 
     Args:
-        net: on the meta device.
+        net: on the meta device; left in evaluation mode.
         space: the placements that are to be covered; limits are not looked at.
         height, width: of the images.
         batch: images of a training step.
@@ -103,6 +103,7 @@ def profile(net: Poolable, space: Space, height: int, width: int, batch: int, dt
     Returns:
         The tables, without latency; ``memory`` is a text where the network cannot run without numbers.
     """
+    net.eval()  # what is counted is the same, and BatchNorm on a device without numbers takes half the time
     table = cost_table(net, height, width, space)
     try:
         memory = step_table(net, table, space, height, width, batch, dtype)

@@ -176,7 +176,7 @@ class Run:
     @cached_property
     def costs(self) -> CostTable:
         """MACs of every block, on all paths."""
-        return cost_table(blank(self.net_spec), self.image_size, self.image_size, self.paths)
+        return cost_table(blank(self.net_spec).eval(), self.image_size, self.image_size, self.paths)
 
     @property
     def macs_A(self) -> NDArray[np.int64]:
