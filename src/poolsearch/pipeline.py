@@ -133,7 +133,9 @@ def rank(
 ) -> Path:
     """Evaluate the placements of a finished search.
 
-    With a method without supernets there is nothing to evaluate but its trainings: those left are done.
+    With a method without supernets there is nothing to evaluate but its trainings: those left are done. A run that has
+    its ranking may be ranked by another rule: the ranking before is kept beside it as ``ranking-1.csv`` and so on.
+    The page of a run that has one is written anew.
 
     Args:
         out: the run directory, with a finished search.
@@ -150,6 +152,7 @@ def rank(
     """
     with open_run(Path(out).expanduser(), settings, True, progress or SilentProgress(), trust=trust) as opened:
         _RANK[_kind(opened)](opened)
+        _renew_report(opened.dir)
         return opened.dir.ranking
 
 
@@ -160,6 +163,9 @@ def retrain(
     trust: Trust = NAMED,
 ) -> Path:
     """Train the best of a ranking and the default, then open the test split.
+
+    On a run that was tested, more seeds, more of the ranking or another ranking make another look at the test split:
+    only what is missing is trained. The page of a run that has one is written anew.
 
     Args:
         out: the run directory, with a ranking.
@@ -176,6 +182,7 @@ def retrain(
     """
     with open_run(Path(out).expanduser(), settings, True, progress or SilentProgress(), trust=trust) as opened:
         _retrain(opened)
+        _renew_report(opened.dir)
         return opened.dir.test
 
 
@@ -252,6 +259,11 @@ def _search_result(opened: Run) -> Path:
     """What a finished search leaves; without supernets it is the ranking."""
     files = opened.dir
     return {"sampled": files.scores, "relaxed": files.relaxed}.get(_kind(opened), files.ranking)
+
+
+def _renew_report(files: RunDir) -> None:
+    if files.report.exists():
+        _report(files)
 
 
 def _report(files: RunDir, truth: str | Path | None = None) -> Path:

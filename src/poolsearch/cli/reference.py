@@ -17,7 +17,9 @@ from poolsearch.settings.rule import Declared, declared
 
 _CHANGES = {
     "before-ranking": "may change until the ranking",
+    "ranks-again": "may change; a run that has a ranking is then ranked again",
     "before-retraining": "may change until the retraining",
+    "grows": "may change until the test split is opened, and then only grow",
     "always": "may change when a run is resumed",
 }
 

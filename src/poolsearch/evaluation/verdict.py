@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from poolsearch import rng
+from poolsearch.evaluation.looks import ERROR, FIRST, Look
 from poolsearch.evaluation.stats import (
     Difference,
+    HalfWidth,
     Ints,
     PooledVariance,
     Values,
@@ -19,9 +21,6 @@ from poolsearch.evaluation.stats import (
     probability_above,
 )
 from poolsearch.settings.groups import Control
-
-ERROR = 0.05
-"""The probability with which any answer may be called better than the default, or worse, that is not."""
 
 FEW_IMAGES = 5
 """With fewer test images of a class, nothing is recommended by a metric that counts every class alike."""
@@ -101,6 +100,8 @@ class JudgedPick:
         equal_macs: the pick against what the default is worth at the pick's MACs, where that is known.
         adjusted_p: the p value of the difference from the default, for as many picks as are tested.
         rare: a class of so few test images that no difference is believed.
+        look: at which look at the test split it was tested.
+        least: half the interval of the difference at the level of the look; None: at 95 %, as that of ``default``.
     """
 
     limit: float | None
@@ -109,20 +110,38 @@ class JudgedPick:
     equal_macs: PairComparison | None
     adjusted_p: float | None
     rare: RareClass | None = None
+    look: Look = FIRST
+    least: HalfWidth | None = None
 
     @property
     def better(self) -> bool:
-        """Whether the test says that the pick beats the default."""
-        return self._differs and self.default is not None and self.default.difference.mean > 0
+        """Whether the test says that the pick beats the default: at the level of this look, or at that of an earlier
+        one, as long as all that is known by now still shows it at 5 %."""
+        return self.ahead_at(self.look.level) or (self.was_better and self.ahead_at(ERROR))
+
+    @property
+    def was_better(self) -> bool:
+        """Whether an earlier look said so."""
+        return self.pick.name in self.look.better_before
 
     @property
     def worse(self) -> bool:
         """Whether the test says that the default beats the pick."""
-        return self._differs and self.default is not None and self.default.difference.mean < 0
+        return self._differs(self.look.level) and self.default is not None and self.default.difference.mean < 0
 
-    @property
-    def _differs(self) -> bool:
-        return self.rare is None and self.adjusted_p is not None and self.adjusted_p <= ERROR
+    def ahead_at(self, level: float) -> bool:
+        """Whether a test at this level would say that the pick beats the default.
+
+        Args:
+            level: two-sided, of the p value adjusted for the picks.
+
+        Returns:
+            False also where nothing is believed, or nothing was compared.
+        """
+        return self._differs(level) and self.default is not None and self.default.difference.mean > 0
+
+    def _differs(self, level: float) -> bool:
+        return self.rare is None and self.adjusted_p is not None and self.adjusted_p <= level
 
 
 def pooled_variance_of(trained: Sequence[TrainedNetwork]) -> PooledVariance | None:
@@ -171,11 +190,13 @@ def judge_picks(
     larger: TrainedNetwork | None = None,
     class_N: Ints | None = None,
     rare: RareClass | None = None,
+    look: Look = FIRST,
 ) -> list[JudgedPick]:
     """Every answer on the test images.
 
     Each pick that is not the default is tested against it; p values are adjusted for as many as there are (Holm). The
-    picks were fixed from validation, and nothing else is tested.
+    picks were fixed from validation, and nothing else is tested. Picks of a ranking that was made after an earlier look
+    may have been chosen by what it showed: then p values are adjusted as if all networks seen by then were tested.
 
     Args:
         picks: limit and pick of each answer, the one without a limit, whose pick is the winner, last.
@@ -185,6 +206,7 @@ def judge_picks(
         larger: the default on images so large that it has the winner's MACs; None where that was not trained.
         class_N: the class of each image, where the metric counts every class alike; None: images count alike.
         rare: see :func:`rarest_class`.
+        look: which look at the test split it is, and what earlier ones showed.
 
     Returns:
         One for each of ``picks``, in their order; picks that are the default have no comparison.
@@ -195,13 +217,18 @@ def judge_picks(
         if pick.name != default.name
     }
     tested = {name: found for name, found in against.items() if found is not None}
-    adjusted = dict(zip(tested, holm([found.difference.p for found in tested.values()]), strict=True))
+    p_values = [found.difference.p for found in tested.values()]
+    adjusted = dict(zip(tested, holm([*p_values, *[1.0] * look.seen]), strict=False))
     judged: list[JudgedPick] = []
     for limit, pick in picks:
         equal = against.get(pick.name) if pick.macs_ratio <= 1 else None
         if larger is not None and pick.name == picks[-1][1].name and pick.macs_ratio > 1:
             equal = compare_networks(pick, larger, spread, seed, class_N)
-        judged.append(JudgedPick(limit, pick, against.get(pick.name), equal, adjusted.get(pick.name), rare))
+        least = None
+        if look.number > 1 and pick.name in tested:
+            least = paired_difference(pick.value_SN, default.value_SN, 1 - look.level, spread, class_N).half
+        known = against.get(pick.name), equal, adjusted.get(pick.name)
+        judged.append(JudgedPick(limit, pick, *known, rare, look, least))
     return judged
 
 
@@ -247,7 +274,7 @@ def verdict(
     if first.default is None:
         return (
             f"No verdict: {first.pick.name} came out first {ranked}, but one seed cannot tell it from the "
-            f"default {default.name} on test. Use --retrain-seeds 3 or more in a new run."
+            f"default {default.name} on test. Train more: poolsearch retrain --retrain-seeds 3."
         )
     return _tested(list(others.values()), first, default, metric, ranked)
 
@@ -267,7 +294,9 @@ def _tested(others: Sequence[JudgedPick], first: JudgedPick, default: TrainedNet
         assert answer.default is not None
         found = answer.default.difference
         within = "" if answer.limit is None else f" within {answer.limit:g} times the default's MACs"
-        adjusted = f", p = {answer.adjusted_p:.2g} adjusted for {len(others)} answers" if len(others) > 1 else ""
+        adjusted = f", p = {answer.adjusted_p:.2g}" if len(others) > 1 or answer.look != FIRST else ""
+        adjusted += f" adjusted for {len(others)} answers" if len(others) > 1 else ""
+        adjusted += f" and {answer.look.seen} networks seen before" if answer.look.seen else ""
         return (
             f"{answer.pick.name}, first {ranked}{within}{verb} {found.mean * 100:+.2f} points of test "
             f"{metric} against the default {default.name}, at {answer.pick.macs_ratio:.2f} times its MACs "
@@ -288,7 +317,22 @@ def _tested(others: Sequence[JudgedPick], first: JudgedPick, default: TrainedNet
     if first.worse:
         return f"Keep the default, there is no evidence to change your network: {told(first, ', has')}"
     rest = f" Nor is any other of the {len(others)} answers better." if len(others) > 1 else ""
+    rest += _looked_before(others)
     return f"There is no evidence to change your network: {told(first, ', has')}{rest}{_too_small(first, metric)}"
+
+
+def _looked_before(others: Sequence[JudgedPick]) -> str:
+    """What would be recommended if earlier looks did not count, or was, and is not."""
+    look, text = others[0].look, ""
+    for answer in others:
+        if answer.ahead_at(ERROR):
+            text += (
+                f" The p value of {answer.pick.name} is {answer.adjusted_p:.2g}, and look {look.number} at the test "
+                f"split is tested at {look.level:.3g}."
+            )
+        elif answer.was_better:
+            text += f" An earlier look found {answer.pick.name} better; all trainings together no longer show it."
+    return text
 
 
 def _too_small(answer: JudgedPick, metric: str) -> str:
@@ -297,15 +341,15 @@ def _too_small(answer: JudgedPick, metric: str) -> str:
     found = answer.default.difference
     if found.half is None:
         return ""
-    least = found.half.whole
-    text = f" This run could not have shown a gain of less than {least * 100:.2f} points."
+    half = answer.least or found.half
+    text = f" This run could not have shown a gain of less than {half.whole * 100:.2f} points."
     gain = max(found.mean, WORTH_SEEING)
-    if least <= gain:
+    if half.whole <= gain:
         return text
-    images, seeds = found.half.needed(gain, found.seeds)
-    takes = [f"{_round(images):,} test images (there were {found.half.images:,})"] if images > found.half.images else []
+    images, seeds = half.needed(gain, found.seeds, 1 - answer.look.level)
+    takes = [f"{_round(images):,} test images (there were {half.images:,})"] if images > half.images else []
     takes += [f"{seeds} seeds (--retrain-seeds; there were {found.seeds})"] if seeds > found.seeds else []
-    above = ", most of all of the small classes" if metric != "accuracy" and images > found.half.images else ""
+    above = ", most of all of the small classes" if metric != "accuracy" and images > half.images else ""
     return f"{text} One of {gain * 100:.2f} points takes about {' and '.join(takes)}{above}."
 
 

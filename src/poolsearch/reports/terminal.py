@@ -13,10 +13,11 @@ from poolsearch.evaluation.budget_picks import limit_text
 from poolsearch.inspection_results import CheckReport, CostReport, Estimate, Plan
 from poolsearch.inspection_results import duration_text as told_time
 from poolsearch.progress import PlainConsole
-from poolsearch.reports.data.answer_rows import AnswerRow, answer_rows
+from poolsearch.reports.data.answer_rows import AnswerRow, answer_rows, ranked_again
 from poolsearch.reports.data.run_data import RunData, read_run
 from poolsearch.reports.text.caveats import grave_warnings, warnings
 from poolsearch.reports.text.method_notes import BY_MACS, FIRST, is_settled, truth_sentence
+from poolsearch.reports.text.verdict_text import looks_sentence
 from poolsearch.samplers.successive_halving import rungs_text
 from poolsearch.space import shown
 from poolsearch.storage.files import read_json
@@ -56,7 +57,11 @@ def show(out: Path) -> None:
         )
         for note in data.test.get("notes", []):
             console.print(note)
+        if len(data.looks) > 1:
+            console.print(looks_sentence(data))
         console.print(f"\n{data.test['verdict']}", style="bold")
+        if ranked_again(data):
+            console.print(f"The ranking has other picks now: {command('retrain', '--out', out)} looks at them.")
     first = grave_warnings(data)
     for doubt in first:
         console.print(f"Doubt: {doubt}")

@@ -62,7 +62,9 @@ from poolsearch.storage.run_record import (
     check_weights,
     installed,
     merge,
+    ranks_again,
     read_record,
+    set_ranking_aside,
     tested,
     write_stage,
 )
@@ -378,6 +380,8 @@ def _record(run: Run, given: Settings, record: dict[str, Any], found: CostedSpac
     }  # fmt: skip
     versions, hardware, recorded = installed(), run.machine.describe(), code_of(record)
     write_costs(run.dir.costs, run.space, run.space_costs, dict(found.about))  # first: a budget rests on it
+    if ranks_again(Settings.from_record(record["given"]), given):
+        set_ranking_aside(run.dir)  # before run.json says how the next is made: stopped in between, this one is remade
     write_json(run.dir.run, record | {
         "given": given.to_dict(), "settings": run.settings.to_dict(), "versions": versions, "hardware": hardware,
         "seed": run.seed, "data": data, "space": space, "budget": found.budget, "init": init,

@@ -183,7 +183,7 @@ class RankSettings:
         "mean: by the mean of all members, which are trained apart and end at different levels; takes as long as "
         "best.",
         used_by=SAMPLED,
-        may_change="before-ranking",
+        may_change="ranks-again",
         expert=True,
     )
     rank_all_up_to: int = setting(
@@ -191,7 +191,7 @@ class RankSettings:
         "Spaces up to this size are ranked whole; of larger ones the best by score and a control group.",
         at_least=1,
         used_by=SAMPLED,
-        may_change="before-ranking",
+        may_change="ranks-again",
         expert=True,
     )
     rank_top: int = setting(
@@ -199,7 +199,7 @@ class RankSettings:
         "In larger spaces: how many of the best by score.",
         at_least=1,
         used_by=SAMPLED,
-        may_change="before-ranking",
+        may_change="ranks-again",
         expert=True,
     )
     rank_control: int = setting(
@@ -207,7 +207,7 @@ class RankSettings:
         "Random placements evaluated beside the best by score, as a control.",
         at_least=0,
         used_by=SAMPLED,
-        may_change="before-ranking",
+        may_change="ranks-again",
         expert=True,
     )
     rank_early_stop: bool = setting(
@@ -215,7 +215,7 @@ class RankSettings:
         "Stop placements as soon as they are behind the first --top-k beyond chance (error probability 1 %); meant "
         "for --rank-all-up-to 5000 and the like.",
         used_by=SAMPLED,
-        may_change="before-ranking",
+        may_change="ranks-again",
         expert=True,
     )
     rank_memory: float | None = setting(
@@ -244,7 +244,7 @@ class RetrainSettings:
         3,
         "How many of the ranking are trained beside the default.",
         at_least=1,
-        may_change="before-retraining",
+        may_change="grows",
     )
     answer_at: tuple[float, ...] = setting(
         (1.0, 1.5),
@@ -265,7 +265,7 @@ class RetrainSettings:
         3,
         "Trainings of each; the verdict needs at least two.",
         at_least=1,
-        may_change="before-retraining",
+        may_change="grows",
     )
     retrain_epochs: int | None = setting(
         None,

@@ -13,9 +13,10 @@ from typing import Any, Literal, TypeVar, get_type_hints
 
 T = TypeVar("T")
 
-Change = Literal["never", "before-ranking", "before-retraining", "always"]
-"""Until when a resumed run may be given another value: never, as long as nothing was ranked or retrained, or always
-(such a value changes no result but, for a device or workers, last bits; or what it names is checked by a hash)."""
+Change = Literal["never", "before-ranking", "ranks-again", "before-retraining", "grows", "always"]
+"""When a resumed run may be given another value. ``ranks-again``: at any time; where there is a ranking, another is
+made. ``grows``: at any time; once the test split was opened, only a larger one. ``always``: such a value changes no
+result but, for a device or workers, last bits; or what it names is checked by a hash."""
 
 
 Positional = Literal["required", "optional"]
@@ -30,7 +31,7 @@ class Rule:
         at_least: least value of a number, or of each of several.
         at_most: largest value.
         used_by: methods, or kinds of them, that make use of it; empty for all.
-        may_change: until when a resumed run may be given another value.
+        may_change: when a resumed run may be given another value.
         expert: shown by ``--help-all`` only.
         positional: given without a flag on the command line; whether it must be.
         flag: its flag, where that is not its name.
@@ -69,7 +70,7 @@ def setting(
         at_least: least value.
         at_most: largest value.
         used_by: methods, or kinds of them, that make use of it.
-        may_change: until when a resumed run may be given another value.
+        may_change: when a resumed run may be given another value.
         expert: shown by ``--help-all`` only.
         positional: given without a flag.
         flag: its flag, where that is not its name.

@@ -28,7 +28,7 @@ from poolsearch.stages.standalone.trial import Trial
 from poolsearch.storage.disk import check_place, workspace
 from poolsearch.storage.files import sha256, write_json, write_text
 from poolsearch.storage.run_dir import RunDir
-from poolsearch.storage.stage_results import read_metrics, read_opening, read_ranking
+from poolsearch.storage.stage_results import judged_looks, read_metrics, read_opening, read_ranking
 from poolsearch.texts import command
 from poolsearch.train import checkpoint
 from poolsearch.user_code import file_of, source_of
@@ -77,7 +77,8 @@ def _chosen(run: Run, asked: str | None) -> Placement:
         return run.space.default
     if asked is not None:
         return Placement.parse(asked)
-    return Placement.parse(read_ranking(run.dir)[0]["placement"])
+    looks = judged_looks(read_opening(run.dir))
+    return Placement.parse(looks[-1]["winner"] if looks else read_ranking(run.dir)[0]["placement"])
 
 
 def _weights(files: RunDir, placement: Placement, seed: int) -> Path:
@@ -174,7 +175,8 @@ def _describe(
     files: RunDir, folder: Path, facts: ModelCard, features: list[Feature], found: ExportCheck, missing: list[str]
 ) -> None:
     """``README.md`` and ``export.json``."""
-    verdict = read_opening(files).get("verdict")
+    looks = judged_looks(read_opening(files))
+    verdict = looks[-1]["verdict"] if looks else None
     write_text(folder / "README.md", readme(facts, features, found, verdict, missing))
     names = sorted(path.name for path in folder.iterdir())
     write_json(folder / "export.json", {

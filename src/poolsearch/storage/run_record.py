@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +14,10 @@ from poolsearch.inspection_results import Plan
 from poolsearch.settings import Settings
 from poolsearch.settings.methods import flag
 from poolsearch.settings.settings import DECLARED
-from poolsearch.storage.files import check_digests, write_json
+from poolsearch.storage.files import check_digests, read_bytes, remove, write_json, write_text
 from poolsearch.storage.run_dir import RunDir
-from poolsearch.storage.stage_results import RUN, read_object, read_opening
+from poolsearch.storage.stage_results import RUN, judged_looks, read_object, read_opening, seeds_of, top_k_of
+from poolsearch.texts import command
 
 _BEGUN_WITH = {"before-ranking": "ranking.csv", "before-retraining": "retrain"}
 """Which file shows that what may change before something was begun may change no more."""
@@ -204,7 +205,63 @@ def merge(run_dir: RunDir, settings: Settings | None) -> Settings:
             f"{run_dir.root} was made with other settings: {named}. Resume without these flags, or start a new "
             "run with --out."
         )
+    _check_grown(run_dir, changes)
     return saved if settings is None else settings
+
+
+def _check_grown(run_dir: RunDir, changes: Sequence[tuple[str, str, Any, Any]]) -> None:
+    """What was looked at on the test split stays, and each look is ended before the next is prepared."""
+    grown = {name: new for _, name, _, new in changes if DECLARED[name].rule.may_change == "grows"}
+    again = [name for _, name, _, _ in changes if DECLARED[name].rule.may_change == "ranks-again"]
+    if not grown and not (again and run_dir.ranking.exists()):
+        return
+    if again and not run_dir.checkpoint.exists():
+        raise PoolsearchError(f"{run_dir.root} cannot be ranked again: {run_dir.checkpoint}, the search, is missing.")
+    test = read_opening(run_dir)
+    if "winner" in test and "verdict" not in test:
+        named = ", ".join(f"--{flag(name)}" for name in (*grown, *again))
+        raise PoolsearchError(
+            f"{named}: the test split of {run_dir.root} is open, and what the networks reach on it is not judged yet. "
+            f"Finish that first: {command('run', '--resume', '--out', run_dir.root)}"
+        )
+    looks = judged_looks(test)
+    looked_at = {"retrain_seeds": seeds_of(looks[-1]), "top_k": top_k_of(looks[-1])} if looks else {}
+    for name, new in grown.items():
+        if new < looked_at.get(name, 0):
+            raise PoolsearchError(
+                f"--{flag(name)} {new}: the test split of {run_dir.root} was looked at with {looked_at[name]}. Fewer "
+                "would choose among results that are known: give as many or more."
+            )
+
+
+def set_ranking_aside(run_dir: RunDir) -> None:
+    """Keep the ranking under another name, ``ranking-1.csv`` and so on, as another is to be made.
+
+    Stopped in between, ``ranking.csv`` is still there.
+
+    Args:
+        run_dir: of a run; without a ranking nothing is done.
+    """
+    if not run_dir.ranking.exists():
+        return
+    number = next(i for i in range(1, 10_000) if not (run_dir.root / f"ranking-{i}.csv").exists())
+    for path in (run_dir.ranking_summary, run_dir.ranking):
+        if path.exists():
+            kept = path.with_name(f"ranking-{number}{path.suffix}")
+            write_text(kept, read_bytes(path).decode("utf-8"))
+    remove(run_dir.ranking)
+
+
+def ranks_again(old: Settings, new: Settings) -> bool:
+    """Whether a run that has a ranking by the old settings needs another by the new ones.
+
+    Args:
+        old, new: settings as they were given.
+
+    Returns:
+        True where a setting of the ranking differs that makes another.
+    """
+    return any(DECLARED[name].rule.may_change == "ranks-again" for _, name, _, _ in differences(old, new))
 
 
 def is_free(name: str) -> bool:
@@ -333,12 +390,12 @@ def ended(run_dir: RunDir, stage: str) -> bool:
 
 
 def tested(run_dir: RunDir) -> bool:
-    """Whether the test split was opened and everything on it evaluated.
+    """Whether the test split was opened and what the networks reached on it was judged, once or more.
 
     Args:
         run_dir: of a run.
 
     Returns:
-        False also where it was opened and the evaluation is not done.
+        False also where it was opened for the first time and the judgement is not done.
     """
-    return "verdict" in read_opening(run_dir)
+    return bool(judged_looks(read_opening(run_dir)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,13 +61,6 @@ METRICS = {
 }  # fmt: skip
 """Of metrics.json, that which is read."""
 
-OPENING = {
-    "opened": str, "winner?": str, "images?": int, "verdict?": str,
-    "answers?": [{"limit": (float, None), "placement": (str, None)}],
-}  # fmt: skip
-"""Of test.json, that which is written before the split is opened."""
-
-
 _DIFFERENCE = {"mean": float, "low": float, "high": float}
 _COMPARED = ({"against": str, "difference": _DIFFERENCE, "probability": (float, None)}, None)
 _TRIAL = {"placement": str, "seed": int, "accuracy": float, "value?": float, "image_size?": int}
@@ -89,6 +83,13 @@ RESULTS = {
     }],
 }  # fmt: skip
 """Of test.json, that which is read when all is evaluated."""
+
+OPENING = {
+    "opened": str, "winner?": str, "images?": int, "verdict?": str,
+    "answers?": [{"limit": (float, None), "placement": (str, None)}],
+    "seeds?": int, "top_k?": int, "level?": (float, None), "seen?": int, "earlier?": [{"opened": str} | RESULTS],
+}  # fmt: skip
+"""Of test.json, that which is written before the split is opened."""
 
 
 def read_object(path: Path, shape: Shape) -> dict[str, Any]:
@@ -243,3 +244,55 @@ def read_opening(files: RunDir) -> dict[str, Any]:
         PoolsearchError: it is damaged.
     """
     return read_object(files.test, OPENING) if files.test.exists() else {}
+
+
+def looks_of(test: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every look at the test split that ``test.json`` tells of.
+
+    Args:
+        test: its value, as :func:`read_opening` gives it.
+
+    Returns:
+        What was written at each, the first first; only the last may be without a verdict yet. Empty where the split was
+        not opened.
+    """
+    newest = {name: value for name, value in test.items() if name != "earlier"}
+    return [*test.get("earlier", []), *([newest] if newest else [])]
+
+
+def judged_looks(test: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The looks at the test split that have their verdict.
+
+    Args:
+        test: as of :func:`looks_of`.
+
+    Returns:
+        As :func:`looks_of`.
+    """
+    return [look for look in looks_of(test) if "verdict" in look]
+
+
+def seeds_of(look: Mapping[str, Any]) -> int:
+    """With how many seeds the networks of a look were trained.
+
+    Args:
+        look: one that was judged.
+
+    Returns:
+        The number of seeds.
+    """
+    return int(look["seeds"]) if "seeds" in look else max(entry["n"] for entry in look["summary"])
+
+
+def top_k_of(look: Mapping[str, Any]) -> int:
+    """How many of the first of the ranking were trained for a look.
+
+    Args:
+        look: one that was judged.
+
+    Returns:
+        What was asked for; of older versions, which do not say so, what there is.
+    """
+    ranks = {entry["rank"] for entry in look["summary"]}
+    first_missing = next(rank for rank in range(1, len(ranks) + 2) if rank not in ranks)
+    return int(look.get("top_k", first_missing - 1))

@@ -94,7 +94,10 @@ class Search:
 
 @dataclass(frozen=True)
 class Rank:
-    """Evaluate the placements of a finished search on the search-val half."""
+    """Evaluate the placements of a finished search on the search-val half.
+
+    poolsearch rank runs/mine --rank-members mean          by another rule, also when the run has its ranking
+    """
 
     takes: ClassVar[tuple[str, ...]] = ("rank", "machine")
     where: GoOn = field(default_factory=GoOn)
@@ -103,7 +106,12 @@ class Rank:
 
 @dataclass(frozen=True)
 class Retrain:
-    """Train the best of a ranking and the default stand-alone, then open the test split once."""
+    """Train the best of a ranking and the default stand-alone, then open the test split.
+
+      poolsearch retrain runs/mine --retrain-seeds 5         a tested run grows: only what is missing is trained
+
+    Each further look at the test split is tested at half the level of the one before.
+    """
 
     takes: ClassVar[tuple[str, ...]] = ("retrain", "machine")
     where: GoOn = field(default_factory=GoOn)

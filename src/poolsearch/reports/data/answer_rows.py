@@ -19,7 +19,7 @@ class AnswerRow:
 
     Attributes:
         limit: on MACs, in times the default's; None: no limit.
-        pick: the first of the ranking within it.
+        pick: the first of the ranking within it; once it was tested, that which was.
         tested: the pick's line of ``test.json``'s summary.
         default: the pick against the default: difference and probability.
         equal_macs: the pick against what the default is worth at the pick's MACs: the same, and against what.
@@ -47,15 +47,32 @@ def answer_rows(data: RunData) -> list[AnswerRow]:
     judged: dict[float | None, Json] = {entry["limit"]: entry for entry in cast("list[Json]", test.get("answers", []))}
     before: Json = {"default": test.get("difference") and {"difference": test["difference"]}}
     limits = [limit for limit in judged if limit is not None] or limits_of(data)
+    ranked = {row.placement: row for row in data.ranking}
     found: list[AnswerRow] = []
-    for answer in answers_of([row.macs_ratio for row in data.ranking], limits):
-        pick = None if answer.place is None else data.ranking[answer.place]
-        # in runs of before there were answers only the winner was compared
-        entry: Json = judged.get(answer.limit, before if answer.place == 0 else {})
+    for limit, first in _first_within(data, limits):
+        pick = ranked.get(judged[limit]["placement"]) if limit in judged else first
         name = pick.placement if pick else ""
+        # in runs of before there were answers only the winner was compared
+        entry: Json = judged.get(limit, before if name == test.get("winner") else {})
         row = (entry.get("default"), entry.get("equal_macs"), entry.get("adjusted_p"), bool(entry.get("better")))
-        found.append(AnswerRow(answer.limit, pick, tested.get(name), *row, data.costs.get(name, {})))
+        found.append(AnswerRow(limit, pick, tested.get(name), *row, data.costs.get(name, {})))
     return found
+
+
+def ranked_again(data: RunData) -> bool:
+    """Whether the ranking has other picks than those that were looked at on the test split, so that these are due."""
+    if data.test is None or not data.ranking:
+        return False
+    looked_at = {entry["limit"]: entry["placement"] for entry in cast("list[Json]", data.test.get("answers", []))}
+    looked_at[None] = data.test["winner"]
+    firsts = _first_within(data, [limit for limit in looked_at if limit is not None])
+    return any(looked_at[limit] != (first and first.placement) for limit, first in firsts)
+
+
+def _first_within(data: RunData, limits: Sequence[float]) -> list[tuple[float | None, RankingRow | None]]:
+    """The first of the ranking within each limit, and without one."""
+    answers = answers_of([row.macs_ratio for row in data.ranking], limits)
+    return [(answer.limit, None if answer.place is None else data.ranking[answer.place]) for answer in answers]
 
 
 def limits_of(data: RunData) -> Sequence[float]:

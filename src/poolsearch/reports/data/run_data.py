@@ -22,7 +22,7 @@ from poolsearch.settings.methods import Kind, kind_of
 from poolsearch.space import shown
 from poolsearch.storage.files import check_digests
 from poolsearch.storage.run_dir import RunDir
-from poolsearch.storage.stage_results import RUN_SHOWN, SUMMARY, read_object, read_opening
+from poolsearch.storage.stage_results import RUN_SHOWN, SUMMARY, judged_looks, read_object, read_opening
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,11 @@ class RunData:
     Attributes:
         name: of the folder.
         out: what to give as ``--out``; never an absolute path, as pages are passed on.
-        test: ``test.json`` once it holds results.
-        test_opened: when the test split was opened, also while its results are still missing.
-        evaluated: whether ``test.json`` has what the networks reached, judged or not.
+        test: the newest look at the test split that was judged, as ``test.json`` has it.
+        looks: all looks that were judged, the first first.
+        test_opened: when the newest look began, also while its results are still missing.
+        evaluated: whether ``test.json`` has what the networks reached in the newest look, judged or not.
+        look_open: whether the newest look is not judged yet.
         rungs: what a method without supernets trained; empty for others, and before there is a ranking.
         scored: trainings of such a method that have a validation accuracy.
         truth: of a sweep in benchmark mode that has ended, every placement on the test split, best first.
@@ -61,6 +63,8 @@ class RunData:
     costs: dict[str, dict[str, Cost]] = field(default_factory=dict[str, dict[str, Cost]])
     filters: list[FilterSet] = field(default_factory=list[FilterSet])
     evaluated: bool = False
+    looks: Sequence[Json] = ()
+    look_open: bool = False
 
     @cached_property
     def members(self) -> int:
@@ -138,6 +142,7 @@ def read_run(folder: Path) -> RunData:
     ranking = parse.ranking_of(files) if files.ranking.exists() else []
     numbers = [row.number for row in ranking if row.number is not None]
     test = read_opening(files)
+    looks = [parse.results_of(files.test, look) for look in judged_looks(test)]
     summary = read_object(files.ranking_summary, SUMMARY) if files.ranking_summary.exists() else None
     name = folder.resolve().name
     return RunData(
@@ -149,7 +154,9 @@ def read_run(folder: Path) -> RunData:
         ranking=ranking,
         ranking_summary=summary,
         trials=parse.trials_of(files.retrain),
-        test=parse.results_of(files.test, test) if "verdict" in test else None,
+        test=looks[-1] if looks else None,
+        looks=looks,
+        look_open=bool(test) and "verdict" not in test,
         test_opened=test.get("opened"),
         evaluated="trials" in test,
         skipped=parse.skipped_of(files.skipped),

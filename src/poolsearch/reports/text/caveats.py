@@ -51,7 +51,7 @@ def grave_warnings(data: RunData) -> list[str]:
 
 
 def _not_judged(data: RunData) -> list[str]:
-    if data.test is not None or not data.evaluated:
+    if not (data.evaluated and (data.look_open or data.test is None)):
         return []
     return [
         "The networks were evaluated on the test split and their results are in test.json, but these were not judged. "
@@ -284,7 +284,7 @@ def _retrain_doubts(data: RunData) -> list[str]:
         least = min(counts[name] for name in few)
         seeds = f"{least} seed{'' if least == 1 else 's'}"
         doubts.append(f"Trained with only {seeds}: {', '.join(few)}. At least {FEW_SEEDS} show the variation.")
-    if data.test_opened and data.test is None and not data.evaluated:
+    if data.test_opened and (data.look_open or data.test is None) and not data.evaluated:
         doubts.append(f"The test split was opened at {time_text(data.test_opened)}, and its results are not complete.")
     if unfinished := sum(trial.metrics is None for trial in data.trials):
         doubts.append(f"{unfinished} trial{'s have' if unfinished > 1 else ' has'} started but not finished.")

@@ -7,11 +7,14 @@ from datetime import datetime
 from typing import cast
 
 from poolsearch import texts
+from poolsearch.evaluation.looks import ERROR, level_spent
+from poolsearch.reports.data.answer_rows import ranked_again
 from poolsearch.reports.data.parse import Json
 from poolsearch.reports.data.rows import was_stopped
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.text import method_notes
 from poolsearch.reports.text.method_notes import sweep_so_far, truth_sentence
+from poolsearch.storage.stage_results import seeds_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Verdict:
 def verdict(data: RunData) -> Verdict:
     """The verdict of the furthest stage that has ended."""
     if data.test is not None:
-        return Verdict(str(data.test["verdict"]), _opened(data, data.test), None)
+        again = texts.command("retrain", "--out", data.out) if ranked_again(data) else None
+        return Verdict(str(data.test["verdict"]), f"{_opened(data, data.test)} {looks_sentence(data)}", again)
     if data.truth:
         return Verdict(
             truth_sentence(data.truth, data.default, data.metric), "There is no winner and no verdict.", None
@@ -43,10 +47,30 @@ def verdict(data: RunData) -> Verdict:
 
 def _opened(data: RunData, test: Json) -> str:
     fixed = "by its MACs" if data.kind == "untrained" else "from validation"
+    first = next((look for look in data.looks if look["winner"] == test["winner"]), test)
+    images = f"the test split of {test['images']:,} images"
+    if first.get("seen"):
+        return f"The winner was fixed {fixed}, after {images} had been looked at for other picks."
+    return f"The winner was fixed {fixed}; only then, at {time_text(first['opened'])}, was {images} opened."
+
+
+def looks_sentence(data: RunData) -> str:
+    """How often, with what and at which level the test split was looked at; one sentence, empty before."""
+    if len(data.looks) < 2:
+        return "".join(f"It was looked at once, with {_look_text(look)}." for look in data.looks)
+    told = "; ".join(f"{time_text(look['opened'])} with {_look_text(look)}" for look in data.looks)
     return (
-        f"The winner was fixed {fixed}; only then, at {time_text(test['opened'])}, was the test split of "
-        f"{test['images']:,} images opened."
+        f"The test split was looked at {len(data.looks)} times ({told}): each look is tested at half the level of the "
+        f"one before, so that all together recommend a change that is none in at most {ERROR:.0%} of runs."
     )
+
+
+def _look_text(look: Json) -> str:
+    seeds, level = seeds_of(look), level_spent(look)
+    picks = dict.fromkeys(entry["placement"] for entry in look.get("answers", []) if entry["placement"])
+    named = f"pick{'' if len(picks) < 2 else 's'} {' and '.join(picks or [look['winner']])}"
+    tested = "nothing tested" if level is None else f"tested at {100 * level:.3g} %"
+    return f"{seeds} seed{'' if seeds == 1 else 's'}, {named}, {tested}"
 
 
 def time_text(iso: object) -> str:

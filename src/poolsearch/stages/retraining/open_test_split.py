@@ -1,8 +1,8 @@
-"""Opening the test split, once: its record, and what every trained network sees in its images."""
+"""Opening the test split for a look at it: its record, and what every trained network sees in its images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.session.open_run import Run
+from poolsearch.space import Placement
 from poolsearch.stages.retraining.controls import TrainedControl
 from poolsearch.stages.retraining.finalists import Selection
+from poolsearch.stages.retraining.looks import choice, next_look, same_choice, trials_in
 from poolsearch.stages.retraining.outcome import judgement, results_on_test
 from poolsearch.stages.standalone.trial import Trial, predictions
 from poolsearch.storage.files import atomic, damaged, finite, is_whole, write_json
 from poolsearch.storage.run_record import ended
-from poolsearch.storage.stage_results import read_opening
+from poolsearch.storage.stage_results import looks_of, read_opening
 from poolsearch.texts import command
 
 
@@ -41,11 +43,25 @@ def trials_of(chosen: Selection, rivals: Sequence[TrainedControl], seeds: int) -
     return list(dict.fromkeys(trial for of_seed in every for trial in of_seed))
 
 
-def check_choice(run: Run, chosen: Selection) -> None:
-    """A test split that was opened for one winner, and one pick of each answer, is not opened for others.
+def trial_of(run: Run, entry: Mapping[str, Any]) -> Trial:
+    """The training that an entry of ``test.json`` is of.
 
     Args:
-        run: open; nothing is written.
+        run: open; images of its own size are not named in a trial.
+        entry: as ``trials`` has it.
+
+    Returns:
+        The training.
+    """
+    size = entry.get("image_size", run.image_size)
+    return Trial(Placement.parse(entry["placement"]), entry["seed"], None if size == run.image_size else size)
+
+
+def check_choice(run: Run, chosen: Selection) -> None:
+    """A test split that is open for one winner, and one pick of each answer, is not read for others.
+
+    Args:
+        run: open, with no look at the test split or one that is not judged yet; nothing is written.
         chosen: what the ranking chooses now.
 
     Raises:
@@ -54,8 +70,7 @@ def check_choice(run: Run, chosen: Selection) -> None:
     recorded = read_opening(run.dir)
     if not recorded and ended(run.dir, "retrain"):
         raise damaged(run.dir.test, "the test split was opened, and the file that says so is missing")
-    now = _choice(chosen)
-    if any(recorded.get(name, value) != value for name, value in now.items()):
+    if "winner" in recorded and not same_choice(recorded, chosen):
         raise PoolsearchError(
             f"the test split of {run.dir.root} was opened for {recorded['winner']}, but the ranking now begins with "
             f"{chosen.winner}, or its answers at a compute budget are others. Restore ranking.csv, or start a new run "
@@ -68,6 +83,7 @@ def open_test(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], see
 
     The opening is written down before the first image is read, and what the networks reached before it is judged: a run
     that ends between the two is gone on with by judging what is there, without evaluating or opening anything anew.
+    Earlier looks stay in the record; what was evaluated for them is not evaluated again.
 
     Args:
         run: open, with all trials trained; ``test.json`` in its folder takes the results.
@@ -78,21 +94,27 @@ def open_test(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], see
     Raises:
         PoolsearchError: the results cannot be judged, by a fault of ours; they stay.
     """
-    before = read_opening(run.dir)
-    opened = before.get("opened", datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    looks = looks_of(read_opening(run.dir))
+    before = looks.pop() if looks and "verdict" not in looks[-1] else {}
+    look = next_look(looks, chosen)
     record = {
-        "opened": opened, **_choice(chosen), "default": str(run.space.default), "images": len(run.split.test),
+        "opened": before.get("opened", datetime.now(timezone.utc).isoformat(timespec="seconds")), **choice(chosen),
+        "default": str(run.space.default), "images": len(run.split.test), "seeds": seeds,
+        "top_k": run.settings.retrain.top_k, "level": look.level if _is_tested(run, chosen, seeds) else None,
+        "seen": look.seen,
     }  # fmt: skip
     trials = trials_of(chosen, rivals, seeds)
-    predicted = _kept(run, trials) if "trials" in before else None
-    found = None if predicted is None else results_on_test(run, chosen, rivals, predicted)
-    if predicted is None or found is None or any(before.get(name) != finite(value) for name, value in found.items()):
-        write_json(run.dir.test, record)
-        predicted = _evaluate(run, trials)
+    predicted = _kept(run, trials, [*looks, before])
+    found = results_on_test(run, chosen, rivals, predicted) if len(predicted) == len(trials) else None
+    if found is None or any(before.get(name) != finite(value) for name, value in found.items()):
+        if "trials" in before and found is not None:
+            predicted = {}  # what is kept is not what the results are of
+        _write(run, record, looks)
+        predicted |= _evaluate(run, [trial for trial in trials if trial not in predicted])
         found = results_on_test(run, chosen, rivals, predicted)
-        write_json(run.dir.test, record | found)
+        _write(run, record | found, looks)
     try:
-        said = judgement(run, chosen, rivals, predicted)
+        said = judgement(run, chosen, rivals, predicted, look)
     except Exception as error:  # a fault of ours, after all was paid for: what it cost must not be lost
         raise PoolsearchError(
             f"the networks were evaluated, and what each reached on the test split is in {run.dir.test}; but judging "
@@ -101,7 +123,16 @@ def open_test(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], see
             "nothing is trained or evaluated again."
         ) from error
     controls = [entry | judged for entry, judged in zip(found["controls"], said["controls"], strict=True)]
-    write_json(run.dir.test, record | found | said | {"controls": controls})
+    _write(run, record | found | said | {"controls": controls}, looks)
+
+
+def _is_tested(run: Run, chosen: Selection, seeds: int) -> bool:
+    """Whether any pick can be told from the default: one seed shows no difference."""
+    return seeds > 1 and any(pick not in (None, run.space.default) for _, pick in chosen.picks)
+
+
+def _write(run: Run, look: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> None:
+    write_json(run.dir.test, {**look, **({"earlier": earlier} if earlier else {})})
 
 
 def _evaluate(run: Run, trials: Sequence[Trial]) -> dict[Trial, NDArray[np.int64]]:
@@ -116,32 +147,27 @@ def _evaluate(run: Run, trials: Sequence[Trial]) -> dict[Trial, NDArray[np.int64
     return predicted
 
 
-def _kept(run: Run, trials: Sequence[Trial]) -> dict[Trial, NDArray[np.int64]] | None:
-    """What was evaluated before; None where something of it is missing, damaged or not of this test split."""
+def _kept(run: Run, trials: Sequence[Trial], looks: Sequence[Mapping[str, Any]]) -> dict[Trial, NDArray[np.int64]]:
+    """What was evaluated in one of these looks and is still there, not damaged and as accurate as that look says."""
+    accuracy = {trial_of(run, entry): entry["accuracy"] for look in looks for entry in trials_in(look)}
+    true_N = run.images.label_N[run.split.test]
     predicted: dict[Trial, NDArray[np.int64]] = {}
     for trial in trials:
-        if not is_whole(_predicted_of(run, trial)):
-            return None
+        if trial not in accuracy or not is_whole(_predicted_of(run, trial)):
+            continue
         try:
             small = np.load(_predicted_of(run, trial), allow_pickle=False)
         except (OSError, ValueError, EOFError):
-            return None
-        if small.shape != run.split.test.shape or small.dtype.kind != "u" or small.max() >= len(run.images.class_names):
-            return None
-        predicted[trial] = small.astype(np.int64)
+            continue
+        if small.shape != true_N.shape or small.dtype.kind != "u" or small.max() >= len(run.images.class_names):
+            continue
+        if float((small == true_N).mean()) == accuracy[trial]:
+            predicted[trial] = small.astype(np.int64)
     return predicted
 
 
 def _predicted_of(run: Run, trial: Trial) -> Path:
     return trial.folder(run.dir.retrain) / "test_predicted.npy"
-
-
-def _choice(chosen: Selection) -> dict[str, Any]:
-    """What is fixed before the split is opened, for test.json."""
-    return {
-        "winner": str(chosen.winner),
-        "answers": [{"limit": limit, "placement": pick and str(pick)} for limit, pick in chosen.picks],
-    }
 
 
 def _save_array(path: Path, array: NDArray[np.integer]) -> None:

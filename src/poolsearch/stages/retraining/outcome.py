@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from poolsearch.evaluation.looks import Look
 from poolsearch.evaluation.metrics import Ints, contributions, metric_name, per_class
 from poolsearch.evaluation.verdict import (
     JudgedPick,
@@ -76,7 +77,9 @@ def results_on_test(
     }
 
 
-def judgement(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], predicted: Predicted) -> dict[str, Any]:
+def judgement(
+    run: Run, chosen: Selection, rivals: Sequence[TrainedControl], predicted: Predicted, look: Look
+) -> dict[str, Any]:
     """What the results say, for test.json: tests, intervals and sentences.
 
     Args:
@@ -84,6 +87,7 @@ def judgement(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], pre
         chosen: the finalists and picks.
         rivals: the controls.
         predicted: the class that each trained network sees in every test image, shape (N,).
+        look: which look at the test split it is.
 
     Returns:
         JSON values by their keys; ``controls`` have what the winner is against each, in their order.
@@ -96,7 +100,7 @@ def judgement(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], pre
     spread = pooled_variance_of(list(trained.values()))
     picks = [(limit, trained[pick]) for limit, pick in chosen.picks if pick is not None]
     larger, rare = of_rivals.get("input-size"), rarest_class(class_N, names)
-    judged = judge_picks(picks, default, spread, run.seed, larger, class_N, rare)
+    judged = judge_picks(picks, default, spread, run.seed, larger, class_N, rare, look)
     compared = {
         # random picks differ by more than their seeds: the spread of one placement says nothing of theirs
         name: compare_networks(winner, rival, None if name == "random" else spread, run.seed, class_N)
