@@ -1,7 +1,7 @@
 """How often the verdict errs, and how often it finds a better placement, on studies drawn with Table 6's noise.
 
 Usage: python verdict_simulation.py TABLE6.csv [--studies 200] [--seeds 2 3 5] [--images 10000 300]
-           [--only null power interval]
+           [--only null power interval grown]
        python verdict_simulation.py --only rare [--studies 200] [--seeds 2 3 5] [--images 20 50 100] [--processes 2]
 
 TABLE6.csv has the columns blocks_at_32, blocks_at_16, blocks_at_8, accuracy_percent, std_percent. A study is what a run
@@ -15,6 +15,9 @@ training gets right:
 The table's deviation over seeds is shared between the last two: `by_images` of its variance comes from single images.
 `own` is the part of the images' variance that is each placement's own; the rest they all share. `times` multiplies the
 table's deviation, as for trainings that are much shorter than the paper's.
+
+`grown` is about runs that are looked at with 2 seeds, grow and are looked at again with 3, 4 and 6, until a change is
+recommended: whoever stops there errs most often.
 
 `rare` is about few test images, classes of a few images, and the metrics that count classes alike. Which image a
 training gets right is drawn in the same way, with the variances of `Chance`; a wrong one is taken for another class.
@@ -39,6 +42,7 @@ from scipy import optimize, special, stats
 
 from poolsearch import rng
 from poolsearch.cost import cost_table
+from poolsearch.evaluation.looks import ERROR, Look
 from poolsearch.evaluation.metrics import contributions, metric_name
 from poolsearch.evaluation.stats import holm, kendall_tau, paired_difference, pooled_variance, wilson
 from poolsearch.evaluation.verdict import (
@@ -52,7 +56,7 @@ from poolsearch.evaluation.verdict import (
 from poolsearch.nets.build import NetSpec, blank
 from poolsearch.settings.groups import Metric
 from poolsearch.space import Placement
-from poolsearch.stages.retraining.finalists import choose_finalists
+from poolsearch.stages.retraining.finalists import Selection, choose_finalists
 
 DEFAULT = Placement.parse("4,3,3")
 TOP_K, ANSWER_AT = 3, (1.0, 1.5)
@@ -169,13 +173,18 @@ class Study:
     covered: list[bool]
 
 
+def choose(table: Table, score_A: NDArray[np.float64]) -> Selection:
+    """The finalists and picks of a ranking by these scores."""
+    order = np.argsort(-score_A)
+    ranking = [{"placement": str(table.placements[a]), "macs_ratio": str(table.macs_ratio_A[a])} for a in order]
+    return choose_finalists(ranking, DEFAULT, TOP_K, ANSWER_AT)
+
+
 def study(
     table: Table, trainer: Trainer, score_A: NDArray[np.float64], seeds: int, images: int, draw: np.random.Generator
 ) -> Study:
     """Choose, train, test and judge, as a run does after its ranking."""
-    order = np.argsort(-score_A)
-    ranking = [{"placement": str(table.placements[a]), "macs_ratio": str(table.macs_ratio_A[a])} for a in order]
-    chosen = choose_finalists(ranking, DEFAULT, TOP_K, ANSWER_AT)
+    chosen = choose(table, score_A)
     numbers = [table.placements.index(finalist.placement) for finalist in chosen.finalists]
     right = trainer.train(numbers, seeds, images, draw)
     trained = {
@@ -256,6 +265,76 @@ def power(table: Table, studies: int, seeds: Sequence[int], images: Sequence[int
                         f"{sum(gain <= 0 for gain in gains)} of {len(gains)}",
                     )  # fmt: skip
                     print(f"| {' | '.join(cells)} |", flush=True)
+
+
+LOOKS = (2, 3, 4, 6)
+"""Seeds at each look of a run that grows."""
+
+
+@dataclass(frozen=True)
+class GrownStudy:
+    """What a simulated run that grows ended with.
+
+    Attributes:
+        better_L: whether a change is recommended at each look; the picks stay the same.
+        naive_L: whether it would be, were each look the only one.
+    """
+
+    better_L: list[bool]
+    naive_L: list[bool]
+
+
+def grown_study(
+    table: Table, trainer: Trainer, score_A: NDArray[np.float64], images: int, draw: np.random.Generator
+) -> GrownStudy:
+    """Choose and train as :func:`study`, and look with more and more of the seeds."""
+    chosen = choose(table, score_A)
+    numbers = [table.placements.index(finalist.placement) for finalist in chosen.finalists]
+    right = trainer.train(numbers, max(LOOKS), images, draw)
+    before, found = frozenset[str](), GrownStudy([], [])
+    for number, seeds in enumerate(LOOKS, 1):
+        trained = {
+            table.placements[a]: TrainedNetwork(
+                str(table.placements[a]), float(table.macs_ratio_A[a]), right_SN[:seeds]
+            )
+            for a, right_SN in zip(numbers, right, strict=True)
+        }
+        spread = pooled_variance_of(list(trained.values()))
+        picks = [(limit, trained[pick]) for limit, pick in chosen.picks if pick is not None]
+        judged = judge_picks(picks, trained[DEFAULT], spread, 0, look=Look(number, before))
+        before |= {answer.pick.name for answer in judged if answer.better}
+        found.better_L.append(recommended_pick(judged) is not None)
+        found.naive_L.append(any(answer.ahead_at(ERROR) for answer in judged))
+    return found
+
+
+def grown_row(table: Table, studies: int, images: int, asked: tuple[Noise, float | None]) -> str:
+    """A line of the table; ``kendall_tau`` None: no placement is better, and the ranking is chance."""
+    noise, target = asked
+    truth_A = table.accuracy_A if target else np.full(len(table.placements), table.accuracy_A[table.default])
+    trainer, deviation = Trainer(truth_A, table.std_A, noise), noise_for(target, truth_A) if target else 1.0
+    found: list[GrownStudy] = []
+    for i in range(studies):
+        draw = rng.generator(i, f"grown/{noise.name}/{target}", images)
+        score_A = truth_A + deviation * draw.standard_normal(len(truth_A))
+        found.append(grown_study(table, trainer, score_A, images, draw))
+    once = [share(sum(result.naive_L[look] for result in found), studies) for look in (0, -1)]
+    ever = share(sum(any(result.better_L) for result in found), studies)
+    last = share(sum(result.better_L[-1] for result in found), studies)
+    naive = share(sum(any(result.naive_L) for result in found), studies)
+    cells = (noise.name, f"{target}" if target else "none is better", f"{images:,}", *once, ever, last, naive)
+    return f"| {' | '.join(cells)} |"
+
+
+def grown(table: Table, studies: int, images: Sequence[int], processes: int) -> None:
+    head = ("chance comes from", "kendall_tau of the ranking", "images", "one look, 2 seeds", "one look, 6 seeds")
+    head += ("ever recommended in looks at 2, 3, 4, 6 seeds", "still at the last", "ever, each look at 5 %")
+    print(f"\n| {' | '.join(head)} |\n|{' --- |' * len(head)}", flush=True)
+    asked = [(noise, None) for noise in NOISES] + [(noise, target) for noise in NOISES[:2] for target in (0.3, 0.5)]
+    with ProcessPoolExecutor(processes) as pool:
+        for N in images:
+            for line in pool.map(partial(grown_row, table, studies, N), asked):
+                print(line, flush=True)
 
 
 def satterthwaite_p(a_SN: NDArray[np.float64], b_SN: NDArray[np.float64]) -> float:
@@ -401,14 +480,17 @@ def rare(studies: int, seeds: Sequence[int], images: Sequence[int], processes: i
             print(line, flush=True)
 
 
+KINDS = ("null", "power", "interval", "grown", "rare")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("table6", type=Path, nargs="?", help="not needed for --only rare")
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 5])
     parser.add_argument("--images", type=int, nargs="+", default=[10_000, 300])
-    parser.add_argument("--only", nargs="+", choices=["null", "power", "interval", "rare"], default=["null", "power"])
-    parser.add_argument("--processes", type=int, default=2, help="of --only rare")
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=["null", "power"])
+    parser.add_argument("--processes", type=int, default=2, help="of --only rare and grown")
     asked = parser.parse_args()
     if "rare" in asked.only:
         rare(asked.studies, asked.seeds, asked.images, asked.processes)
@@ -423,6 +505,8 @@ def main() -> None:
         null(table, asked.studies, asked.seeds, asked.images)
     if "power" in asked.only:
         power(table, asked.studies, asked.seeds, asked.images, NOISES[:2])
+    if "grown" in asked.only:
+        grown(table, asked.studies, asked.images, asked.processes)
 
 
 if __name__ == "__main__":
