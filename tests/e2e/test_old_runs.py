@@ -42,3 +42,19 @@ def test_a_run_that_ended_is_reported_and_exported(tmp_path: Path, capsys: pytes
     exported = json.loads((run / "export" / "export.json").read_text())
     assert exported["placement"] == "5,3,2"
     assert (run / "test.json").read_bytes() == opened, capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_run_that_was_tested_by_an_earlier_version_grows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = copy("ended-796e7c6", tmp_path)
+    opened = json.loads((run / "test.json").read_text())
+    weights = {path: path.read_bytes() for path in run.glob("retrain/*/*/model.safetensors")}
+    assert main(["run", str(run), "--resume", "--quiet"]) == 0
+    assert json.loads((run / "test.json").read_text()) == opened  # nobody asked for more
+    assert main(["retrain", str(run), "--retrain-seeds", "3", "--top-k", "3"]) == 0, capsys.readouterr().err
+    grown = json.loads((run / "test.json").read_text())
+    assert grown["earlier"] == [opened]
+    assert (grown["seeds"], grown["top_k"], grown["level"], grown["winner"]) == (3, 3, 0.025, "5,3,2")
+    assert len(grown["trials"]) == 9
+    assert {path: path.read_bytes() for path in weights} == weights
+    assert main(["retrain", str(run), "--retrain-seeds", "2"]) == 2
