@@ -235,7 +235,7 @@ def _check_grown(run_dir: RunDir, changes: Sequence[tuple[str, str, Any, Any]]) 
 
 
 def set_ranking_aside(run_dir: RunDir) -> None:
-    """Keep the ranking under another name, ``ranking-1.csv`` and so on, as another is to be made.
+    """Keep the ranking under other names, ``ranking-1.csv`` and so on, as another is to be made.
 
     Stopped in between, ``ranking.csv`` is still there.
 
@@ -245,9 +245,9 @@ def set_ranking_aside(run_dir: RunDir) -> None:
     if not run_dir.ranking.exists():
         return
     number = next(i for i in range(1, 10_000) if not (run_dir.root / f"ranking-{i}.csv").exists())
-    for path in (run_dir.ranking_summary, run_dir.ranking):
+    for path in (run_dir.members, run_dir.ranking_summary, run_dir.ranking):
         if path.exists():
-            kept = path.with_name(f"ranking-{number}{path.suffix}")
+            kept = path.with_name(f"{path.stem}-{number}{path.suffix}")
             write_text(kept, read_bytes(path).decode("utf-8"))
     remove(run_dir.ranking)
 

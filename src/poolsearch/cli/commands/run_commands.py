@@ -66,7 +66,7 @@ class BeginOrJoin(Begin):
 
 @dataclass(frozen=True)
 class Run:
-    """The whole job: search, rank, retrain the best, open the test split once, write the report.
+    """The whole job: search, rank, retrain the best, open the test split, write the report.
 
     poolsearch run --data my_photos
     poolsearch run --data my_photos --net timm:regnety_002 --max-macs 1.0x
