@@ -49,7 +49,7 @@ def test_a_run_that_was_tested_by_an_earlier_version_grows(tmp_path: Path, capsy
     run = copy("ended-796e7c6", tmp_path)
     opened = json.loads((run / "test.json").read_text())
     weights = {path: path.read_bytes() for path in run.glob("retrain/*/*/model.safetensors")}
-    assert main(["run", str(run), "--resume", "--quiet"]) == 0
+    assert main(["retrain", str(run), "--quiet"]) == 0
     assert json.loads((run / "test.json").read_text()) == opened  # nobody asked for more
     assert main(["retrain", str(run), "--retrain-seeds", "3", "--top-k", "3"]) == 0, capsys.readouterr().err
     grown = json.loads((run / "test.json").read_text())
