@@ -177,9 +177,9 @@ def test_an_open_look_is_finished_before_the_run_grows_and_afterwards_fewer_are_
 
     with monkeypatch.context() as patch:
         patch.setattr(open_test_split, "judgement", fails)
-        assert main(["retrain", str(run), "--top-k", "2"]) == 2
+        assert main(["retrain", str(run), "--top-k", "3"]) == 2
     capsys.readouterr()
-    for words in (["retrain", str(run), "--top-k", "3"], ["rank", str(run), "--rank-members", "mean"]):
+    for words in (["retrain", str(run), "--top-k", "4"], ["rank", str(run), "--rank-members", "mean"]):
         assert main(words) == 2
         assert "is not judged yet. Finish that first: poolsearch run --resume" in capsys.readouterr().err
     poolsearch.retrain(run)
