@@ -124,7 +124,7 @@ def test_the_verdict_is_simulated_on_a_table(tmp_path: Path, python: Python) -> 
         for a, b, c in (p.blocks or () for p in Space(10, 2, Placement.parse("4,3,3")))
     ]
     write(tmp_path / "table6.csv", table)
-    options = ["--studies", "10", "--seeds", "2", "--images", "2000", "--only", "null", "power", "interval"]
+    options = ["--studies", "10", "--seeds", "2", "--images", "2000", "--only", "null", "power", "interval", "grown"]
     words = [EXAMPLES / "verdict_simulation.py", tmp_path / "table6.csv", *options]
     found = told(python(*words))
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in found.splitlines() if line.startswith("| ")]
@@ -135,6 +135,11 @@ def test_the_verdict_is_simulated_on_a_table(tmp_path: Path, python: Python) -> 
     power = [cells for cells in lines if len(cells) == 9 and cells[2] == "2,000"]
     assert len(power) == 6
     assert max(float(cells[4].split("%")[0]) for cells in power) > 50  # gains of several points are seen
+    grown = [cells for cells in lines if len(cells) == 8 and cells[2] == "2,000"]
+    assert [cells[1] for cells in grown] == ["none is better"] * 4 + ["0.3", "0.5"] * 2
+    ever, naive = ([float(cells[column].split("%")[0]) for cells in grown] for column in (5, 7))
+    assert sum(ever[:4]) <= 60 and all(one <= other for one, other in zip(ever, naive, strict=True))
+    assert max(ever) > 50
 
 
 def test_the_verdict_is_simulated_on_few_images_and_rare_classes(python: Python) -> None:
