@@ -28,6 +28,7 @@ from poolsearch.stages.retrain import retrain as _retrain
 from poolsearch.stages.search import search as _search
 from poolsearch.stages.sweep import assist
 from poolsearch.stages.sweep import sweep as _sweep
+from poolsearch.stages.trials import search_by_trials as _search_by_trials
 from poolsearch.storage.files import read_json
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import check_free, saved_settings
@@ -134,8 +135,8 @@ def rank(
     """Evaluate the placements of a finished search.
 
     With a method without supernets there is nothing to evaluate but its trainings: those left are done. A run that has
-    its ranking may be ranked by another rule: the ranking before is kept beside it as ``ranking-1.csv`` and so on.
-    The page of a run that has one is written anew.
+    its ranking may be ranked by another rule, or with more trials, of which those that are missing are trained: the
+    ranking before is kept beside it as ``ranking-1.csv`` and so on. The page of a run that has one is written anew.
 
     Args:
         out: the run directory, with a finished search.
@@ -246,8 +247,13 @@ def _opened(out: Path, settings: Settings | None, resume: bool, progress: Progre
 
 
 _Stages = dict[Kind, Callable[[Run], None]]
-_SEARCH: _Stages = {"sampled": _search, "relaxed": _relax, "alone": _sweep, "untrained": _by_macs}
-_RANK: _Stages = {"sampled": _rank, "relaxed": _derive, "alone": _sweep, "untrained": _by_macs}
+_SEARCH: _Stages = {
+    "sampled": _search, "relaxed": _relax, "alone": _sweep, "trials": _search_by_trials,
+    "untrained": _by_macs,
+}  # fmt: skip
+_RANK: _Stages = {
+    "sampled": _rank, "relaxed": _derive, "alone": _sweep, "trials": _search_by_trials, "untrained": _by_macs,
+}  # fmt: skip
 """What a stage does, by what the method trains."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from poolsearch.calibration.model import LEVEL
 from poolsearch.evaluation.budget_picks import limit_text
 from poolsearch.inspection_results import CheckReport, CostReport, Estimate, Plan
 from poolsearch.inspection_results import duration_text as told_time
@@ -17,6 +18,7 @@ from poolsearch.reports.data.answer_rows import AnswerRow, answer_rows, ranked_a
 from poolsearch.reports.data.run_data import RunData, read_run
 from poolsearch.reports.text.caveats import grave_warnings, warnings
 from poolsearch.reports.text.method_notes import BY_MACS, FIRST, is_settled, truth_sentence
+from poolsearch.reports.text.prediction_notes import learned_sentence, points_text, rule_sentence
 from poolsearch.reports.text.verdict_text import looks_sentence
 from poolsearch.samplers.successive_halving import rungs_text
 from poolsearch.space import shown
@@ -48,7 +50,9 @@ def show(out: Path) -> None:
         console.print(BY_MACS)
     if is_settled(data):
         console.print(FIRST)
-    console.print(_answers(answer_rows(data), data.test is not None))
+    if data.predicts:
+        console.print(f"{rule_sentence(data)} {learned_sentence(data)}")
+    console.print(_answers(answer_rows(data), data.test is not None, data.predicts))
     if data.test is not None:
         console.print(_retrained(data.test, data.metric))
         console.print(
@@ -101,11 +105,12 @@ def show_recipe(sentences: Sequence[str], page: Path) -> None:
     console.print(f"\nReport: {page}")
 
 
-def _answers(rows: Sequence[AnswerRow], tested: bool) -> Table:
+def _answers(rows: Sequence[AnswerRow], tested: bool, predicts: bool) -> Table:
+    value = "prediction" if predicts else "val"
     table = Table(
         box=box.SIMPLE_HEAD, title="Answers: the first of the ranking within each limit on MACs", title_justify="left"
     )
-    for name in ("limit", "pick", "MACs", *(("test", "against the default", "beats it") if tested else ("val",))):
+    for name in ("limit", "pick", "MACs", *(("test", "against the default", "beats it") if tested else (value,))):
         table.add_column(name, justify="left" if name in ("limit", "pick") else "right", no_wrap=name != "pick")
     for row in rows:
         pick = row.pick
@@ -115,7 +120,7 @@ def _answers(rows: Sequence[AnswerRow], tested: bool) -> Table:
         cells = [pick.placement + (" (default)" if pick.is_default else "")]
         cells.append("" if pick.macs_ratio is None else f"{pick.macs_ratio:.2f}x")
         if not tested:
-            cells.append(pick.told(".2%"))
+            cells.append(points_text(pick) if predicts else pick.told(".2%"))
         else:
             probability = (row.default or {}).get("probability")
             cells += ["" if row.tested is None else f"{row.tested['mean']:.2%}", _points(row.default)]
@@ -135,6 +140,8 @@ def _ranking(data: RunData) -> Table:
     rows = data.ranking
     stopped = sum(row.images != rows[0].images for row in rows)
     early = f", {stopped:,} of them stopped early" if stopped else ""
+    if data.predicts:
+        return _predicted(data)
     where = "by MACs alone" if data.kind == "untrained" else "on the search-val half"
     table = Table(title=f"Ranking {where} ({len(rows):,} placements{early})", title_justify="left")
     for name in ("rank", "placement", f"val {data.metric}", "95% interval", "MACs"):
@@ -145,6 +152,30 @@ def _ranking(data: RunData) -> Table:
             str(row.rank), row.placement + (" (default)" if row.is_default else outside), row.told(".2%"),
             f"{row.low:.1%} to {row.high:.1%}" if row.evaluated else "–",
             "" if row.macs_ratio is None else f"{row.macs_ratio:.2f}x", style="bold" if row.is_default else None,
+        )  # fmt: skip
+    return table
+
+
+def _predicted(data: RunData) -> Table:
+    rows, evaluated = data.ranking, data.ranking[0].evaluated
+    table = Table(title=f"Ranking by prediction ({len(rows):,} placements)", title_justify="left")
+    for name in (
+        "rank",
+        "placement",
+        "points",
+        f"{LEVEL:.0%} interval",
+        "trials",
+        *(("val",) if evaluated else ()),
+        "MACs",
+    ):
+        table.add_column(name, justify="left" if name == "placement" else "right")
+    for row in rows[:_ROWS] + [row for row in rows[_ROWS:] if row.is_default]:
+        known = row.prediction is not None
+        table.add_row(
+            str(row.rank), row.placement + (" (default)" if row.is_default else ""), points_text(row, interval=False),
+            f"{row.prediction_low:+.2f} to {row.prediction_high:+.2f}" if known else "–", str(row.trials or 0),
+            *((row.told(".2%"),) if evaluated else ()), "" if row.macs_ratio is None else f"{row.macs_ratio:.2f}x",
+            style="bold" if row.is_default else None,
         )  # fmt: skip
     return table
 

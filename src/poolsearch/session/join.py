@@ -52,6 +52,11 @@ def join_run(out: Path, settings: Settings | None, progress: Progress, trust: Tr
         check(settings)
         settings = absolute(settings)
     given = joined(run_dir, settings)
+    if kind_of(given.search.method) == "trials":
+        raise PoolsearchError(
+            f"{out} was begun with --method {given.search.method}, whose trials follow from one another: the process "
+            "that holds the folder trains them, as many at once as --workers says."
+        )
     if kind_of(given.search.method) != "alone":
         raise PoolsearchError(
             f"{out} was begun with --method {given.search.method}, whose supernets one process trains. What can be "

@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.settings.cost_limits import limits_of
-from poolsearch.settings.methods import PLACED, flag, kind_of, users
+from poolsearch.settings.methods import PLACED, SUPERNETS, flag, kind_of, users
 from poolsearch.settings.rule import Rule
 from poolsearch.settings.settings import DECLARED, Settings
 
@@ -45,6 +45,7 @@ def check_values(settings: Settings) -> None:
             f"--rank-early-stop rests on a bound for accuracy; there is none for --metric {settings.data.metric}. "
             "Leave one of them out, or rank fewer placements with --rank-all-up-to."
         )
+    _check_rank_by(settings)
     if settings.rank.rank_early_stop and settings.rank.rank_members == "mean":
         raise PoolsearchError(
             "--rank-early-stop drops single members of a placement, --rank-members mean needs all of them. Leave one "
@@ -58,6 +59,33 @@ def check_values(settings: Settings) -> None:
     if settings.net.init is not None and settings.net.zero_init:
         raise PoolsearchError(
             "--zero-init begins residual branches at zero, --init with given weights: leave one of them out."
+        )
+
+
+def _check_rank_by(settings: Settings) -> None:
+    """See that what a ranking by prediction needs goes with the rest."""
+    rank, method = settings.rank, settings.search.method
+    if rank.rank_by != "prediction" and method != "bayes":
+        if rank.trials:
+            raise PoolsearchError(
+                f"--trials {rank.trials} are trainings that --rank-by prediction learns from, and no other ranking: "
+                "add --rank-by prediction, or leave --trials out."
+            )
+        return
+    if rank.rank_by == "metric":
+        raise PoolsearchError(
+            "--method bayes has no supernet whose metric could rank: leave --rank-by metric out, or choose another "
+            "method."
+        )
+    if rank.rank_members not in (None, "mean"):
+        raise PoolsearchError(
+            f"--rank-by prediction goes by all members, and --rank-members {rank.rank_members} by one of a placement: "
+            "leave one of the two out."
+        )
+    if rank.rank_early_stop:
+        raise PoolsearchError(
+            "--rank-early-stop stops placements that are behind in their supernets, --rank-by prediction may still "
+            "rank them first: leave one of the two out."
         )
 
 
@@ -75,7 +103,7 @@ def check_method(settings: Settings) -> None:
         if value == DECLARED[name].default or used(name, method):
             continue
         used_by = DECLARED[name].rule.used_by
-        if kind in ("alone", "untrained") and "sampled" in used_by:
+        if kind in ("alone", "trials", "untrained") and "sampled" in used_by and set(used_by) <= {*SUPERNETS}:
             raise PoolsearchError(
                 f"--{flag(name)} is for supernets, and --method {method} trains none. Leave one of the two out."
             )

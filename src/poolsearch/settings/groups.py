@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from poolsearch.settings.methods import PLACED, SAMPLED
+from poolsearch.settings.methods import PLACED, PREDICTS, SAMPLED
 from poolsearch.settings.rule import setting
 
 LARGEST_NATIVE = 64
@@ -177,6 +177,23 @@ class BudgetSettings:
 class RankSettings:
     """Evaluation of the placements on the whole search-val half."""
 
+    rank_by: Literal["metric", "prediction"] | None = setting(
+        None,
+        "metric (default): the placements' metric in their supernets, as in the paper. prediction: what a model "
+        "expects of a stand-alone training, from the metric in all supernets (so --rank-members mean), the MACs, "
+        "where the placement downsamples, and the results of --trials. Default for --method bayes.",
+        used_by=PREDICTS,
+        may_change="ranks-again",
+        expert=True,
+    )
+    trials: int | None = setting(
+        None,
+        "Placements trained alone on search-train, for --rank-by prediction to learn from: the default twice, then "
+        "those that promise most. Fewer, if none promises 0.1 points any more. Default: 0, for --method bayes 8.",
+        at_least=0,
+        used_by=PREDICTS,
+        may_change="ranks-again",
+    )
     rank_members: Literal["assignment", "best", "mean"] | None = setting(
         None,
         "assignment (default): each placement by its most probable member. best: by all members, keeping the best. "

@@ -6,12 +6,13 @@ from typing import Literal, get_args
 
 from poolsearch.errors import PoolsearchError, unknown
 
-Kind = Literal["sampled", "relaxed", "alone", "untrained", "auto"]
+Kind = Literal["sampled", "relaxed", "alone", "trials", "untrained", "auto"]
 """What a method trains.
 
 sampled: supernets, one placement at a time, drawn by a sampler (:data:`poolsearch.samplers.make.SAMPLERS`).
 relaxed: one supernet whose blocks work at all resolutions at once, weighted by numbers that are trained too.
 alone: placements by themselves, without a supernet.
+trials: a few placements by themselves, each chosen by what those before it taught.
 untrained: nothing, before the retraining.
 auto: what the planner advises.
 """
@@ -28,6 +29,7 @@ METHODS: dict[str, Kind] = {
     "halving": "alone",
     "random": "alone",
     "hyperband": "alone",
+    "bayes": "trials",
     "macs": "untrained",
     "auto": "auto",
 }
@@ -36,8 +38,10 @@ METHODS: dict[str, Kind] = {
 SUPERNETS: tuple[Kind, ...] = ("sampled", "relaxed")
 SAMPLED: tuple[Kind, ...] = ("sampled",)
 RELAXED: tuple[Kind, ...] = ("relaxed",)
-PLACED: tuple[Kind, ...] = ("sampled", "alone", "untrained")
+PLACED: tuple[Kind, ...] = ("sampled", "alone", "trials", "untrained")
 """Those that choose among the placements of a space."""
+PREDICTS = ("sampled", "proxy", "trials")
+"""Those whose ranking can learn from stand-alone trainings (``--rank-by prediction``)."""
 TREE = ("mcts",)
 
 

@@ -16,6 +16,7 @@ T = TypeVar("T")
 # Recipe sizes by data set; "" is every other. Nothing else in the package depends on a data set's name.
 _EPOCHS = {"": 75, "digits": 40}
 _RETRAIN_EPOCHS = {"": 200, "digits": 12}
+_BAYES_TRIALS = 8
 # With --init the search is a fine-tuning: the weights are near their end from the start (docs/differences.md)
 _WARM_EPOCHS, _WARM_RETRAIN_EPOCHS = 10, 20
 
@@ -46,6 +47,8 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
     decay = _given(search.weight_decay, 0.0 if official else 1e-4 if warm else 1e-3)
     net = _given(settings.net.net, "cifar-resnet20" if image_size <= LARGEST_NATIVE else "resnet18")
     adam = method == "darts" and settings.relaxed.arch_optimizer == "adam"  # paper, B.1; else docs/differences.md#gaea
+    rank_by = _given(settings.rank.rank_by, "prediction" if method == "bayes" else "metric")
+    members_asked = "mean" if rank_by == "prediction" else "best" if official else "assignment"
     enough = max(round(0.4 * train_images), 16 * batch)
     resolved = ResolvedSettings(given=settings, **groups_of(settings, {
         "net": {"net": net},
@@ -68,9 +71,12 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
             "proxy_width": _given(alone.proxy_width, 0.5 if _narrows(net, warm) else 1.0),
             "proxy_images": _given(alone.proxy_images, min(enough, train_images)),
             "proxy_epochs": _given(alone.proxy_epochs, max(2, retrain_epochs // 8)),
+            "trial_epochs": _given(alone.trial_epochs, retrain_epochs),
         },
         "rank": {
-            "rank_members": _given(settings.rank.rank_members, "best" if official else "assignment"),
+            "rank_by": rank_by,
+            "trials": _given(settings.rank.trials, _BAYES_TRIALS if method == "bayes" else 0),
+            "rank_members": _given(settings.rank.rank_members, members_asked),
             "eval_batch": _given(settings.rank.eval_batch, 512 if image_size <= LARGEST_NATIVE else 64),
         },
         "retrain": {

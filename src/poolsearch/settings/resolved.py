@@ -48,10 +48,13 @@ class ResolvedAlone(AloneSettings):
     proxy_width: float = field()
     proxy_images: int = field()
     proxy_epochs: int = field()
+    trial_epochs: int = field()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedRank(RankSettings):
+    rank_by: Literal["metric", "prediction"] = field()
+    trials: int = field()
     rank_members: Literal["assignment", "best", "mean"] = field()
     eval_batch: int = field()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from poolsearch.settings.methods import RELAXED, SAMPLED, SUPERNETS, TREE
+from poolsearch.settings.methods import PREDICTS, RELAXED, SAMPLED, SUPERNETS, TREE
 from poolsearch.settings.rule import setting
 
 
@@ -21,8 +21,8 @@ class SearchSettings:
         "what it finds may need upsampling. Without a supernet: sweep, every placement trained alone; proxy, the "
         "same but short, with fewer channels and images; halving, all for a short time, and the best of them on and "
         "on; random, a few random ones trained alone; hyperband, several halvings of random ones, from shorter and "
-        "longer starts; macs, the one with the most MACs, and nothing is trained to find it. auto: what 'poolsearch "
-        "plan' advises.",
+        "longer starts; bayes, a few (--trials) trained alone, each chosen by a model of those before; macs, the one "
+        "with the most MACs, and nothing is trained to find it. auto: what 'poolsearch plan' advises.",
     )
     hours: float | None = setting(
         None,
@@ -248,8 +248,7 @@ class RelaxedSettings:
 
 @dataclass(frozen=True)
 class AloneSettings:
-    """Ranking by trainings of placements, without a supernet: --method sweep, proxy, halving, random,
-    hyperband."""
+    """Trainings of placements alone, on search-train, to rank by: of methods without a supernet, and --trials."""
 
     sweep_epochs: int | None = setting(
         None,
@@ -314,5 +313,12 @@ class AloneSettings:
         "How many random placements --method random trains; all of them where the space has fewer.",
         at_least=1,
         used_by=("random",),
+        expert=True,
+    )
+    trial_epochs: int | None = setting(
+        None,
+        "Length of each of the --trials. Default: as --retrain-epochs.",
+        at_least=1,
+        used_by=PREDICTS,
         expert=True,
     )

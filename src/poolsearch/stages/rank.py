@@ -8,12 +8,14 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from poolsearch.calibration.features import mean_of_members
 from poolsearch.errors import PoolsearchError
 from poolsearch.evaluation.metrics import score
 from poolsearch.mixture.mixture import Mixture
@@ -22,12 +24,13 @@ from poolsearch.session.open_run import Run
 from poolsearch.stages.ranking.batch import eval_batch
 from poolsearch.stages.ranking.choice import Pair, by_member, choose_candidates, pairs_of
 from poolsearch.stages.ranking.evaluate import evaluate, evaluation_order, image_chunks, load_images
-from poolsearch.stages.ranking.table import as_csv, evaluations_of, members_csv, rows_of, summary_of
+from poolsearch.stages.ranking.table import as_csv, evaluations_of, members_csv, rows_of, summary_of, values_of_members
 from poolsearch.stages.ranking.tally import Tally, load_tally
 from poolsearch.stages.search import make_members, mixture_rules, search_identity
+from poolsearch.stages.trials import learn
 from poolsearch.storage.files import remove, sha256, write_json, write_text
 from poolsearch.storage.run_dir import RunDir
-from poolsearch.storage.stage_results import read_object, read_ranking
+from poolsearch.storage.stage_results import MemberEvaluation, read_members, read_object, read_ranking
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.texts import command
@@ -35,11 +38,16 @@ from poolsearch.train import checkpoint
 
 CALIBRATION_BATCHES = 8
 MEASURED_IMAGES = 32
+_MADE_OF = "evaluation"  # of ranking.json: a hash of all that members.csv rests on
+_BY_METRIC = {"rank_by": "metric", "trust": None, "noise": None, "trials": 0}
 MEASURED_ALONE = 200  # pairs run one by one; of more, an even choice, and the time of all in proportion
 
 
 def rank(run: Run) -> None:
     """Evaluate the placements and leave ``members.csv``, ``ranking.csv`` and ``ranking.json``.
+
+    With ``--rank-by prediction`` they are ranked by what :func:`poolsearch.stages.trials.learn` expects of them; what
+    was evaluated for such a ranking before is not evaluated again.
 
     Spaces up to ``rank_all_up_to`` are evaluated whole; of larger ones the best by score, a random control group and
     the default. The member of a placement is the one with the highest assignment, found anew from the final scores.
@@ -55,27 +63,54 @@ def rank(run: Run) -> None:
         PoolsearchError: the search is not finished.
         Interrupted: stopped on request; the state is saved.
     """
+    predicts = run.settings.rank.rank_by == "prediction"
     with run.stage("rank"):
         members, mixture = load_search(run)
         candidates = choose_candidates(run, mixture, settled_number(run))
         pairs = pairs_of(candidates, mixture, run.settings.rank.rank_members != "assignment")
         made_of = _made_of(run, pairs)
-        true_N, classes = run.images.label_N[evaluation_order(run)], len(run.images.class_names)
-        tally = load_tally(run.dir.ranking_progress, made_of, true_N, classes)
-        if tally is None:
-            tally = Tally.empty(len(pairs), true_N, classes, eval_batch(run, pairs))
+        if predicts:
+            candidates = replace(candidates, found=None)  # the prediction alone says what is first
+        if predicts and (known := _known(run, made_of)) is not None:
+            evaluations, summary = known
         else:
-            run.progress.say(f"going on with the ranking at batch {tally.chunk} of {tally.chunks}")
-        if run.settings.search.norm == "calibrate":
-            _calibrate(run, members, pairs, tally.batch)
-        measured = _measure_saving(run, members, pairs)
-        evaluate(run, members, pairs, tally, made_of, candidates.kept)
-        evaluations = evaluations_of(run, mixture, candidates, pairs, tally)
-        write_text(run.dir.members, members_csv(evaluations))
+            measured, tally = _evaluate(run, members, pairs, made_of, candidates.kept)
+            evaluations = evaluations_of(run, mixture, candidates, pairs, tally)
+            write_text(run.dir.members, members_csv(evaluations))
+            summary = summary_of(run, rows_of(run, evaluations, candidates.found), measured, candidates, pairs, tally)
+            write_json(run.dir.ranking_summary, summary | ({_MADE_OF: made_of} if predicts else _BY_METRIC))
         rows = rows_of(run, evaluations, candidates.found)
-        write_json(run.dir.ranking_summary, summary_of(run, rows, measured, candidates, pairs, tally))
-        write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
+        if not predicts:
+            write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
         remove(run.dir.ranking_progress)
+    if predicts:
+        learn(run, rows, summary | {_MADE_OF: made_of}, mean_of_members(values_of_members(rows, evaluations)))
+
+
+def _known(run: Run, made_of: str) -> tuple[list[MemberEvaluation], dict[str, Any]] | None:
+    """What was evaluated before, with the contents of ranking.json; None where it was something else, or nothing."""
+    files = run.dir
+    if not (files.members.exists() and files.ranking_summary.exists()):
+        return None
+    summary = read_object(files.ranking_summary, {f"{_MADE_OF}?": str})
+    return (read_members(files), summary) if summary.get(_MADE_OF) == made_of else None
+
+
+def _evaluate(
+    run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair], made_of: str, kept: frozenset[int]
+) -> tuple[dict[str, float], Tally]:
+    """What sharing prefixes saves, by key, and what every pair sees, from where it was left."""
+    true_N, classes = run.images.label_N[evaluation_order(run)], len(run.images.class_names)
+    tally = load_tally(run.dir.ranking_progress, made_of, true_N, classes)
+    if tally is None:
+        tally = Tally.empty(len(pairs), true_N, classes, eval_batch(run, pairs))
+    else:
+        run.progress.say(f"going on with the ranking at batch {tally.chunk} of {tally.chunks}")
+    if run.settings.search.norm == "calibrate":
+        _calibrate(run, members, pairs, tally.batch)
+    measured = _measure_saving(run, members, pairs)
+    evaluate(run, members, pairs, tally, made_of, kept)
+    return measured, tally
 
 
 def value_on(run: Run, images: NDArray[np.int64]) -> dict[str, float]:

@@ -14,6 +14,8 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from poolsearch.data import subset_search_train
 from poolsearch.nets.build import blank, default_width
 from poolsearch.nets.poolable import parameters_of
@@ -29,6 +31,7 @@ from poolsearch.stages.ranking.standalone_table import (
 from poolsearch.stages.ranking.table import as_csv
 from poolsearch.stages.standalone.rung import open_test, train_rung, training_images
 from poolsearch.stages.standalone.trial import Trial, has_diverged, unfinished_folder
+from poolsearch.stages.trials import learn
 from poolsearch.storage.files import remove, write_json, write_text
 from poolsearch.storage.locks import remove_lock
 from poolsearch.storage.stage_results import read_metrics
@@ -42,6 +45,7 @@ def sweep(run: Run) -> None:
     """Train placements rung by rung, and leave ``ranking.csv``, ``ranking.json``, ``sweep/`` and ``sweep.csv``.
 
     Trainings that are finished are kept: stopped at any moment, it goes on where it was and ends the same to the bit.
+    With ``--rank-by prediction`` (of a proxy) :func:`poolsearch.stages.trials.learn` ranks.
     The test split is not touched; in benchmark mode its opening is recorded, and no ranking is left.
 
     Args:
@@ -65,8 +69,12 @@ def sweep(run: Run) -> None:
         if run.settings.is_benchmark:
             return
         rows = standalone_rows(run, standings, plan[0].seeds)
-        write_json(run.dir.ranking_summary, standalone_summary(run, rows, standings, plan))
-        write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
+        summary = standalone_summary(run, rows, standings, plan)
+        if run.settings.rank.rank_by == "metric":
+            write_json(run.dir.ranking_summary, summary)
+            write_text(run.dir.ranking, as_csv(rows))  # where it is, the ranking is whole
+    if run.settings.rank.rank_by == "prediction":
+        learn(run, rows, summary, np.array([row["val_metric"] for row in rows]))
 
 
 def assist(run: Run) -> None:

@@ -20,7 +20,7 @@ from poolsearch.storage.disk import open_regular, owner, replacing
 
 NAME = "SHA256SUMS"
 
-_KEPT = ("checkpoint", "sweep", "retrain")  # figures and what was exported are read by no stage
+_KEPT = ("checkpoint", "sweep", "trials", "retrain")  # figures and what was exported are read by no stage
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 _BLOCK = 1 << 20
 _MOST_BYTES = 1 << 20  # a folder has a dozen files

@@ -267,7 +267,7 @@ def remedy(path: Path) -> str:
     """
     run = owner(path.parent, ("run.json",))
     name = "" if run is None else str(path.relative_to(run))
-    if name.startswith(("sweep", "retrain")) and name != "sweep.csv":
+    if name.startswith(("sweep/", "trials/", "retrain/")):
         return f"Delete the folder {path.parent}, and that training is made again."
     if name in _MADE_BY:
         return f"Delete it, and it is written again: {command(*_MADE_BY[name], '--out', run)}"
@@ -279,7 +279,7 @@ _SEARCH, _RANK = ("search", "--resume"), ("rank",)
 
 _MADE_BY = {
     "ranking.csv": _RANK, "ranking.json": _RANK, "scores.parquet": _SEARCH, "filters.csv": _SEARCH,
-    "relaxed.json": _SEARCH, "sweep.csv": _SEARCH, "members.csv": _RANK,
+    "relaxed.json": _SEARCH, "trials.json": _RANK, "sweep.csv": _SEARCH, "members.csv": _RANK,
 }  # fmt: skip
 
 

@@ -128,7 +128,8 @@ def remove_leftovers(folder: Path) -> None:
         return
     run = RunDir(folder)
     remove_workspaces(folder)
-    for below in (run.checkpoint.parent, run.figures, *_trials(run.sweep), *_trials(run.retrain)):
+    trainings = (folder for root in (run.sweep, run.trials, run.retrain) for folder in _trials(root))
+    for below in (run.checkpoint.parent, run.figures, *trainings):
         if below.is_symlink() or not below.is_dir():
             continue
         with try_lock(below) if (below / _LOCK).exists() else contextlib.nullcontext(True) as free:
@@ -137,7 +138,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _trials(folder: Path) -> Iterator[Path]:
-    """The folders of trainings below ``sweep`` or ``retrain``."""
+    """The folders of trainings below ``sweep``, ``trials`` or ``retrain``."""
     for placement in folder.glob("*") if not folder.is_symlink() else ():
         if not placement.is_symlink():
             yield from placement.glob("*")

@@ -91,6 +91,14 @@ class RunDir:
         return self.root / "sweep.csv"
 
     @property
+    def trials(self) -> Path:
+        return self.root / "trials"
+
+    @property
+    def trials_record(self) -> Path:
+        return self.root / "trials.json"
+
+    @property
     def retrain(self) -> Path:
         return self.root / "retrain"
 

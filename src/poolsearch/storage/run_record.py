@@ -12,7 +12,7 @@ from typing import Any, cast
 from poolsearch.errors import PoolsearchError
 from poolsearch.inspection_results import Plan
 from poolsearch.settings import Settings
-from poolsearch.settings.methods import flag
+from poolsearch.settings.methods import flag, kind_of
 from poolsearch.settings.settings import DECLARED
 from poolsearch.storage.files import check_digests, read_bytes, remove, write_json, write_text
 from poolsearch.storage.run_dir import RunDir
@@ -205,17 +205,17 @@ def merge(run_dir: RunDir, settings: Settings | None) -> Settings:
             f"{run_dir.root} was made with other settings: {named}. Resume without these flags, or start a new "
             "run with --out."
         )
-    _check_grown(run_dir, changes)
+    _check_grown(run_dir, saved, changes)
     return saved if settings is None else settings
 
 
-def _check_grown(run_dir: RunDir, changes: Sequence[tuple[str, str, Any, Any]]) -> None:
+def _check_grown(run_dir: RunDir, saved: Settings, changes: Sequence[tuple[str, str, Any, Any]]) -> None:
     """What was looked at on the test split stays, and each look is ended before the next is prepared."""
     grown = {name: new for _, name, _, new in changes if DECLARED[name].rule.may_change == "grows"}
     again = [name for _, name, _, _ in changes if DECLARED[name].rule.may_change == "ranks-again"]
     if not grown and not (again and run_dir.ranking.exists()):
         return
-    if again and not run_dir.checkpoint.exists():
+    if again and kind_of(saved.search.method) == "sampled" and not run_dir.checkpoint.exists():
         raise PoolsearchError(f"{run_dir.root} cannot be ranked again: {run_dir.checkpoint}, the search, is missing.")
     test = read_opening(run_dir)
     if "winner" in test and "verdict" not in test:

@@ -38,6 +38,7 @@ RUN_SHOWN = {key if key.endswith("?") else f"{key}?": shape for key, shape in RU
 
 SUMMARY = {
     "placements?": int, "images?": int, "method?": str, "mode?": str, "norm?": str, "finished?": int, "rungs?": [{}],
+    "rank_by?": str, "against?": str, "trust?": (float, None), "noise?": (float, None), "trials?": int,
     "tau_score_accuracy?": (float, None), "tau_macs_accuracy?": (float, None),
     "early_stop?": ({"stopped": int, "images_saved": float, "error": float, "top": int}, None),
 }  # fmt: skip

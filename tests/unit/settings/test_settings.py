@@ -382,3 +382,29 @@ def test_settings_need_no_torch():
     modules = ["settings", "space", "evaluation.stats", "storage.files", "rng", "mixture.mixture", "samplers.uniform"]
     code = f"import sys; {'; '.join(f'import poolsearch.{m}' for m in modules)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_ranking_by_prediction_asks_all_members_and_one_without_a_supernet_predicts():
+    by_metric, predicted = resolved().rank, resolved(rank_by="prediction", trials=3).rank
+    assert (by_metric.rank_by, by_metric.trials, by_metric.rank_members) == ("metric", 0, "assignment")
+    assert (predicted.rank_by, predicted.trials, predicted.rank_members) == ("prediction", 3, "mean")
+    alone = resolved(method="bayes", retrain_epochs=30)
+    assert (alone.rank.rank_by, alone.rank.trials, alone.alone.trial_epochs) == ("prediction", 8, 30)
+    assert resolved(method="bayes", trials=5, trial_epochs=10).alone.trial_epochs == 10
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"trials": 4}, "--trials 4 .* add --rank-by prediction"),
+        ({"trials": 4, "rank_by": "metric"}, "--trials 4 .* add --rank-by prediction"),
+        ({"method": "bayes", "rank_by": "metric"}, "no supernet whose metric could rank"),
+        ({"rank_by": "prediction", "rank_members": "assignment"}, "goes by all members, and --rank-members assignment"),
+        ({"rank_by": "prediction", "rank_early_stop": True}, "--rank-early-stop stops placements"),
+        ({"method": "halving", "rank_by": "prediction"}, "--rank-by is for --method .*bayes, not for halving"),
+        ({"method": "bayes", "members": 2}, "--members is for supernets, and --method bayes trains none"),
+    ],
+)
+def test_what_a_ranking_by_prediction_does_not_go_with_is_refused(given, said):
+    with pytest.raises(PoolsearchError, match=said):
+        check(Settings.of(**given))

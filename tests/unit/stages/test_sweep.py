@@ -57,8 +57,8 @@ class Curves:
         self.trained = Counter()
         self.most_kept = 0
 
-    def __call__(self, run, recipe, workers, trial, progress):
-        folder = trial.folder(run.dir.sweep)
+    def __call__(self, run, recipe, root, workers, trial, progress):
+        folder = trial.folder(root)
         folder.mkdir(parents=True, exist_ok=True)
         saved, until = folder / "checkpoint.safetensors", recipe.until
         before = json.loads((folder / "metrics.json").read_text())["rungs"] if saved.exists() else []

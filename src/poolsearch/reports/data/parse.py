@@ -22,6 +22,7 @@ from poolsearch.storage.json_shape import misfit
 from poolsearch.storage.parquet import read_table
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.stage_results import EVENT, RELAXED, RESULTS, read_metrics, read_object, read_ranking
+from poolsearch.storage.trials_record import TrialsRecord, read_trials
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,15 @@ def trials_of(folder: Path) -> list[TrialRecord]:
             name = shown(name) + (f" at {side}x{side}" if side else "")
             trials.append(TrialRecord(name, int(trial.name), event_lines(trial / "events.jsonl"), metrics))
     return trials
+
+
+def learned_of(files: RunDir) -> TrialsRecord | None:
+    """What was trained to learn from, for a ranking by prediction."""
+    found = read_trials(files)
+    if found is None:
+        return None
+    trials = [replace(one, placement=shown(one.placement)) for one in found.trials]
+    return replace(found, against=shown(found.against), trials=trials)
 
 
 def costs_of(path: Path, numbers: set[int]) -> dict[str, dict[str, Cost]]:

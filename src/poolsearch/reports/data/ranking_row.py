@@ -12,6 +12,8 @@ from poolsearch.space import shown
 class RankingRow:
     """One line of ``ranking.csv``; accuracies are fractions, ``None`` stands for a column of later versions.
 
+    Predictions are in points, and None where the ranking is not by prediction; ``trials`` are the placement's own.
+
     Accuracies and their interval are NaN where nothing was evaluated. ``number`` is None for a placement
     outside the space, as a relaxed search may find.
     """
@@ -31,6 +33,10 @@ class RankingRow:
     control: bool
     images: int | None = None
     val_metric: float | None = None
+    prediction: float | None = None
+    prediction_low: float | None = None
+    prediction_high: float | None = None
+    trials: int | None = None
 
     @property
     def value(self) -> float:
@@ -69,6 +75,10 @@ def parse_ranking_row(row: dict[str, str]) -> RankingRow:
         control=row["control"].lower() in ("true", "1"),
         images=_integer(row.get("images", "")),
         val_metric=_number(row.get("val_metric", "")),
+        prediction=_number(row.get("prediction", "")),
+        prediction_low=_number(row.get("prediction_low", "")),
+        prediction_high=_number(row.get("prediction_high", "")),
+        trials=_integer(row.get("trials", "")),
     )
 
 

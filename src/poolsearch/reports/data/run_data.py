@@ -23,6 +23,7 @@ from poolsearch.space import shown
 from poolsearch.storage.files import check_digests
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.stage_results import RUN_SHOWN, SUMMARY, judged_looks, read_object, read_opening
+from poolsearch.storage.trials_record import TrialsRecord
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class RunData:
         test: the newest look at the test split that was judged, as ``test.json`` has it.
         looks: all looks that were judged, the first first.
         test_opened: when the newest look began, also while its results are still missing.
+        learned: of a ranking by prediction, what was trained to learn from; None where there is no ``trials.json``.
         evaluated: whether ``test.json`` has what the networks reached in the newest look, judged or not.
         look_open: whether the newest look is not judged yet.
         rungs: what a method without supernets trained; empty for others, and before there is a ranking.
@@ -65,6 +67,7 @@ class RunData:
     evaluated: bool = False
     looks: Sequence[Json] = ()
     look_open: bool = False
+    learned: TrialsRecord | None = None
 
     @cached_property
     def members(self) -> int:
@@ -95,6 +98,16 @@ class RunData:
     def kind(self) -> Kind:
         """What the method trains."""
         return kind_of(self.method)
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the ranking is by prediction."""
+        return bool(self.ranking) and (self.ranking_summary or {}).get("rank_by") == "prediction"
+
+    @property
+    def against(self) -> str:
+        """The placement that predictions are told against."""
+        return shown(str((self.ranking_summary or {}).get("against", "")))
 
     @property
     def metric(self) -> str:
@@ -159,6 +172,7 @@ def read_run(folder: Path) -> RunData:
         look_open=bool(test) and "verdict" not in test,
         test_opened=test.get("opened"),
         evaluated="trials" in test,
+        learned=parse.learned_of(files),
         skipped=parse.skipped_of(files.skipped),
         rungs=parse.rungs_of(files.ranking_summary, summary or {}),
         relaxed=parse.found_weights(files.relaxed) if files.relaxed.exists() else None,

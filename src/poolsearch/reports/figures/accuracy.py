@@ -30,11 +30,11 @@ LETTER = 0.011  # of the width of the chart
 LEGEND = alt.Legend(title=None, orient="top", symbolSize=110, symbolOpacity=1)
 GROUPS = {
     "searched": OTHER, "stopped early": FAINT, "control group": CONTROL, "default": DEFAULT,
-    "best by validation": WINNER,
+    "best by validation": WINNER, "first by prediction": WINNER,
 }  # fmt: skip
 SHAPES = {
     "searched": "circle", "stopped early": "cross", "control group": "square", "default": "diamond",
-    "best by validation": "triangle-up",
+    "best by validation": "triangle-up", "first by prediction": "triangle-up",
 }  # fmt: skip
 
 
@@ -70,7 +70,8 @@ def _budget(data: RunData) -> str:
     texts: list[str] = []
     if default is not None:
         best = next(row for row in data.ranking if row.macs <= default.macs)
-        texts.append(f"At no more MACs than the default's, the best is {best.placement} ({best.value:.1%}).")
+        what = "first by prediction" if data.predicts else "best"
+        texts.append(f"At no more MACs than the default's, the {what} is {best.placement} ({best.value:.1%}).")
     kendall_tau = (data.ranking_summary or {}).get("tau_macs_accuracy")
     if kendall_tau is not None:
         texts.append(f"Kendall's tau of MACs alone with {data.metric}: {kendall_tau:.2f}.")
@@ -105,7 +106,7 @@ def _is_log(points: list[Json]) -> bool:
 
 def _group(row: AnnotatedRow) -> str:
     if row.ranked.rank == 1:
-        return "best by validation"
+        return "best by validation" if row.ranked.prediction is None else "first by prediction"
     if row.ranked.is_default:
         return "default"
     if row.ranked.control:
@@ -115,7 +116,8 @@ def _group(row: AnnotatedRow) -> str:
 
 def _name(row: AnnotatedRow) -> str:
     """What stands beside the point: only the two that a reader looks for are labelled."""
-    role = "best" if row.ranked.rank == 1 else ""
+    first = "best" if row.ranked.prediction is None else "first"
+    role = first if row.ranked.rank == 1 else ""
     role = " and ".join(filter(None, ["default" if row.ranked.is_default else "", role]))
     return f"{role} {row.ranked.placement}{' (stopped early)' if row.stopped else ''}" if role else ""
 

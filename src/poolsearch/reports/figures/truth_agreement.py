@@ -78,6 +78,16 @@ class RankingWithTruth:
         return agreement([row.value for row in self.ranked], self.truth)
 
     @cached_property
+    def by_prediction(self) -> Agreement | None:
+        """The order by prediction; None where the ranking is by another rule."""
+        known = [
+            (row.prediction, mean)
+            for row, mean in zip(self.ranked, self.truth, strict=True)
+            if row.prediction is not None
+        ]
+        return agreement(*np.array(known).T) if len(known) >= FEWEST else None
+
+    @cached_property
     def by_score(self) -> Agreement | None:
         """The order by score; None where fewer than three have one."""
         known = [(score, mean) for score, mean in zip(self.scores, self.truth, strict=True) if score is not None]
@@ -200,8 +210,14 @@ def truth_note(found: RankingWithTruth) -> str:
 
 def truth_figure(data: RunData, found: RankingWithTruth) -> Figure:
     """The ranking, and the scores where there are any, against the truth."""
-    texts = [f"by validation, {_agreement_text(found.by_validation)}"]
-    panels = [_scatter(data, found, [row.value for row in found.ranked], f"validation {data.metric}")]
+    texts, panels = list[str](), list[alt.LayerChart]()
+    if found.by_prediction is not None:
+        texts.append(f"by prediction, {_agreement_text(found.by_prediction)}")
+        points = [row.prediction for row in found.ranked]
+        panels.append(_scatter(data, found, points, f"predicted points against {data.against}", "+.2f"))
+    if data.ranking[0].evaluated or not panels:
+        texts.append(f"by validation, {_agreement_text(found.by_validation)}")
+        panels.append(_scatter(data, found, [row.value for row in found.ranked], f"validation {data.metric}"))
     if found.by_score is not None:
         texts.append(f"by the scores of the search, {_agreement_text(found.by_score)}")
         panels.append(_scatter(data, found, found.scores, "score in the search"))
@@ -230,7 +246,9 @@ def _correlation(found: Correlation) -> str:
     return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
-def _scatter(data: RunData, found: RankingWithTruth, values: Sequence[float | None], title: str) -> alt.LayerChart:
+def _scatter(
+    data: RunData, found: RankingWithTruth, values: Sequence[float | None], title: str, form: str = PERCENT
+) -> alt.LayerChart:
     points = [
         {"placement": row.placement, "member": str(row.member), "value": value, "truth": truth}
         | {"default": row.is_default}
@@ -240,10 +258,13 @@ def _scatter(data: RunData, found: RankingWithTruth, values: Sequence[float | No
     every = -(-len(points) // MOST_POINTS)
     shown_points = [point for i, point in enumerate(points) if i % every == 0 or point["default"]]
     axis, fit = alt.Axis(format=PERCENT, tickCount=5, labelFlush=False), alt.Scale(zero=False, padding=12)
-    x = alt.X("value:Q", title=title, axis=axis, scale=fit)
+    x = alt.X("value:Q", title=title, axis=alt.Axis(format=form, tickCount=5, labelFlush=False), scale=fit)
     y = alt.Y("truth:Q", title=f"true {data.metric}", axis=axis, scale=fit)
     colour = member_colour(data.members) if data.members > 1 else alt.value(OTHER)
-    tips = [alt.Tooltip("value:Q", title=title, format=".2%"), alt.Tooltip("truth:Q", format=".2%")]
+    tips = [
+        alt.Tooltip("value:Q", title=title, format=".2%" if form == PERCENT else form),
+        alt.Tooltip("truth:Q", format=".2%"),
+    ]
     marks = alt.Chart(rows(shown_points)).mark_circle(size=60, opacity=0.85)
     marks = marks.encode(x=x, y=y, color=colour, tooltip=["placement:N", "member:N", *tips])
     ring = alt.Chart(rows([point for point in points if point["default"]]))

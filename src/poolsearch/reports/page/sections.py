@@ -15,6 +15,7 @@ from poolsearch.reports.page.markup import badges, caveat_list, footer, macs_tex
 from poolsearch.reports.page.tables import answers, class_table, controls, filter_table, truth_table
 from poolsearch.reports.text.caveats import early_stops, grave_warnings, warnings
 from poolsearch.reports.text.method_notes import BY_MACS, FIRST, is_settled, path_description, trainings_summary
+from poolsearch.reports.text.prediction_notes import learned_sentence, rule_sentence
 from poolsearch.reports.text.verdict_text import verdict
 from poolsearch.settings import Settings
 from poolsearch.storage.run_record import typed
@@ -43,7 +44,7 @@ def body(data: RunData, figures: Mapping[str, str], truth: RankingWithTruth | No
         section("Where the resolution drops", figures.get("ladder")),
         section("Every placement by itself", _truth(data)),
         section("What the relaxed search found", _found(data), figures.get("relaxed")),
-        section("Ranking", _ranking(data)),
+        section("Ranking", _ranking(data), figures.get("predictions")),
         section(TITLE, _agreement(data, truth), figures.get("truth")),
         section("Trained alone", _retrain(data), figures.get("retrain"), controls(data)),
         section("Class by class", _classes(data)),
@@ -82,9 +83,10 @@ def _ranking(data: RunData) -> str:
     images = (data.ranking_summary or {}).get("images")
     on = f" on {images:,} images" if images else ""
     caption = f"Validation {data.metric}{on} with its 95% interval. Pareto: nothing ranked is both cheaper and better."
-    caption = BY_MACS if data.kind == "untrained" else caption
+    caption = BY_MACS if data.kind == "untrained" else "" if data.kind == "trials" else caption
     order = FIRST if is_settled(data) else ""
-    caption = " ".join(filter(None, [caption, order, data.notation, trainings_summary(data), early_stops(data)]))
+    rule = [rule_sentence(data), learned_sentence(data)]
+    caption = " ".join(filter(None, [*rule, caption, order, data.notation, trainings_summary(data), early_stops(data)]))
     first = _ranking_table(data, caption, lines[:SHOWN_ROWS])
     rest = lines[SHOWN_ROWS:MOST_ROWS]
     if not rest:
@@ -97,11 +99,13 @@ def _ranking(data: RunData) -> str:
 
 def _ranking_table(data: RunData, caption: str, lines: Sequence[AnnotatedRow]) -> str:
     mixture = data.members > 1
-    head = [("rank", ""), ("placement", "text"), (f"validation {data.metric}", "")]
+    head = [("rank", ""), ("placement", "text")]
+    head += [("prediction", ""), ("trials", "")] if data.predicts else []
+    head += [(f"validation {data.metric}", "")]
     head += [("score", "")] if data.kind == "sampled" else []
     head += [("member", "")] if mixture else []
     head += [("MACs", ""), ("vs. default", ""), ("remarks", "text")]
-    cells = [_ranking_cells(row, _supernet_cells(data, row)) for row in lines]
+    cells = [_ranking_cells(row, _prediction_cells(data, row), _supernet_cells(data, row)) for row in lines]
     return table(caption, head, [(_role(row), line) for row, line in zip(lines, cells, strict=True)])
 
 
@@ -115,11 +119,22 @@ def _supernet_cells(data: RunData, row: AnnotatedRow) -> list[str]:
     return score + ([or_dash(row.ranked.member, "d")] if data.members > 1 else [])
 
 
-def _ranking_cells(row: AnnotatedRow, of_supernet: Sequence[str]) -> list[str]:
+def _prediction_cells(data: RunData, row: AnnotatedRow) -> list[str]:
+    """What is expected of a training, and how many there were; nothing where the ranking is by another rule."""
+    ranked = row.ranked
+    if not data.predicts:
+        return []
+    if ranked.prediction is None:
+        return ["–", or_dash(ranked.trials, "d")]
+    interval = f" <small>{ranked.prediction_low:+.2f} to {ranked.prediction_high:+.2f}</small>"
+    return [f"{ranked.prediction:+.2f}{interval}", or_dash(ranked.trials, "d")]
+
+
+def _ranking_cells(row: AnnotatedRow, predicted: Sequence[str], of_supernet: Sequence[str]) -> list[str]:
     ranked = row.ranked
     value = ranked.told(".2%")
     value += f" <small>{100 * ranked.low:.2f} to {100 * ranked.high:.2f}</small>" if ranked.evaluated else ""
-    cells = [str(ranked.rank), escape(ranked.placement), value, *of_supernet]
+    cells = [str(ranked.rank), escape(ranked.placement), *predicted, value, *of_supernet]
     return [*cells, macs_text(ranked.macs), or_dash(ranked.macs_ratio, ".2f", " ×"), badges(row.flags)]
 
 

@@ -14,6 +14,7 @@ from poolsearch.reports.data.parse import Cost, Json
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.page.markup import badges, macs_text, or_dash, table
 from poolsearch.reports.text.method_notes import measured_text
+from poolsearch.reports.text.prediction_notes import points_text
 
 _TITLES = {  # of each cost that costs.parquet may know
     "memory": "memory of a step",
@@ -28,7 +29,8 @@ def answers(data: RunData) -> str:
     if not lines:
         return ""
     tested = data.test is not None
-    head = [("MACs limit", "text"), ("pick", "text"), ("rank", ""), ("MACs vs. default", ""), ("validation", "")]
+    head = [("MACs limit", "text"), ("pick", "text"), ("rank", ""), ("MACs vs. default", "")]
+    head += [("prediction" if data.predicts else "validation", "")]
     if tested:
         head += [("test", ""), ("against the default", ""), ("beats it", ""), ("at equal MACs", "")]
     others = [name for name in _TITLES if any(name in row.costs for row in lines)]
@@ -43,18 +45,18 @@ def answers(data: RunData) -> str:
             "that are tested. Beats it: the bootstrap probability. At equal MACs: against what the default is "
             "worth at the pick's MACs, where that was trained."
         )
-    rows = [("winner" if row.better else "", _answer_cells(row, tested, others)) for row in lines]
+    rows = [("winner" if row.better else "", _answer_cells(row, data.predicts, tested, others)) for row in lines]
     return table(" ".join(filter(None, [caption, data.notation])), head, rows)
 
 
-def _answer_cells(row: AnswerRow, tested: bool, others: Sequence[str]) -> list[str]:
+def _answer_cells(row: AnswerRow, predicts: bool, tested: bool, others: Sequence[str]) -> list[str]:
     pick = row.pick
     cells = [limit_text(row.limit)]
     if pick is None:
         return [*cells, "none was ranked", *["–"] * (3 + 4 * tested + len(others))]
     flag = badges(["default"]) if pick.is_default else ""
     cells += [f"{escape(pick.placement)} {flag}", str(pick.rank)]
-    cells += [or_dash(pick.macs_ratio, ".2f", " ×"), pick.told(".2%")]
+    cells += [or_dash(pick.macs_ratio, ".2f", " ×"), points_text(pick) if predicts else pick.told(".2%")]
     if tested:
         adjusted = "" if row.adjusted_p is None else f"<br><small>p {row.adjusted_p:.2g}</small>"
         probability = (row.default or {}).get("probability")

@@ -16,6 +16,7 @@ from poolsearch.reports.data.rows import retrained_rows, was_stopped
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.data.score_table import Scores
 from poolsearch.reports.text import method_notes
+from poolsearch.reports.text.prediction_notes import prediction_doubts
 from poolsearch.reports.text.verdict_text import has_ended, time_text
 from poolsearch.settings.search_groups import SearchSettings
 
@@ -129,6 +130,7 @@ def _unfinished(data: RunData) -> list[str]:
         "search": data.scores is not None or data.relaxed is not None,
         "sweep": ranked or bool(data.truth),
         "rank": ranked,
+        "trials": ranked,
         "retrain": data.test is not None,
     }
     return [
@@ -206,14 +208,14 @@ def _ranking_doubts(data: RunData) -> list[str]:
         doubts.append(f"The default {data.default} was not ranked, so nothing says whether the network should change.")
     elif default is None:
         doubts.append(f"The default {data.default} was not ranked: only the retraining says how it compares.")
-    elif not winner.is_default and not was_stopped(data, default) and _overlap(winner, default):
+    elif not data.predicts and not winner.is_default and not was_stopped(data, default) and _overlap(winner, default):
         both = f"{winner.placement} ({_interval(winner)}) and of the default ({_interval(default)})"
         doubts.append(f"The validation intervals of {both} overlap: the difference may be chance.")
     summary = data.ranking_summary or {}
     images = summary.get("images")
     if images is not None and images < FEW_IMAGES:
         doubts.append(f"The ranking rests on {images:,} validation images only.")
-    return [*doubts, *method_notes.settled_caveats(data), *_stopped_doubts(data)]
+    return [*doubts, *prediction_doubts(data), *method_notes.settled_caveats(data), *_stopped_doubts(data)]
 
 
 def _overlap(one: RankingRow, other: RankingRow) -> bool:

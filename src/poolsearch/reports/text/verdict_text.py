@@ -12,7 +12,7 @@ from poolsearch.reports.data.answer_rows import ranked_again
 from poolsearch.reports.data.parse import Json
 from poolsearch.reports.data.rows import was_stopped
 from poolsearch.reports.data.run_data import RunData
-from poolsearch.reports.text import method_notes
+from poolsearch.reports.text import method_notes, prediction_notes
 from poolsearch.reports.text.method_notes import sweep_so_far, truth_sentence
 from poolsearch.storage.stage_results import seeds_of
 
@@ -40,6 +40,10 @@ def verdict(data: RunData) -> Verdict:
         return Verdict(_ranked_sentence(data), _ranked_detail(data), command)
     if data.kind == "alone":
         return Verdict(sweep_so_far(data), "Nothing has been ranked yet, so there is no answer yet.", command)
+    if data.kind == "trials":
+        done = sum(one.value is not None for one in data.learned.trials) if data.learned else 0
+        told = f"Trials are under way, or were interrupted: {done:,} have ended."
+        return Verdict(told, "Nothing has been ranked yet, so there is no answer yet.", command)
     if data.events:
         return Verdict(_searching_sentence(data), "Nothing has been ranked yet, so there is no answer yet.", command)
     return Verdict("The search has not logged an epoch yet.", "There is no answer yet.", command)
@@ -47,6 +51,7 @@ def verdict(data: RunData) -> Verdict:
 
 def _opened(data: RunData, test: Json) -> str:
     fixed = "by its MACs" if data.kind == "untrained" else "from validation"
+    fixed = "by prediction" if data.predicts else fixed
     first = next((look for look in data.looks if look["winner"] == test["winner"]), test)
     images = f"the test split of {test['images']:,} images"
     if first.get("seen"):
@@ -85,6 +90,8 @@ def time_text(iso: object) -> str:
 
 def _ranked_sentence(data: RunData) -> str:
     winner, default = data.ranking[0], data.default_row
+    if data.predicts:
+        return prediction_notes.predicted_sentence(data)
     if method_notes.is_settled(data):
         return method_notes.settled_sentence(data)
     if data.kind == "untrained":
@@ -104,6 +111,11 @@ def _ranked_detail(data: RunData) -> str:
     total = len({trial.placement for trial in data.trials})
     done = sum(trial.metrics is not None for trial in data.trials)
     trained = f" {done} of {len(data.trials)} trials ({total} placements) have finished." if data.trials else ""
+    if data.predicts:
+        return (
+            f"{prediction_notes.learned_sentence(data)} The decision comes from training the first ones and the "
+            f"default on all training images, then opening the test split.{trained}"
+        )
     if data.rungs:
         return (
             "These are results of networks trained on the search-train half alone. The decision comes from training "

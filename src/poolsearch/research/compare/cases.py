@@ -127,7 +127,7 @@ def _of_spec(spec: str, base: Settings, total: int | None, epochs_of: Epochs) ->
     if kind_of(method) == "auto":
         raise PoolsearchError(f"--methods {spec}: 'auto' takes one of the others; name those to compare.")
     settings = settings_of(method, base, fields)
-    if kind_of(method) in ("alone", "untrained"):
+    if kind_of(method) in ("alone", "trials", "untrained"):
         return [Case(spec_of(method, fields), "", settings)]
     own, equal = settings.search.epochs, None if total is None else epochs_of(settings, total)
     if own is None:

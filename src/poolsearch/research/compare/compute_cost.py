@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from poolsearch.cost import CostTable, cost_table
@@ -136,22 +138,27 @@ def run_work(run: Run, charged: Charged = "used") -> float:
         charged: which scores count.
 
     Returns:
-        Multiply-adds; 0 for a ranking by MACs, which trains nothing.
+        Multiply-adds; 0 for a ranking by MACs, which trains nothing. Trials that a prediction learned from count.
     """
+    return _trainings(run.dir.trials) + _before_trials(run, charged)
+
+
+def _before_trials(run: Run, charged: Charged) -> float:
+    """The search, and the evaluation of its placements."""
     kind = kind_of(run.settings.search.method)
-    if kind == "untrained":
+    if kind in ("untrained", "trials"):
         return 0.0
     if kind == "alone":
-        return _trainings(run)
+        return _trainings(run.dir.sweep)
     summary = read_object(run.dir.ranking_summary, {"images": int, "macs_saving?": float})
     if kind == "relaxed":
         return search_epochs(run.settings.search) * epoch_work(run, run.settings) + summary["images"] * _ranked(run)
     return _drawn(run, charged) + summary["images"] * _ranked(run) / summary["macs_saving"]
 
 
-def _trainings(run: Run) -> float:
+def _trainings(root: Path) -> float:
     """Of placements alone: each as far as it came, and scored at the end of each rung."""
-    found = [read_metrics(path.parent) for path in sorted(run.dir.sweep.glob("*/*/metrics.json"))]
+    found = [read_metrics(path.parent) for path in sorted(root.glob("*/*/metrics.json"))]
     return float(sum(
         one["macs"] * (TRAINED * one["epochs"] * one["images"] + one["val_images"] * len(one["rungs"])) for one in found
     ))  # fmt: skip

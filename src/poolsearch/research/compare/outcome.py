@@ -16,7 +16,7 @@ from poolsearch.storage.files import write_json
 from poolsearch.storage.run_record import read_record
 from poolsearch.storage.stage_results import read_opening, read_ranking
 
-SEARCHING = ("search", "rank", "sweep")
+SEARCHING = ("search", "rank", "sweep", "trials")
 """The stages that lead to a ranking."""
 
 

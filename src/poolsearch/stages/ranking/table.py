@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from poolsearch.evaluation.budget_picks import answers_of
 from poolsearch.evaluation.metrics import interval, score
@@ -28,7 +29,7 @@ EVALUATED = (
     "is_default", "control", "images", "val_metric",
 )  # fmt: skip
 """Columns of ranking.csv without those of a prediction."""
-COLUMNS = EVALUATED
+COLUMNS = (*EVALUATED, "prediction", "prediction_low", "prediction_high", "trials")
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,24 @@ def rows_of(run: Run, evaluations: Sequence[MemberEvaluation], found: int | None
     return rows
 
 
+def values_of_members(rows: Sequence[dict[str, Any]], evaluations: Iterable[MemberEvaluation]) -> NDArray[np.float64]:
+    """The metric of the placement of each row in each member.
+
+    Args:
+        rows: of ranking.csv.
+        evaluations: of their placements, and of no others.
+
+    Returns:
+        Shape (M, A), in the order of the rows; NaN where a member did not evaluate a placement.
+    """
+    place = {row["number"]: position for position, row in enumerate(rows)}
+    known = list(evaluations)
+    value_MA = np.full((max(one.member for one in known) + 1, len(rows)), np.nan)
+    for one in known:
+        value_MA[one.member, place[one.number]] = one.val_metric
+    return value_MA
+
+
 def _seen(evaluations: Iterable[MemberEvaluation], mean: bool) -> dict[int, _Evaluated]:
     """What each placement is worth: by the best of the members that evaluated it, or by the mean of all."""
     found: dict[int, list[MemberEvaluation]] = {}
@@ -158,7 +177,7 @@ def as_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> 
     """The text of ranking.csv, or of another table.
 
     Args:
-        rows: values by column; None is written as an empty cell.
+        rows: values by column; None, or none, is written as an empty cell.
         columns: in the order of the file.
 
     Returns:

@@ -127,6 +127,8 @@ def _trials_of(run: Run, chosen: Selection) -> dict[Placement, list[Trial]]:
 
 
 def _ranked(run: Run) -> str:
+    if run.settings.rank.rank_by == "prediction":
+        return "by prediction"
     return "by MACs" if kind_of(run.settings.search.method) == "untrained" else "on the validation images"
 
 

@@ -31,6 +31,7 @@ class SweepProgress:
         ended: how good those are that have ended before, as fractions.
         value: how good a training is, by its files; None as long as it has not ended.
         held: whether some process is at it.
+        later: how many trainings follow after these; they count for the expected finish, at the mean MACs.
     """
 
     def __init__(
@@ -42,10 +43,12 @@ class SweepProgress:
         ended: Mapping[Trial, float],
         value: Callable[[Trial], float | None],
         held: Callable[[Trial], bool],
+        later: int = 0,
     ) -> None:
         self._progress, self._label, self._measure = progress, label, measure
         self._macs_of, self._value_of = macs_of, dict(ended)
         self._value, self._held = value, held
+        self._total = len(macs_of) + later
         self._named = {str(trial): trial for trial in macs_of}
         self._share: dict[Trial, float] = {}  # how far those are that are run here
         self._before = float(sum(macs_of[trial] for trial in ended))  # MACs that were done before this began
@@ -90,7 +93,7 @@ class SweepProgress:
         by = "" if trial in self._share else " by another process"
         self._share.pop(trial, None)
         self._value_of[trial] = value
-        count = f"{self._label}: {len(self._value_of):,} of {len(self._macs_of):,}"
+        count = f"{self._label}: {len(self._value_of):,} of {self._total:,}"
         line = f"{trial}{by}: {self._measure} {100 * value:.2f} % ({count}; {self._finish(short=True)})"
         self._progress.table(self._standing(), line)
 
@@ -109,7 +112,7 @@ class SweepProgress:
     def _standing(self) -> ProgressTable:
         seeds = len({trial.seed for trial in self._macs_of})
         title = (
-            f"{self._label}: {len(self._value_of):,} of {len(self._macs_of):,} trainings have ended, "
+            f"{self._label}: {len(self._value_of):,} of {self._total:,} trainings have ended, "
             f"{len(self._share):,} run here, {self._elsewhere:,} elsewhere; {self._finish()}"
         )
         rows = [
@@ -119,11 +122,12 @@ class SweepProgress:
         return ProgressTable(title, ("best so far", self._measure, "seeds", "MACs"), rows)
 
     def _finish(self, short: bool = False) -> str:
-        if len(self._value_of) == len(self._macs_of):
+        if len(self._value_of) == self._total:
             return "all have ended"
         done = float(sum(self._macs_of[trial] for trial in self._value_of))
         done += sum(share * self._macs_of[trial] for trial, share in self._share.items())
-        left = max(0.0, sum(self._macs_of.values()) - done)
+        whole = sum(self._macs_of.values()) * self._total / len(self._macs_of)
+        left = max(0.0, whole - done)
         reached, elapsed = done - self._before, time.monotonic() - self._began
         return finish_time(datetime.now(), left * elapsed / reached if reached > 0 else None, short)
 

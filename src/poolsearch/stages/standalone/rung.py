@@ -128,7 +128,16 @@ def _last_rung(run: Run) -> Rung:
 
 
 def train_rung(
-    run: Run, rung: Rung, epochs: int, trials: Sequence[Trial], label: str, done: Done | None = None
+    run: Run,
+    rung: Rung,
+    epochs: int,
+    trials: Sequence[Trial],
+    label: str,
+    done: Done | None = None,
+    *,
+    root: Path | None = None,
+    at_once: int | None = None,
+    later: int = 0,
 ) -> dict[Trial, ScoredTraining]:
     """Train these up to the end of the rung, with other processes that may do the same; those that have been are read.
 
@@ -139,6 +148,9 @@ def train_rung(
         trials: what is trained.
         label: for the bar.
         done: told each and how good it is, first those that have been trained, then the others as they end.
+        root: of the trials' folders; None: ``sweep/`` in the run's folder.
+        at_once: how many trainings share the machine at most; None: as many as there are.
+        later: how many trainings follow after these; the expected finish counts them.
 
     Returns:
         How good each is at the end of the rung, on the search-val images, in benchmark mode on those of test.
@@ -146,6 +158,7 @@ def train_rung(
     Raises:
         Interrupted: stopped on request; the state is saved.
     """
+    root = run.dir.sweep if root is None else root
     macs_of = {trial: run.costs.macs(trial.placement) for trial in trials}
     scored_of: dict[Trial, ScoredTraining] = {}
 
@@ -155,12 +168,12 @@ def train_rung(
             done(trial, found)
 
     for trial in trials:
-        if (found := scored_at(trial.folder(run.dir.sweep), rung.epochs)) is not None:
+        if (found := scored_at(trial.folder(root), rung.epochs)) is not None:
             scored(trial, found)
-    workers, threads, cards = worker_layout(run, len(trials))
+    workers, threads, cards = worker_layout(run, at_once or len(trials))
     left = [trial for trial in trials if trial not in scored_of]
-    work = partial(train_trial, run, sweep_config(run.settings, epochs, rung.epochs), workers)
-    live = _live(run, rung, label, macs_of, scored_of)
+    work = partial(train_trial, run, sweep_config(run.settings, epochs, rung.epochs), root, workers)
+    live = _live(run, rung, root, label, macs_of, scored_of, later)
 
     def ended(trial: Trial, found: ScoredTraining) -> None:
         scored(trial, found)
@@ -171,29 +184,36 @@ def train_rung(
 
 
 def _live(
-    run: Run, rung: Rung, label: str, macs_of: Mapping[Trial, int], scored_of: Mapping[Trial, ScoredTraining]
+    run: Run,
+    rung: Rung,
+    root: Path,
+    label: str,
+    macs_of: Mapping[Trial, int],
+    scored_of: Mapping[Trial, ScoredTraining],
+    later: int,
 ) -> SweepProgress:
     """What is shown of the rung's trainings while they are under way."""
 
     def value(trial: Trial) -> float | None:
-        found = scored_at(trial.folder(run.dir.sweep), rung.epochs)
+        found = scored_at(trial.folder(root), rung.epochs)
         return None if found is None else found.value
 
     measure = f"{'test' if run.settings.is_benchmark else 'validation'} {metrics.metric_name(run.settings.data.metric)}"
     known = {trial: found.value for trial, found in scored_of.items()}
     return SweepProgress(
-        run.progress, label, measure, macs_of, known, value, lambda trial: is_held(trial.folder(run.dir.sweep))
+        run.progress, label, measure, macs_of, known, value, lambda trial: is_held(trial.folder(root)), later
     )
 
 
 def train_trial(
-    run: Run, recipe: TrainingConfig, workers: int, trial: Trial, progress: Progress
+    run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Trial, progress: Progress
 ) -> ScoredTraining | Busy:
     """Train one and score it, unless another process does, or has done so.
 
     Args:
         run: at the rung's fidelity.
         recipe: how, and how far.
+        root: of the trials' folders.
         workers: how many train at once, for the metrics.
         trial: which.
         progress: where its bar shows itself.
@@ -205,26 +225,26 @@ def train_trial(
     Raises:
         Interrupted: stopped on request; the state is saved.
     """
-    folder = trial.folder(run.dir.sweep)
+    folder = trial.folder(root)
     with try_lock(folder) as ours:
         if not ours:
             return Busy()
         if (found := scored_at(folder, recipe.until or recipe.epochs)) is not None:
             return found
         remove_leftovers(folder)
-        return _train_and_score(run, recipe, workers, trial, progress)
+        return _train_and_score(run, recipe, root, workers, trial, progress)
 
 
 def _train_and_score(
-    run: Run, recipe: TrainingConfig, workers: int, trial: Trial, progress: Progress
+    run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Trial, progress: Progress
 ) -> ScoredTraining:
     """Train one as far as the recipe goes, and score it on the search-val images, or those of test.
 
     The checkpoint stays, as it may be gone on with; how good it was at earlier rungs stays in the metrics.
     """
-    path = trial.folder(run.dir.sweep) / "metrics.json"
+    path = trial.folder(root) / "metrics.json"
     before = read_metrics(path.parent).get("rungs", []) if path.exists() else []
-    task, found = train_standalone(run, recipe, run.dir.sweep, workers, trial, progress)
+    task, found = train_standalone(run, recipe, root, workers, trial, progress)
     part: Literal["test", "val"] = "test" if run.settings.is_benchmark else "val"
     indices = run.split.test if part == "test" else run.split.search_val
     scored, images = _score(run, task, indices), len(indices)
