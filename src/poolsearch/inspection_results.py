@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +74,55 @@ class MethodEstimate:
 
 
 @dataclass(frozen=True)
+class ChosenSetting:
+    """A setting that was fitted to the hours: its name, its value, and why it is that."""
+
+    name: str
+    value: Any
+    why: str
+
+
+@dataclass(frozen=True)
+class SmallestDifference:
+    """What a job can show.
+
+    Attributes:
+        accuracy: of the default; it is not known before the job, and so assumed.
+        difference: the smallest that would be told from chance, as a fraction.
+    """
+
+    accuracy: float
+    difference: float
+
+
+@dataclass(frozen=True)
+class HoursFit:
+    """The job that fits into the hours, or the smallest there is where none does.
+
+    Attributes:
+        hours: that were given.
+        fits: whether it does.
+        command: that does it, for a shell.
+        settings: that were chosen for it, in the order of their stages.
+        start: seconds of starting, of reading the images, and of the report.
+        takes: of all of it.
+        shows: the smallest differences, at accuracies that the default may have.
+        images, seeds, answers: that these rest on: test images, trainings of each network, picks that are tested.
+    """
+
+    hours: float
+    fits: bool
+    command: str
+    settings: tuple[ChosenSetting, ...]
+    start: Estimate
+    takes: Estimate
+    shows: tuple[SmallestDifference, ...]
+    images: int
+    seeds: int
+    answers: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """What each way costs on this machine, and which is advised.
 
@@ -90,6 +140,7 @@ class Plan:
         reason: why, in a sentence.
         warnings: what will not go well, such as memory that does not suffice.
         seconds: that planning took.
+        fit: with ``--hours``, what fits into them; ``ways`` then has that one way.
     """
 
     net: str
@@ -106,6 +157,7 @@ class Plan:
     reason: str
     warnings: tuple[str, ...]
     seconds: float
+    fit: HoursFit | None = None
 
     @property
     def after_takes(self) -> Estimate:
@@ -133,6 +185,73 @@ def duration_text(seconds: float) -> str:
     units = (("s", 1, 100), ("min", 60, 6000), ("h", 3600, 172_800), ("days", 86_400, float("inf")))
     unit, size = next((unit, size) for unit, size, most in units if seconds < most)
     return f"{seconds / size:.{0 if seconds / size >= 9.95 else 1}f} {unit}"
+
+
+def not_enough(fit: HoursFit) -> str:
+    """That the hours are too few, and what the least is.
+
+    Args:
+        fit: of the smallest job, which does not fit.
+
+    Returns:
+        A sentence with the command of that job.
+    """
+    return (
+        f"{fit.hours:g} h is not enough: the least useful run takes about {_hours(fit.takes.seconds)} h: {fit.command}"
+    )
+
+
+def fit_text(fit: HoursFit) -> str:
+    """What was fitted into the hours, in lines for people.
+
+    Args:
+        fit: of a job that fits.
+
+    Returns:
+        A line for each setting with its reason, one for the time, one for what the job can show, and the command.
+    """
+    values = [(f"--{one.name.replace('_', '-')} {_value(one.value)}".rstrip(), one.why) for one in fit.settings]
+    width = max(len(text) for text, _ in values)
+    takes = fit.takes
+    within = f"{duration_text(takes.low)} to {duration_text(takes.high)}"
+    lines = [
+        f"Fitted into {fit.hours:g} h: about {duration_text(takes.seconds)} ({within}), start and report included",
+        *(f"  {text:<{width}}  {why}" for text, why in values),
+        shows_text(fit),
+        f"The same without planning: {fit.command}",
+    ]
+    return "\n".join(lines)
+
+
+def shows_text(fit: HoursFit) -> str:
+    """The smallest differences that a job can show.
+
+    Args:
+        fit: of the job.
+
+    Returns:
+        A sentence, with what it rests on.
+    """
+    if not fit.shows:
+        return "It can show no difference: a verdict needs two seeds."
+    points = ", ".join(
+        f"{100 * one.difference:.1f} points if the default reaches {one.accuracy:.0%}" for one in fit.shows
+    )
+    return (
+        f"The smallest difference that it can show: {points} ({fit.images:,} test images, {fit.seeds} seeds, "
+        f"{fit.answers} answer{'' if fit.answers == 1 else 's'}; a typical spread of seeds is assumed)."
+    )
+
+
+def _value(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _hours(seconds: float) -> str:
+    """Hours to two figures, rounded up."""
+    hours = seconds / 3600
+    unit = 10 ** (math.floor(math.log10(hours)) - 1)
+    return f"{math.ceil(hours / unit) * unit:.2g}"
 
 
 PARTS = (0.0, 0.1, 0.5, 0.9, 1.0)

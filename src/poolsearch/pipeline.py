@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from poolsearch.errors import PoolsearchError
+from poolsearch.inspection_results import Plan, fit_text, not_enough
 from poolsearch.progress import Progress, SilentProgress
 from poolsearch.reports import write_report
 from poolsearch.session.join import join_run
@@ -22,6 +23,7 @@ from poolsearch.stages.costs import costs as costs
 from poolsearch.stages.derive import derive as _derive
 from poolsearch.stages.export import export as _export
 from poolsearch.stages.plan import plan as plan
+from poolsearch.stages.planning.fitted import SIZES, with_settings
 from poolsearch.stages.rank import rank as _rank
 from poolsearch.stages.relax import relax as _relax
 from poolsearch.stages.retrain import retrain as _retrain
@@ -40,6 +42,7 @@ def run(
     resume: bool = False,
     progress: Progress | None = None,
     trust: Trust = NAMED,
+    keep: Collection[str] = (),
 ) -> Path:
     """The whole job: search, rank, retrain, report.
 
@@ -50,6 +53,8 @@ def run(
         progress: where work shows itself; silent by default.
         trust: whether Python files that ``run.json`` names may run. Those that ``settings`` name may, and those named
             in a run before; others only with ``Trust(everything=True)``.
+        keep: with ``hours`` in the settings, names of those that are not to be fitted to the hours though they have
+            their default's value; those that have another never are.
 
     Returns:
         The path of the page, ``report.html``.
@@ -58,7 +63,7 @@ def run(
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.
         Interrupted: stopped on request; everything is saved.
     """
-    with open_ranked(out, settings, resume, progress, trust) as opened:
+    with open_ranked(out, settings, resume, progress, trust, keep) as opened:
         if not opened.settings.is_benchmark:
             _retrain(opened)
         return _report(opened.dir)
@@ -71,11 +76,12 @@ def open_ranked(
     resume: bool = False,
     progress: Progress | None = None,
     trust: Trust = NAMED,
+    keep: Collection[str] = (),
 ) -> Generator[Run]:
     """Open a run, bring it to its ranking, and give it while it is open.
 
     Args:
-        out, settings, resume, progress, trust: see :func:`run`.
+        out, settings, resume, progress, trust, keep: see :func:`run`.
 
     Yields:
         The open run, with a ``ranking.csv``; its folder is held until the block ends.
@@ -84,7 +90,7 @@ def open_ranked(
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.
         Interrupted: stopped on request; everything is saved.
     """
-    with _opened(Path(out).expanduser(), settings, resume, progress or SilentProgress(), trust) as opened:
+    with _opened(Path(out).expanduser(), settings, resume, progress or SilentProgress(), trust, keep) as opened:
         if not _search_result(opened).exists():
             _SEARCH[_kind(opened)](opened)
         if not opened.dir.ranking.exists():
@@ -99,11 +105,12 @@ def search(
     progress: Progress | None = None,
     join: bool = False,
     trust: Trust = NAMED,
+    keep: Collection[str] = (),
 ) -> Path:
     """Train the supernets, or with a method without any rank the placements.
 
     Args:
-        out, settings, resume, progress, trust: see :func:`run`.
+        out, settings, resume, progress, trust, keep: see :func:`run`.
         join: help with the trainings of a sweep, a proxy or a halving that another process began in ``out``, on this
             machine or another; ends when all have ended. The process that holds the folder ranks; where there is none,
             ``resume`` does. ``settings`` may differ in what concerns the machine.
@@ -121,7 +128,7 @@ def search(
     if join:
         assist(join_run(out, settings, progress or SilentProgress(), trust))
         return out
-    with _opened(out, settings, resume, progress or SilentProgress(), trust) as opened:
+    with _opened(out, settings, resume, progress or SilentProgress(), trust, keep) as opened:
         _SEARCH[_kind(opened)](opened)
     return out
 
@@ -230,20 +237,42 @@ def report(out: str | Path, truth: str | Path | None = None) -> Path:
 
 
 @contextmanager
-def _opened(out: Path, settings: Settings | None, resume: bool, progress: Progress, trust: Trust) -> Generator[Run]:
-    """Open a run; with method ``auto`` a new one is planned before, and one that is there keeps its method."""
+def _opened(
+    out: Path, settings: Settings | None, resume: bool, progress: Progress, trust: Trust, keep: Collection[str] = ()
+) -> Generator[Run]:
+    """Open a run; with method ``auto`` or hours a new one is planned before, and one that is there keeps its choice."""
     found = None
-    if settings is not None and settings.search.method == "auto":
+    if settings is not None and (settings.search.method == "auto" or settings.search.hours is not None):
         if resume:
-            settings = with_method(settings, saved_settings(out).search.method)
+            settings = _as_begun(settings, saved_settings(out), keep)
         else:
             check_settings(settings)
             check_free(RunDir(out))
-            found = plan(settings, progress, trust)
-            progress.say(f"method {found.method}: {found.reason}")
-            settings = with_method(settings, found.method)
+            found = plan(settings, progress, trust, keep)
+            settings = _as_planned(settings, found, progress)
     with open_run(out, settings, resume, progress, found, trust) as opened:
         yield opened
+
+
+def _as_planned(settings: Settings, found: Plan, progress: Progress) -> Settings:
+    """The settings that a plan chose; what it chose is told."""
+    if found.fit is None:
+        progress.say(f"method {found.method}: {found.reason}")
+        return with_method(settings, found.method).changed(hours=None)
+    if not found.fit.fits:
+        raise PoolsearchError(not_enough(found.fit))
+    progress.say(fit_text(found.fit))
+    return with_settings(settings, {one.name: one.value for one in found.fit.settings})
+
+
+def _as_begun(settings: Settings, begun: Settings, keep: Collection[str]) -> Settings:
+    """The settings of a run that is gone on with, in which everything has been chosen."""
+    if settings.search.method == "auto":
+        settings = with_method(settings, begun.search.method)
+    if settings.search.hours is None:
+        return settings
+    values = {name: value for _, name, value in begun.flat()}
+    return settings.changed(hours=None, **{name: values[name] for name in ("method", *SIZES) if name not in keep})
 
 
 _Stages = dict[Kind, Callable[[Run], None]]

@@ -23,11 +23,13 @@ from poolsearch.cli.commands import (
 )
 from poolsearch.cli.commands.inspect_commands import PlanResult
 from poolsearch.cli.commands.research_commands import RecipeFolder
-from poolsearch.cli.commands.run_commands import GoOn
+from poolsearch.cli.commands.run_commands import Begin, GoOn
 from poolsearch.progress import ConsoleProgress, SilentProgress
 from poolsearch.session.trusted import Trust
 from poolsearch.settings.check import check
+from poolsearch.settings.config_file import read_config
 from poolsearch.settings.methods import kind_of
+from poolsearch.settings.settings import DECLARED
 from poolsearch.storage.files import write_json
 from poolsearch.storage.run_record import option_words
 from poolsearch.texts import shell
@@ -72,10 +74,11 @@ def _do(command: Run | Search | Rank | Retrain | Report | Export, typed: Collect
     progress.say(f"Run folder: {out}")
     match command:
         case Run():
-            pipeline.run(out, command.settings, command.where.resume, progress, _trust(command.where, typed))
-        case Search():
             trust = _trust(command.where, typed)
-            pipeline.search(out, command.settings, command.where.resume, progress, command.where.join, trust)
+            pipeline.run(out, command.settings, command.where.resume, progress, trust, _kept(command.where, typed))
+        case Search():
+            trust, where = _trust(command.where, typed), command.where
+            pipeline.search(out, command.settings, where.resume, progress, where.join, trust, _kept(where, typed))
             if command.where.join:
                 show_joined(out)
                 return 0
@@ -97,6 +100,12 @@ def _do(command: Run | Search | Rank | Retrain | Report | Export, typed: Collect
 def _trust(where: GoOn | RecipeFolder | PlanResult, typed: Collection[str]) -> Trust:
     """What the user named: all settings of a command may have been filled up from a folder."""
     return Trust(where.trust, frozenset(typed))
+
+
+def _kept(where: Begin | PlanResult, typed: Collection[str]) -> frozenset[str]:
+    """The settings that the user gave, by name: typed, or in the file of --config."""
+    in_file = read_config(where.config) if where.config is not None else ()
+    return frozenset({*in_file, *(name for name, one in DECLARED.items() if one.flag in typed)})
 
 
 def _compare(command: Compare, typed: Collection[str]) -> int:
@@ -144,9 +153,8 @@ def _plan(command: Plan, typed: Collection[str]) -> int:
 
     process.limit_threads()
     process.keep_memory()
-    found = pipeline.plan(
-        settings, SilentProgress() if command.result.quiet else ConsoleProgress(), _trust(command.result, typed)
-    )
+    progress = SilentProgress() if command.result.quiet else ConsoleProgress()
+    found = pipeline.plan(settings, progress, _trust(command.result, typed), _kept(command.result, typed))
     if command.result.json is not None:
         write_json(command.result.json, found.to_dict())
     show_plan(found)

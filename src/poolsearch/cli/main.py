@@ -64,8 +64,8 @@ def _say(text: str) -> None:
 
 
 def _typed(arguments: Sequence[str]) -> frozenset[str]:
-    """What was typed, of ``--flag=value`` also the value."""
-    return frozenset(word for argument in arguments for word in (argument, argument.partition("=")[2]))
+    """What was typed, of ``--flag=value`` also the flag and the value."""
+    return frozenset(word for argument in arguments for word in (argument, *argument.partition("=")[::2]))
 
 
 def _stopped(command: Command | None, saved: bool) -> str:

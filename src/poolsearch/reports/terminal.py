@@ -11,7 +11,7 @@ from rich.table import Table
 
 from poolsearch.calibration.model import LEVEL
 from poolsearch.evaluation.budget_picks import limit_text
-from poolsearch.inspection_results import CheckReport, CostReport, Estimate, Plan
+from poolsearch.inspection_results import CheckReport, CostReport, Estimate, HoursFit, Plan, not_enough, shows_text
 from poolsearch.inspection_results import duration_text as told_time
 from poolsearch.progress import PlainConsole
 from poolsearch.reports.data.answer_rows import AnswerRow, answer_rows, ranked_again
@@ -266,6 +266,9 @@ def _gap(found: CheckReport) -> str:
 
 def show_plan(found: Plan) -> None:
     """Print a plan."""
+    if found.fit is not None:
+        _show_fit(found, found.fit)
+        return
     console = PlainConsole()
     console.print(_ways(found))
     console.print(_after(found))
@@ -276,9 +279,39 @@ def show_plan(found: Plan) -> None:
     console.print(f"\nPlanned in {found.seconds:.0f} s; not counted: the start and the report, a few seconds.")
 
 
+def _show_fit(found: Plan, fit: HoursFit) -> None:
+    console = PlainConsole(soft_wrap=True)  # the command is to be copied
+    table = Table(title=_planned_for(found), title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("setting", "value", "why"):
+        table.add_column(name)
+    for one in fit.settings:
+        value = " ".join(map(str, one.value)) if isinstance(one.value, tuple) else str(one.value)
+        table.add_row(f"--{one.name.replace('_', '-')}", value or "none", one.why)
+    console.print(table)
+    stages = Table(title="Takes", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("stage", "takes", "range"):
+        stages.add_column(name, justify="left" if name == "stage" else "right")
+    parts = [(stage.name, stage.takes) for stage in (*found.ways[0].stages, *found.after)]
+    for name, takes in (*parts, ("start and report", fit.start)):
+        stages.add_row(name, told_time(takes.seconds), _range(takes))
+    stages.add_row("all", told_time(fit.takes.seconds), _range(fit.takes), style="bold")
+    console.print(stages)
+    for warning in found.warnings:
+        console.print(f"warning: {warning}")
+    console.print(shows_text(fit))
+    if fit.fits:
+        console.print(f"\nFits into {fit.hours:g} h:\n\n    {fit.command}", style="bold")
+    else:
+        console.print(f"\n{not_enough(fit)}", style="bold")
+    console.print(f"\nPlanned in {found.seconds:.0f} s.")
+
+
+def _planned_for(found: Plan) -> str:
+    return f"{found.net}, {found.placements:,} placements, default {found.default}; {found.machine}"
+
+
 def _ways(found: Plan) -> Table:
-    title = f"{found.net}, {found.placements:,} placements, default {found.default}; {found.machine}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=_planned_for(found), title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("method")
     table.add_column("trained before the ranking", overflow="fold")
     for name in ("until ranked", "range", "whole job", "memory"):

@@ -26,9 +26,10 @@ class SearchSettings:
     )
     hours: float | None = setting(
         None,
-        "Hours that the whole job may take, for --method auto and 'poolsearch plan'. Default: 1.5 times the mixture's.",
+        "Hours that the whole job may take here: epochs, members, seeds and finalists that are not given are chosen "
+        "to fit, after a few seconds of measuring ('poolsearch plan' only tells them). Default: no limit.",
         at_least=0,
-        used_by=("auto",),
+        used_by=("auto", "sampled", "untrained"),
     )
     preset: Literal["paper", "official", "robust"] = setting(
         "paper",

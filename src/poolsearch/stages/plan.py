@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from poolsearch.inspection_results import Plan
+from poolsearch.inspection_results import MethodEstimate, Plan
 from poolsearch.progress import Progress, SilentProgress, Update
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.session.prepare import absolute
@@ -18,7 +19,8 @@ from poolsearch.settings import Settings
 from poolsearch.settings.check import with_method
 from poolsearch.stages.planning.advice import advise
 from poolsearch.stages.planning.alone_prices import time_standalone
-from poolsearch.stages.planning.jobs import retraining_job, standalone_jobs
+from poolsearch.stages.planning.fitted import Asked, fit, members_to_price, prices_of, told
+from poolsearch.stages.planning.jobs import alone_jobs, retraining_job, standalone_jobs
 from poolsearch.stages.planning.measure import time_search, time_standalone_passes
 from poolsearch.stages.planning.memory import try_largest_step
 from poolsearch.stages.planning.options import (
@@ -33,15 +35,23 @@ from poolsearch.stages.planning.options import (
 from poolsearch.stages.planning.work import work_of
 
 
-def plan(settings: Settings | None = None, progress: Progress | None = None, trust: Trust = NAMED) -> Plan:
+def plan(
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    trust: Trust = NAMED,
+    keep: Collection[str] = (),
+) -> Plan:
     """Time training steps here; tell what each way to a ranking would cost, what comes after it, and which is advised.
 
-    Nothing is left behind. The method of the settings does not count: all are planned.
+    Nothing is left behind. The method of the settings does not count: all are planned. With ``hours`` in the settings
+    only that method is, and what fits into the hours is chosen: see ``Plan.fit``.
 
     Args:
         settings: as of a run; None is the defaults.
         progress: where work shows itself; silent by default.
         trust: whether a Python file that the settings name may run; by default it may, as the caller names it.
+        keep: with ``hours``, names of settings that stay as they are though they have their default's value; those
+            that have another do so anyway.
 
     Returns:
         Seconds and bytes of each way, the one that is advised and why, and warnings of what does not fit into memory.
@@ -53,6 +63,8 @@ def plan(settings: Settings | None = None, progress: Progress | None = None, tru
     begun = time.monotonic()
     progress = progress or SilentProgress()
     asked = settings or Settings()
+    hours = asked.search.hours
+    wanted = None if hours is None else Asked(asked, keep, hours)
     given = absolute(asked)
     with (
         tempfile.TemporaryDirectory(prefix="poolsearch-plan-") as folder,
@@ -60,7 +72,7 @@ def plan(settings: Settings | None = None, progress: Progress | None = None, tru
         torch.random.fork_rng(devices=[run.machine.device] if run.machine.device.type == "cuda" else []),
         progress.bar("planning", 5) as update,
     ):
-        found = _planned(run, given, update)
+        found = _planned(run, given, update) if wanted is None else _fitted(run, wanted, given, begun, update)
     return replace(found, seconds=round(time.monotonic() - begun, 1))
 
 
@@ -81,7 +93,7 @@ def _planned(run: Run, given: Settings, update: Update) -> Plan:
     ways = (*alone_ones, untrained_estimate(), *supernet_estimates(run, sizes, prices))
     after = retraining_estimate(run, last, prices)
     members = run.settings.search.members
-    method, reason = advise(ways, sum(stage.takes.seconds for stage in after), members, given.search.hours)
+    method, reason = advise(ways, sum(stage.takes.seconds for stage in after), members)
     update(5, "")
     return Plan(
         net=run.net_spec.name,
@@ -98,4 +110,45 @@ def _planned(run: Run, given: Settings, update: Update) -> Plan:
         reason=reason,
         warnings=short_of_memory(ways, last, prices),
         seconds=0.0,
+    )
+
+
+def _fitted(run: Run, asked: Asked, given: Settings, begun: float, update: Update) -> Plan:
+    """Measure only what the method needs, and choose what fits into the hours."""
+    opened = time.monotonic() - begun
+    update(0, "a step of the placement that needs the most memory")
+    memory = try_largest_step(run)
+    work, members = work_of(run), members_to_price(run, asked)
+    update(1, "steps of the search")
+    search = time_search(run, work, sorted({*members, run.settings.search.members}))
+    update(3, "stand-alone trainings")
+    last, sweep = retraining_job(run), alone_jobs(run, given, "sweep")
+    measured = Measurements(work, memory, search, search.passes, time_standalone(run, work, [last, *sweep]))
+    prices = prices_of(run, last, measured, opened, members)
+    way = standalone_estimate("sweep", sweep, measured)
+    fitted = fit(run, asked, prices, way.takes, time.monotonic() - begun)
+    found = told(run, asked, fitted)
+    size, fits = fitted.size, fitted.fits
+    method = next((one.value for one in found.settings if one.name == "method"), asked.method)
+    *before, retrain, test = fitted.prices.stages(size)
+    if method != "sweep":
+        what = f"{size.members} supernet{'' if size.members == 1 else 's'}" if before else "nothing"
+        way = MethodEstimate(method, size.members, what, tuple(before), memory.search(size.members))
+    update(5, "")
+    return Plan(
+        net=run.net_spec.name,
+        default=run.space.default.shown,
+        placements=run.space.size,
+        members=size.members,
+        machine=str(run.machine),
+        largest=memory.placement.shown,
+        largest_bytes=memory.step,
+        free_bytes=memory.free,
+        ways=(way,),
+        after=(retrain, test),
+        method=method,
+        reason=f"the largest job that fits into {asked.hours:g} h" if fits else f"{asked.hours:g} h is not enough",
+        warnings=short_of_memory((way,), last, measured),
+        seconds=0.0,
+        fit=found,
     )

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import poolsearch
 from poolsearch import pipeline
+from poolsearch.cli import main as main_module
+from poolsearch.cli.commands import Run
 from poolsearch.errors import PoolsearchError
-from poolsearch.inspection_results import Estimate, MethodEstimate, Plan, StageCost
+from poolsearch.inspection_results import ChosenSetting, Estimate, HoursFit, MethodEstimate, Plan, StageCost
 from poolsearch.settings import Settings
 from poolsearch.settings.check import with_method
 from poolsearch.stages.planning import steps
-from poolsearch.stages.planning.advice import PREFERRED
+from poolsearch.stages.planning.fitted import with_settings
 
 SMALL = {"placements": ("4,3,3", "5,3,2", "3,4,3"), "workers": 1}
 
@@ -60,13 +64,77 @@ def test_searches_of_every_kind_can_be_planned(tiny: Callable[..., Settings], mo
     assert found.ways[-1].takes.seconds > 0
 
 
+OPEN = {"epochs": None, "retrain_epochs": None, "retrain_seeds": 3, "top_k": 3, "members": 4, "control": ("macs",)}
+"""What of the tiny settings is left to the hours."""
+
+FOUR = {"placements": ("4,3,3", "5,3,2", "3,4,3", "3,3,4"), "workers": 1}
+
+
+def chosen_of(found: Plan) -> dict[str, Any]:
+    assert found.fit is not None
+    return {one.name: one.value for one in found.fit.settings}
+
+
 @pytest.mark.usefixtures("hasty")
-def test_the_hours_that_are_given_count(tiny: Callable[..., Settings]) -> None:
-    found = poolsearch.plan(tiny(**SMALL, hours=1e-9))
-    allowed = [w for w in found.ways if w.method in PREFERRED and w.members in (None, 1, 2)]
-    cheapest = min(allowed, key=lambda w: w.takes.seconds)
-    assert found.method == cheapest.method
-    assert "nothing fits" in found.reason
+def test_hours_choose_a_job_that_fits_and_its_command_is_that_job(tiny: Callable[..., Settings]) -> None:
+    settings = tiny(**{**FOUR, **OPEN, "hours": 1000.0})
+    found = poolsearch.plan(settings)
+    assert found.fit is not None and found.fit.fits
+    # everything is at its full size, and seeds at the most; the control is not the default's and so kept
+    assert chosen_of(found) == {
+        "epochs": 40, "members": 4, "retrain_epochs": 12, "retrain_seeds": 10, "top_k": 3, "control": ("macs",),
+    }  # fmt: skip
+    assert {one.name: one.why for one in found.fit.settings}["control"] == "as given"
+    words = shlex.split(found.fit.command)
+    assert words[:2] == ["poolsearch", "run"] and "--hours" not in words
+    command = main_module._parse(words[1:])
+    assert isinstance(command, Run)
+    assert command.settings == with_settings(settings, chosen_of(found))
+    assert [stage.name for stage in (*found.ways[0].stages, *found.after)] == ["search", "rank", "retrain", "test"]
+    assert found.fit.takes.seconds < 3.6e6
+    assert [one.accuracy for one in found.fit.shows] == [0.9, 0.7]
+    assert json.loads(json.dumps(found.to_dict()))["fit"]["command"] == found.fit.command
+
+
+@pytest.mark.usefixtures("hasty")
+def test_too_few_hours_are_told_with_the_least_job(tiny: Callable[..., Settings], tmp_path: Path) -> None:
+    settings = tiny(**{**FOUR, **OPEN, "hours": 1e-6})
+    found = poolsearch.plan(settings)
+    assert found.fit is not None and not found.fit.fits
+    least = chosen_of(found)
+    # 719 images are 5 batches of 128, 1438 are 11: 200 and 300 steps
+    assert least == {
+        "method": "spos", "epochs": 40, "retrain_epochs": 12, "retrain_seeds": 2, "top_k": 1, "control": ("macs",),
+    }  # fmt: skip
+    with pytest.raises(PoolsearchError, match=r"1e-06 h is not enough: the least useful run takes about .* h: pools"):
+        poolsearch.run(tmp_path / "run", settings)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_is_given_is_fixed_and_the_rest_fitted_around_it(tiny: Callable[..., Settings]) -> None:
+    settings = tiny(**{**FOUR, **OPEN, "hours": 1e-6, "epochs": 3})
+    found = chosen_of(poolsearch.plan(settings, keep=("members", "retrain_seeds")))
+    assert (found["epochs"], found["members"], found["retrain_seeds"], found["top_k"]) == (3, 4, 3, 1)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(
+    ("more", "stages", "names"),
+    [
+        ({"method": "macs", "members": 4}, ["retrain", "test"], {"retrain_epochs", "retrain_seeds", "top_k"}),
+        ({"method": "bse"}, ["search", "rank", "retrain", "test"], {"epochs", "retrain_epochs", "retrain_seeds"}),
+        ({"method": "auto"}, ["sweep", "retrain", "test"], {"method", "retrain_epochs", "retrain_seeds"}),
+        ({"metric": "macro-f1"}, ["search", "rank", "retrain", "test"], {"epochs", "members"}),
+    ],
+)
+def test_every_method_that_can_be_fitted(
+    tiny: Callable[..., Settings], more: dict[str, Any], stages: list[str], names: set[str]
+) -> None:
+    found = poolsearch.plan(tiny(**{**FOUR, **OPEN, "hours": 1000.0, **more}))
+    assert [stage.name for stage in (*found.ways[0].stages, *found.after)] == stages
+    assert names <= set(chosen_of(found))
+    assert ("members" in chosen_of(found)) == (found.method == "mixture")
 
 
 def test_what_is_wrong_with_the_settings_is_told_as_by_a_run(tiny: Callable[..., Settings]) -> None:
@@ -85,7 +153,7 @@ def advised(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """Planning advises a proxy; gives the settings of each time it was asked."""
     asked: list[Settings] = []
 
-    def plan(settings: Settings, progress: object, trust: object) -> Plan:
+    def plan(settings: Settings, progress: object, trust: object, keep: object) -> Plan:
         asked.append(settings)
         return made_up("proxy")
 
@@ -134,16 +202,54 @@ def test_nothing_is_planned_for_a_folder_that_cannot_be_used(
     assert advised == []
 
 
-def test_hours_are_for_who_chooses(tiny: Callable[..., Settings], tmp_path: Path) -> None:
-    with pytest.raises(PoolsearchError, match="--hours is for --method auto"):
-        poolsearch.search(tmp_path / "run", tiny(hours=1.0))
+def test_hours_are_for_methods_that_can_be_fitted(tmp_path: Path) -> None:
+    for method in ("darts", "proxy"):
+        with pytest.raises(PoolsearchError, match=f"--hours is for --method .*, not for {method}"):
+            poolsearch.search(tmp_path / "run", Settings.of(method=method, hours=1.0))
+
+
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """Planning for hours chooses two epochs and one top-k; gives the settings of each time it was asked."""
+    asked: list[Settings] = []
+    one = Estimate(1, 1, 1)
+    values = {"method": "spos", "epochs": 2, "retrain_epochs": 1, "retrain_seeds": 2, "top_k": 1, "control": ()}
+    settings = tuple(ChosenSetting(name, value, "so") for name, value in values.items())
+
+    def plan(settings_: Settings, progress: object, trust: object, keep: object) -> Plan:
+        asked.append(settings_)
+        fit = HoursFit(1.0, True, "poolsearch run", settings, one, one, (), 1, 2, 1)
+        return dataclasses.replace(made_up("spos"), fit=fit)
+
+    monkeypatch.setattr(pipeline, "plan", plan)
+    return asked
+
+
+def test_a_run_with_hours_is_the_run_that_was_chosen(
+    tiny: Callable[..., Settings], tmp_path: Path, fitted: list[Settings]
+) -> None:
+    settings = tiny(**{**SMALL, **OPEN, "members": 3, "hours": 1.0, "control": ()})
+    out = tmp_path / "run"
+    poolsearch.search(out, settings)
+    record = json.loads((out / "run.json").read_text())
+    assert record["given"]["search"]["hours"] is None
+    assert (record["given"]["search"]["method"], record["given"]["search"]["epochs"]) == ("spos", 2)
+    assert record["plan"]["fit"]["hours"] == 1.0
+    # gone on with by the same flags, by other hours, or by none: it is not planned again
+    poolsearch.search(out, settings, resume=True)
+    poolsearch.search(out, settings.changed(hours=7.0), resume=True)
+    poolsearch.run(out, resume=True)
+    assert len(fitted) == 1
+    assert json.loads((out / "test.json").read_text())["summary"][0]["n"] == 2
+    with pytest.raises(PoolsearchError, match="--epochs was 2, now 9"):
+        poolsearch.search(out, settings.changed(epochs=9), resume=True, keep=("epochs",))
 
 
 def test_settings_of_a_method_are_those_that_are_of_use_to_it() -> None:
     given = Settings.of(method="auto", members=8, sweep_seeds=2, proxy_epochs=3, hours=1.0, epochs=9, lr=0.3)
     for method, kept in (
-        ("mixture", {"members", "epochs"}), ("spos", {"members", "epochs"}), ("sweep", {"sweep_seeds"}),
-        ("proxy", {"proxy_epochs"}), ("halving", set[str]()), ("macs", set[str]()),
+        ("mixture", {"members", "epochs", "hours"}), ("spos", {"members", "epochs", "hours"}),
+        ("sweep", {"sweep_seeds"}), ("proxy", {"proxy_epochs"}), ("halving", set[str]()), ("macs", {"hours"}),
     ):  # fmt: skip
         found = with_method(given, method)
         same = {name: value for _, name, value in Settings.of(method=method, lr=0.3).flat()}

@@ -117,7 +117,7 @@ def settings_of(method: str, base: Settings, fields: dict[str, object]) -> Setti
     Raises:
         PoolsearchError: they are of no use to it, or out of range.
     """
-    made = with_method(base, method).changed(**fields)
+    made = with_method(base.changed(hours=None), method).changed(**fields)  # what is compared is not cut to hours
     check(made)
     return made
 

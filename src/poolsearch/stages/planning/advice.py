@@ -10,7 +10,7 @@ WORTH = 1.5
 """A sweep, or another way without a supernet, is preferred while the job takes no more than so many times as long as
 with the mixture."""
 
-PREFERRED = ("sweep", "halving", "proxy", "mixture", "spos")
+PREFERRED = ("sweep", "halving", "proxy", "mixture")
 """From what is known best to what is known least: a sweep trains every placement as it will be used; halving most of
 them for less; a proxy all of them, but another network; supernets share weights among all. Ways that look at random
 placements only, or at MACs, are there to compare with and are not advised."""
@@ -20,21 +20,18 @@ _WHY = {
     "halving": "it trains placements by themselves and spends most on the best",
     "proxy": "it trains every placement by itself, though at a lower fidelity",
     "mixture": "the ways that train placements by themselves cost more here",
-    "spos": "it is the only way that fits",
 }
 
 
-def advise(ways: Sequence[MethodEstimate], after: float, members: int, hours: float | None = None) -> tuple[str, str]:
+def advise(ways: Sequence[MethodEstimate], after: float, members: int) -> tuple[str, str]:
     """The method, and why, in a sentence.
 
-    The first of :data:`PREFERRED` whose whole job fits: into ``hours`` where these are given, else into 1.5 times the
-    time of the job with the mixture. Where nothing fits into the hours, the cheapest of them.
+    The first of :data:`PREFERRED` whose whole job takes no more than 1.5 times as long as that with the mixture.
 
     Args:
         ways: with the mixture of ``members`` among them.
         after: seconds of what comes after the ranking.
         members: M, as set; other mixtures are not advised.
-        hours: that the job may take; None: no limit is set.
 
     Returns:
         The method as in ``--method``, and a sentence with the times that speak for it.
@@ -44,18 +41,10 @@ def advise(ways: Sequence[MethodEstimate], after: float, members: int, hours: fl
         for w in ways
         if w.method in PREFERRED and (w.method != "mixture" or w.members == members)
     }
-    room = 3600 * hours if hours is not None else WORTH * job["mixture"]
-    fitting = [method for method in PREFERRED if job.get(method, float("inf")) <= room]
-    limit = f"the {hours:g} h allowed" if hours is not None else f"{WORTH:g} times the job with the mixture"
-    if not fitting:
-        method = min(job, key=lambda name: job[name])
-        return method, (
-            f"nothing fits into {limit}; {method} is the cheapest, with {duration_text(job[method])} for the whole job"
-        )
-    method = fitting[0]
+    method = next(m for m in PREFERRED if job.get(m, float("inf")) <= WORTH * job["mixture"])
     dearer = [name for name in PREFERRED[: PREFERRED.index(method)] if name in job]
     rest = f"; {' and '.join(f'{n} with {duration_text(job[n])}' for n in dearer)} would not" if dearer else ""
     return method, (
-        f"with {duration_text(job[method])} for the whole job it fits into {limit}{rest}; "
-        f"{_WHY[method]} (a rule of thumb)"
+        f"with {duration_text(job[method])} for the whole job it fits into {WORTH:g} times the job with the mixture"
+        f"{rest}; {_WHY[method]} (a rule of thumb)"
     )

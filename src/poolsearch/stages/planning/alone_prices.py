@@ -26,8 +26,8 @@ from poolsearch.workers.pool import run_trials
 
 Floats = NDArray[np.float64]
 
-_STEP_SECONDS, _SCORE_SECONDS = 5.0, 2.0  # of each network
-_PLACEMENTS = 5
+_STEP_SECONDS, _SCORE_SECONDS = 3.0, 1.0  # of each network
+_MOST_IMAGES = 64  # of a pass that is timed
 
 
 @dataclass(frozen=True)
@@ -81,20 +81,20 @@ def time_standalone(run: Run, own: Work, jobs: Sequence[Job]) -> dict[Job, Stand
 
 
 def _priced(run: Run, work: Work, batch: int, times: _ProcessTimes, who: WorkerLayout) -> StandaloneTimes:
-    placements, images = placements_to_measure(run)[:_PLACEMENTS], _images(run)
+    placements, images = placements_to_measure(run), _images(run)
     step = step_time(work, placements, times.step_RN, batch)
     return StandaloneTimes(step, step_time(work, placements, times.score_RN, images), images, who)
 
 
 def _images(run: Run) -> int:
-    return min(run.settings.rank.eval_batch, len(run.split.search_val))
+    return min(run.settings.rank.eval_batch, len(run.split.search_val), _MOST_IMAGES)
 
 
 def _by_all(run: Run, jobs: Sequence[Job]) -> tuple[float, list[_ProcessTimes]]:
     """Time each job's network in all workers at once: seconds until a worker begins its first trial, and the times."""
     workers, threads, cards = worker_layout(run, jobs[0].trials)
     asked = time.time()
-    work = partial(_by_one, run, placements_to_measure(run)[:_PLACEMENTS], jobs)
+    work = partial(_by_one, run, placements_to_measure(run), jobs)
     each = run_trials(work, range(workers), [1] * workers, SilentProgress(), "timing", workers, threads, cards)
     opening = float(np.mean([began for began, _ in each])) - asked if workers > 1 else 0.0
     return opening, [_together(times) for times in zip(*(found for _, found in each), strict=True)]

@@ -94,14 +94,24 @@ def standalone_jobs(run: Run, given: Settings) -> dict[str, list[Job]]:
     Returns:
         Jobs by method, in the order in which they are done.
     """
+    return {method: alone_jobs(run, given, method) for method in named("alone")}
+
+
+def alone_jobs(run: Run, given: Settings, method: str) -> list[Job]:
+    """The rungs of one such method.
+
+    Args:
+        run, given: as of :func:`standalone_jobs`.
+        method: a value of ``--method``.
+
+    Returns:
+        Jobs in the order in which they are done.
+    """
     images, val = len(run.split.search_train), len(run.split.search_val)
-    found: dict[str, list[Job]] = {}
-    for method in named("alone"):
-        settings = resolve(with_method(given, method), images, val, run.image_size)
-        all_rungs = rungs(settings, run.space.size, images)
-        at_once = concurrent_rungs(all_rungs, run.space.size)
-        found[method] = [_job(run, settings, rung, all_rungs[-1].epochs) for rung in at_once]
-    return found
+    settings = resolve(with_method(given, method), images, val, run.image_size)
+    all_rungs = rungs(settings, run.space.size, images)
+    at_once = concurrent_rungs(all_rungs, run.space.size)
+    return [_job(run, settings, rung, all_rungs[-1].epochs) for rung in at_once]
 
 
 def _job(run: Run, settings: ResolvedSettings, rung: Rung, epochs: int) -> Job:

@@ -22,8 +22,9 @@ from poolsearch.train.step import Forward
 
 Floats = NDArray[np.float64]
 
-_MEASURED = 7  # placements: the cheapest, the dearest, the default, and random ones
-_SEARCH_SECONDS, _PASSES_SECONDS = 8.0, 4.0
+_PARTS = (0.0, 0.5, 0.85)  # of all placements, how many have fewer MACs than those that are measured
+_SEARCH_SECONDS, _PASSES_SECONDS = 3.0, 1.0
+_MOST_IMAGES = 64  # of a pass that is timed
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,20 @@ class SearchTimes:
 
 
 def placements_to_measure(run: Run) -> list[Placement]:
-    """Placements to measure: the cheapest, the dearest, the default, and random ones between.
+    """Placements to measure: the cheapest, the default, and two more costly ones.
+
+    The most costly are reckoned from these: a single step of theirs may take as long as all that is measured.
 
     Args:
-        run: open; cheap and dear are by MACs.
+        run: open; costs are MACs.
 
     Returns:
-        Up to seven of them in this order, none twice, the same for the same seed.
+        Up to four of them in this order, none twice.
     """
     default = [run.space.index(run.space.default)] if run.space.default in run.space else []
-    drawn = rng.generator(run.seed, "plan").integers(run.space.size, size=4 * _MEASURED).tolist()
-    ends = [int(run.macs_A.argmin()), int(run.macs_A.argmax())]
-    return [run.space[number] for number in list(dict.fromkeys([*ends, *default, *drawn]))[:_MEASURED]]
+    order = np.argsort(run.macs_A, kind="stable")
+    least, *others = [int(order[int(part * len(order))]) for part in _PARTS]
+    return [run.space[number] for number in dict.fromkeys([least, *default, *others])]
 
 
 def time_search(run: Run, work: Work, members: Sequence[int]) -> SearchTimes:
@@ -125,7 +128,7 @@ def time_standalone_passes(run: Run, work: Work) -> FittedRates:
 
 def _passes(run: Run, work: Work, networks: Sequence[Forward]) -> FittedRates:
     """Of the first three of the chosen placements, on few and on many images."""
-    most = min(run.settings.rank.eval_batch, len(run.split.search_val))
+    most = min(run.settings.rank.eval_batch, len(run.split.search_val), _MOST_IMAGES)
     batches = sorted({min(MEASURED_IMAGES, most), most})
     seconds_RN = time_passes(run, networks, batches, _PASSES_SECONDS)
     return fit_rates(np.concatenate([work.of(placements_to_measure(run)[:3], batch) for batch in batches]), seconds_RN)

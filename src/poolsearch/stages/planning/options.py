@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from poolsearch.inspection_results import NOTHING, Estimate, MethodEstimate, StageCost
 from poolsearch.session.open_run import Run
+from poolsearch.settings.resolved import ResolvedSearch
 from poolsearch.stages.planning.alone_prices import StandaloneTimes
 from poolsearch.stages.planning.estimate import search_seconds, trials_seconds
 from poolsearch.stages.planning.fit import FittedRates
@@ -16,6 +20,8 @@ from poolsearch.stages.planning.memory import TrainingMemory
 from poolsearch.stages.planning.ranking import ranking_seconds, trees_of
 from poolsearch.stages.planning.work import Work
 from poolsearch.stages.search import search_epochs
+
+Floats = NDArray[np.float64]
 
 _MEMBERS = (1, 2, 4, 8)  # told of beside the M that is set
 
@@ -59,26 +65,48 @@ def supernet_estimates(run: Run, sizes: Sequence[int], prices: Measurements) -> 
             "spos" if members == 1 else "mixture",
             members,
             "one supernet" if members == 1 else f"{members} supernets",
-            (StageCost("search", _search(run, members, prices)), StageCost("rank", _rank(run, members, prices))),
+            (
+                StageCost("search", search_estimate(run, run.settings.changed(members=members).search, prices)),
+                StageCost("rank", rank_estimate(run, members, prices)),
+            ),
             prices.memory.search(members),
         )
         for members in sizes
     ]
 
 
-def _search(run: Run, members: int, prices: Measurements) -> Estimate:
-    settings = run.settings.changed(members=members).search
+def search_estimate(run: Run, settings: ResolvedSearch, prices: Measurements) -> Estimate:
+    """A search.
+
+    Args:
+        run: open.
+        settings: of the search, whose members were measured.
+        prices: measured.
+
+    Returns:
+        Seconds of the stage.
+    """
     steps = search_epochs(settings) * (len(run.split.search_train) // settings.batch)
     scores = 1 / settings.val_every + (1 / settings.refresh if settings.refresh else 0)
     price = prices.search
     # what was measured holds the work of the mixture that is set
-    extra = price.mixture[members] - price.mixture[run.settings.search.members]
+    extra = price.mixture[settings.members] - price.mixture[run.settings.search.members]
     every = run.settings.machine.checkpoint_seconds
     saving = min(1.0, price.save / every) if every else 0.0
     return search_seconds(steps, price.train, price.score, scores, extra, saving)
 
 
-def _rank(run: Run, members: int, prices: Measurements) -> Estimate:
+def rank_estimate(run: Run, members: int, prices: Measurements) -> Estimate:
+    """The ranking after a search.
+
+    Args:
+        run: open.
+        members: M.
+        prices: measured.
+
+    Returns:
+        Seconds of the stage.
+    """
     images, calibrated = len(run.split.search_val), run.settings.search.norm == "calibrate"
     batch = min(run.settings.rank.eval_batch, images)
     trees = trees_of(run, members)
@@ -127,11 +155,23 @@ def retraining_estimate(run: Run, last: Job, prices: Measurements) -> tuple[Stag
     Returns:
         The stages retrain and test.
     """
+    test = last.trials * (float(test_seconds(run, prices).mean()) + prices.alone[last].crew.begin)
+    return StageCost("retrain", _trials(last, prices)), StageCost("test", Estimate.of(test, prices.passes.error))
+
+
+def test_seconds(run: Run, prices: Measurements) -> Floats:
+    """Evaluating each placement on the test images.
+
+    Args:
+        run: open.
+        prices: measured.
+
+    Returns:
+        Seconds of each placement of the space, shape (A,).
+    """
     batch, images = run.settings.rank.eval_batch, len(run.split.test)
     chunks = -(-images // batch)
-    each = float(prices.passes.seconds(prices.work.of_all(images / chunks)).mean()) * chunks
-    test = last.trials * (each + prices.alone[last].crew.begin)
-    return StageCost("retrain", _trials(last, prices)), StageCost("test", Estimate.of(test, prices.passes.error))
+    return prices.passes.seconds(prices.work.of_all(images / chunks)) * chunks
 
 
 def short_of_memory(ways: Sequence[MethodEstimate], last: Job, prices: Measurements) -> tuple[str, ...]:
