@@ -97,44 +97,11 @@ def test_hours_choose_a_job_that_fits_and_its_command_is_that_job(tiny: Callable
 
 
 @pytest.mark.usefixtures("hasty")
-def test_too_few_hours_are_told_with_the_least_job(tiny: Callable[..., Settings], tmp_path: Path) -> None:
-    settings = tiny(**{**FOUR, **OPEN, "hours": 1e-6})
-    found = poolsearch.plan(settings)
-    assert found.fit is not None and not found.fit.fits
-    least = chosen_of(found)
-    # 719 images are 5 batches of 128, 1438 are 11: 200 and 300 steps
-    assert least == {
-        "method": "spos", "epochs": 40, "retrain_epochs": 12, "retrain_seeds": 2, "top_k": 1, "control": ("macs",),
-    }  # fmt: skip
-    with pytest.raises(PoolsearchError, match=r"1e-06 h is not enough: the least useful run takes about .* h: pools"):
-        poolsearch.run(tmp_path / "run", settings)
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.usefixtures("hasty")
-def test_what_is_given_is_fixed_and_the_rest_fitted_around_it(tiny: Callable[..., Settings]) -> None:
-    settings = tiny(**{**FOUR, **OPEN, "hours": 1e-6, "epochs": 3})
-    found = chosen_of(poolsearch.plan(settings, keep=("members", "retrain_seeds")))
-    assert (found["epochs"], found["members"], found["retrain_seeds"], found["top_k"]) == (3, 4, 3, 1)
-
-
-@pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize(
-    ("more", "stages", "names"),
-    [
-        ({"method": "macs", "members": 4}, ["retrain", "test"], {"retrain_epochs", "retrain_seeds", "top_k"}),
-        ({"method": "bse"}, ["search", "rank", "retrain", "test"], {"epochs", "retrain_epochs", "retrain_seeds"}),
-        ({"method": "auto"}, ["sweep", "retrain", "test"], {"method", "retrain_epochs", "retrain_seeds"}),
-        ({"metric": "macro-f1"}, ["search", "rank", "retrain", "test"], {"epochs", "members"}),
-    ],
-)
-def test_every_method_that_can_be_fitted(
-    tiny: Callable[..., Settings], more: dict[str, Any], stages: list[str], names: set[str]
-) -> None:
-    found = poolsearch.plan(tiny(**{**FOUR, **OPEN, "hours": 1000.0, **more}))
-    assert [stage.name for stage in (*found.ways[0].stages, *found.after)] == stages
-    assert names <= set(chosen_of(found))
-    assert ("members" in chosen_of(found)) == (found.method == "mixture")
+def test_hours_that_are_enough_for_a_sweep_are_used_for_one_by_auto(tiny: Callable[..., Settings]) -> None:
+    found = poolsearch.plan(tiny(**{**FOUR, **OPEN, "hours": 1000.0, "method": "auto"}))
+    assert [stage.name for stage in (*found.ways[0].stages, *found.after)] == ["sweep", "retrain", "test"]
+    assert found.method == chosen_of(found)["method"] == "sweep"
+    assert not {"epochs", "members"} & set(chosen_of(found))
 
 
 def test_what_is_wrong_with_the_settings_is_told_as_by_a_run(tiny: Callable[..., Settings]) -> None:
