@@ -118,6 +118,18 @@ def test_a_plan_is_set_against_what_happened(tmp_path: Path, python: Python) -> 
     ]  # fmt: skip
 
 
+@pytest.mark.nightly
+def test_what_fits_into_hours_is_set_against_what_happened(tmp_path: Path, python: Python) -> None:
+    page = tmp_path / "hours.md"
+    small = ["width=2", "epochs=1", "members=2", "retrain_epochs=1", "retrain_seeds=2", "top_k=1", "batch=256"]
+    words = [EXAMPLES / "hours_against_reality.py", "--hours", "0.000001", "9", "--set", *small, "--write", page]
+    told(python(*words))
+    rows = [line.split("|")[1:-1] for line in page.read_text().splitlines() if line[:1] == "|"]
+    assert [[cell.strip() for cell in row[:3]] for row in rows[2:]] == [["digits", "cifar-resnet20", "9"]]
+    assert float(rows[2][5]) > 0
+    assert "1e-06 h is not enough" in page.read_text()
+
+
 def test_the_verdict_is_simulated_on_a_table(tmp_path: Path, python: Python) -> None:
     table = [
         {"blocks_at_32": a, "blocks_at_16": b, "blocks_at_8": c, "accuracy_percent": 80 + a, "std_percent": 0.1}

@@ -39,9 +39,9 @@ def test_a_mistake_is_told_before_anything_is_timed(command: Command, tmp_path: 
     done = command("plan", "--hours=-1", cwd=tmp_path)
     assert done.returncode == 2
     assert "--hours is -1.0; allowed is at least 0." in done.stderr
-    done = command("run", "--hours", "1", cwd=tmp_path)
+    done = command("run", "--hours", "1", "--method", "darts", cwd=tmp_path)
     assert done.returncode == 2
-    assert "--hours is for --method auto, not for mixture" in done.stderr
+    assert "--hours is for --method mixture, spos, bse, mcts, macs and auto, not for darts" in done.stderr
 
 
 def test_auto_is_settled_once(command: Command, tiny_flags: list[str], tmp_path: Path) -> None:

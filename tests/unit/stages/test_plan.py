@@ -17,7 +17,15 @@ from poolsearch import pipeline
 from poolsearch.cli import main as main_module
 from poolsearch.cli.commands import Run
 from poolsearch.errors import PoolsearchError
-from poolsearch.inspection_results import ChosenSetting, Estimate, HoursFit, MethodEstimate, Plan, StageCost
+from poolsearch.inspection_results import (
+    ChosenSetting,
+    Estimate,
+    HoursFit,
+    MethodEstimate,
+    Plan,
+    SmallestDifference,
+    StageCost,
+)
 from poolsearch.settings import Settings
 from poolsearch.settings.check import with_method
 from poolsearch.stages.planning import steps
@@ -221,6 +229,28 @@ def test_settings_of_a_method_are_those_that_are_of_use_to_it() -> None:
         found = with_method(given, method)
         same = {name: value for _, name, value in Settings.of(method=method, lr=0.3).flat()}
         assert {name for _, name, value in found.flat() if value != same[name]} == kept, method
+
+
+def test_what_fits_is_told_in_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    from poolsearch.reports.terminal import show_plan
+
+    one, chosen = (
+        Estimate(60, 50, 70),
+        (ChosenSetting("top_k", 2, "as many as fit"), ChosenSetting("control", (), "so")),
+    )
+    fit = HoursFit(
+        0.5, True, "poolsearch run --top-k 2", chosen, one, one, (SmallestDifference(0.9, 0.021),), 500, 3, 2
+    )
+    show_plan(dataclasses.replace(made_up("spos"), fit=fit))
+    said = " ".join(capsys.readouterr().out.split())
+    for part in (
+        "--top-k 2 as many as fit", "--control none so", "all 60 s 50 s to 70 s",
+        "Fits into 0.5 h: poolsearch run --top-k 2",
+        "2.1 points if the default reaches 90% (500 test images, 3 seeds, 2 answers",
+    ):  # fmt: skip
+        assert part in said, part
+    show_plan(dataclasses.replace(made_up("spos"), fit=dataclasses.replace(fit, fits=False)))
+    assert "0.5 h is not enough: the least useful run takes about 0.017 h" in capsys.readouterr().out
 
 
 def test_a_plan_is_told_in_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

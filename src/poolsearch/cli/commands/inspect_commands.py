@@ -118,11 +118,13 @@ class PlanResult:
 
 @dataclass(frozen=True)
 class Plan:
-    """What each method would cost on this machine, and which is advised. Trains a few steps and keeps nothing.
+    """What fits into some hours on this machine, or what each method would cost. Trains a few steps, keeps nothing.
 
-      poolsearch plan --data cifar10 --net cifar-resnet20
       poolsearch plan --data my_photos --hours 8
+      poolsearch plan --data cifar10 --net cifar-resnet20
 
+    With --hours: the command that fits into them, why each of its settings is what it is, and the smallest difference
+    that its seeds and test images can show. 'poolsearch run --hours' chooses the same, and runs it. Without:
     Steps of a few placements are timed, from the cheapest to the dearest, and the rest is reckoned from their MACs and
     maps: the search with one or several supernets, a sweep, a proxy, successive halving, and the retraining that
     follows them all. First of all, a step of the placement that needs the most memory is tried. --method is not

@@ -63,6 +63,9 @@ class Asked:
 
         Args:
             name: of the setting.
+
+        Returns:
+            Whether it was given.
         """
         values = {item: value for _, item, value in self.settings.flat()}
         return name in self.keep or values[name] != DECLARED[name].default
