@@ -242,7 +242,8 @@ def with_settings(settings: Settings, chosen: Mapping[str, Any]) -> Settings:
 
 def _chosen(asked: Asked, fitted: Fitted, sizes: list[JobSize]) -> tuple[ChosenSetting, ...]:
     method, size, least, full = fitted.method, fitted.size, sizes[0], sizes[-1]
-    single = method == "mixture" and size.members == 1 and not (asked.fixed("method") or asked.fixed("members"))
+    named = asked.fixed("method") and asked.settings.search.method != "auto"
+    single = method == "mixture" and size.members == 1 and not (named or asked.fixed("members"))
     found: list[ChosenSetting] = []
     if single:
         why = f"one supernet; {full.members} when there is more time"
