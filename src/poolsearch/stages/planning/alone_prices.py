@@ -26,8 +26,8 @@ from poolsearch.workers.pool import run_trials
 
 Floats = NDArray[np.float64]
 
-_STEP_SECONDS, _SCORE_SECONDS = 3.0, 1.0  # of each network
-_MOST_IMAGES = 64  # of a pass that is timed
+_STEP_SECONDS, _SCORE_SECONDS = 3.0, 0.5  # of each network
+_MOST_IMAGES = 32  # of a pass that is timed
 
 
 @dataclass(frozen=True)
