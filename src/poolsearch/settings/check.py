@@ -117,7 +117,7 @@ def check_method(settings: Settings) -> None:
             f"--{flag(name)} is for --method {listed(named)}, not for {method}. Leave it out, or choose "
             f"{'that method' if len(named) == 1 else 'one of these methods'}."
         )
-    if settings.search.hours is not None and dict((name, value) for _, name, value in settings.flat())["trials"]:
+    if settings.search.hours is not None and settings.rank.trials:
         raise PoolsearchError("--trials is not fitted into --hours yet: leave out one of the two.")
     many = settings.search.placements_per_step
     if kind == "sampled" and many > 1 and method not in ("mixture", "spos"):
