@@ -83,7 +83,7 @@ def measure(width: int, batch: int, rounds: int, seconds: float) -> list[str]:
     turns = [kinds[(i + r) % len(kinds)] for r in range(rounds + 1) for i in range(len(kinds))]
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings.of(
-            data=str(images(Path(folder), 20 * batch)), batch=batch, val_batch=batch, width=width,
+            preset="paper", data=str(images(Path(folder), 20 * batch)), batch=batch, val_batch=batch, width=width,
             augment="crop-flip", net="cifar-resnet20", cache_dir=f"{folder}/cache",
         )  # fmt: skip
         with open_run(Path(folder) / "run", settings, False, SilentProgress()) as run:

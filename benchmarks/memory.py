@@ -28,7 +28,7 @@ def peak():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 with tempfile.TemporaryDirectory() as folder:
-    settings = Settings.of(data=data, augment="crop-flip", cache_dir=data + ".cache", **changes)
+    settings = Settings.of(preset="paper", data=data, augment="crop-flip", cache_dir=data + ".cache", **changes)
     with open_run(Path(folder) / "run", settings, False, SilentProgress()) as run:
         task, count = search_step.ours(run)
         weights = parameters_of(task.members[0]) * 4

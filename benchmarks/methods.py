@@ -62,7 +62,7 @@ def main(batch: int = 64, steps: int = 8, rounds: int = 2, **changes: Any) -> li
         data = str(images(Path(folder), 20 * batch))
         for i, (name, own) in enumerate(CASES.items()):
             settings = Settings.of(
-                data=data, batch=batch, val_batch=batch, augment="crop-flip", net="cifar-resnet20",
+                preset="paper", data=data, batch=batch, val_batch=batch, augment="crop-flip", net="cifar-resnet20",
                 cache_dir=f"{folder}/cache", **changes | own,
             )  # fmt: skip
             run = stack.enter_context(open_run(Path(folder) / str(i), settings, False, SilentProgress()))

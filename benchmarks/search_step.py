@@ -114,7 +114,7 @@ def main(batch: int = 128, steps: int = 36, rounds: int = 5) -> list[str]:
     """Lines for the report. ``steps`` of 36 are all placements once."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings.of(
-            data=str(images(Path(folder), 20 * batch)), batch=batch, val_batch=batch, members=MEMBERS,
+            preset="paper", data=str(images(Path(folder), 20 * batch)), batch=batch, val_batch=batch, members=MEMBERS,
             augment="crop-flip", net="cifar-resnet20", cache_dir=f"{folder}/cache",
         )  # fmt: skip
         with open_run(Path(folder) / "run", settings, False, SilentProgress()) as run:

@@ -42,8 +42,8 @@ def main(batch: int = 128, rounds: int = 3, many: tuple[int, ...] = MANY) -> lis
     with tempfile.TemporaryDirectory() as folder:
         data = images(Path(folder), 20 * batch)
         settings = Settings.of(
+            preset="paper", cache_dir=f"{folder}/cache",
             data=str(data), batch=batch, val_batch=batch, members=MEMBERS, net="cifar-resnet20", augment="crop-flip",
-            cache_dir=f"{folder}/cache",
         )  # fmt: skip
         with open_run(Path(folder) / "run", settings, False, SilentProgress()) as run:
             for k in many:

@@ -33,8 +33,9 @@ def times(batch: int, steps: int, rounds: int) -> dict[str, list[float]]:
     """Seconds of ``steps`` steps under each choice, on random images of CIFAR-10's size."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings.of(
+            preset="paper", cache_dir=f"{folder}/cache",
             data=str(images(Path(folder), max(20 * batch, 640))), batch=batch, members=MEMBERS, net="cifar-resnet20",
-            augment="crop-flip", cache_dir=f"{folder}/cache",
+            augment="crop-flip",
         )  # fmt: skip
         with open_run(Path(folder) / "run", settings, False, SilentProgress()) as run:
             tasks = {str(choice): steps_of(run, *choice) for choice in CHOICES}
@@ -54,7 +55,9 @@ def noise(trained_steps: int) -> dict[int, tuple[float, float]]:
     of independent means of n images has the variance p (1 - p) / n (1 - beta) / (1 + beta).
     """
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings.of(data="digits", members=1, net="cifar-resnet20", width=8, cache_dir=f"{folder}/cache")
+        settings = Settings.of(
+            preset="paper", data="digits", members=1, net="cifar-resnet20", width=8, cache_dir=f"{folder}/cache"
+        )
         with open_run(Path(folder) / "run", settings, False, SilentProgress()) as run:
             task = SearchTask(run)
             for step in range(trained_steps):

@@ -43,7 +43,7 @@ WORK = {"m1": 2.0, "m2": 2.0, "m4": 2.0}
 LEAST_RELIABLE = 0.3
 """Less reliable truths cannot tell good placements from lucky ones: they are shown, but not averaged."""
 
-NARROWEST = 0.2
+NARROWEST = 0.35
 """Standard deviation of a prior's weight, at least: a few truths cannot say more."""
 
 
@@ -154,7 +154,8 @@ def _weights(target_A: Floats, features: Features) -> Floats:
 
 
 def _summed(weights: Sequence[Floats], count: int) -> list[Weight]:
-    spread = np.std(weights, axis=0, ddof=1) if len(weights) > 1 else np.full(count, 0.4)
+    truths = len(weights)
+    spread = np.std(weights, axis=0, ddof=1) * np.sqrt(1 + 1 / truths) if truths > 1 else np.full(count, NARROWEST)
     return [
         Weight(round(float(mean), 2), round(max(float(std), NARROWEST), 2))
         for mean, std in zip(np.mean(weights, axis=0), spread, strict=True)
@@ -167,7 +168,7 @@ class Played:
 
     free: list[float]
     within: list[float]
-    tau: list[float]
+    kendall_tau: list[float]
 
 
 def play(truth: Truth, search: Search | None, prior: Prior, seed: int, before: int = 0, random: bool = False) -> Played:
@@ -180,7 +181,7 @@ def play(truth: Truth, search: Search | None, prior: Prior, seed: int, before: i
             value_A = posterior(features, observed, prior=prior).mean_A
             found.free.append(truth.regret(value_A))
             found.within.append(truth.regret(value_A, 1.0))
-            found.tau.append(kendall_tau(value_A, truth.truth_A))
+            found.kendall_tau.append(kendall_tau(value_A, truth.truth_A))
         if random:
             index = int(draw.integers(len(truth.placements)))
         else:
@@ -218,7 +219,7 @@ def best_of_random(truth: Truth, seed: int, before: int) -> Played:
             found.free.append(truth.regret(value_A))
             known_A = np.where(np.arange(len(order)) == truth.default, np.maximum(value_A, -1e9), value_A)
             found.within.append(truth.regret(known_A, 1.0))
-            found.tau.append(float("nan"))
+            found.kendall_tau.append(float("nan"))
         if trials < len(order):
             seen_A[order[trials]] = shown.of(order[trials])
     return found
@@ -227,8 +228,8 @@ def best_of_random(truth: Truth, seed: int, before: int) -> Played:
 def fixed(truth: Truth, value_A: Floats) -> Played:
     """A ranking that learns nothing: the same after any number of trials."""
     each = len(AFTER)
-    within, tau = truth.regret(value_A, 1.0), kendall_tau(value_A, truth.truth_A)
-    return Played([truth.regret(value_A)] * each, [within] * each, [tau] * each)
+    within, agreement = truth.regret(value_A, 1.0), kendall_tau(value_A, truth.truth_A)
+    return Played([truth.regret(value_A)] * each, [within] * each, [agreement] * each)
 
 
 Method = Callable[[Truth, Prior, int], Played | None]
@@ -270,13 +271,16 @@ def methods(cases: Sequence[str]) -> dict[str, Method]:
 
 def table(title: str, rows: Iterable[tuple[str, list[Played]]]) -> str:
     """A Markdown table of means over plays."""
-    heads = [f"{what} {after}" for what in ("regret", "within 1.0x") for after in AFTER] + ["tau 0", "tau 5"]
+    heads = [f"{what} {after}" for what in ("regret", "within 1.0x") for after in AFTER] + [
+        "kendall_tau 0",
+        "kendall_tau 5",
+    ]
     lines = [f"### {title}", "", f"| method | {' | '.join(heads)} |", f"| --- |{' --- |' * len(heads)}"]
     for name, plays in rows:
         values = [
             statistics.fmean(getattr(p, what)[at] for p in plays) for what in ("free", "within") for at in range(4)
         ]
-        values += [statistics.fmean(p.tau[at] for p in plays) for at in (0, 2)]
+        values += [statistics.fmean(p.kendall_tau[at] for p in plays) for at in (0, 2)]
         lines.append(f"| {name} | {' | '.join(f'{value:.2f}' for value in values)} |")
     return "\n".join([*lines, ""])
 
@@ -311,7 +315,8 @@ def main(folder: Path, seeds: int, only_prior: bool) -> None:
         return
     cases = sorted({case for truth in truths for case in truth.searches})
     heads = (
-        "truth | placements | spread | noise | reliability | tau of seeds | of half data | of MACs | default's regret"
+        "truth | placements | spread | noise | reliability | kendall_tau of seeds | of half data | of MACs | "
+        "regret of the default"
     )
     print(f"| {heads} |", f"|{' --- |' * 9}", sep="\n")
     print("\n".join(map(facts, truths)), "\n")
@@ -338,7 +343,7 @@ def _mean(plays: Sequence[Played]) -> Played:
     def over(what: str) -> list[float]:
         return [statistics.fmean(getattr(p, what)[at] for p in plays) for at in range(len(AFTER))]
 
-    return Played(over("free"), over("within"), over("tau"))
+    return Played(over("free"), over("within"), over("kendall_tau"))
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def main() -> None:
     common = {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in given.set)}
     lines: list[dict[str, Any]] = []
     for name in given.only:
-        settings = poolsearch.Settings.of(data=given.data, **common | CASES[name])
+        settings = poolsearch.Settings.of(preset="paper", data=given.data, **common | CASES[name])
         lines.append(run_one(name, given.out / name.replace(", ", "-").replace(" ", "-"), settings))
         print(table(lines), flush=True)
 

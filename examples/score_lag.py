@@ -18,7 +18,7 @@ from poolsearch.storage.run_dir import RunDir
 
 def one(folder: Path, lag: int, seed: int, epochs: int) -> dict[str, float]:
     """A search and its ranking, in figures."""
-    settings = poolsearch.Settings.of(data="digits", score_lag=lag, seed=seed, epochs=epochs, width=8)
+    settings = poolsearch.Settings.of(preset="paper", data="digits", score_lag=lag, seed=seed, epochs=epochs, width=8)
     poolsearch.search(folder, settings)
     poolsearch.rank(folder)
     files = RunDir(folder)

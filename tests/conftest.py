@@ -21,6 +21,7 @@ hypothesis.settings.load_profile("any machine")
 
 # A whole run in a few seconds: two channels, digits, fp32 (small shapes gain nothing from bf16)
 TINY = {
+    "preset": "paper",
     "width": 2, "members": 2, "epochs": 1, "retrain_epochs": 1, "retrain_seeds": 2, "top_k": 2, "precision": "fp32",
     "batch": 128, "val_batch": 128, "device": "cpu", "answer_at": (), "control": (),
 }  # fmt: skip

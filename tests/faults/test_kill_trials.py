@@ -11,11 +11,9 @@ from typing import Any
 
 import pytest
 
-from forked import Forked
 from poolsearch.storage.run_dir import RunDir
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., Forked]
 FLAGS = (
     "--method spos --rank-by prediction --trials 4 --epochs 1 --trial-epochs 1 --width 2 --precision fp32 --device cpu "
     "--batch 64 --val-batch 64 --checkpoint-seconds 0.2 --workers 1 --quiet --placements 4,3,3 5,3,2 7,1,2 1,1,8 "
@@ -57,11 +55,10 @@ console()
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory, start: Start) -> dict[str, Any]:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, python: Python) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("reference") / "run"
-    process = start("run", "--out", out, *FLAGS)
-    said = process.communicate(timeout=200)
-    assert process.returncode == 0, said
+    done = python("-m", "poolsearch", "run", "--out", out, *FLAGS)
+    assert done.returncode == 0, done.stderr
     return results(out)
 
 

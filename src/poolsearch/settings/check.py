@@ -62,10 +62,38 @@ def check_values(settings: Settings) -> None:
         )
 
 
+def is_calibrated(settings: Settings) -> bool:
+    """Whether the preset has the ranking put right by stand-alone trainings, unless something else is asked for.
+
+    Args:
+        settings: as given, or resolved.
+
+    Returns:
+        True with preset robust, where placements are drawn uniformly and nothing rules a prediction out.
+    """
+    search, rank = settings.search, settings.rank
+    uniform = search.preset == "robust" and search.method in ("mixture", "spos")
+    return uniform and rank.rank_members in (None, "mean") and not rank.rank_early_stop
+
+
+def ranks_by(settings: Settings) -> Literal["metric", "prediction"]:
+    """The rule that ranks: as given, or else as method and preset have it.
+
+    Args:
+        settings: as given, or resolved.
+
+    Returns:
+        The value of ``--rank-by``.
+    """
+    if settings.rank.rank_by is not None:
+        return settings.rank.rank_by
+    return "prediction" if settings.search.method in ("bayes", "auto") or is_calibrated(settings) else "metric"
+
+
 def _check_rank_by(settings: Settings) -> None:
     """See that what a ranking by prediction needs goes with the rest."""
     rank, method = settings.rank, settings.search.method
-    if rank.rank_by != "prediction" and method != "bayes":
+    if ranks_by(settings) == "metric" and method != "bayes":
         if rank.trials:
             raise PoolsearchError(
                 f"--trials {rank.trials} are trainings that --rank-by prediction learns from, and no other ranking: "
@@ -117,8 +145,6 @@ def check_method(settings: Settings) -> None:
             f"--{flag(name)} is for --method {listed(named)}, not for {method}. Leave it out, or choose "
             f"{'that method' if len(named) == 1 else 'one of these methods'}."
         )
-    if settings.search.hours is not None and settings.rank.trials:
-        raise PoolsearchError("--trials is not fitted into --hours yet: leave out one of the two.")
     many = settings.search.placements_per_step
     if kind == "sampled" and many > 1 and method not in ("mixture", "spos"):
         raise PoolsearchError(

@@ -179,9 +179,10 @@ class RankSettings:
 
     rank_by: Literal["metric", "prediction"] | None = setting(
         None,
-        "metric (default): the placements' metric in their supernets, as in the paper. prediction: what a model "
-        "expects of a stand-alone training, from the metric in all supernets (so --rank-members mean), the MACs, "
-        "where the placement downsamples, and the results of --trials. Default for --method bayes.",
+        "metric: the placements' metric in their supernets, as in the paper. prediction: what a model expects of a "
+        "stand-alone training, from the metric in all supernets (so --rank-members mean), the MACs, where the "
+        "placement downsamples, and the results of --trials. Default: prediction for mixture and spos with preset "
+        "robust, and for bayes; else metric.",
         used_by=PREDICTS,
         may_change="ranks-again",
         expert=True,
@@ -189,7 +190,8 @@ class RankSettings:
     trials: int | None = setting(
         None,
         "Placements trained alone on search-train, for --rank-by prediction to learn from: the default twice, then "
-        "those that promise most. Fewer, if none promises 0.1 points any more. Default: 0, for --method bayes 8.",
+        "those that promise most. Fewer, if none promises 0.1 points any more. Default: 5 for mixture and spos with "
+        "preset robust, 8 for bayes, else 0.",
         at_least=0,
         used_by=PREDICTS,
         may_change="ranks-again",

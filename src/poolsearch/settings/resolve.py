@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.settings.check import check, check_values
+from poolsearch.settings.check import check, check_values, is_calibrated, ranks_by
 from poolsearch.settings.groups import LARGEST_NATIVE
 from poolsearch.settings.methods import kind_of
 from poolsearch.settings.resolved import ResolvedSettings, groups_of
@@ -16,7 +16,10 @@ T = TypeVar("T")
 # Recipe sizes by data set; "" is every other. Nothing else in the package depends on a data set's name.
 _EPOCHS = {"": 75, "digits": 40}
 _RETRAIN_EPOCHS = {"": 200, "digits": 12}
-_BAYES_TRIALS = 8
+_PAPER_MEMBERS = 4
+# Preset robust: as much work for the supernets as for a few trials (docs/calibration.md)
+_ROBUST_MEMBERS, _ROBUST_TRIALS, _BAYES_TRIALS = 1, 5, 8
+_ROBUST_SEARCH = 1.5  # epochs of all members together, in those of a retraining
 # With --init the search is a fine-tuning: the weights are near their end from the start (docs/differences.md)
 _WARM_EPOCHS, _WARM_RETRAIN_EPOCHS = 10, 20
 
@@ -38,16 +41,18 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
     """
     check(settings)
     search, alone, retrain, method = settings.search, settings.alone, settings.retrain, settings.search.method
-    members = search.members if method == "mixture" else 1
     official, warm = search.preset == "official", settings.net.init is not None
+    calibrated, rank_by = is_calibrated(settings), ranks_by(settings)
+    members = members_of(settings)
     batch = _given(search.batch, _auto_batch(train_images, 128 if official else 256))
     epochs, retrain_epochs = _auto_epochs(settings.data.data, warm)
     retrain_epochs = _given(retrain.retrain_epochs, retrain_epochs)
+    if calibrated:
+        epochs = max(1, round(_ROBUST_SEARCH * retrain_epochs / members))
     lr = _given(search.lr, (0.01 if warm else 0.1) * min(1.0, batch / 128))
     decay = _given(search.weight_decay, 0.0 if official else 1e-4 if warm else 1e-3)
     net = _given(settings.net.net, "cifar-resnet20" if image_size <= LARGEST_NATIVE else "resnet18")
     adam = method == "darts" and settings.relaxed.arch_optimizer == "adam"  # paper, B.1; else docs/differences.md#gaea
-    rank_by = _given(settings.rank.rank_by, "prediction" if method == "bayes" else "metric")
     members_asked = "mean" if rank_by == "prediction" else "best" if official else "assignment"
     enough = max(round(0.4 * train_images), 16 * batch)
     resolved = ResolvedSettings(given=settings, **groups_of(settings, {
@@ -62,7 +67,7 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
             "lr_every": _given(search.lr_every, "epoch" if official else "step"),
             "weight_decay": decay,
             "inv_temp_end": _given(search.inv_temp_end, 100.0 if official else 100.0 * members),
-            "score_lag": _given(search.score_lag, 8 if search.preset == "robust" else 0),
+            "score_lag": _given(search.score_lag, 8 if calibrated else 0),
             "balance_every": _given(search.balance_every, "epoch" if official else "step"),
         },
         "relaxed": {"arch_lr": _given(settings.relaxed.arch_lr, 0.01 if adam else 0.1)},
@@ -75,7 +80,7 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
         },
         "rank": {
             "rank_by": rank_by,
-            "trials": _given(settings.rank.trials, _BAYES_TRIALS if method == "bayes" else 0),
+            "trials": _given(settings.rank.trials, _trials(method, calibrated and rank_by == "prediction")),
             "rank_members": _given(settings.rank.rank_members, members_asked),
             "eval_batch": _given(settings.rank.eval_batch, 512 if image_size <= LARGEST_NATIVE else 64),
         },
@@ -90,6 +95,24 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
     if kind_of(method) == "alone":
         _check_alone(resolved, train_images)
     return resolved
+
+
+def members_of(settings: Settings) -> int:
+    """How many supernets a search trains.
+
+    Args:
+        settings: as given, or resolved.
+
+    Returns:
+        M; 1 for every method but the mixture.
+    """
+    if settings.search.method != "mixture":
+        return 1
+    return _given(settings.search.members, _ROBUST_MEMBERS if is_calibrated(settings) else _PAPER_MEMBERS)
+
+
+def _trials(method: str, calibrated: bool) -> int:
+    return _BAYES_TRIALS if method == "bayes" else _ROBUST_TRIALS if calibrated else 0
 
 
 def _narrows(net: str, warm: bool) -> bool:

@@ -23,6 +23,7 @@ class ResolvedNet(NetSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedSearch(SearchSettings):
+    members: int = field()
     epochs: int = field()
     batch: int = field()
     lr: float = field()

@@ -26,22 +26,29 @@ class SearchSettings:
     )
     hours: float | None = setting(
         None,
-        "Hours that the whole job may take here: epochs, members, seeds and finalists that are not given are chosen "
+        "Hours that the whole job may take here: epochs, trials, seeds and finalists that are not given are chosen "
         "to fit, after a few seconds of measuring ('poolsearch plan' only tells them). Default: no limit.",
         at_least=0,
-        used_by=("auto", "sampled", "untrained"),
+        used_by=("auto", "sampled", "trials", "untrained"),
     )
-    preset: Literal["paper", "official", "robust"] = setting(
-        "paper",
-        "paper: the published text. official: as the authors' release where the two differ, for comparisons. "
-        "robust: the text, but a GPU is not waited for in every step (--score-lag).",
-        used_by=SUPERNETS,
+    preset: Literal["robust", "paper", "official"] = setting(
+        "robust",
+        "robust: what ranks best for its work in our experiments: one supernet, and a few stand-alone trainings "
+        "(--trials) that put its ranking right (--rank-by prediction). paper: the published text: four supernets, "
+        "whose metric alone ranks. official: as the authors' release where the two differ, for comparisons.",
+    )
+    members: int | None = setting(
+        None,
+        "M, the supernets of the mixture. Default: 1, with preset paper and official 4.",
+        at_least=1,
+        used_by=SAMPLED,
         expert=True,
     )
-    members: int = setting(4, "M, the supernets of the mixture.", at_least=1, used_by=SAMPLED)
     epochs: int | None = setting(
         None,
-        "Epochs per member: the search takes epochs x members in all. Default: 75 (40 for digits), with --init 10.",
+        "Epochs per member: the search takes epochs x members in all. Default: 1.5 times --retrain-epochs, divided by "
+        "--members; with preset paper and official, and in methods other than mixture and spos, 75 (40 for digits), "
+        "with --init 10.",
         at_least=1,
         used_by=SUPERNETS,
     )
@@ -147,7 +154,8 @@ class SearchSettings:
     val_every: int = setting(1, "Score only every so many steps.", at_least=1, used_by=SAMPLED, expert=True)
     score_lag: int | None = setting(
         None,
-        "Steps until a score is read from the device; 0 waits for it in every step. Default: 0, with preset robust 8.",
+        "Steps until a score is read from the device; 0 waits for it in every step. Default: 8 for mixture and spos "
+        "with preset robust, else 0.",
         at_least=0,
         used_by=SAMPLED,
         expert=True,

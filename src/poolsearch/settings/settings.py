@@ -83,7 +83,7 @@ class Settings:
         Raises:
             PoolsearchError: as :meth:`from_dict`.
         """
-        return cls.from_dict({group: {**_EARLIER.get(group, {}), **fields} for group, fields in values.items()})
+        return cls.from_dict({group: _as_then(group, fields) for group, fields in values.items()})
 
     @classmethod
     def of(cls, **fields: Any) -> Settings:
@@ -148,8 +148,24 @@ DECLARED: dict[str, Declared] = {
 }
 """Every setting by its name, as it was declared."""
 
-_EARLIER: dict[str, dict[str, Any]] = {"search": {"lr_every": "epoch"}}
+_EARLIER: dict[str, dict[str, Any]] = {"search": {"lr_every": "epoch", "preset": "paper"}}
 """What versions did that had no such setting, where it is not the default."""
+
+
+def _as_then(group: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a group in today's terms.
+
+    Members were 4 unless given, which is now a matter of the preset (and then the same), and the preset ``robust``
+    was the text of the paper with scores that are read late.
+    """
+    found = {**_EARLIER.get(group, {}), **fields}
+    if group == "search" and "assign" not in fields:
+        if found.get("members") == 4:
+            found["members"] = None
+        if found["preset"] == "robust":
+            lag = found.get("score_lag")
+            found |= {"preset": "paper", "score_lag": 8 if lag is None else lag}
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -90,7 +90,7 @@ def _planned(run: Run, given: Settings, update: Update) -> Plan:
     alone = time_standalone(run, work, [last, *(job for each in jobs.values() for job in each)])
     prices = Measurements(work, memory, search, passes, alone)
     alone_ones = (standalone_estimate(method, each, prices) for method, each in jobs.items())
-    ways = (*alone_ones, untrained_estimate(), *supernet_estimates(run, sizes, prices))
+    ways = (*alone_ones, untrained_estimate(), *supernet_estimates(run, sizes, last, prices))
     after = retraining_estimate(run, last, prices)
     members = run.settings.search.members
     method, reason = advise(ways, sum(stage.takes.seconds for stage in after), members)

@@ -21,7 +21,7 @@ _STAGE = {"stage": str, "started?": str, "ended?": (str, None), "seconds?": (flo
 RUN = {
     "given": {}, "stages": [_STAGE], "warnings": [str], "poolsearch?": str, "digests?": str, "split_hash?": str,
     "settings?": {
-        "data?": {"metric?": str}, "search?": {"members?": int, "method?": str}, "machine?": {"device": str},
+        "data?": {"metric?": str}, "search?": {"members?": (int, None), "method?": str}, "machine?": {"device": str},
         "retrain?": {"top_k?": int, "answer_at?": [float]}, "alone?": {},
     },
     "data?": {

@@ -122,7 +122,7 @@ def resolved(images=25_000, val=25_000, size=32, **fields):
 
 
 def test_what_is_left_to_us_on_cifar10():
-    made = resolved(data="cifar10")
+    made = resolved(data="cifar10", preset="paper")
     search = made.search
     assert (search.epochs, search.batch, search.val_batch, search.lr) == (75, 256, 256, 0.1)
     assert (search.weight_decay, search.inv_temp_end, search.balance_every) == (1e-3, 400.0, "step")
@@ -130,8 +130,39 @@ def test_what_is_left_to_us_on_cifar10():
     assert search.members == 4 and search.beta == 0.9 and search.score_init == 1.0
 
 
+def test_by_default_one_supernet_and_a_few_trials_rank():
+    made = resolved(data="cifar10")
+    assert (made.search.method, made.search.members, made.search.epochs) == ("mixture", 1, 300)
+    assert (made.rank.rank_by, made.rank.trials, made.rank.rank_members) == ("prediction", 5, "mean")
+    assert resolved(data="cifar10", members=2).search.epochs == 150  # as much work
+    assert resolved(data="cifar10", retrain_epochs=10).search.epochs == 15
+
+
+@pytest.mark.parametrize("asked", [{"rank_members": "best"}, {"rank_early_stop": True}, {"rank_by": "metric"}])
+def test_what_rules_a_prediction_out_is_taken_as_asked_for(asked):
+    assert (resolved(**asked).rank.rank_by, resolved(**asked).rank.trials) == ("metric", 0)
+
+
+@pytest.mark.parametrize("method", ["random", "sweep", "mcts", "bse", "darts", "macs"])
+def test_other_methods_rank_as_the_paper_has_them(method):
+    assert resolved(method=method).rank == resolved(method=method, preset="paper").rank
+
+
+def test_records_of_versions_without_the_preset_robust_of_today_mean_what_they_meant():
+    old = Settings().to_dict()
+    old["search"] |= {"preset": "paper", "members": 4}
+    del old["search"]["assign"], old["rank"]["rank_by"], old["rank"]["trials"]
+    made = resolve(Settings.from_record(old), 25_000, 25_000, 32)
+    assert (made.search.members, made.search.epochs, made.rank.rank_by) == (4, 40, "metric")
+    old["search"] |= {"method": "random"}
+    check(Settings.from_record(old))  # 4 members were the default, and of no use
+    old["search"] |= {"method": "mixture", "preset": "robust"}
+    made = resolve(Settings.from_record(old), 25_000, 25_000, 32)
+    assert (made.search.members, made.search.score_lag, made.rank.rank_by) == (4, 8, "metric")
+
+
 def test_digits_are_few_and_take_fewer_epochs():
-    made = resolved(718, 719, data="digits")
+    made = resolved(718, 719, data="digits", preset="paper")
     assert (made.search.epochs, made.retrain.retrain_epochs) == (40, 12)
     assert made.search.batch == 32  # 16 batches of 32 are 512 images, of 64 are 1024
     assert made.search.lr == pytest.approx(0.1 * 32 / 128)
@@ -197,7 +228,7 @@ def test_official_differs_where_the_authors_release_does():
     assert (search.batch, search.weight_decay) == (128, 0.0)  # docs/differences.md#preset-official
     assert (search.inv_temp_end, search.balance_every) == (100.0, "epoch")
     assert made.rank.rank_members == "best"
-    assert resolved(data="cifar10").rank.rank_members == "assignment"
+    assert resolved(data="cifar10", preset="paper").rank.rank_members == "assignment"
 
 
 GIVEN = {
@@ -219,12 +250,12 @@ def test_what_is_given_stays(preset):
 
 
 def test_with_given_weights_the_search_is_a_fine_tuning():
-    made = resolved(data="cifar10", init="net.pth")
+    made = resolved(data="cifar10", init="net.pth", preset="paper")
     search, retrain = made.search, made.retrain
     assert (search.epochs, search.lr, search.lr_floor, search.weight_decay) == (10, 0.01, 1e-4, 1e-4)
     assert (retrain.retrain_epochs, retrain.retrain_lr, retrain.retrain_weight_decay) == (20, 0.01, 1e-4)
     assert search.batch == 256  # nothing else differs
-    made = resolved(718, 719, data="digits", init="net.pth")
+    made = resolved(718, 719, data="digits", init="net.pth", preset="paper")
     assert (made.search.epochs, made.retrain.retrain_epochs) == (10, 12)
     assert made.search.lr == pytest.approx(0.01 * 32 / 128)
     assert resolved(data="cifar10", preset="official", init="net.pth").search.weight_decay == 0.0
@@ -268,12 +299,12 @@ def test_nothing_is_left_open_but_what_has_a_meaning_of_its_own():
 
 def test_what_was_left_open_and_is_of_no_use_is_recorded_as_left_open():
     """run.json is to say nothing of a proxy where there was none."""
-    of_mixture = resolved(data="cifar10").to_dict()
+    of_mixture = resolved(data="cifar10", preset="paper").to_dict()
     assert of_mixture["alone"]["proxy_epochs"] is None and of_mixture["relaxed"]["arch_lr"] is None
     assert of_mixture["search"]["epochs"] == 75
     of_proxy = resolved(data="cifar10", method="proxy").to_dict()
     assert of_proxy["alone"]["proxy_epochs"] == 25
-    assert of_proxy["search"]["members"] == 1  # a page of a sweep has no column of members
+    assert of_proxy["search"]["members"] is None
 
 
 @pytest.mark.parametrize(("batch", "lr"), [(512, 0.1), (256, 0.1), (128, 0.1), (64, 0.05), (16, 0.0125)])
@@ -385,7 +416,8 @@ def test_settings_need_no_torch():
 
 
 def test_a_ranking_by_prediction_asks_all_members_and_one_without_a_supernet_predicts():
-    by_metric, predicted = resolved().rank, resolved(rank_by="prediction", trials=3).rank
+    by_metric = resolved(preset="paper").rank
+    predicted = resolved(preset="paper", rank_by="prediction", trials=3).rank
     assert (by_metric.rank_by, by_metric.trials, by_metric.rank_members) == ("metric", 0, "assignment")
     assert (predicted.rank_by, predicted.trials, predicted.rank_members) == ("prediction", 3, "mean")
     alone = resolved(method="bayes", retrain_epochs=30)
@@ -396,7 +428,7 @@ def test_a_ranking_by_prediction_asks_all_members_and_one_without_a_supernet_pre
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"trials": 4}, "--trials 4 .* add --rank-by prediction"),
+        ({"trials": 4, "preset": "paper"}, "--trials 4 .* add --rank-by prediction"),
         ({"trials": 4, "rank_by": "metric"}, "--trials 4 .* add --rank-by prediction"),
         ({"method": "bayes", "rank_by": "metric"}, "no supernet whose metric could rank"),
         ({"rank_by": "prediction", "rank_members": "assignment"}, "goes by all members, and --rank-members assignment"),

@@ -74,7 +74,7 @@ class RunData:
         """M; 1 when nothing says otherwise."""
         if self.scores is not None:
             return self.scores.members
-        return int(self.run.get("settings", {}).get("search", {}).get("members", 1))
+        return int(self.run.get("settings", {}).get("search", {}).get("members") or 1)
 
     @cached_property
     def untrained(self) -> frozenset[tuple[int, int]]:

@@ -11,6 +11,8 @@ from poolsearch.settings import Settings
 from poolsearch.settings.check import check, with_method
 from poolsearch.settings.method_spec import parse_spec, spec_of
 from poolsearch.settings.methods import flag, kind_of
+from poolsearch.settings.resolve import members_of
+from poolsearch.settings.search_groups import SearchSettings
 
 Budget = Literal["own", "equal", ""]
 """own: epochs in proportion to the members (paper, appendix B.1). equal: the same total training for all. Else: as the
@@ -48,7 +50,7 @@ class Case:
     @property
     def members(self) -> int:
         """M; 1 for every method but the mixture."""
-        return self.settings.search.members if self.method == "mixture" else 1
+        return members_of(self.settings)
 
     @property
     def name(self) -> str:
@@ -106,6 +108,8 @@ def cases_of(specs: Sequence[str], base: Settings, total: int | None, epochs_of:
 def settings_of(method: str, base: Settings, fields: dict[str, object]) -> Settings:
     """The settings of a method: those of ``base`` that it uses, and its own.
 
+    A method is what the paper has it be, unless its own settings say ``preset``.
+
     Args:
         method: a value of ``--method``.
         base: settings of all methods.
@@ -117,7 +121,9 @@ def settings_of(method: str, base: Settings, fields: dict[str, object]) -> Setti
     Raises:
         PoolsearchError: they are of no use to it, or out of range.
     """
-    made = with_method(base.changed(hours=None), method).changed(**fields)  # what is compared is not cut to hours
+    preset = "paper" if base.search.preset == SearchSettings().preset else base.search.preset
+    # what is compared is not cut to hours
+    made = with_method(base.changed(hours=None), method).changed(**{"preset": preset} | fields)
     check(made)
     return made
 

@@ -159,7 +159,7 @@ def _cases(asked: ComparisonRequest, run: Run) -> list[Case]:
     def epochs_of(settings: Settings, total: int) -> int:
         return equal_epochs(run, resolved(settings), total, asked.charged)
 
-    known = resolved(with_method(asked.settings, "spos")).search.epochs
+    known = resolved(settings_of("spos", asked.settings, {})).search.epochs
     base = asked.settings.changed(epochs=known)
     return cases_of(asked.options.methods, base, asked.options.total_epochs, epochs_of)
 

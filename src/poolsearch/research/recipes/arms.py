@@ -84,7 +84,9 @@ def settings_of(options: RecipeOptions) -> Settings:
     Raises:
         PoolsearchError: a value is out of its range.
     """
-    fixed = {"net": "cifar-resnet20", "method": "spos", "val_every": _VAL_EVERY} | _SCALES[options.scale or "mini"]
+    fixed = {"preset": "paper", "net": "cifar-resnet20", "method": "spos", "val_every": _VAL_EVERY} | _SCALES[
+        options.scale or "mini"
+    ]
     settings = Settings.of(**fixed | run_options(options))
     check(settings)
     return settings

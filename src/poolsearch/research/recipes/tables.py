@@ -80,7 +80,7 @@ def comparison_request(options: RecipeOptions, methods: Sequence[str]) -> tuple[
         The comparison by the truth of all placements, and the settings of its runs.
     """
     scale = options.scale or "mini"
-    values: dict[str, Any] = {"net": "cifar-resnet20"} | _SCALES[scale] | run_options(options)
+    values: dict[str, Any] = {"preset": "paper", "net": "cifar-resnet20"} | _SCALES[scale] | run_options(options)
     settings, total = Settings.of(**values), MEMBERS * values["epochs"]
     seeds = _SEEDS[scale] if options.seeds is None else options.seeds
     return CompareSettings(tuple(methods), seeds, total, "all"), settings

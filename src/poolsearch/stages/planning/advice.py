@@ -7,19 +7,15 @@ from collections.abc import Sequence
 from poolsearch.inspection_results import MethodEstimate, duration_text
 
 WORTH = 1.5
-"""A sweep, or another way without a supernet, is preferred while the job takes no more than so many times as long as
-with the mixture."""
+"""A sweep is preferred while the job takes no more than so many times as long as that of 'poolsearch run' by itself."""
 
-PREFERRED = ("sweep", "halving", "proxy", "mixture")
-"""From what is known best to what is known least: a sweep trains every placement as it will be used; halving most of
-them for less; a proxy all of them, but another network; supernets share weights among all. Ways that look at random
-placements only, or at MACs, are there to compare with and are not advised."""
+PREFERRED = ("sweep", "mixture")
+"""A sweep trains every placement as it will be used, so that nothing is to be learned; else what 'poolsearch run' does
+by itself. The other ways are there to compare with."""
 
 _WHY = {
     "sweep": "it trains every placement by itself, so that nothing stands between them and the comparison",
-    "halving": "it trains placements by themselves and spends most on the best",
-    "proxy": "it trains every placement by itself, though at a lower fidelity",
-    "mixture": "the ways that train placements by themselves cost more here",
+    "mixture": "it is what 'poolsearch run' does by itself",
 }
 
 

@@ -14,6 +14,8 @@ from poolsearch.inspection_results import Estimate
 
 Floats = NDArray[np.float64]
 
+_UNKNOWN_PLACEMENTS = 0.3  # relative error of trials' seconds, as which placements they are of is not known
+
 
 @dataclass(frozen=True)
 class StepTime:
@@ -132,3 +134,22 @@ def trials_seconds(
     each = price.evenly(placements) * steps + crew.begin + after
     span = makespan(np.repeat(each, seeds), crew.workers)
     return Estimate.of(span, price.error_of(placements)) + Estimate.of(crew.opening, 0.5)
+
+
+def trial_rounds(trials: int, step: StepTime, steps: int, crew: WorkerLayout, scoring: float) -> Estimate:
+    """Trials that a ranking learns from: rounds of one training per worker.
+
+    Which placements these will be is not known before: each is taken to be of average cost.
+
+    Args:
+        trials: how many.
+        step: of a stand-alone training.
+        steps: of each.
+        crew: who does them.
+        scoring: seconds of scoring one afterwards.
+
+    Returns:
+        Seconds of all of them.
+    """
+    each = step.mean * steps + crew.begin + scoring
+    return Estimate.of(math.ceil(trials / crew.workers) * each, math.hypot(step.error, _UNKNOWN_PLACEMENTS))

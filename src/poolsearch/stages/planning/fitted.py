@@ -103,6 +103,7 @@ def sizes_of(run: Run, asked: Asked) -> list[JobSize]:
         retrain_seeds=settings.retrain.retrain_seeds if asked.fixed("retrain_seeds") else MOST_SEEDS,
         top_k=settings.retrain.top_k,
         control=settings.retrain.control,
+        trials=settings.rank.trials if used("trials", asked.method) else 0,
     )
     search_steps, retrain_steps = _steps(run)
     least = JobSize(
@@ -112,6 +113,7 @@ def sizes_of(run: Run, asked: Asked) -> list[JobSize]:
         retrain_seeds=LEAST_SEEDS,
         top_k=1,
         control=(),
+        trials=min(1, full.trials) if asked.method == "bayes" else 0,
     )
     kept = {name: getattr(full, name) for name in SIZES if asked.fixed(name)}
     return ladder(dataclasses.replace(least, **kept), full)
@@ -138,20 +140,24 @@ def prices_of(run: Run, last: Job, prices: Measurements, opened: float, members:
     """
     alone = prices.alone[last]
     once = {m: run.settings.changed(members=m, epochs=1, preset="robust") for m in members}
-    default = run.space.default
+    default, settings = run.space.default, run.settings
+    test = test_seconds(run, prices)
     # a process starts about as the workers do
     start = Estimate.of(opened + alone.crew.opening + _REPORT_SECONDS, 0.5)
     return JobPrices(
         start,
-        {m: search_estimate(run, settings.search, prices) for m, settings in once.items()},
+        {m: search_estimate(run, one.search, prices) for m, one in once.items()},
         {m: rank_estimate(run, m, prices) for m in members},
         alone.step,
         _steps(run)[1],
         alone.crew,
-        test_seconds(run, prices) + alone.crew.begin,
+        test + alone.crew.begin,
         run.macs_A / run.costs.macs(default),
         run.space.index(default) if default in run.space else None,
-        run.settings.retrain.answer_at,
+        settings.retrain.answer_at,
+        trial_steps=_steps(run)[0],
+        trial_epochs=settings.given.alone.trial_epochs,
+        trial_score=float(test.mean()) * len(run.split.search_val) / len(run.split.test),
     )
 
 
@@ -243,7 +249,7 @@ def with_settings(settings: Settings, chosen: Mapping[str, Any]) -> Settings:
 def _chosen(asked: Asked, fitted: Fitted, sizes: list[JobSize]) -> tuple[ChosenSetting, ...]:
     method, size, least, full = fitted.method, fitted.size, sizes[0], sizes[-1]
     named = asked.fixed("method") and asked.settings.search.method != "auto"
-    single = method == "mixture" and size.members == 1 and not (named or asked.fixed("members"))
+    single = method == "mixture" and size.members == 1 < full.members and not (named or asked.fixed("members"))
     found: list[ChosenSetting] = []
     if single:
         why = f"one supernet; {full.members} when there is more time"
@@ -255,6 +261,8 @@ def _chosen(asked: Asked, fitted: Fitted, sizes: list[JobSize]) -> tuple[ChosenS
         if not used(name, method) or (name == "members" and (single or method != "mixture")):
             continue
         value = getattr(size, name)
+        if name == "trials" and not (full.trials or asked.fixed(name)):
+            continue
         if asked.fixed(name):
             why = "as given"
         elif name == "retrain_seeds":

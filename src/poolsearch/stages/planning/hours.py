@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from poolsearch.evaluation.budget_picks import answers_of
 from poolsearch.inspection_results import NOTHING, Estimate, StageCost
 from poolsearch.settings.groups import Control
-from poolsearch.stages.planning.estimate import StepTime, WorkerLayout, makespan
+from poolsearch.stages.planning.estimate import StepTime, WorkerLayout, makespan, trial_rounds
 
 Floats = NDArray[np.float64]
 
@@ -39,6 +39,7 @@ class JobSize:
         epochs: of the search, per member; 0 where nothing is searched.
         members: M; 1 is one supernet.
         retrain_epochs, retrain_seeds, top_k, control: of the retraining.
+        trials: stand-alone trainings that the ranking learns from.
     """
 
     epochs: int
@@ -47,6 +48,7 @@ class JobSize:
     retrain_seeds: int
     top_k: int
     control: tuple[Control, ...]
+    trials: int = 0
 
 
 def least_epochs(steps_per_epoch: int, steps: int, full: int) -> int:
@@ -66,9 +68,9 @@ def least_epochs(steps_per_epoch: int, steps: int, full: int) -> int:
 def ladder(least: JobSize, full: JobSize) -> list[JobSize]:
     """The sizes that a job may have, each with at least as much of everything as the one before.
 
-    First epochs grow, of the search to a half and of the retraining to a quarter of the full ones; then seeds, to
-    three; then finalists and controls; then epochs, to the full ones; then members; last the seeds beyond three. What
-    a user has fixed is the same in both arguments, and so in all sizes.
+    First epochs grow, of the search to a half and of the retraining to a quarter of the full ones; then trials; then
+    seeds, to three; then finalists and controls; then epochs, to the full ones; then members; last the seeds beyond
+    three. What a user has fixed is the same in both arguments, and so in all sizes.
 
     Args:
         least: the smallest useful job.
@@ -93,6 +95,8 @@ def ladder(least: JobSize, full: JobSize) -> list[JobSize]:
             ))  # fmt: skip
 
     grow_epochs(full.epochs // 2, full.retrain_epochs // 4)
+    for trials in range(least.trials, full.trials + 1):
+        grow(replace(sizes[-1], trials=trials))
     for seeds in range(least.retrain_seeds, min(USUAL_SEEDS, full.retrain_seeds) + 1):
         grow(replace(sizes[-1], retrain_seeds=seeds))
     for top_k in range(least.top_k, full.top_k + 1):
@@ -144,6 +148,9 @@ class JobPrices:
         default: its number; None where it is not in the space.
         answer_at: limits of the answers.
         sweep: of a ranking by stand-alone trainings of all placements; None: there is a search.
+        trial_steps: of a stand-alone training on search-train, in an epoch.
+        trial_epochs: of each trial; None: as many as of the retraining.
+        trial_score: seconds of scoring one on search-val.
     """
 
     start: Estimate
@@ -157,6 +164,9 @@ class JobPrices:
     default: int | None
     answer_at: tuple[float, ...]
     sweep: Estimate | None = None
+    trial_steps: int = 0
+    trial_epochs: int | None = None
+    trial_score: float = 0.0
 
     def stages(self, size: JobSize) -> tuple[StageCost, ...]:
         """A job of this size.
@@ -170,10 +180,11 @@ class JobPrices:
         retraining = self._retraining(size)
         if self.sweep is not None:
             return (StageCost("sweep", self.sweep), *retraining)
+        trials = (StageCost("trials", self._trials(size)),) if size.trials else ()
         if not size.epochs:
-            return retraining
+            return (*trials, *retraining)
         search, rank = self.epoch[size.members] * size.epochs, self.rank[size.members]
-        return (StageCost("search", search), StageCost("rank", rank), *retraining)
+        return (StageCost("search", search), StageCost("rank", rank), *trials, *retraining)
 
     def takes(self, size: JobSize) -> Estimate:
         """All of a job of this size, its start and report included.
@@ -196,6 +207,10 @@ class JobPrices:
             The mean over rankings, with the default, without controls.
         """
         return float(np.mean([len(numbers) for numbers in self._chosen(replace(size, control=()))]))
+
+    def _trials(self, size: JobSize) -> Estimate:
+        epochs = size.retrain_epochs if self.trial_epochs is None else self.trial_epochs
+        return trial_rounds(size.trials, self.step, self.trial_steps * epochs, self.crew, self.trial_score)
 
     def _retraining(self, size: JobSize) -> tuple[StageCost, StageCost]:
         spans, tests = list[float](), list[float]()

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from poolsearch.inspection_results import NOTHING, Estimate, MethodEstimate, StageCost
 from poolsearch.session.open_run import Run
+from poolsearch.settings.check import is_calibrated
 from poolsearch.settings.resolved import ResolvedSearch
 from poolsearch.stages.planning.alone_prices import StandaloneTimes
-from poolsearch.stages.planning.estimate import search_seconds, trials_seconds
+from poolsearch.stages.planning.estimate import search_seconds, trial_rounds, trials_seconds
 from poolsearch.stages.planning.fit import FittedRates
 from poolsearch.stages.planning.jobs import Job
 from poolsearch.stages.planning.measure import SearchTimes
@@ -49,30 +50,64 @@ def mixture_sizes(run: Run) -> list[int]:
     return [m for m in sorted({*_MEMBERS, run.settings.search.members}) if m <= run.space.size]
 
 
-def supernet_estimates(run: Run, sizes: Sequence[int], prices: Measurements) -> list[MethodEstimate]:
+def supernet_estimates(run: Run, sizes: Sequence[int], last: Job, prices: Measurements) -> list[MethodEstimate]:
     """One supernet, and mixtures of several.
 
     Args:
         run: open, with the mixture as its method.
         sizes: M of each way.
+        last: the retraining, whose steps are those of trials.
         prices: measured for the M that is set and for all of these.
 
     Returns:
-        A way for each size, in their order, with search and ranking as its stages.
+        A way for each size, in their order, with search, ranking and trials as its stages.
     """
+    trials = (StageCost("trials", trials_estimate(run, last, prices)),) if run.settings.rank.trials else ()
     return [
         MethodEstimate(
-            "spos" if members == 1 else "mixture",
+            "spos" if members == 1 < run.settings.search.members else "mixture",
             members,
-            "one supernet" if members == 1 else f"{members} supernets",
+            ("one supernet" if members == 1 else f"{members} supernets") + _and_trials(run),
             (
-                StageCost("search", search_estimate(run, run.settings.changed(members=members).search, prices)),
+                StageCost("search", search_estimate(run, _with_members(run, members), prices)),
                 StageCost("rank", rank_estimate(run, members, prices)),
+                *trials,
             ),
             prices.memory.search(members),
         )
         for members in sizes
     ]
+
+
+def _with_members(run: Run, members: int) -> ResolvedSearch:
+    """The search with another M; where epochs are left to us and the work is to be the same, they are divided."""
+    settings = run.settings.changed(members=members)
+    if run.settings.given.search.epochs is None and is_calibrated(run.settings):
+        epochs = max(1, round(run.settings.search.epochs * run.settings.search.members / members))
+        settings = settings.changed(epochs=epochs)
+    return settings.search
+
+
+def _and_trials(run: Run) -> str:
+    trials = run.settings.rank.trials
+    return f", {trials} trial{'' if trials == 1 else 's'}" if trials else ""
+
+
+def trials_estimate(run: Run, last: Job, prices: Measurements) -> Estimate:
+    """The trials that a ranking learns from: rounds of one per worker, of placements that are not known before.
+
+    Args:
+        run: open.
+        last: the retraining, whose steps were measured.
+        prices: measured.
+
+    Returns:
+        Seconds of the stage.
+    """
+    settings, alone = run.settings, prices.alone[last]
+    steps = settings.alone.trial_epochs * (len(run.split.search_train) // settings.search.batch)
+    scoring = float(test_seconds(run, prices).mean()) * len(run.split.search_val) / len(run.split.test)
+    return trial_rounds(settings.rank.trials, alone.step, steps, alone.crew, scoring)
 
 
 def search_estimate(run: Run, settings: ResolvedSearch, prices: Measurements) -> Estimate:

@@ -8,15 +8,14 @@ from poolsearch.research.compare.cases import cases_of
 from poolsearch.research.recipes import RECIPES
 from poolsearch.research.recipes.tables import FIGURE3, MEMBERS, TABLE1, TABLE2, comparison_request
 from poolsearch.settings.research_groups import RecipeOptions
+from poolsearch.settings.resolve import members_of
 
 
 @pytest.mark.parametrize("methods", [TABLE1, TABLE2, FIGURE3])
 @pytest.mark.parametrize("scale", ["mini", "full"])
 def test_every_method_of_a_table_can_be_compared(methods, scale):
     options, settings = comparison_request(RecipeOptions(scale=scale), methods)
-    cases = cases_of(
-        options.methods, settings, options.total_epochs, lambda s, total: max(1, total // s.search.members)
-    )
+    cases = cases_of(options.methods, settings, options.total_epochs, lambda s, total: max(1, total // members_of(s)))
     assert {case.method for case in cases} == {spec.split(":")[0] for spec in methods}
     assert options.truth == "all" and options.total_epochs == MEMBERS * settings.search.epochs
 

@@ -23,27 +23,20 @@ DEAR = {"sweep": 1e6, "halving": 1e5, "proxy": 1e4, "mixture": 100.0, "spos": 25
 def test_the_mixture_where_everything_alone_costs_more() -> None:
     method, reason = advise(ways(**DEAR), 50, 4)
     assert method == "mixture"
-    assert "sweep with 12 days and halving with 28 h and proxy with 2.8 h would not" in reason
+    assert "sweep with 12 days would not" in reason
     assert "rule of thumb" in reason
 
 
 def test_what_is_there_to_compare_with_is_never_advised() -> None:
-    cheap = {"random": 1.0, "hyperband": 2.0, "macs": 0.0}
+    cheap = {"random": 1.0, "hyperband": 2.0, "macs": 0.0, "halving": 3.0, "proxy": 4.0, "bayes": 5.0}
     assert advise(ways(**DEAR | cheap), 10, 4)[0] == "mixture"
 
 
-@pytest.mark.parametrize("method", ["sweep", "halving", "proxy"])
-def test_alone_where_the_job_costs_no_more_than_the_part_that_it_is_worth(method: str) -> None:
+def test_a_sweep_where_the_job_costs_no_more_than_the_part_that_it_is_worth() -> None:
     # the job with the mixture: 100 + 50; so the way may cost 1.5 x 150 - 50
     limit = WORTH * 150 - 50
-    assert advise(ways(**DEAR | {method: limit}), 50, 4)[0] == method
-    assert advise(ways(**DEAR | {method: limit + 1}), 50, 4)[0] == "mixture"
-
-
-def test_what_is_known_best_comes_first_not_what_is_cheapest() -> None:
-    cheap = {"sweep": 30.0, "halving": 20.0, "proxy": 10.0, "mixture": 100.0, "spos": 25.0}
-    assert advise(ways(**cheap), 0, 4)[0] == "sweep"
-    assert advise(ways(**cheap | {"sweep": 1e6}), 0, 4)[0] == "halving"
+    assert advise(ways(**DEAR | {"sweep": limit}), 50, 4)[0] == "sweep"
+    assert advise(ways(**DEAR | {"sweep": limit + 1}), 50, 4)[0] == "mixture"
 
 
 def test_mixtures_of_another_size_are_not_advised() -> None:

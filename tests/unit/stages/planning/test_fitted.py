@@ -22,7 +22,7 @@ from poolsearch.stages.planning.hours import JobPrices
 
 GIVEN = {
     "placements": ("4,3,3", "5,3,2", "3,4,3", "3,3,4"), "epochs": None, "retrain_epochs": None, "retrain_seeds": 3,
-    "top_k": 3, "members": 4, "control": ("macs", "random"),
+    "top_k": 3, "members": None, "control": ("macs", "random"),
 }  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def test_what_is_chosen_and_why(run: Run, tiny: Callable[..., Settings], monkeyp
         "method": "spos", "epochs": 10, "retrain_epochs": 7, "retrain_seeds": 2, "top_k": 1, "control": (),
     }  # fmt: skip
     assert not fitted.fits
-    assert "--method spos --epochs 10" in fitted.command and "--hours" not in fitted.command
+    assert "--method spos --preset paper --epochs 10" in fitted.command and "--hours" not in fitted.command
     with monkeypatch.context() as patched:
         made = Plan("", "", 4, 1, "", "", 1, 1, (), (), "spos", "", (), 0.0, fitted)
         patched.setattr(pipeline, "plan", lambda *_: made)

@@ -17,8 +17,10 @@ from poolsearch.inspection_results import Estimate, HoursFit, not_enough
 from poolsearch.stages.planning.estimate import StepTime, WorkerLayout
 from poolsearch.stages.planning.hours import JobPrices, JobSize, ladder, largest_within, least_epochs
 
-LEAST = JobSize(epochs=4, members=1, retrain_epochs=6, retrain_seeds=2, top_k=1, control=())
-FULL = JobSize(epochs=75, members=4, retrain_epochs=200, retrain_seeds=10, top_k=3, control=("macs", "random"))
+LEAST = JobSize(epochs=4, members=1, retrain_epochs=6, retrain_seeds=2, top_k=1, control=(), trials=0)
+FULL = JobSize(
+    epochs=75, members=4, retrain_epochs=200, retrain_seeds=10, top_k=3, control=("macs", "random"), trials=5
+)
 
 
 def certain(seconds: float) -> Estimate:
@@ -59,6 +61,7 @@ def test_a_job_grows_from_the_least_to_the_full_and_nothing_ever_shrinks() -> No
 def test_what_grows_first() -> None:
     sizes = ladder(LEAST, FULL)
     first = {
+        "trial": next(s for s in sizes if s.trials == 1),
         "third seed": next(s for s in sizes if s.retrain_seeds == 3),
         "finalist": next(s for s in sizes if s.top_k == 2),
         "control": next(s for s in sizes if s.control),
@@ -72,6 +75,7 @@ def test_what_grows_first() -> None:
     assert (first["finalist"].epochs, first["control"].retrain_epochs) == (37, 50)
     assert (first["member"].epochs, first["member"].retrain_epochs) == (75, 200)
     assert first["fourth seed"].members == 4
+    assert (first["trial"].epochs, first["third seed"].trials) == (37, 5)
 
 
 def test_what_is_fixed_is_the_same_in_all() -> None:
@@ -118,6 +122,23 @@ def test_a_job_is_its_stages() -> None:
     assert stages == {"search": 42, "rank": 2, "retrain": 2 * (15 * (1 + 2 + 4) + 3), "test": 2 * 1.5}
     assert job.takes(size).seconds == 10 + sum(stages.values())
     assert job.networks(size) == 3
+
+
+def test_trials_are_rounds_of_one_for_each_worker() -> None:
+    size = JobSize(epochs=6, members=1, retrain_epochs=3, retrain_seeds=2, top_k=1, control=(), trials=5)
+    for workers, rounds in ((1, 5), (2, 3)):
+        job = dataclasses.replace(prices(workers=workers), trial_steps=4, trial_score=0.5)
+        stages = {stage.name: stage.takes.seconds for stage in job.stages(size)}
+        # a mean step of 7/3 s, 3 epochs of 4 steps, 1 s to begin
+        assert stages["trials"] == pytest.approx(rounds * (3 * 4 * 7 / 3 + 1 + 0.5))
+        longer = dataclasses.replace(job, trial_epochs=6).stages(size)[2].takes.seconds
+        assert longer == pytest.approx(rounds * (6 * 4 * 7 / 3 + 1 + 0.5))
+    assert "trials" not in [s.name for s in prices().stages(dataclasses.replace(size, trials=0))]
+
+
+def test_trials_alone_come_before_the_retraining() -> None:
+    size = JobSize(epochs=0, members=1, retrain_epochs=3, retrain_seeds=2, top_k=1, control=(), trials=2)
+    assert [stage.name for stage in prices().stages(size)] == ["trials", "retrain", "test"]
 
 
 def test_workers_share_the_retraining_and_take_a_while_to_open() -> None:

@@ -67,7 +67,7 @@ def test_only_mixtures_that_the_space_can_hold_are_told_of(run: Run) -> None:
 
 
 def test_supernets_are_steps_scores_checkpoints_and_trees(run: Run, given: Settings) -> None:
-    one, two = supernet_estimates(run, [1, 2], prices(run, given))
+    one, two = supernet_estimates(run, [1, 2], retraining_job(run), prices(run, given))
     assert (one.method, one.members, two.method, two.members) == ("spos", 1, "mixture", 2)
     # 719 images are 22 batches of 32; 5 epochs a member; what was measured holds the work of the two that are set
     assert one.stages[0].takes.seconds == pytest.approx(5 * 22 * (1 - 0.25 + 0.5 / 2) * 1.02)
@@ -124,7 +124,7 @@ def test_finalists_are_trained_on_all_images_and_tested(run: Run, given: Setting
 
 def test_ways_that_need_more_memory_than_there_is_are_named(run: Run, given: Settings) -> None:
     ample, scarce = prices(run, given, free=10**6), prices(run, given, free=115)
-    ways = supernet_estimates(run, [1, 2], ample)
+    ways = supernet_estimates(run, [1, 2], retraining_job(run), ample)
     assert short_of_memory(ways, retraining_job(run), ample) == ()
     # 1115 bytes can be had: one supernet needs 1110, two 1120, a retraining 1000 + 32 x 1 + 10
     (warning,) = short_of_memory(ways, retraining_job(run), scarce)
