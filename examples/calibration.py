@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +30,7 @@ from poolsearch.calibration.model import Observations, posterior
 from poolsearch.calibration.prior import PRIOR, Prior, Weight
 from poolsearch.evaluation.ground_truth import GroundTruth
 from poolsearch.evaluation.stats import kendall_tau
+from poolsearch.reports.figures.theme import FAINT, MEMBERS, OTHER, WINNER, Figure, rows, to_png, to_svg
 from poolsearch.space import Placement
 
 Floats = NDArray[np.float64]
@@ -305,11 +307,66 @@ def _between_seeds(seeds_AS: Floats) -> float:
     return statistics.fmean(kendall_tau(one, other) for one, other in pairs)
 
 
-def main(folder: Path, seeds: int, only_prior: bool) -> None:
-    """Print the tables."""
+def learning(truth: Truth, search: Search, prior: Prior, seed: int) -> Figure:
+    """Prediction and truth of every placement, before any trial and after some."""
+    features, shown, observed = truth.features(search), _Trials(truth, seed), Observations.of()
+    lines: list[dict[str, object]] = []
+    against_A = truth.truth_A - truth.truth_A[truth.default]
+    for trials in range(max(AFTER) + 1):
+        belief = posterior(features, observed, prior=prior)
+        low_A, high_A = belief.interval_A()
+        lines += [
+            {
+                "trials": f"after {trials} trials", "truth": float(against_A[a]), "prediction": float(belief.mean_A[a]),
+                "low": float(low_A[a]), "high": float(high_A[a]), "trained": bool(a in observed.index_T),
+            }
+            for a in range(len(against_A)) if trials in (0, 3, 8)
+        ]  # fmt: skip
+        (one,) = next_placements(features, observed, 0.0, truth.ratio_A, LIMITS, 1, prior)
+        observed = Observations.of([*observed.index_T, one.index], [*observed.points_T, shown.of(one.index)])
+    span = [min(-4.0, against_A.min()), max(4.0, against_A.max())]
+    panels = []
+    for name in dict.fromkeys(str(line["trials"]) for line in lines):
+        own = alt.Chart(rows([line for line in lines if line["trials"] == name]), title=name)
+        x = alt.X("truth:Q", title="truth, points against the default", scale=alt.Scale(domain=span))
+        band = own.mark_rule(color=OTHER, opacity=0.3, clip=True).encode(x, alt.Y("low:Q"), alt.Y2("high:Q"))
+        dots = own.mark_circle(size=60, clip=True).encode(
+            x, alt.Y("prediction:Q", title="prediction", scale=alt.Scale(domain=[-8, 8])),
+            color=alt.condition("datum.trained", alt.value(WINNER), alt.value(OTHER)),
+        )  # fmt: skip
+        ideal = alt.Chart(rows([{"v": v} for v in span])).mark_line(color=FAINT).encode(x="v:Q", y="v:Q")
+        panels.append((ideal + band + dots).properties(height=240))
+    return Figure("learning", "", "", "", panels, columns=3)
+
+
+def falling(plays: Sequence[tuple[str, Played]]) -> Figure:
+    """Mean regret by the number of trials, a line for each method."""
+    lines = [
+        {"method": name, "trials": after, "regret": played.free[at]}
+        for name, played in plays for at, after in enumerate(AFTER)
+    ]  # fmt: skip
+    names = [name for name, _ in plays]
+    chart = alt.Chart(rows(lines)).mark_line(point=True).encode(
+        alt.X("trials:Q", title="trials after the search"),
+        alt.Y("regret:Q", title="regret of the pick, points, mean over truths"),
+        alt.Color("method:N", title=None, scale=alt.Scale(domain=names, range=MEMBERS[: len(names)])),
+    )  # fmt: skip
+    return Figure("regret", "", "", "", [chart.properties(height=300)])
+
+
+def draw(figure: Figure, folder: Path) -> None:
+    """Write it as a PNG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{figure.name}.png").write_bytes(to_png(to_svg(figure)))
+
+
+def main(folder: Path, seeds: int, only_prior: bool, only: Sequence[str], figures: Path | None) -> None:
+    """Print the tables, and draw the figures where there is a folder for them."""
     truths = [
         read_truth(path) for path in sorted(folder.iterdir()) if (path / "benchmark").exists() or path.name == "table6"
     ]
+    if only:
+        truths = [truth for truth in truths if truth.name in only]
     if only_prior:
         print(fit_prior(truth for truth in truths if truth.reliability >= LEAST_RELIABLE))
         return
@@ -337,6 +394,14 @@ def main(folder: Path, seeds: int, only_prior: bool) -> None:
         if all(truth in of for truth in told)
     ]
     print(table(f"mean over {len(told)} truths", means))
+    if figures is not None:
+        shown = [
+            (name, _mean(plays)) for name, plays in means if not name.startswith(("own member (paper), m2", "the"))
+        ]
+        draw(falling(shown[:8]), figures)
+        first = truths[0]
+        prior = fit_prior(other for other in truths[1:] if other.reliability >= LEAST_RELIABLE)
+        draw(learning(first, first.searches[cases[0]][0], prior, 0), figures)
 
 
 def _mean(plays: Sequence[Played]) -> Played:
@@ -350,6 +415,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("truths", type=Path)
     parser.add_argument("--seeds", type=int, default=6)
-    parser.add_argument("--prior", action="store_true")
+    parser.add_argument("--prior", action="store_true", help="only tell what the truths say of the prior")
+    parser.add_argument("--only", nargs="*", default=[], help="names of truths")
+    parser.add_argument("--figures", type=Path, help="a folder for two figures")
     given = parser.parse_args()
-    main(given.truths, given.seeds, given.prior)
+    main(given.truths, given.seeds, given.prior, given.only, given.figures)
