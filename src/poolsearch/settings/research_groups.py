@@ -16,7 +16,7 @@ class CompareSettings:
     """What is compared, and with what."""
 
     methods: tuple[str, ...] = setting(
-        ("mixture", "spos", "random", "proxy"),
+        ("mixture", "spos", "bayes", "random", "proxy"),
         "Values of --method, each with settings of its own where it needs them: mixture:members=8 bse:warm-up=0.5. "
         "A value of several parts has a plus between them.",
     )

@@ -80,7 +80,7 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
         },
         "rank": {
             "rank_by": rank_by,
-            "trials": _given(settings.rank.trials, _trials(method, calibrated and rank_by == "prediction")),
+            "trials": trials_of(settings),
             "rank_members": _given(settings.rank.rank_members, members_asked),
             "eval_batch": _given(settings.rank.eval_batch, 512 if image_size <= LARGEST_NATIVE else 64),
         },
@@ -111,8 +111,19 @@ def members_of(settings: Settings) -> int:
     return _given(settings.search.members, _ROBUST_MEMBERS if is_calibrated(settings) else _PAPER_MEMBERS)
 
 
-def _trials(method: str, calibrated: bool) -> int:
-    return _BAYES_TRIALS if method == "bayes" else _ROBUST_TRIALS if calibrated else 0
+def trials_of(settings: Settings) -> int:
+    """How many stand-alone trainings a ranking learns from.
+
+    Args:
+        settings: as given, or resolved.
+
+    Returns:
+        As given; else by the method and the preset.
+    """
+    if settings.search.method == "bayes":
+        return _given(settings.rank.trials, _BAYES_TRIALS)
+    learns = is_calibrated(settings) and ranks_by(settings) == "prediction"
+    return _given(settings.rank.trials, _ROBUST_TRIALS if learns else 0)
 
 
 def _narrows(net: str, warm: bool) -> bool:

@@ -14,15 +14,16 @@ class SearchSettings:
     """Training of the supernets."""
 
     method: str = setting(
-        "mixture",
-        "mixture: the balanced mixture of supernets. One supernet, and placements drawn uniformly (spos: "
-        "single-path one-shot), by Boltzmann exploration (bse), by Monte-Carlo tree search (mcts), or by a sampler "
-        "of your own (FILE.py:FACTORY). darts, gaea: one supernet that works at all resolutions at once, weighted; "
-        "what it finds may need upsampling. Without a supernet: sweep, every placement trained alone; proxy, the "
-        "same but short, with fewer channels and images; halving, all for a short time, and the best of them on and "
-        "on; random, a few random ones trained alone; hyperband, several halvings of random ones, from shorter and "
-        "longer starts; bayes, a few (--trials) trained alone, each chosen by a model of those before; macs, the one "
-        "with the most MACs, and nothing is trained to find it. auto: what 'poolsearch plan' advises.",
+        "bayes",
+        "bayes: no supernet; a few placements (--trials) are trained alone, each chosen by a model of those before. "
+        "mixture (default with preset paper and official): the balanced mixture of supernets. One supernet, and "
+        "placements drawn uniformly (spos: single-path one-shot), by Boltzmann exploration (bse), by Monte-Carlo tree "
+        "search (mcts), or by a sampler of your own (FILE.py:FACTORY). darts, gaea: one supernet that works at all "
+        "resolutions at once, weighted; what it finds may need upsampling. Further ways without a supernet: sweep, "
+        "every placement trained alone; proxy, the same but short, with fewer channels and images; halving, all for a "
+        "short time, and the best of them on and on; random, a few random ones trained alone; hyperband, several "
+        "halvings of random ones, from shorter and longer starts; macs, the one with the most MACs, and nothing is "
+        "trained to find it. auto: what 'poolsearch plan' advises.",
     )
     hours: float | None = setting(
         None,
@@ -33,9 +34,10 @@ class SearchSettings:
     )
     preset: Literal["robust", "paper", "official"] = setting(
         "robust",
-        "robust: what ranks best for its work in our experiments: one supernet, and a few stand-alone trainings "
-        "(--trials) that put its ranking right (--rank-by prediction). paper: the published text: four supernets, "
-        "whose metric alone ranks. official: as the authors' release where the two differ, for comparisons.",
+        "robust: what finds the best placements for its work in our experiments: stand-alone trainings that a model "
+        "learns from (--method bayes); with --method mixture or spos one supernet, which 5 such --trials put right. "
+        "paper: the published text: four supernets, whose metric alone ranks. official: as the authors' release where "
+        "the two differ, for comparisons.",
     )
     members: int | None = setting(
         None,

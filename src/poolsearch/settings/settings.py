@@ -100,6 +100,9 @@ class Settings:
     def changed(self: S, **fields: Any) -> S:
         """These settings with some fields replaced, given by their flat names.
 
+        Where no method is given, nor was before, a preset brings its own, and a setting that only supernets have asks
+        for the mixture.
+
         Returns:
             Other settings of the same type.
 
@@ -110,6 +113,10 @@ class Settings:
         wrong = [name for name in fields if name not in owner]
         if wrong:
             raise unknown("setting", wrong[0], owner)
+        if self.search.method == DECLARED["method"].default and any(
+            _asks_for_supernets(*one) for one in fields.items()
+        ):
+            fields = {"method": "mixture", **fields}
         result = self
         for name, value in fields.items():
             group = getattr(result, owner[name])
@@ -166,6 +173,14 @@ def _as_then(group: str, fields: Mapping[str, Any]) -> dict[str, Any]:
             lag = found.get("score_lag")
             found |= {"preset": "paper", "score_lag": 8 if lag is None else lag}
     return found
+
+
+def _asks_for_supernets(name: str, value: Any) -> bool:
+    """Whether a setting is of use only where supernets are trained; or a preset that trains them."""
+    if value == DECLARED[name].default:
+        return False
+    used_by = DECLARED[name].rule.used_by
+    return name == "preset" or ("sampled" in used_by and not {"trials", "alone", "untrained"} & {*used_by})
 
 
 def _plain(value: Any) -> Any:

@@ -15,8 +15,9 @@ from poolsearch.progress import Progress, SilentProgress, Update
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.session.prepare import absolute
 from poolsearch.session.trusted import NAMED, Trust
-from poolsearch.settings import Settings
+from poolsearch.settings import ResolvedSettings, Settings
 from poolsearch.settings.check import with_method
+from poolsearch.settings.resolve import resolve
 from poolsearch.stages.planning.advice import advise
 from poolsearch.stages.planning.alone_prices import time_standalone
 from poolsearch.stages.planning.fitted import Asked, fit, members_to_price, prices_of, told
@@ -25,6 +26,7 @@ from poolsearch.stages.planning.measure import time_search, time_standalone_pass
 from poolsearch.stages.planning.memory import try_largest_step
 from poolsearch.stages.planning.options import (
     Measurements,
+    bayes_estimate,
     mixture_sizes,
     retraining_estimate,
     short_of_memory,
@@ -90,10 +92,12 @@ def _planned(run: Run, given: Settings, update: Update) -> Plan:
     alone = time_standalone(run, work, [last, *(job for each in jobs.values() for job in each)])
     prices = Measurements(work, memory, search, passes, alone)
     alone_ones = (standalone_estimate(method, each, prices) for method, each in jobs.items())
-    ways = (*alone_ones, untrained_estimate(), *supernet_estimates(run, sizes, last, prices))
+    bayes = bayes_estimate(run, _as_bayes(run, given), last, prices)
+    ways = (*alone_ones, bayes, untrained_estimate(), *supernet_estimates(run, sizes, last, prices))
     after = retraining_estimate(run, last, prices)
     members = run.settings.search.members
-    method, reason = advise(ways, sum(stage.takes.seconds for stage in after), members)
+    usual = "bayes" if given.search.preset == "robust" else "mixture"
+    method, reason = advise(ways, sum(stage.takes.seconds for stage in after), usual, members)
     update(5, "")
     return Plan(
         net=run.net_spec.name,
@@ -111,6 +115,13 @@ def _planned(run: Run, given: Settings, update: Update) -> Plan:
         warnings=short_of_memory(ways, last, prices),
         seconds=0.0,
     )
+
+
+def _as_bayes(run: Run, given: Settings) -> ResolvedSettings:
+    """The settings that ``--method bayes`` would have here."""
+    split = run.split
+    settings = with_method(given, "bayes")
+    return resolve(settings, len(split.search_train), len(split.search_val), run.image_size)
 
 
 def _fitted(run: Run, asked: Asked, given: Settings, begun: float, update: Update) -> Plan:

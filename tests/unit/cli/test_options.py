@@ -136,6 +136,7 @@ def test_every_setting_goes_through_a_file(tmp_path: Path) -> None:
             not one.default if one.hint is bool
             else "a 'quoted' \"text\" \\ \u00e9 \x7f" if name == "data"
             else ("4,3,3",) if name == "placements"
+            else "spos" if name == "method"
             else 0.125 if name in ("lr", "explore")
             else one.default
         )

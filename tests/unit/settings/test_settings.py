@@ -44,6 +44,7 @@ def test_of_puts_each_field_into_its_group_and_leaves_the_rest():
     assert (made.data.data, made.search.members, made.machine.seed) == ("cifar10", 2, 5)
     assert {(group, name) for group, name, *_ in differences(Settings(), made)} == {
         ("data", "data"),
+        ("search", "method"),
         ("search", "members"),
         ("machine", "seed"),
     }
@@ -76,7 +77,7 @@ def test_settings_go_round_through_json():
     assert Settings.from_dict(made.to_dict()) == made
     assert Settings.from_dict(json.loads(json.dumps(made.to_dict()))) == made
     assert Settings.from_dict({}) == Settings()
-    assert Settings.from_dict({"search": {"members": 2}}) == Settings.of(members=2)
+    assert Settings.from_dict({"search": {"method": "mixture", "members": 2}}) == Settings.of(members=2)
 
 
 def test_a_run_of_a_version_without_a_setting_goes_on_as_it_was_begun():
@@ -130,17 +131,35 @@ def test_what_is_left_to_us_on_cifar10():
     assert search.members == 4 and search.beta == 0.9 and search.score_init == 1.0
 
 
-def test_by_default_one_supernet_and_a_few_trials_rank():
+def test_by_default_a_few_trials_rank_without_a_supernet():
     made = resolved(data="cifar10")
-    assert (made.search.method, made.search.members, made.search.epochs) == ("mixture", 1, 300)
+    assert (made.search.method, made.rank.rank_by, made.rank.trials) == ("bayes", "prediction", 8)
+
+
+def test_a_supernet_that_is_asked_for_is_put_right_by_trials():
+    made = resolved(data="cifar10", method="mixture")
+    assert (made.search.members, made.search.epochs) == (1, 300)
     assert (made.rank.rank_by, made.rank.trials, made.rank.rank_members) == ("prediction", 5, "mean")
     assert resolved(data="cifar10", members=2).search.epochs == 150  # as much work
-    assert resolved(data="cifar10", retrain_epochs=10).search.epochs == 15
+    assert resolved(data="cifar10", method="spos", retrain_epochs=10).search.epochs == 15
+
+
+@pytest.mark.parametrize("asked", [{"preset": "paper"}, {"members": 2}, {"epochs": 3}, {"beta": 0.5}])
+def test_what_only_supernets_have_asks_for_them(asked):
+    assert Settings.of(**asked).search.method == "mixture"
+    assert Settings.of(**asked, method="spos").search.method == "spos"
+    assert Settings.of(method="random").changed(**asked).search.method == "random"
+
+
+@pytest.mark.parametrize("asked", [{"trials": 3}, {"max_macs": "1.0x"}, {"retrain_epochs": 3}, {"lr": 0.1}])
+def test_what_all_have_asks_for_none(asked):
+    assert Settings.of(**asked).search.method == "bayes"
 
 
 @pytest.mark.parametrize("asked", [{"rank_members": "best"}, {"rank_early_stop": True}, {"rank_by": "metric"}])
 def test_what_rules_a_prediction_out_is_taken_as_asked_for(asked):
-    assert (resolved(**asked).rank.rank_by, resolved(**asked).rank.trials) == ("metric", 0)
+    found = resolved(method="mixture", **asked).rank
+    assert (found.rank_by, found.trials) == ("metric", 0)
 
 
 @pytest.mark.parametrize("method", ["random", "sweep", "mcts", "bse", "darts", "macs"])
@@ -150,7 +169,7 @@ def test_other_methods_rank_as_the_paper_has_them(method):
 
 def test_records_of_versions_without_the_preset_robust_of_today_mean_what_they_meant():
     old = Settings().to_dict()
-    old["search"] |= {"preset": "paper", "members": 4}
+    old["search"] |= {"preset": "paper", "members": 4, "method": "mixture"}
     del old["search"]["assign"], old["rank"]["rank_by"], old["rank"]["trials"]
     made = resolve(Settings.from_record(old), 25_000, 25_000, 32)
     assert (made.search.members, made.search.epochs, made.rank.rank_by) == (4, 40, "metric")
@@ -429,7 +448,7 @@ def test_a_ranking_by_prediction_asks_all_members_and_one_without_a_supernet_pre
     ("given", "said"),
     [
         ({"trials": 4, "preset": "paper"}, "--trials 4 .* add --rank-by prediction"),
-        ({"trials": 4, "rank_by": "metric"}, "--trials 4 .* add --rank-by prediction"),
+        ({"method": "spos", "trials": 4, "rank_by": "metric"}, "--trials 4 .* add --rank-by prediction"),
         ({"method": "bayes", "rank_by": "metric"}, "no supernet whose metric could rank"),
         ({"rank_by": "prediction", "rank_members": "assignment"}, "goes by all members, and --rank-members assignment"),
         ({"rank_by": "prediction", "rank_early_stop": True}, "--rank-early-stop stops placements"),

@@ -50,8 +50,8 @@ def test_a_plan_tells_of_every_method_and_leaves_nothing(
     before = torch.random.get_rng_state()
     found = poolsearch.plan(tiny(**SMALL, method="proxy", sweep_epochs=2, members=3))
     assert [(w.method, w.members) for w in found.ways] == [
-        ("sweep", None), ("proxy", None), ("halving", None), ("random", None), ("hyperband", None), ("macs", None),
-        ("spos", 1), ("mixture", 2), ("mixture", 3),
+        ("sweep", None), ("proxy", None), ("halving", None), ("random", None), ("hyperband", None),
+        ("bayes", None), ("macs", None), ("spos", 1), ("mixture", 2), ("mixture", 3),
     ]  # fmt: skip
     assert [stage.name for stage in found.after] == ["retrain", "test"]
     assert next(w for w in found.ways if w.method == "macs").takes.seconds == 0

@@ -123,7 +123,7 @@ def settings_of(method: str, base: Settings, fields: dict[str, object]) -> Setti
     """
     preset = "paper" if base.search.preset == SearchSettings().preset else base.search.preset
     # what is compared is not cut to hours
-    made = with_method(base.changed(hours=None), method).changed(**{"preset": preset} | fields)
+    made = with_method(base.changed(hours=None), method).changed(**{"preset": preset, "method": method} | fields)
     check(made)
     return made
 

@@ -28,7 +28,7 @@ from poolsearch.settings.check import check, with_method
 from poolsearch.settings.method_spec import parse_spec
 from poolsearch.settings.research_groups import CompareSettings
 from poolsearch.settings.resolve import resolve
-from poolsearch.settings.search_groups import SearchSettings
+from poolsearch.settings.settings import DECLARED
 from poolsearch.storage.files import write_json
 from poolsearch.storage.run_dir import RunDir
 
@@ -110,7 +110,8 @@ def _check(asked: ComparisonRequest) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise PoolsearchError(f"--{name.replace('_', '-')} is {value}; allowed is at least 1.")
-    if asked.settings.search.method != SearchSettings().method:
+    usual = Settings.of(preset=asked.settings.search.preset).search.method  # a preset brings its own
+    if asked.settings.search.method not in (usual, DECLARED["method"].default):
         raise PoolsearchError(f"--method {asked.settings.search.method}: a comparison takes several, with --methods.")
     check(with_method(asked.settings, "auto"))
     # what can be told without images is told at once; epochs are not known yet

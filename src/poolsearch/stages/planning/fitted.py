@@ -14,6 +14,7 @@ from poolsearch.inspection_results import ChosenSetting, Estimate, HoursFit, Sma
 from poolsearch.session.open_run import Run
 from poolsearch.settings import Settings
 from poolsearch.settings.check import used, with_method
+from poolsearch.settings.resolve import trials_of
 from poolsearch.settings.settings import DECLARED
 from poolsearch.stages.planning.hours import (
     LEAST_RETRAIN_STEPS,
@@ -56,7 +57,8 @@ class Asked:
     def method(self) -> str:
         """As in ``--method``; where it is left to us, that of the defaults."""
         given = self.settings.search.method
-        return str(DECLARED["method"].default) if given == "auto" else given
+        usual = "bayes" if self.settings.search.preset == "robust" else "mixture"
+        return usual if given == "auto" else given
 
     def fixed(self, name: str) -> bool:
         """Whether a setting stays as it is.
@@ -103,7 +105,7 @@ def sizes_of(run: Run, asked: Asked) -> list[JobSize]:
         retrain_seeds=settings.retrain.retrain_seeds if asked.fixed("retrain_seeds") else MOST_SEEDS,
         top_k=settings.retrain.top_k,
         control=settings.retrain.control,
-        trials=settings.rank.trials if used("trials", asked.method) else 0,
+        trials=trials_of(with_method(settings.given, asked.method)) if used("trials", asked.method) else 0,
     )
     search_steps, retrain_steps = _steps(run)
     least = JobSize(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from poolsearch.inspection_results import NOTHING, Estimate, MethodEstimate, StageCost
 from poolsearch.session.open_run import Run
+from poolsearch.settings import ResolvedSettings
 from poolsearch.settings.check import is_calibrated
 from poolsearch.settings.resolved import ResolvedSearch
 from poolsearch.stages.planning.alone_prices import StandaloneTimes
@@ -62,7 +63,8 @@ def supernet_estimates(run: Run, sizes: Sequence[int], last: Job, prices: Measur
     Returns:
         A way for each size, in their order, with search, ranking and trials as its stages.
     """
-    trials = (StageCost("trials", trials_estimate(run, last, prices)),) if run.settings.rank.trials else ()
+    settings = run.settings
+    trials = (StageCost("trials", trials_estimate(run, settings, last, prices)),) if settings.rank.trials else ()
     return [
         MethodEstimate(
             "spos" if members == 1 < run.settings.search.members else "mixture",
@@ -93,18 +95,36 @@ def _and_trials(run: Run) -> str:
     return f", {trials} trial{'' if trials == 1 else 's'}" if trials else ""
 
 
-def trials_estimate(run: Run, last: Job, prices: Measurements) -> Estimate:
+def bayes_estimate(run: Run, settings: ResolvedSettings, last: Job, prices: Measurements) -> MethodEstimate:
+    """Trials alone, each chosen by a model of those before.
+
+    Args:
+        run: open.
+        settings: resolved for ``--method bayes``.
+        last: the retraining, whose steps are those of trials.
+        prices: measured.
+
+    Returns:
+        The way, with one stage.
+    """
+    memory = prices.memory.alone(prices.alone[last].crew.workers, last.recipe.batch)
+    stage = StageCost("trials", trials_estimate(run, settings, last, prices))
+    return MethodEstimate("bayes", None, f"{settings.rank.trials} trials", (stage,), memory)
+
+
+def trials_estimate(run: Run, settings: ResolvedSettings, last: Job, prices: Measurements) -> Estimate:
     """The trials that a ranking learns from: rounds of one per worker, of placements that are not known before.
 
     Args:
         run: open.
+        settings: of the method, resolved.
         last: the retraining, whose steps were measured.
         prices: measured.
 
     Returns:
         Seconds of the stage.
     """
-    settings, alone = run.settings, prices.alone[last]
+    alone = prices.alone[last]
     steps = settings.alone.trial_epochs * (len(run.split.search_train) // settings.search.batch)
     scoring = float(test_seconds(run, prices).mean()) * len(run.split.search_val) / len(run.split.test)
     return trial_rounds(settings.rank.trials, alone.step, steps, alone.crew, scoring)

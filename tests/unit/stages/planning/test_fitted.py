@@ -63,10 +63,12 @@ def test_what_is_chosen_and_why(run: Run, tiny: Callable[..., Settings], monkeyp
 
     least, fitted, _ = chosen(run, settings)
     assert least == {
-        "method": "spos", "epochs": 10, "retrain_epochs": 7, "retrain_seeds": 2, "top_k": 1, "control": (),
+        "epochs": 10, "members": 1, "retrain_epochs": 7, "retrain_seeds": 2, "top_k": 1, "control": (),
     }  # fmt: skip
     assert not fitted.fits
-    assert "--method spos --preset paper --epochs 10" in fitted.command and "--hours" not in fitted.command
+    assert (
+        "--method mixture --preset paper --members 1 --epochs 10" in fitted.command and "--hours" not in fitted.command
+    )
     with monkeypatch.context() as patched:
         made = Plan("", "", 4, 1, "", "", 1, 1, (), (), "spos", "", (), 0.0, fitted)
         patched.setattr(pipeline, "plan", lambda *_: made)
