@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from poolsearch.calibration.prior import PRIOR
 from poolsearch.space import Placement, Space
 from poolsearch.storage.run_dir import RunDir
 
@@ -176,3 +177,17 @@ def test_a_sampler_of_ones_own_keeps_the_contract_and_searches(
     done = command("search", *tiny_flags, *where, cwd=EXAMPLES.parent)
     assert done.returncode == 0, done.stderr
     assert RunDir(tmp_path / "run").scores.exists()
+
+
+def test_the_prior_of_the_calibration_is_what_the_truths_say(python: Python) -> None:
+    truths = EXAMPLES.parent / "docs" / "results" / "truths"
+    assert told(python(EXAMPLES / "calibration.py", truths, "--prior")).strip() == repr(PRIOR)
+
+
+def test_picks_after_trials_are_simulated(tmp_path: Path, python: Python) -> None:
+    words = [EXAMPLES / "calibration.py", EXAMPLES.parent / "docs" / "results" / "truths", "--seeds", "1"]
+    found = told(python(*words, "--only", "slices-resnet20", "table6", "--figures", tmp_path))
+    lines = found.split("### mean over 2 truths")[1].splitlines()
+    rows = {line.split(" | ")[0][2:]: line.split(" | ")[1:] for line in lines}
+    assert float(rows["calibrated, no supernet"][2]) < float(rows["most MACs"][2])
+    assert {path.name for path in tmp_path.iterdir()} == {"learning.png", "regret.png"}
