@@ -1,7 +1,7 @@
 """What `poolsearch plan --hours` says against what its command really takes, on several data sets.
 
 python examples/hours_against_reality.py --data digits my_photos --net cifar-resnet20 --hours 0.2 1 4 \
-    --write docs/results/hours.md
+    --write hours.md
 
 Each command that is planned is run as a user runs it, in a process of its own. Nothing else should run beside it: what
 share of the cores it had is told.

@@ -20,6 +20,7 @@ from poolsearch.stages.planning.hours import (
     LEAST_RETRAIN_STEPS,
     LEAST_SEARCH_STEPS,
     LEAST_SEEDS,
+    LEAST_TRIALS,
     MOST_SEEDS,
     JobPrices,
     JobSize,
@@ -115,7 +116,7 @@ def sizes_of(run: Run, asked: Asked) -> list[JobSize]:
         retrain_seeds=LEAST_SEEDS,
         top_k=1,
         control=(),
-        trials=min(1, full.trials) if asked.method == "bayes" else 0,
+        trials=min(LEAST_TRIALS, full.trials) if asked.method == "bayes" else 0,
     )
     kept = {name: getattr(full, name) for name in SIZES if asked.fixed(name)}
     return ladder(dataclasses.replace(least, **kept), full)

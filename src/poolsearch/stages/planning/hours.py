@@ -23,6 +23,9 @@ LEAST_SEARCH_STEPS = 200
 LEAST_RETRAIN_STEPS = 300
 """Training steps of a stand-alone training below which it has hardly learnt anything."""
 
+LEAST_TRIALS = 3
+"""Trials of a ranking without supernets: two of the default, and one to set against it."""
+
 LEAST_SEEDS, USUAL_SEEDS, MOST_SEEDS = 2, 3, 10
 """Trainings of each finalist: a verdict needs two; more than ten make the smallest difference hardly smaller."""
 

@@ -109,6 +109,7 @@ def test_what_is_given_is_fixed(run: Run, tiny: Callable[..., Settings]) -> None
     ("more", "method", "left_out"),
     [
         ({"method": "macs"}, "macs", {"method", "epochs", "members"}),
+        ({"method": "bayes", "preset": "robust"}, "bayes", {"method", "epochs", "members"}),
         ({"method": "bse"}, "bse", {"method", "members"}),
         ({"method": "auto"}, "sweep", {"epochs", "members"}),
         ({"method": "auto", "hours": 1e-3}, "mixture", {"members"}),  # told as spos
