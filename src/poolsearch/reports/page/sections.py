@@ -101,12 +101,17 @@ def _ranking_table(data: RunData, caption: str, lines: Sequence[AnnotatedRow]) -
     mixture = data.members > 1
     head = [("rank", ""), ("placement", "text")]
     head += [("prediction", ""), ("trials", "")] if data.predicts else []
-    head += [(f"validation {data.metric}", "")]
+    head += [(f"validation {data.metric}", "")] if _shows_metric(data) else []
     head += [("score", "")] if data.kind == "sampled" else []
     head += [("member", "")] if mixture else []
     head += [("MACs", ""), ("vs. default", ""), ("remarks", "text")]
-    cells = [_ranking_cells(row, _prediction_cells(data, row), _supernet_cells(data, row)) for row in lines]
+    cells = [_ranking_cells(data, row) for row in lines]
     return table(caption, head, [(_role(row), line) for row, line in zip(lines, cells, strict=True)])
+
+
+def _shows_metric(data: RunData) -> bool:
+    """Whether there is a column of the metric: not where a ranking by prediction had nothing evaluated."""
+    return not data.predicts or any(row.evaluated for row in data.ranking)
 
 
 def _role(row: AnnotatedRow) -> str:
@@ -130,11 +135,12 @@ def _prediction_cells(data: RunData, row: AnnotatedRow) -> list[str]:
     return [f"{ranked.prediction:+.2f}{interval}", or_dash(ranked.trials, "d")]
 
 
-def _ranking_cells(row: AnnotatedRow, predicted: Sequence[str], of_supernet: Sequence[str]) -> list[str]:
+def _ranking_cells(data: RunData, row: AnnotatedRow) -> list[str]:
     ranked = row.ranked
     value = ranked.told(".2%")
     value += f" <small>{100 * ranked.low:.2f} to {100 * ranked.high:.2f}</small>" if ranked.evaluated else ""
-    cells = [str(ranked.rank), escape(ranked.placement), *predicted, value, *of_supernet]
+    cells = [str(ranked.rank), escape(ranked.placement), *_prediction_cells(data, row)]
+    cells += [*([value] if _shows_metric(data) else []), *_supernet_cells(data, row)]
     return [*cells, macs_text(ranked.macs), or_dash(ranked.macs_ratio, ".2f", " ×"), badges(row.flags)]
 
 
