@@ -15,7 +15,7 @@ from poolsearch.space import Placement
 from poolsearch.storage.run_dir import RunDir
 
 Tiny = Callable[..., Settings]
-SMALL = {"members": 4, "batch": 32, "val_batch": 32, "subset": 240, "epochs": 2}
+SMALL = {"members": None, "batch": 32, "val_batch": 32, "subset": 240, "epochs": 2}
 
 
 def text_of(page: Path) -> str:

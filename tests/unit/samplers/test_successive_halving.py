@@ -195,9 +195,7 @@ def test_work_is_trainings_times_added_epochs_times_images():
 
 
 @pytest.mark.parametrize("method", named("alone", "untrained"))
-@pytest.mark.parametrize(
-    "fields", [{"members": 2}, {"epochs": 3}, {"norm": "calibrate"}, {"preset": "robust"}, {"rank_top": 3}]
-)
+@pytest.mark.parametrize("fields", [{"members": 2}, {"epochs": 3}, {"norm": "calibrate"}, {"rank_top": 3}])
 def test_what_is_for_supernets_is_an_error_without_one(method, fields):
     flag = next(iter(fields)).replace("_", "-")
     for see in (check, lambda settings: resolve(settings, 1000, 1000, 32)):
@@ -208,7 +206,7 @@ def test_what_is_for_supernets_is_an_error_without_one(method, fields):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"proxy_width": 0.5}, "--proxy-width is for --method proxy, not for mixture"),
+        ({"proxy_width": 0.5}, "--proxy-width is for --method proxy, not for bayes"),
         (
             {"method": "spos", "sweep_epochs": 3},
             "--sweep-epochs is for .* sweep, halving, random and hyperband, not for spos",

@@ -23,8 +23,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run."""
     out = tmp_path_factory.mktemp("export") / "run"
     poolsearch.run(out, Settings.of(
-        width=2, members=2, epochs=1, retrain_epochs=1, retrain_seeds=2, top_k=1, precision="fp32", batch=128,
-        val_batch=128, device="cpu",
+        preset="paper", width=2, members=2, epochs=1, retrain_epochs=1, retrain_seeds=2, top_k=1, precision="fp32",
+        batch=128, val_batch=128, device="cpu",
     ))  # fmt: skip
     return out
 
@@ -103,7 +103,8 @@ def test_what_was_not_retrained_is_refused_and_what_was_is_named(finished: Path)
     shutil.rmtree(finished / "retrain")
     with pytest.raises(PoolsearchError, match="Run: poolsearch retrain --out"):
         poolsearch.export(finished)
-    (finished / "ranking.csv").unlink()
+    for name in ("ranking.csv", "test.json"):
+        (finished / name).unlink()
     with pytest.raises(PoolsearchError, match=r"no ranking yet\. Run: poolsearch rank"):
         poolsearch.export(finished)
 

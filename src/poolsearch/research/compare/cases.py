@@ -13,6 +13,7 @@ from poolsearch.settings.method_spec import parse_spec, spec_of
 from poolsearch.settings.methods import flag, kind_of
 from poolsearch.settings.resolve import members_of
 from poolsearch.settings.search_groups import SearchSettings
+from poolsearch.settings.settings import DECLARED
 
 Budget = Literal["own", "equal", ""]
 """own: epochs in proportion to the members (paper, appendix B.1). equal: the same total training for all. Else: as the
@@ -103,6 +104,18 @@ def cases_of(specs: Sequence[str], base: Settings, total: int | None, epochs_of:
             raise PoolsearchError(f"--methods names {case.spec} twice. Leave one of them out.")
         seen.add(case.spec)
     return found
+
+
+def without_method(settings: Settings) -> Settings:
+    """The settings of a comparison, which names its methods by themselves.
+
+    Args:
+        settings: of all methods; a setting of supernets may have brought the mixture.
+
+    Returns:
+        The same with the default's method.
+    """
+    return settings.changed(method=DECLARED["method"].default)
 
 
 def settings_of(method: str, base: Settings, fields: dict[str, object]) -> Settings:

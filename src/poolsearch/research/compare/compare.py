@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from poolsearch.errors import InUse, PoolsearchError
 from poolsearch.pipeline import open_ranked
 from poolsearch.progress import OnceProgress, Progress, SilentProgress
-from poolsearch.research.compare.cases import Case, Charged, cases_of, settings_of
+from poolsearch.research.compare.cases import Case, Charged, cases_of, settings_of, without_method
 from poolsearch.research.compare.compute_cost import equal_epochs
 from poolsearch.research.compare.folder import ComparisonDir, ComparisonRequest, begin, results, resume_request
 from poolsearch.research.compare.outcome import outcome
@@ -75,6 +75,7 @@ def compare(
     asked = ComparisonRequest(settings or Settings(), options or CompareSettings())
     if given or not resume:
         _check(asked)
+    asked = replace(asked, settings=without_method(asked.settings))
     if resume:
         asked = resume_request(folder, asked if given else None, keep=not so_far)
     else:
@@ -110,8 +111,8 @@ def _check(asked: ComparisonRequest) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise PoolsearchError(f"--{name.replace('_', '-')} is {value}; allowed is at least 1.")
-    usual = Settings.of(preset=asked.settings.search.preset).search.method  # a preset brings its own
-    if asked.settings.search.method not in (usual, DECLARED["method"].default):
+    # a setting of supernets, or a preset, brings the mixture
+    if asked.settings.search.method not in ("mixture", DECLARED["method"].default):
         raise PoolsearchError(f"--method {asked.settings.search.method}: a comparison takes several, with --methods.")
     check(with_method(asked.settings, "auto"))
     # what can be told without images is told at once; epochs are not known yet

@@ -11,7 +11,7 @@ from typing import Any
 
 from poolsearch import texts
 from poolsearch.errors import PoolsearchError
-from poolsearch.research.compare.cases import Case, Charged
+from poolsearch.research.compare.cases import Case, Charged, without_method
 from poolsearch.settings import Settings
 from poolsearch.settings.research_groups import CompareSettings
 from poolsearch.storage.files import read_json, write_json
@@ -113,7 +113,9 @@ def read_request(folder: ComparisonDir) -> ComparisonRequest:
     try:
         options = record["compare"] | {"methods": tuple(record["compare"]["methods"])}
         charged = record.get("charged", "all")  # older versions did not tell them apart
-        return ComparisonRequest(Settings.from_record(record["given"]), CompareSettings(**options), charged)
+        return ComparisonRequest(
+            without_method(Settings.from_record(record["given"])), CompareSettings(**options), charged
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise PoolsearchError(
             f"{folder.record} is damaged ({error!r}). Restore it, or begin anew with --out."

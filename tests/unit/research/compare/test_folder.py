@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from poolsearch.research.compare.cases import without_method
 from poolsearch.research.compare.folder import ComparisonDir, ComparisonRequest, begin, read_request, resume_request
 from poolsearch.settings import Settings
 from poolsearch.settings.research_groups import CompareSettings
 from poolsearch.storage.files import read_json, write_json
 
-ASKED = ComparisonRequest(Settings.of(epochs=2), CompareSettings(("spos", "bse"), 2))
+ASKED = ComparisonRequest(without_method(Settings.of(epochs=2)), CompareSettings(("spos", "bse"), 2))
 
 
 @pytest.fixture
