@@ -41,8 +41,9 @@ print(predict(load(), sys.argv[1])[0][0], [tuple(m.shape) for m in Backbone(load
 @pytest.mark.slow
 def test_a_run_with_a_network_of_the_users_own(tmp_path, command):
     (tmp_path / "mine.py").write_text(NET)
-    flags = "--members 2 --epochs 1 --retrain-epochs 1 --retrain-seeds 1 --top-k 1 --precision fp32 --batch 128"
-    ran = command("run", "--net", "mine.py:make", *flags.split(), "--val-batch", "128", "--quiet", cwd=tmp_path)
+    flags = "--preset paper --members 2 --epochs 1 --retrain-epochs 1 --retrain-seeds 1 --top-k 1 --precision fp32"
+    flags += " --batch 128 --val-batch 128 --quiet"
+    ran = command("run", "--net", "mine.py:make", *flags.split(), cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     done = command("export", "runs/digits", "--placement", "default", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -82,7 +83,7 @@ def test_names_of_folders_become_no_code(tmp_path, command):
         (data / name).mkdir(parents=True)
         for i in range(12):
             Image.fromarray(draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(data / name / f"{i}.png")
-    flags = "--width 2 --members 1 --method spos --epochs 1 --retrain-epochs 1 --retrain-seeds 1 --top-k 1 --batch 8"
+    flags = "--width 2 --preset paper --method spos --epochs 1 --retrain-epochs 1 --retrain-seeds 1 --top-k 1 --batch 8"
     ran = command("run", "--data", data, *flags.split(), "--val-batch", "8", "--precision", "fp32", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     done = command("export", cwd=tmp_path)

@@ -45,8 +45,8 @@ def whole(folder: Path, settings: Settings) -> Path:
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with two seeds of the first of the ranking, made once; only copies of it grow."""
     settings = Settings.of(
-        subset=300, width=2, members=2, epochs=1, retrain_epochs=1, retrain_seeds=2, top_k=1, precision="fp32",
-        batch=128, val_batch=128, device="cpu", placements=PLACEMENTS, control=("random",), workers=1,
+        preset="paper", subset=300, width=2, members=2, epochs=1, retrain_epochs=1, retrain_seeds=2, top_k=1,
+        precision="fp32", batch=128, val_batch=128, device="cpu", placements=PLACEMENTS, control=("random",), workers=1,
     )  # fmt: skip
     return whole(tmp_path_factory.mktemp("grown") / "before", settings)
 

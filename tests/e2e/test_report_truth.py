@@ -32,7 +32,9 @@ def test_report_shows_how_a_ranking_agrees_with_a_sweep(tmp_path: Path, command:
     truth, out = tmp_path / "truth", tmp_path / "run"
     sweep = ["--method", "sweep", "--sweep-mode", "benchmark", "--sweep-epochs", "1"]
     assert command("search", "--out", truth, *sweep, *FLAGS).returncode == 0
-    assert command("search", "--out", out, "--members", "2", "--epochs", "1", *FLAGS).returncode == 0
+    assert (
+        command("search", "--out", out, "--preset", "paper", "--members", "2", "--epochs", "1", *FLAGS).returncode == 0
+    )
     assert command("rank", "--out", out).returncode == 0
 
     assert command("report", "--out", out, "--truth", truth).returncode == 0

@@ -34,6 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     """A tiny run on digits with three members, made once."""
     out = tmp_path_factory.mktemp("whole") / "run"
     settings = Settings.of(
+        preset="paper",
         width=2,
         members=3,
         epochs=2,

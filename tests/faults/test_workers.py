@@ -22,7 +22,8 @@ from poolsearch.storage.run_dir import RunDir
 from process_table import children
 
 FLAGS = (
-    "--width 2 --members 2 --epochs 1 --retrain-epochs 6 --retrain-seeds 2 --top-k 2 --precision fp32 --device cpu "
+    "--preset paper --width 2 --members 2 "
+    "--epochs 1 --retrain-epochs 6 --retrain-seeds 2 --top-k 2 --precision fp32 --device cpu "
     "--batch 32 --answer-at --control --placements 4,3,3 5,2,3"
 ).split()
 Start = Callable[..., Forked]

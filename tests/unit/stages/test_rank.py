@@ -27,7 +27,7 @@ EARLY = {"rank_early_stop": True, "top_k": 1, "eval_batch": 64}
 
 def settings(**changes):
     tiny = {"width": 4, "members": 2, "epochs": 6, "batch": 32, "val_batch": 32, "precision": "fp32", "device": "cpu"}
-    return Settings.of(**{**tiny, "checkpoint_seconds": 1000.0, **changes})
+    return Settings.of(**{**tiny, "preset": "paper", "checkpoint_seconds": 1000.0, **changes})
 
 
 @pytest.fixture(scope="module")

@@ -191,7 +191,7 @@ def test_supernets_and_trials_rank_together_and_nothing_is_evaluated_twice(tmp_p
     assert RunDir(out).members.stat().st_mtime_ns == stamp and len(made.trained) == 4
     assert [row["placement"] for row in rows(out)] != [] and rows(out) != before
     # back to the metric: the paper's order
-    poolsearch.rank(out, given.changed(rank_by=None, trials=None))
+    poolsearch.rank(out, given.changed(rank_by="metric", trials=None))
     values = [float(row["val_metric"]) for row in rows(out)]
     assert values == sorted(values, reverse=True) and rows(out)[0]["prediction"] == ""
     assert json.loads(RunDir(out).ranking_summary.read_text())["rank_by"] == "metric"

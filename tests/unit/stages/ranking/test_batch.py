@@ -39,7 +39,7 @@ def settings(**changes):
     from poolsearch.settings import Settings
 
     tiny = {"width": 2, "members": 1, "epochs": 1, "batch": 128, "precision": "fp32", "device": "cpu"}
-    return Settings.of(**{**tiny, "placements": ("4,3,3", "5,3,2", "1,1,8"), **changes})
+    return Settings.of(**{**tiny, "preset": "paper", "placements": ("4,3,3", "5,3,2", "1,1,8"), **changes})
 
 
 def chosen(out, **changes):
