@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import poolsearch
+from killing import KILL_AT
 from poolsearch import pipeline
 from poolsearch.cli.main import main
 from poolsearch.errors import PoolsearchError
@@ -107,22 +108,6 @@ def test_more_seeds_and_finalists_train_what_is_missing_and_end_as_if_made_at_on
     monkeypatch.setattr(open_test_split, "predictions", None)
     poolsearch.retrain(run)
     assert looked(run) == grown
-
-
-KILL_AT = """
-import os, signal, sys
-replace, name, before, nth = os.replace, sys.argv.pop(1), sys.argv.pop(1) == "before", int(sys.argv.pop(1))
-def kill_at(source, target):
-    global nth
-    here = os.path.basename(target) == name
-    nth -= here
-    if here and before and nth == 0: os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
-    if here and nth == 0: os.kill(os.getpid(), signal.SIGKILL)
-os.replace = kill_at
-from poolsearch.cli.main import console
-console()
-"""
 
 
 @pytest.mark.timeout(600)

@@ -16,6 +16,7 @@ import pytest
 from safetensors.torch import load_file
 
 from forked import Forked
+from killing import KILL_AT
 from poolsearch.storage.run_dir import RunDir
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
@@ -127,17 +128,6 @@ WRITTEN_TOO = (
     "run.json", "split.json", "costs.parquet", "scores.parquet", "rank.safetensors", "ranking.csv", "ranking.json",
     "metrics.json", "test_predicted.npy",
 )  # fmt: skip
-KILL_AT = """
-import os, signal, sys
-replace, name, before = os.replace, sys.argv.pop(1), sys.argv.pop(1) == "before"
-def kill_at(source, target):
-    if before and os.path.basename(target) == name: os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
-    if os.path.basename(target) == name: os.kill(os.getpid(), signal.SIGKILL)
-os.replace = kill_at
-from poolsearch.cli.main import console
-console()
-"""
 
 
 @pytest.mark.slow
@@ -156,7 +146,7 @@ def test_killed_at_a_write_it_ends_bit_identical(
 ) -> None:
     expected, _ = uninterrupted
     out = tmp_path / "run"
-    assert python("-c", KILL_AT, name, moment, "run", "--out", out, *FLAGS).returncode == -signal.SIGKILL
+    assert python("-c", KILL_AT, name, moment, "1", "run", "--out", out, *FLAGS).returncode == -signal.SIGKILL
     done = python("-m", "poolsearch", "run", "--out", out, *resume_flags(out))
     assert done.returncode == 0, done.stderr
     found = results(out)

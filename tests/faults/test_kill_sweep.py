@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from forked import Forked
+from killing import KILL_AT
 from poolsearch.storage.run_dir import RunDir
 
 Start = Callable[..., Forked]
@@ -79,23 +80,6 @@ def test_killed_at_random_moments_a_halving_ends_bit_identical(
         runs += 1
         assert results(out) == expected, f"after {kills} kills"
     print(f"{kills} kills over {runs} runs")
-
-
-# The number of the write that the process is killed before, or after
-KILL_AT = """
-import os, signal, sys
-replace, name, before, count = os.replace, sys.argv.pop(1), sys.argv.pop(1) == "before", int(sys.argv.pop(1))
-def kill_at(source, target):
-    global count
-    hit = os.path.basename(target) == name
-    count -= hit
-    if before and hit and count == 0: os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
-    if hit and count == 0: os.kill(os.getpid(), signal.SIGKILL)
-os.replace = kill_at
-from poolsearch.cli.main import console
-console()
-"""
 
 
 @pytest.mark.slow

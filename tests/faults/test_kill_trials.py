@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from killing import KILL_AT
 from poolsearch.storage.run_dir import RunDir
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
@@ -35,23 +36,6 @@ def results(out: Path) -> dict[str, Any]:
         kept[f"{name} metrics"] = {k: v for k, v in metrics.items() if k != "seconds"}
         kept[f"{name} files"] = sorted(p.name for p in trial.iterdir())
     return kept
-
-
-# The number of the write that the process is killed before, or after
-KILL_AT = """
-import os, signal, sys
-replace, name, before, count = os.replace, sys.argv.pop(1), sys.argv.pop(1) == "before", int(sys.argv.pop(1))
-def kill_at(source, target):
-    global count
-    hit = os.path.basename(target) == name
-    count -= hit
-    if before and hit and count == 0: os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
-    if hit and count == 0: os.kill(os.getpid(), signal.SIGKILL)
-os.replace = kill_at
-from poolsearch.cli.main import console
-console()
-"""
 
 
 @pytest.fixture(scope="module")
