@@ -45,6 +45,18 @@ PREDICTS = ("sampled", "proxy", "trials")
 TREE = ("mcts",)
 
 
+def usual_method(preset: str) -> str:
+    """What ``poolsearch run`` does where no method is given.
+
+    Args:
+        preset: a value of ``--preset``.
+
+    Returns:
+        A value of ``--method``.
+    """
+    return "bayes" if preset == "robust" else "mixture"
+
+
 def is_own(method: str) -> bool:
     """Whether a method is named as ``FILE.py:FACTORY``: a sampler of the user's own.
 

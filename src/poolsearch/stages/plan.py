@@ -17,6 +17,7 @@ from poolsearch.session.prepare import absolute
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import ResolvedSettings, Settings
 from poolsearch.settings.check import with_method
+from poolsearch.settings.methods import usual_method
 from poolsearch.settings.resolve import resolve
 from poolsearch.stages.planning.advice import advise
 from poolsearch.stages.planning.alone_prices import time_standalone
@@ -96,8 +97,8 @@ def _planned(run: Run, given: Settings, update: Update) -> Plan:
     ways = (*alone_ones, bayes, untrained_estimate(), *supernet_estimates(run, sizes, last, prices))
     after = retraining_estimate(run, last, prices)
     members = run.settings.search.members
-    usual = "bayes" if given.search.preset == "robust" else "mixture"
-    method, reason = advise(ways, sum(stage.takes.seconds for stage in after), usual, members)
+    rest = sum(stage.takes.seconds for stage in after)
+    method, reason = advise(ways, rest, usual_method(given.search.preset), members)
     update(5, "")
     return Plan(
         net=run.net_spec.name,

@@ -14,6 +14,7 @@ from poolsearch.inspection_results import ChosenSetting, Estimate, HoursFit, Sma
 from poolsearch.session.open_run import Run
 from poolsearch.settings import Settings
 from poolsearch.settings.check import used, with_method
+from poolsearch.settings.methods import usual_method
 from poolsearch.settings.resolve import trials_of
 from poolsearch.settings.settings import DECLARED
 from poolsearch.stages.planning.hours import (
@@ -58,8 +59,7 @@ class Asked:
     def method(self) -> str:
         """As in ``--method``; where it is left to us, that of the defaults."""
         given = self.settings.search.method
-        usual = "bayes" if self.settings.search.preset == "robust" else "mixture"
-        return usual if given == "auto" else given
+        return usual_method(self.settings.search.preset) if given == "auto" else given
 
     def fixed(self, name: str) -> bool:
         """Whether a setting stays as it is.
