@@ -86,13 +86,11 @@ class Posterior:
         default: the place of the network's own placement.
         level: mean of what was observed, in points; 0 where nothing was.
         components: of the mixture over the grid, weights adding up to 1.
-        evidence: logarithm of the probability density of the observations.
     """
 
     default: int
     level: float
     components: tuple[Component, ...]
-    evidence: float
 
     @property
     def mean_A(self) -> Floats:
@@ -178,8 +176,7 @@ def posterior(features: Features, observed: Observations, noise_floor: float = 0
         )
         for log, cell in zip(log_P, cells, strict=True) if log > least
     )  # fmt: skip
-    each = len(prior.lengths) * len(prior.rests) * len(prior.spreads) * len(prior.noises)
-    return Posterior(features.default, level, components, float(np.logaddexp.reduce(log_P)) - math.log(each))
+    return Posterior(features.default, level, components)
 
 
 @dataclass(frozen=True)
@@ -254,36 +251,6 @@ def log_density(mean_T: Floats, covariance_TT: Floats, points_T: Floats) -> floa
     left_T = points_T - mean_T
     determinant = 2 * float(np.log(np.diag(factor[0])).sum())
     return -0.5 * (float(left_T @ cho_solve(factor, left_T)) + determinant + len(points_T) * math.log(2 * math.pi))
-
-
-def leave_one_out(belief: Posterior, observed: Observations) -> Floats:
-    """What would have been expected of each training from all others; a check of the model on what it was fitted to.
-
-    Source: Rasmussen and Williams, 2006, eq. 5.12, for each component; its weight without a training is that with it,
-    divided by the density of the training given all others.
-
-    Args:
-        belief: the posterior after ``observed``.
-        observed: T trainings, at least two.
-
-    Returns:
-        Points, shape (T,), in the unit of ``observed``.
-    """
-    points_T = observed.points_T - belief.level
-    log_TC, mean_TC = (
-        np.empty((len(observed), len(belief.components))),
-        np.empty((len(observed), len(belief.components))),
-    )
-    for place, c in enumerate(belief.components):
-        # taking an observation away from the posterior is adding it with a negative variance of noise
-        seen_T = c.covariance_AA[observed.index_T, observed.index_T]
-        share_T = seen_T / c.noise**2
-        mean_TC[:, place] = (c.mean_A[observed.index_T] - share_T * points_T) / (1 - share_T)
-        variance_T = seen_T / (1 - share_T) + c.noise**2
-        apart_T = points_T - mean_TC[:, place]
-        log_TC[:, place] = math.log(c.weight) + 0.5 * (apart_T**2 / variance_T + np.log(variance_T))
-    weight_TC = np.exp(log_TC - np.logaddexp.reduce(log_TC, axis=1, keepdims=True))
-    return belief.level + (weight_TC * mean_TC).sum(1)
 
 
 def _linear(features: Features, prior: Prior, trusts: bool) -> tuple[Floats, Floats, Floats]:
