@@ -46,6 +46,9 @@ def test_a_plan_tells_of_every_method_and_leaves_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv(
+        "TORCHINDUCTOR_CACHE_DIR", str(tmp_path.parent / "inductor")
+    )  # torch's, made when it is imported
     monkeypatch.setattr("tempfile.tempdir", None)
     before = torch.random.get_rng_state()
     found = poolsearch.plan(tiny(**SMALL, method="proxy", sweep_epochs=2, members=3))
