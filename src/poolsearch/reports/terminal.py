@@ -157,7 +157,7 @@ def _ranking(data: RunData) -> Table:
 
 
 def _predicted(data: RunData) -> Table:
-    rows, evaluated = data.ranking, data.ranking[0].evaluated
+    rows = data.ranking
     table = Table(title=f"Ranking by prediction ({len(rows):,} placements)", title_justify="left")
     for name in (
         "rank",
@@ -165,7 +165,7 @@ def _predicted(data: RunData) -> Table:
         "points",
         f"{LEVEL:.0%} interval",
         "trials",
-        *(("val",) if evaluated else ()),
+        *(("val",) if data.shows_metric else ()),
         "MACs",
     ):
         table.add_column(name, justify="left" if name == "placement" else "right")
@@ -174,7 +174,8 @@ def _predicted(data: RunData) -> Table:
         table.add_row(
             str(row.rank), row.placement + (" (default)" if row.is_default else ""), points_text(row, interval=False),
             f"{row.prediction_low:+.2f} to {row.prediction_high:+.2f}" if known else "–", str(row.trials or 0),
-            *((row.told(".2%"),) if evaluated else ()), "" if row.macs_ratio is None else f"{row.macs_ratio:.2f}x",
+            *((row.told(".2%"),) if data.shows_metric else ()),
+            "" if row.macs_ratio is None else f"{row.macs_ratio:.2f}x",
             style="bold" if row.is_default else None,
         )  # fmt: skip
     return table

@@ -87,7 +87,8 @@ def ranks_by(settings: Settings) -> Literal["metric", "prediction"]:
     """
     if settings.rank.rank_by is not None:
         return settings.rank.rank_by
-    return "prediction" if settings.search.method in ("bayes", "auto") or is_calibrated(settings) else "metric"
+    predicts = settings.search.method in ("bayes", "auto")  # auto is still to be settled: what it may need is let pass
+    return "prediction" if predicts or is_calibrated(settings) else "metric"
 
 
 def _check_rank_by(settings: Settings) -> None:

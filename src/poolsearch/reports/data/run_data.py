@@ -105,6 +105,11 @@ class RunData:
         return bool(self.ranking) and (self.ranking_summary or {}).get("rank_by") == "prediction"
 
     @property
+    def shows_metric(self) -> bool:
+        """Whether the ranking has a column of the metric: not where one by prediction had nothing evaluated."""
+        return not self.predicts or any(row.evaluated for row in self.ranking)
+
+    @property
     def against(self) -> str:
         """The placement that predictions are told against."""
         return shown(str((self.ranking_summary or {}).get("against", "")))

@@ -101,17 +101,12 @@ def _ranking_table(data: RunData, caption: str, lines: Sequence[AnnotatedRow]) -
     mixture = data.members > 1
     head = [("rank", ""), ("placement", "text")]
     head += [("prediction", ""), ("trials", "")] if data.predicts else []
-    head += [(f"validation {data.metric}", "")] if _shows_metric(data) else []
+    head += [(f"validation {data.metric}", "")] if data.shows_metric else []
     head += [("score", "")] if data.kind == "sampled" else []
     head += [("member", "")] if mixture else []
     head += [("MACs", ""), ("vs. default", ""), ("remarks", "text")]
     cells = [_ranking_cells(data, row) for row in lines]
     return table(caption, head, [(_role(row), line) for row, line in zip(lines, cells, strict=True)])
-
-
-def _shows_metric(data: RunData) -> bool:
-    """Whether there is a column of the metric: not where a ranking by prediction had nothing evaluated."""
-    return not data.predicts or any(row.evaluated for row in data.ranking)
 
 
 def _role(row: AnnotatedRow) -> str:
@@ -140,7 +135,7 @@ def _ranking_cells(data: RunData, row: AnnotatedRow) -> list[str]:
     value = ranked.told(".2%")
     value += f" <small>{100 * ranked.low:.2f} to {100 * ranked.high:.2f}</small>" if ranked.evaluated else ""
     cells = [str(ranked.rank), escape(ranked.placement), *_prediction_cells(data, row)]
-    cells += [*([value] if _shows_metric(data) else []), *_supernet_cells(data, row)]
+    cells += [*([value] if data.shows_metric else []), *_supernet_cells(data, row)]
     return [*cells, macs_text(ranked.macs), or_dash(ranked.macs_ratio, ".2f", " ×"), badges(row.flags)]
 
 
