@@ -27,11 +27,13 @@ TINY = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the tests out of the user's cache, which is one for the session, and of what they trust."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+@pytest.fixture(scope="session", autouse=True)
+def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tests, and fixtures of every scope, out of the user's cache and of what they trust."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+        yield
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def fork_server() -> Iterator[ForkServer]:
     server.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def python(fork_server: ForkServer) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ``python`` with arguments, in a process of its own."""
 
@@ -75,7 +77,7 @@ def start(fork_server: ForkServer) -> Callable[..., Forked]:
     return of
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command(python: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ``poolsearch`` in a process of its own."""
     return partial(python, "-m", "poolsearch")

@@ -19,9 +19,7 @@ ARMS = ("early", "late", "both", "both-twice")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipe") / "figure1"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-        assert main(["recipe", "figure1", "--out", str(folder), *FLAGS]) == 0
+    assert main(["recipe", "figure1", "--out", str(folder), *FLAGS]) == 0
     return folder
 
 

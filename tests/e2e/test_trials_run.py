@@ -79,7 +79,7 @@ def test_without_a_supernet_it_grows_to_what_it_is_at_once(tmp_path: Path, comma
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ("--method spos --trials 4", "add --rank-by prediction, or leave --trials out"),
+        ("--preset paper --method spos --trials 4", "add --rank-by prediction, or leave --trials out"),
         ("--method sweep --rank-by prediction", "--rank-by is for --method mixture"),
         ("--method bayes --rank-by metric", "--method bayes has no supernet whose metric could rank"),
         ("--method bayes --epochs 3", "--epochs is for supernets, and --method bayes trains none"),

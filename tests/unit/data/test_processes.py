@@ -198,7 +198,7 @@ def test_a_killed_process_is_said_and_leaves_nothing(
 
 
 SLOW = """
-    import signal, sys, time
+    import os, signal, sys, time
     from pathlib import Path
     from poolsearch.data import build, find_source, open_images
     from poolsearch.data.processes import DecoderProcess
@@ -207,7 +207,7 @@ SLOW = """
     from poolsearch.progress import SilentProgress
 
     def slow(worker, *job):
-        print(worker._process.pid, flush=True)
+        os.write(1, f"{worker._process.pid}\\n".encode())  # in one piece: two threads come here at once
         time.sleep(0.1)
         return decode(worker, *job)
 

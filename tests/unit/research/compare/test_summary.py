@@ -24,10 +24,8 @@ OUTSIDE = "0x0_1x1_-1x-1_0x0_0x0_0x0_0x0_0x0_0x0"
 def run(tmp_path_factory):
     given = {"width": 2, "precision": "fp32", "device": "cpu", "batch": 64, "sweep_epochs": 3, "workers": 1}
     settings = Settings.of(method="sweep", sweep_mode="benchmark", placements=tuple(TRUTHS), **given)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-        with open_run(tmp_path_factory.mktemp("truth") / "run", settings, False, SilentProgress()) as opened:
-            yield opened
+    with open_run(tmp_path_factory.mktemp("truth") / "run", settings, False, SilentProgress()) as opened:
+        yield opened
 
 
 def result(run, seed, order, work=1.0, val=None, **changes):
