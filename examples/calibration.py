@@ -4,8 +4,9 @@ python examples/calibration.py docs/results/truths            # the tables of do
 python examples/calibration.py docs/results/truths --prior    # what the truths say of the prior
 
 Each folder of TRUTHS has ``benchmark/`` (a sweep in benchmark mode: the truth), ``half/`` where there is one (a sweep
-on search-train, scored on search-val: what a trial would have shown), and ``searches/CASE/SEED/members.csv``. Nothing
-is trained here: a trial of a placement shows what the sweep of half the data found; where there is none, and for
+on search-train, scored on search-val: what a trial would have shown), ``searches/CASE/SEED/members.csv``, and
+``rivals/METHOD/SEED/`` with the ``ranking.csv`` and ``sweep.csv`` of other methods that train alone. Nothing is
+trained here: a trial of a placement shows what the sweep of half the data found; where there is none, and for
 repeats, a normal draw about the truth with the spread of its trainings. Each truth is played with a prior fitted on
 the others. Work is counted in whole trainings on search-train: a trial is one, a search two.
 """
@@ -59,6 +60,14 @@ class Search:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Ranking by a method that trains alone, the best first, and its work in whole trainings."""
+
+    order: list[str]
+    trainings: float
+
+
+@dataclass(frozen=True)
 class Truth:
     """A ground truth with what can be known before it.
 
@@ -73,6 +82,7 @@ class Truth:
         reliability: part of the variance between placements that is not noise of their trainings, from 0 to 1.
         half_A: metric of a training on half the images on the other half, times 100; None where there is none.
         searches: by case, one for each seed.
+        rivals: by method, one for each seed.
     """
 
     name: str
@@ -85,6 +95,7 @@ class Truth:
     reliability: float
     half_A: Floats | None
     searches: dict[str, list[Search]]
+    rivals: dict[str, list[Rival]]
 
     @property
     def ratio_A(self) -> Floats:
@@ -118,23 +129,36 @@ def read_truth(folder: Path) -> Truth:
     searches: dict[str, list[Search]] = {}
     for file in sorted((folder / "searches").glob("*/*/members.csv")):
         searches.setdefault(file.parent.parent.name, []).append(_read_search(file, names))
+    rivals: dict[str, list[Rival]] = {}
+    for file in sorted((folder / "rivals").glob("*/*/ranking.csv")):
+        rivals.setdefault(file.parent.parent.name, []).append(_read_rival(file))
     seeds_AS = None if truth.value_AS is None else 100 * truth.value_AS
     of_noise = (truth.noise**2 / np.mean([entry.n for entry in truth.known])) / truth.mean_A.var()
     return Truth(
         folder.name, [Placement.parse(name) for name in names], names.index(truth.default), truth.macs_A,
-        100 * truth.mean_A, seeds_AS, 100 * truth.noise, max(0.0, 1 - of_noise), half_A, searches,
+        100 * truth.mean_A, seeds_AS, 100 * truth.noise, max(0.0, 1 - of_noise), half_A, searches, rivals,
     )  # fmt: skip
 
 
 def _read_search(file: Path, names: Sequence[str]) -> Search:
-    with open(file, encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = _lines(file)
     members = 1 + max(int(row["member"]) for row in rows)
     value_MA, assignment_MA = np.full((members, len(names)), np.nan), np.zeros((members, len(names)))
     for row in rows:
         at = int(row["member"]), names.index(row["placement"])
         value_MA[at], assignment_MA[at] = float(row["val_metric"]), float(row["assignment"])
     return Search(value_MA, value_MA[assignment_MA.argmax(0), np.arange(len(names))])
+
+
+def _read_rival(file: Path) -> Rival:
+    order = [row["placement"] for row in _lines(file)]
+    epochs = [int(row["epochs"]) for row in _lines(file.with_name("sweep.csv"))]
+    return Rival(order, sum(epochs) / max(epochs))
+
+
+def _lines(file: Path) -> list[dict[str, str]]:
+    with open(file, encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
 
 
 def fit_prior(truths: Iterable[Truth]) -> Prior:
@@ -238,7 +262,7 @@ def fixed(truth: Truth, value_A: Floats) -> Played:
 Method = Callable[[Truth, Prior, int], Played | None]
 
 
-def methods(cases: Sequence[str]) -> dict[str, Method]:
+def methods(cases: Sequence[str], rivals: Sequence[str]) -> dict[str, Method]:
     """Every method by its name. Rivals without a search get as many more trials as the search costs."""
 
     def searched(case: str) -> Method:
@@ -255,6 +279,16 @@ def methods(cases: Sequence[str]) -> dict[str, Method]:
 
         return one
 
+    def trained_alone(rival: str) -> Method:
+        def one(truth: Truth, prior: Prior, seed: int) -> Played | None:
+            own = truth.rivals.get(rival)
+            if not own:
+                return None
+            order = own[seed % len(own)].order
+            return fixed(truth, np.array([-order.index(str(placement)) for placement in truth.placements], float))
+
+        return one
+
     plain = replace(PRIOR, rests=(0.0,))
 
     def regression(truth: Truth, prior: Prior, seed: int) -> Played:
@@ -264,6 +298,7 @@ def methods(cases: Sequence[str]) -> dict[str, Method]:
     found: dict[str, Method] = {f"calibrated, {case}": searched(case) for case in cases}
     found["calibrated, no supernet"] = lambda truth, prior, seed: play(truth, None, prior, seed, SEARCH)
     found |= {f"own member (paper), {case}": own_member(case) for case in cases}
+    found |= {rival: trained_alone(rival) for rival in rivals}
     found["regression on MACs, random trials"] = regression
     found["best of random trials"] = lambda truth, _, seed: best_of_random(truth, seed, SEARCH)
     found["most MACs"] = lambda truth, _, __: fixed(truth, truth.macs_A)
@@ -371,6 +406,7 @@ def main(folder: Path, seeds: int, only_prior: bool, only: Sequence[str], figure
         print(fit_prior(truth for truth in truths if truth.reliability >= LEAST_RELIABLE))
         return
     cases = sorted({case for truth in truths for case in truth.searches})
+    rivals = sorted({rival for truth in truths for rival in truth.rivals})
     heads = (
         "truth | placements | spread | noise | reliability | kendall_tau of seeds | of half data | of MACs | "
         "regret of the default"
@@ -380,7 +416,7 @@ def main(folder: Path, seeds: int, only_prior: bool, only: Sequence[str], figure
     played: dict[str, dict[str, list[Played]]] = {}
     for truth in truths:
         prior = fit_prior(other for other in truths if other is not truth and other.reliability >= LEAST_RELIABLE)
-        for name, method in methods(cases).items():
+        for name, method in methods(cases, rivals).items():
             plays = [one for seed in range(seeds) if (one := method(truth, prior, seed)) is not None]
             if plays:
                 played.setdefault(name, {})[truth.name] = plays

@@ -1,7 +1,7 @@
 """How often the verdict errs, and how often it finds a better placement, on studies drawn with Table 6's noise.
 
 Usage: python verdict_simulation.py TABLE6.csv [--studies 200] [--seeds 2 3 5] [--images 10000 300]
-           [--only null power interval grown]
+           [--only null power interval grown learned]
        python verdict_simulation.py --only rare [--studies 200] [--seeds 2 3 5] [--images 20 50 100] [--processes 2]
 
 TABLE6.csv has the columns blocks_at_32, blocks_at_16, blocks_at_8, accuracy_percent, std_percent. A study is what a run
@@ -18,6 +18,9 @@ table's deviation, as for trainings that are much shorter than the paper's.
 
 `grown` is about runs that are looked at with 2 seeds, grow and are looked at again with 3, 4 and 6, until a change is
 recommended: whoever stops there errs most often.
+
+`learned` is about runs that rank as `poolsearch run` does by itself: by stand-alone trainings (8, without a supernet)
+and the model that learns from them. What a training shows is drawn about the truth with its deviation over seeds.
 
 `rare` is about few test images, classes of a few images, and the metrics that count classes alike. Which image a
 training gets right is drawn in the same way, with the variances of `Chance`; a wrong one is taken for another class.
@@ -41,6 +44,9 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 from poolsearch import rng
+from poolsearch.calibration.choose import next_placements
+from poolsearch.calibration.features import Features
+from poolsearch.calibration.model import Observations, posterior
 from poolsearch.cost import cost_table
 from poolsearch.evaluation.looks import ERROR, Look
 from poolsearch.evaluation.metrics import contributions, metric_name
@@ -337,6 +343,55 @@ def grown(table: Table, studies: int, images: Sequence[int], processes: int) -> 
                 print(line, flush=True)
 
 
+TRIALS = 8
+
+
+def learned_scores(
+    table: Table, truth_A: NDArray[np.float64], std_A: NDArray[np.float64], draw: np.random.Generator
+) -> NDArray[np.float64]:
+    """What the model expects of each placement, in points, after trainings of those that it asked for."""
+    features = Features.of(table.placements, table.macs_ratio_A, table.default)
+    observed = Observations.of()
+    while len(observed) < TRIALS and (
+        asked := next_placements(features, observed, 0.0, table.macs_ratio_A, ANSWER_AT, 1)
+    ):
+        index = asked[0].index
+        shown = 100 * (truth_A[index] + std_A[index] * draw.standard_normal())
+        observed = Observations.of([*observed.index_T, index], [*observed.points_T, shown])
+    return posterior(features, observed).mean_A
+
+
+def learned_row(table: Table, studies: int, asked: tuple[Noise, bool, int, int]) -> str:
+    """A line of the table: no placement is better, or Table 6's gaps."""
+    noise, gaps, images, seeds = asked
+    truth_A = table.accuracy_A if gaps else np.full(len(table.placements), table.accuracy_A[table.default])
+    trainer, found = Trainer(truth_A, table.std_A, noise), list[Study]()
+    for i in range(studies):
+        draw = rng.generator(i, f"learned/{noise.name}/{gaps}", images, seeds)
+        score_A = learned_scores(table, truth_A, noise.times * table.std_A, draw)
+        found.append(study(table, trainer, score_A, seeds, images, draw))
+    gains = [result.gain for result in found if result.gain is not None]
+    better = [result.moves for result in found if result.possible > 0]
+    covered = [one for result in found for one in result.covered]
+    cells = (
+        noise.name, "Table 6" if gaps else "none is better", f"{images:,}", f"{seeds}", share(len(gains), studies),
+        share(sum(better), len(better)) if better else "–",
+        f"{100 * np.mean(gains):+.2f}" if gains else "–",
+        f"{100 * np.mean([result.possible for result in found]):+.2f}",
+        f"{np.mean(covered):.1%}" if covered else "–",
+    )  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def learned(table: Table, studies: int, seeds: Sequence[int], images: Sequence[int], processes: int) -> None:
+    head = ("chance comes from", "gaps", "images", "seeds", "a change is recommended", "where a pick is truly better")
+    head += ("its true gain in points, mean", "the best pick's", "intervals that hold the truth")
+    print(f"\n| {' | '.join(head)} |\n|{' --- |' * len(head)}", flush=True)
+    with ProcessPoolExecutor(processes) as pool:
+        for line in pool.map(partial(learned_row, table, studies), product(NOISES, (False, True), images, seeds)):
+            print(line, flush=True)
+
+
 def satterthwaite_p(a_SN: NDArray[np.float64], b_SN: NDArray[np.float64]) -> float:
     """The p value of the method before: crossed random effects of the two networks, Satterthwaite's freedom."""
     difference_SN = a_SN - b_SN
@@ -480,7 +535,7 @@ def rare(studies: int, seeds: Sequence[int], images: Sequence[int], processes: i
             print(line, flush=True)
 
 
-KINDS = ("null", "power", "interval", "grown", "rare")
+KINDS = ("null", "power", "interval", "grown", "learned", "rare")
 
 
 def main() -> None:
@@ -490,7 +545,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 5])
     parser.add_argument("--images", type=int, nargs="+", default=[10_000, 300])
     parser.add_argument("--only", nargs="+", choices=KINDS, default=["null", "power"])
-    parser.add_argument("--processes", type=int, default=2, help="of --only rare and grown")
+    parser.add_argument("--processes", type=int, default=2, help="of --only rare, grown and learned")
     asked = parser.parse_args()
     if "rare" in asked.only:
         rare(asked.studies, asked.seeds, asked.images, asked.processes)
@@ -507,6 +562,8 @@ def main() -> None:
         power(table, asked.studies, asked.seeds, asked.images, NOISES[:2])
     if "grown" in asked.only:
         grown(table, asked.studies, asked.images, asked.processes)
+    if "learned" in asked.only:
+        learned(table, asked.studies, asked.seeds, asked.images, asked.processes)
 
 
 if __name__ == "__main__":

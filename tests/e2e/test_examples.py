@@ -153,6 +153,13 @@ def test_the_verdict_is_simulated_on_a_table(tmp_path: Path, python: Python) -> 
     ever, naive = ([float(cells[column].split("%")[0]) for cells in grown] for column in (5, 7))
     assert sum(ever[:4]) <= 60 and all(one <= other for one, other in zip(ever, naive, strict=True))
     assert max(ever) > 50
+    found = told(python(*words[:2], "--studies", "1", "--seeds", "2", "--images", "2000", "--only", "learned"))
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in found.splitlines() if line.startswith("| ")]
+    learned = {(cells[0], cells[1]): cells for cells in lines if cells[2] == "2,000"}
+    assert len(learned) == 8
+    alike = "seeds move single images; placements alike"
+    # in this table every block at the largest size brings a point: trials of 0.1 points' deviation cannot miss that
+    assert learned[alike, "Table 6"][4].startswith("100.0%") and float(learned[alike, "Table 6"][6]) >= 1
 
 
 def test_the_verdict_is_simulated_on_few_images_and_rare_classes(python: Python) -> None:
