@@ -22,7 +22,7 @@ test: install  ## all tests, the slow ones too; COVERAGE=1 also tells the share 
 	$(PYTEST) -m 'not nightly' --dist worksteal $(if $(COVERAGE),--cov --cov-report=)
 	@$(if $(COVERAGE),echo "Lines of poolsearch run by the tests in their own process: $$($(BIN)/coverage report --format=total) %",:)
 
-nightly: install  ## the proof of restriding for every placement of large spaces
+nightly: install  ## what takes hours: the proof of restriding for every placement of large spaces, more kills, more examples
 	$(PYTEST) -m nightly
 
 check: lint types imports  ## what pre-commit checks, too

@@ -28,16 +28,17 @@ def text_of(page: Path) -> str:
     ("method", "flags", "said"),
     [
         ("sweep", ["--sweep-epochs", "1"], "Sweep: 6 trainings of 1 epoch on 300 images."),
-        ("proxy", ["--proxy-epochs", "1", "--proxy-images", "200"],
-         "Proxy: 6 trainings of 1 epoch on 200 images, with 0.5 of the channels."),
+        pytest.param("proxy", ["--proxy-epochs", "1", "--proxy-images", "200"],
+         "Proxy: 6 trainings of 1 epoch on 200 images, with 0.5 of the channels.", marks=pytest.mark.nightly),
         ("halving", ["--halving-start", "1"],
          "Halving: 6 placements for 1 epoch, the best 2 up to 2 on 300 images. Together this is as much as 4.0 whole "
          "trainings."),
-        ("random", ["--random-k", "3", "--sweep-epochs", "1"], "Random: 3 trainings of 1 epoch on 300 images."),
-        ("hyperband", ["--halving-rate", "2"],
+        pytest.param("random", ["--random-k", "3", "--sweep-epochs", "1"],
+         "Random: 3 trainings of 1 epoch on 300 images.", marks=pytest.mark.nightly),
+        pytest.param("hyperband", ["--halving-rate", "2"],
          "Hyperband: 2 brackets of random placements on 300 images: 2 placements for 1 epoch, the best 1 up to 2; 2 "
          "placements for 2 epochs. Together this is as much as 3.5 whole trainings, or less: a placement of several "
-         "brackets is trained once."),
+         "brackets is trained once.", marks=pytest.mark.nightly),
     ],
 )  # fmt: skip
 def test_run_ranks_retrains_and_writes_the_page(

@@ -51,6 +51,7 @@ def test_agreement_with_table6_on_a_ranking_that_agrees_but_for_the_scores(tmp_p
     assert "8,1,1, 35.00 in Table 6, 0.00 below its best" in found
 
 
+@pytest.mark.nightly
 def test_the_effect_of_late_scores_is_told_for_each_lag(python: Python) -> None:
     words = [EXAMPLES / "score_lag.py", "--lags", "0", "2", "--seeds", "1", "--epochs", "1"]
     found = told(python(*words))
@@ -59,6 +60,7 @@ def test_the_effect_of_late_scores_is_told_for_each_lag(python: Python) -> None:
     assert found.count("kendall_tau of scores and ranking: ") == 2
 
 
+@pytest.mark.nightly
 def test_every_method_has_a_row_and_is_not_run_twice(tmp_path: Path, python: Python) -> None:
     small = ["width=2", "epochs=1", "subset=200", "retrain_epochs=1", "retrain_seeds=1", "top_k=1", "control=[]"]
     words = [EXAMPLES / "every_method.py", "--out", tmp_path / "methods", "--only", "mcts", "gaea"]
@@ -71,6 +73,7 @@ def test_every_method_has_a_row_and_is_not_run_twice(tmp_path: Path, python: Pyt
     assert len([*(tmp_path / "methods").glob("*/report.html")]) == 2
 
 
+@pytest.mark.nightly
 def test_the_agreement_of_a_proxy_is_told_for_each_fidelity_and_nothing_is_trained_twice(
     tmp_path: Path, command: Python, python: Python
 ) -> None:

@@ -81,7 +81,7 @@ def test_one_command_with_a_network_and_a_checkpoint_of_ones_own(
     assert record["init"]["sha256"] in page
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.nightly), 2])
 def test_all_that_is_trained_begins_with_the_checkpoint(
     tmp_path: Path, mine: tuple[str, Path], tiny: Tiny, workers: int
 ) -> None:

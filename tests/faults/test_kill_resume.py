@@ -83,7 +83,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Ite
         yield results(out), time.monotonic() - began
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_killed_at_random_moments_it_ends_bit_identical(
     tmp_path: Path, uninterrupted: tuple[dict[str, Any], float], start: Start, monkeypatch: pytest.MonkeyPatch
@@ -137,7 +137,7 @@ WRITTEN_TOO = (
         *((name, "after") for name in WRITTEN),
         *(pytest.param(name, "after", marks=pytest.mark.nightly) for name in WRITTEN_TOO),
         pytest.param("run.json", "before", marks=pytest.mark.nightly),
-        ("ranking.csv", "before"),
+        pytest.param("ranking.csv", "before", marks=pytest.mark.nightly),
         ("test.json", "before"),
     ],
 )

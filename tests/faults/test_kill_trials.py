@@ -52,7 +52,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, python: Python) -> d
     [
         ("members.csv", "after", 1),
         ("trials.json", "after", 3),  # the second round is chosen, and nothing of it trained
-        ("metrics.json", "before", 3),
+        pytest.param("metrics.json", "before", 3, marks=pytest.mark.nightly),
         pytest.param("metrics.json", "after", 4, marks=pytest.mark.nightly),
         pytest.param("trials.json", "before", 4, marks=pytest.mark.nightly),
         pytest.param("ranking.csv", "after", 1, marks=pytest.mark.nightly),

@@ -209,7 +209,10 @@ def trainings(out):
     return found
 
 
-@pytest.mark.parametrize("method", ["sweep", "proxy", "halving", "random", "hyperband"])
+@pytest.mark.parametrize(
+    "method",
+    ["sweep", "proxy", "halving", *(pytest.param(m, marks=pytest.mark.nightly) for m in ("random", "hyperband"))],
+)
 def test_search_val_is_not_trained_on_and_test_is_not_seen(tmp_path, method):
     brackets_of_two = {"halving_rate": 2} if method == "hyperband" else {}
     for name, noise in {"clean": (), "val": ("val",), "test": ("test",)}.items():
@@ -331,7 +334,7 @@ def test_a_width_that_is_not_given_is_halved_too(tmp_path):
 # Stopped and gone on with
 
 
-@pytest.mark.parametrize("method", ["halving", "hyperband"])
+@pytest.mark.parametrize("method", ["halving", pytest.param("hyperband", marks=pytest.mark.nightly)])
 def test_stopped_anywhere_it_ends_the_same(tmp_path, monkeypatch, method):
     changes = {"halving_rate": 2, "halving_start": 1, "placements": SIX[:4]}
     expected = rank(tmp_path / "whole", method, **changes)
