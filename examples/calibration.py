@@ -252,6 +252,12 @@ def best_of_random(truth: Truth, seed: int, before: int) -> Played:
     return found
 
 
+def every_placement(truth: Truth, seed: int) -> Played:
+    """A trial of every placement, and the best is taken: what trials can show at all, for the work of a whole sweep."""
+    shown = _Trials(truth, seed)
+    return fixed(truth, np.array([shown.of(index) for index in range(len(truth.placements))]))
+
+
 def fixed(truth: Truth, value_A: Floats) -> Played:
     """A ranking that learns nothing: the same after any number of trials."""
     each = len(AFTER)
@@ -301,6 +307,7 @@ def methods(cases: Sequence[str], rivals: Sequence[str]) -> dict[str, Method]:
     found |= {rival: trained_alone(rival) for rival in rivals}
     found["regression on MACs, random trials"] = regression
     found["best of random trials"] = lambda truth, _, seed: best_of_random(truth, seed, SEARCH)
+    found["a trial of every placement"] = lambda truth, _, seed: every_placement(truth, seed)
     found["most MACs"] = lambda truth, _, __: fixed(truth, truth.macs_A)
     found["the default"] = lambda truth, _, __: fixed(truth, np.eye(len(truth.placements))[truth.default])
     return found
