@@ -24,9 +24,9 @@ Start = Callable[..., Forked]
 KILLS = 6
 TIMED = ("seconds_tree", "seconds_one_by_one", "measured_saving")
 FLAGS = (
-    "--preset paper --subset 700 --width 2 "
-    "--members 2 --epochs 4 --retrain-epochs 2 --retrain-seeds 2 --top-k 2 --precision fp32 "
-    "--device cpu --batch 32 --checkpoint-seconds 0.3 --norm per_placement --workers 1 --quiet --answer-at 1 "
+    "--preset paper --subset 300 --width 2 "
+    "--members 2 --epochs 4 --retrain-epochs 2 --retrain-seeds 2 --top-k 1 --precision fp32 "
+    "--device cpu --batch 32 --checkpoint-seconds 0.2 --norm per_placement --workers 1 --quiet --answer-at 1 "
     "--control random"
 ).split()
 
