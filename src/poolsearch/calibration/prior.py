@@ -41,11 +41,11 @@ class Prior:
 
 
 PRIOR = Prior(
-    score=Weight(0.39, 0.46),
-    macs=Weight(0.06, 0.5),
-    macs2=Weight(-0.24, 0.4),
-    macs_alone=Weight(0.18, 0.63),
-    macs2_alone=Weight(-0.5, 0.35),
+    score=Weight(0.34, 0.41),
+    macs=Weight(0.06, 0.42),
+    macs2=Weight(-0.27, 0.35),
+    macs_alone=Weight(0.15, 0.54),
+    macs2_alone=Weight(-0.47, 0.35),
     trust=0.75,
     spreads=(0.35, 0.7, 1.4, 2.8, 5.6),
     noises=(0.2, 0.4, 0.8, 1.6),
