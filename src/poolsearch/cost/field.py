@@ -214,7 +214,7 @@ def receptive_fields(
         table: fields of the parts.
         grid: of the same network and space as the table.
         routes: of A placements, by ``grid``.
-        space: theirs; it has R = poolings + 1 resolutions.
+        space: theirs; it has R resolutions, one more than its most halvings.
 
     Returns:
         Two arrays of shape (A, R), of the height and of the width. Of a resolution that no block is at: 0. The largest
@@ -228,7 +228,7 @@ def _of_axis(table: FieldTable, grid: Grid, routes: Routes, space: Space, axis: 
     jump_LE = grid.values({key: field.jump[axis] for key, field in table.block.items()})
     count = routes.entry_LA.shape[1]
     seen_A, jump_A = np.full(count, 1 + table.stem.reach[axis]), np.full(count, table.stem.jump[axis])
-    seen_AR, at_A = np.zeros((count, space.poolings + 1), np.int32), np.zeros(count, np.int64)
+    seen_AR, at_A = np.zeros((count, space.most_halvings + 1), np.int32), np.zeros(count, np.int64)
     exponent_E = grid.exponent_E2()[:, axis]
     for index, entry_A in enumerate(routes.entry_LA):
         at_A += exponent_E[entry_A]

@@ -200,7 +200,7 @@ class Poolable(nn.Module):
             PoolsearchError: the images are too small.
         """
         size = state_size(self.stem(torch.zeros(1, 3, height, width, device="meta")))
-        check_maps(*size, (space or self.space).poolings)
+        check_maps(*size, (space or self.space).most_halvings)
 
     def check(self, placement: Placement) -> None:
         """See that a placement is one for so many blocks.
@@ -346,7 +346,7 @@ def check_maps(height: int, width: int, poolings: int) -> None:
     if min(height, width) < least:
         raise PoolsearchError(
             f"maps of {height}x{width} are too small for {poolings} halvings: at least {least}x{least} is needed where "
-            "the first of them may stand. Use larger images (--image-size) or a network with fewer downsamplings."
+            "the first of them may stand. Use larger images (--image-size) or fewer halvings (--halvings)."
         )
 
 

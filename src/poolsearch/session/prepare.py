@@ -33,9 +33,10 @@ from poolsearch.session.trusted import digest_of
 from poolsearch.settings import ResolvedSettings, Settings
 from poolsearch.settings.cost_limits import limits_of
 from poolsearch.settings.groups import LARGEST_NATIVE, DataSettings, MachineSettings, Metric
+from poolsearch.settings.halvings import read_halvings
 from poolsearch.settings.methods import is_own
 from poolsearch.settings.resolve import resolve
-from poolsearch.space import FreeSpace, Placement, Space
+from poolsearch.space import FreeSpace, HalvingsSpace, Placement, Space
 from poolsearch.storage.files import is_whole
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.user_code import file_of
@@ -206,10 +207,28 @@ def space_of(net: Poolable, settings: ResolvedSettings, image_size: int) -> Spac
     space = replace(net.space, low=settings.net.min_blocks, high=settings.net.max_blocks, axes=settings.net.axes)
     if settings.net.paths == "any":
         space = FreeSpace.of(space)
+    space = with_halvings(space, settings.net.halvings)
     net.check_input(image_size, image_size, space)
     if settings.net.placements:
         space = space.keep(Placement.parse(text) for text in settings.net.placements)
     return space
+
+
+def with_halvings(space: Space, halvings: str) -> Space:
+    """The placements with the numbers of halvings that are asked for.
+
+    Args:
+        space: of a network.
+        halvings: as of ``--halvings``.
+
+    Returns:
+        The space itself for ``default``.
+
+    Raises:
+        PoolsearchError: it cannot be read, or does not fit the network.
+    """
+    numbers = read_halvings(halvings)
+    return space if numbers is None else HalvingsSpace.of(space, *numbers)
 
 
 def machine_settings(asked: MachineSettings, record: dict[str, Any]) -> MachineSettings:
@@ -335,6 +354,7 @@ def space_note(settings: ResolvedSettings, space: Space, full_size: int, within:
     """
     each = " (height and width each by itself)" if space.axes == "h,w" else ""
     each = " (all paths, with upsampling)" if settings.net.paths == "any" else each
+    each = f" ({settings.net.halvings} halvings)" if read_halvings(settings.net.halvings) else each
     part = f"; searched is a random subset of {space.size:,}" if space.size < within else ""
     if not part and space.size < full_size:
         part = f"; searched are the {space.size:,} within the budget"

@@ -9,6 +9,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.settings.cost_limits import limits_of
+from poolsearch.settings.halvings import read_halvings
 from poolsearch.settings.methods import PLACED, SUPERNETS, flag, kind_of, users
 from poolsearch.settings.rule import Rule
 from poolsearch.settings.settings import DECLARED, Settings
@@ -40,6 +41,11 @@ def check_values(settings: Settings) -> None:
     for group, name, value in settings.flat():
         check_value(name, value, hints[group][name], DECLARED[name].rule)
     limits_of(settings.budget)
+    if read_halvings(settings.net.halvings) and settings.net.paths == "any":
+        raise PoolsearchError(
+            f"--halvings {settings.net.halvings} is about placements without upsampling, --paths any has all others, "
+            "too: leave one of the two out."
+        )
     if settings.rank.rank_early_stop and settings.data.metric != "accuracy":
         raise PoolsearchError(
             f"--rank-early-stop rests on a bound for accuracy; there is none for --metric {settings.data.metric}. "

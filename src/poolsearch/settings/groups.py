@@ -110,6 +110,12 @@ class NetSettings:
         used_by=PLACED,
         expert=True,
     )
+    halvings: str = setting(
+        "default",
+        "How often a placement halves its maps: 3, 2-5 (any of these numbers), or default, as often as the network "
+        "itself. With --search-stem the stem's halvings count, too.",
+        used_by=PLACED,
+    )
     zero_init: bool = setting(False, "Start the residual branches of stand-alone networks at zero.", expert=True)
     placements: tuple[str, ...] = setting(
         (),

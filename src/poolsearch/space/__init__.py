@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from poolsearch.space.any_path import FreeSpace
+from poolsearch.space.by_halvings import HalvingsSpace
 from poolsearch.space.placement import HALVE, KEEP, Exponents, Placement, shown
 from poolsearch.space.restricted import Axes, Space
 
@@ -12,6 +13,7 @@ __all__ = [
     "Axes",
     "Exponents",
     "FreeSpace",
+    "HalvingsSpace",
     "Placement",
     "Space",
     "shown",

@@ -69,6 +69,11 @@ class Space:
             )
 
     @property
+    def most_halvings(self) -> int:
+        """Of any placement, or of the network's own."""
+        return self.poolings
+
+    @property
     def _low(self) -> tuple[int, ...]:
         return self.low or (1,) * (self.poolings + 1)
 

@@ -13,6 +13,7 @@ from poolsearch.nets.poolable import Poolable, parameters_of
 from poolsearch.nets.restride.proof import Proof, prove
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.progress import Progress, SilentProgress
+from poolsearch.session.prepare import with_halvings
 from poolsearch.space import Axes, Space
 
 WHOLE_UP_TO = 1000
@@ -29,6 +30,7 @@ def check(
     op: str | None = None,
     search_stem: bool = False,
     axes: Axes = "hw",
+    halvings: str = "default",
     whole: bool = False,
     progress: Progress | None = None,
 ) -> CheckReport:
@@ -41,6 +43,7 @@ def check(
         op: how a site downsamples; the network's own way if None.
         search_stem: move the downsampling of the stem, too.
         axes: see :class:`~poolsearch.space.Space`.
+        halvings: of a placement: ``3``, ``2-5``, or ``default``, as many as the network's own.
         whole: prove all placements of a space of more than 1,000, not 200 random ones.
         progress: where work shows itself; silent by default.
 
@@ -57,7 +60,7 @@ def check(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = build(NetSpec(name, classes, op=op, image_size=size, search_stem=search_stem))
-    space = replace(net.space, axes=axes)
+    space = with_halvings(replace(net.space, axes=axes), halvings)
     blank_copy(net).check_input(size, size, space)
     return _checked(name, net, size, space, _proofs(name, net, _chosen(space, whole), size, progress))
 

@@ -17,6 +17,7 @@ from poolsearch.inspection_results import PARTS, CostColumn, CostReport
 from poolsearch.nets.build import NetSpec, blank
 from poolsearch.progress import Progress, SilentProgress
 from poolsearch.session.apply_budget import check_memory, latency_machine, measure_latency
+from poolsearch.session.prepare import with_halvings
 from poolsearch.settings.cost_limits import Kind, limits_of, shown_amount
 from poolsearch.settings.groups import BudgetSettings, MachineSettings
 from poolsearch.space import Axes, Space
@@ -33,6 +34,7 @@ def costs(
     op: str | None = None,
     search_stem: bool = False,
     axes: Axes = "hw",
+    halvings: str = "default",
     batch: int = 256,
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     budget: BudgetSettings | None = None,
@@ -47,6 +49,7 @@ def costs(
         op: how a site downsamples; the network's own way if None.
         search_stem: move the downsampling of the stem, too.
         axes: see :class:`~poolsearch.space.Space`.
+        halvings: of a placement: ``3``, ``2-5``, or ``default``, as many as the network's own.
         batch: images of a training step, for its memory.
         precision: of a training step.
         budget: limits, and where latency is measured; not at all where it says nothing about latency.
@@ -69,7 +72,7 @@ def costs(
     progress.say(f"building {name} and trying its blocks at every size, without computing anything")
     with torch.random.fork_rng(devices=[]):
         net = blank(spec)
-    space = replace(net.space, axes=axes)
+    space = with_halvings(replace(net.space, axes=axes), halvings)
     net.check_input(size, size, space)
     found, on = profile(net, space, size, size, batch, machine.dtype), None
     check_memory(found, budget, name, progress)

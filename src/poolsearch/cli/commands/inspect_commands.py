@@ -41,6 +41,10 @@ class NetworkOptions:
         "hw",
         "h,w: halve height and width each by itself.",
     )
+    halvings: str = setting(
+        "default",
+        "How often a placement halves its maps: 3, 2-5, or default, as often as the network itself.",
+    )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,7 +41,7 @@ def check_sizes(blank: Poolable, x_BCHW: Tensor, space: Space | None = None) -> 
 
     _, last = every_block(blank, blank.stem(x_BCHW), space or blank.space, run)
     for state in last.values():
-        _check_head(blank, state)
+        _check_head(blank, state, len(last))
 
 
 def _run(blank: Poolable, index: int, state: Any, site: Exponents) -> Any:
@@ -49,7 +50,7 @@ def _run(blank: Poolable, index: int, state: Any, site: Exponents) -> Any:
     if small:
         raise PoolsearchError(
             f"maps of {size[0]}x{size[1]} before '{name}' cannot be halved{_often(site)}: use larger images "
-            "(--image-size), or a network with fewer downsamplings."
+            "(--image-size), or fewer halvings (--halvings)."
         )
     try:
         out = blank.run_block(index, state, site)
@@ -86,13 +87,34 @@ def has_resized(before: int, after: int, exponent: int) -> bool:
     return after in (before // 2**exponent, -(-before // 2**exponent))
 
 
-def _check_head(blank: Poolable, state: Any) -> None:
+def _check_head(blank: Poolable, state: Any, sizes: int) -> None:
+    entered = list[str]()
+    hooks = [
+        part.register_forward_pre_hook(partial(_enter, entered, name.removeprefix("layers.")))
+        for name, part in blank.head.named_modules()
+    ]
+    size = state_size(state)
     try:
         logits = blank.head(state)
     except (RuntimeError, ValueError, IndexError) as error:
-        size = state_size(state)
-        raise PoolsearchError(f"the head does not run on maps of {size[0]}x{size[1]}: {error}") from error
+        said = f"the head does not run on maps of {size[0]}x{size[1]}: {error}"
+        if sizes > 1:
+            layer = f"'{entered[-1]}' in the head" if any(entered) else "the head"
+            said = (
+                f"{layer} does not run on maps of {size[0]}x{size[1]}, at which some placements end: "
+                f"{str(error).rstrip('.')}. Placements with other numbers of halvings than the network's own "
+                "(--halvings, --paths any) need a head that averages its maps, such as "
+                "torch.nn.AdaptiveAvgPool2d(1), before they are flattened."
+            )
+        raise PoolsearchError(said) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         raise PoolsearchError(
             "the network does not give class logits of shape (B, classes): wrap it in a module that does."
         )
+
+
+def _enter(entered: list[str], name: str, *_: object) -> None:
+    entered.append(name)

@@ -12,7 +12,7 @@ from poolsearch.reports.data.rows import AnnotatedRow, RetrainedRow, ranked_rows
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.figures.truth_agreement import TITLE, RankingWithTruth, agreement_sentence, truth_note
 from poolsearch.reports.page.markup import badges, caveat_list, footer, macs_text, or_dash, section, table
-from poolsearch.reports.page.tables import answers, class_table, controls, filter_table, truth_table
+from poolsearch.reports.page.tables import answers, by_halvings, class_table, controls, filter_table, truth_table
 from poolsearch.reports.text.caveats import early_stops, grave_warnings, warnings
 from poolsearch.reports.text.method_notes import BY_MACS, FIRST, is_settled, path_description, trainings_summary
 from poolsearch.reports.text.prediction_notes import learned_sentence, rule_sentence
@@ -44,7 +44,7 @@ def body(data: RunData, figures: Mapping[str, str], truth: RankingWithTruth | No
         section("Where the resolution drops", figures.get("ladder")),
         section("Every placement by itself", _truth(data)),
         section("What the relaxed search found", _found(data), figures.get("relaxed")),
-        section("Ranking", _ranking(data), figures.get("predictions")),
+        section("Ranking", by_halvings(data), _ranking(data), figures.get("predictions")),
         section(TITLE, _agreement(data, truth), figures.get("truth")),
         section("Trained alone", _retrain(data), figures.get("retrain"), controls(data)),
         section("Class by class", _classes(data)),

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from html import escape
 from typing import cast
 
+from poolsearch.errors import PoolsearchError
 from poolsearch.evaluation.budget_picks import limit_text
 from poolsearch.evaluation.ground_truth import MeasuredPlacement
 from poolsearch.reports.data.answer_rows import AnswerRow, answer_rows, trained_controls
 from poolsearch.reports.data.parse import Cost, Json
+from poolsearch.reports.data.ranking_row import RankingRow
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.page.markup import badges, macs_text, or_dash, table
 from poolsearch.reports.text.method_notes import measured_text
 from poolsearch.reports.text.prediction_notes import points_text
+from poolsearch.space import Placement
 
 _TITLES = {  # of each cost that costs.parquet may know
     "memory": "memory of a step",
@@ -94,6 +97,39 @@ def _equal(row: AnswerRow) -> str:
         return "–"
     against = f"<br><small>against {escape(str(found['against']))}</small>"
     return f"{_difference(found)}{against}"
+
+
+def by_halvings(data: RunData) -> str:
+    """The first of the ranking with each number of halvings; nothing where all placements have as many."""
+    rows_by_halvings = defaultdict[int, list[RankingRow]](list)
+    for row in data.ranking:
+        blocks = _blocks_of(row.placement)
+        if blocks is None:
+            return ""
+        rows_by_halvings[len(blocks) - 1].append(row)
+    if len(rows_by_halvings) < 2:
+        return ""
+    head = [("halvings", ""), ("placements", ""), ("first of them", "text"), ("rank", ""), ("MACs vs. default", "")]
+    head += [("prediction" if data.predicts else f"validation {data.metric}", "")]
+    lines = [
+        (
+            "winner" if first.rank == 1 else "",
+            [
+                str(halvings), f"{len(rows):,}", f"{escape(first.placement)} {badges(['default'] * first.is_default)}",
+                f"{first.rank:,}", or_dash(first.macs_ratio, ".2f", " ×"),
+                points_text(first) if data.predicts else first.told(".2%"),
+            ],
+        )
+        for halvings, rows in sorted(rows_by_halvings.items()) if (first := min(rows, key=lambda row: row.rank))
+    ]  # fmt: skip
+    return f"<h3>By the number of halvings</h3>\n{table('The first of the ranking with each.', head, lines)}"
+
+
+def _blocks_of(placement: str) -> tuple[int, ...] | None:
+    try:
+        return Placement.parse(placement).blocks
+    except PoolsearchError:
+        return None
 
 
 def controls(data: RunData) -> str:

@@ -20,7 +20,20 @@ from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import saved_settings
 
 PICKS, ALL = "picks", "all"
-_SAME = ("subset", "metric", "image_size", "augment", "net", "width", "op", "init", "search_stem", "axes", "zero_init")
+_SAME = (
+    "subset",
+    "metric",
+    "image_size",
+    "augment",
+    "net",
+    "width",
+    "op",
+    "init",
+    "search_stem",
+    "axes",
+    "halvings",
+    "zero_init",
+)
 
 
 @dataclass(frozen=True)
