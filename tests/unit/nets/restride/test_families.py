@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from poolsearch.nets.restride import load_model, prove, restride
+from poolsearch.space import HalvingsSpace
 
 from .families import FULL, SMALL, seeded
 
@@ -54,6 +55,24 @@ def test_every_family_holds_the_proof(name, family, images, randomise_norms):
     proofs = prove(net, model, sample(net.space, 40), x, run=3)
     assert [p for p in proofs if not p.holds] == []
     assert model.eval()(x).std() > 1e-3  # not a comparison of zeros
+
+
+OTHER_NUMBERS = (
+    "torchvision resnet", "torchvision regnet_y", "torchvision convnext", "torchvision vgg_bn", "torchvision densenet",
+    "timm resnet-d", "timm efficientnet", "timm mobilenetv3",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHER_NUMBERS)
+def test_other_numbers_of_halvings_hold_the_proof(name, family, images, randomise_norms):
+    model, net = copy.deepcopy(family(name))
+    shake(model, randomise_norms)
+    own = net.space.poolings
+    space = HalvingsSpace.of(net.space, own - 2, own + 1)
+    net.check_input(64, 64, space)
+    chosen = [net.default, *(HalvingsSpace.of(space, n, n).subset(3, 0)[2] for n in (own - 2, own - 1, own + 1))]
+    proofs = prove(net, model, chosen, images(64, count=2), run=4)
+    assert [p for p in proofs if not p.holds] == [] and len(proofs) == 4
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The page, the figure and the terminal of a ranking by prediction, written by the letter of docs/architecture.md."""
 
 import csv
+import io
 import json
 import re
 
@@ -11,6 +12,7 @@ from poolsearch.reports import write_report
 from poolsearch.reports.data.run_data import read_run
 from poolsearch.reports.figures.predictions import predictions
 from poolsearch.reports.figures.theme import file_spec
+from poolsearch.reports.page.tables import by_halvings
 from poolsearch.reports.terminal import show
 from poolsearch.reports.text.caveats import warnings
 from poolsearch.reports.text.prediction_notes import learned_sentence
@@ -100,6 +102,21 @@ def test_the_figure_has_every_training_on_its_prediction(tmp_path):
 def test_there_is_no_such_figure_of_another_ranking(tmp_path):
     data = read_run(write_fake_run(tmp_path / "run"))
     assert predictions(data) is None and learned_sentence(data) == ""
+
+
+def test_the_first_of_each_number_of_halvings_is_told_where_there_are_several(tmp_path):
+    folder = predicted_run(tmp_path / "run")
+    assert by_halvings(read_run(folder)) == ""
+    text = (folder / "ranking.csv").read_text()
+    rows = [*csv.DictReader(io.StringIO(text))]
+    for row, placement in zip(rows[4:6], ("4,3,2,1", "5,5"), strict=True):
+        row["placement"] = placement
+    with (folder / "ranking.csv").open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    told = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", by_halvings(read_run(folder))))
+    assert re.search(r" 1 1 5,5 6 .* 2 34 5,3,2 1 .* 3 1 4,3,2,1 5 ", told)
 
 
 @pytest.mark.parametrize("stages", [("search", "rank"), ("search", "rank", "retrain", "test")], ids=len)
