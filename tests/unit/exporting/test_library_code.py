@@ -17,7 +17,7 @@ from poolsearch.exporting.model_card import features_of, last_blocks, states_of
 from poolsearch.nets.build import NetSpec
 from poolsearch.nets.restride import load_model, restride
 from poolsearch.nets.restride.trace import blank_copy
-from poolsearch.space import Placement
+from poolsearch.space import HalvingsSpace, Placement
 
 _FILE = Path(__file__).parents[1] / "nets" / "restride" / "families.py"
 _families = runpy.run_path(str(_FILE))
@@ -92,6 +92,17 @@ def test_every_family_is_equal_to_the_bit(name, op, facts, run_code, images, ran
     for code in codes_of(net, first, facts):  # the patch, and the fallback
         check(code, model, net, first, x, run_code, same_maps)
     for placement in others:
+        check(codes_of(net, placement, facts)[0], model, net, placement, x, run_code, same_maps)
+
+
+@pytest.mark.parametrize("name", ["torchvision resnet", "torchvision mobilenet_v3"])
+def test_other_numbers_of_halvings_are_equal_to_the_bit(name, facts, run_code, images, randomise_norms, same_maps):
+    model, x = randomise_norms(seeded(SMALL[name])), images(64, count=2)
+    net = restride(model, x)
+    own = net.space.poolings
+    for halvings in (own - 2, own + 1):
+        space = HalvingsSpace.of(net.space, halvings, halvings)
+        placement = space[space.size // 2]
         check(codes_of(net, placement, facts)[0], model, net, placement, x, run_code, same_maps)
 
 
