@@ -1,17 +1,20 @@
 """The proof of restriding, family by family, as a table: every placement where there are at most 1,000, else 200.
 
 python examples/prove_families.py timm:resnet18d torchvision:mobilenet_v2     (needs timm; without names: all below)
+python examples/prove_families.py --modules     which networks can be cut, one of every module; nothing is computed
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import importlib
 import random
 from collections.abc import Iterator
 
 import torch
 
+from poolsearch.errors import PoolsearchError
 from poolsearch.nets.restride import load_model, prove, restride
 from poolsearch.space import Placement, Space
 
@@ -51,12 +54,42 @@ def row(name: str, side: int) -> Iterator[str]:
         yield f"{float((logits[0] - logits[1]).abs().max()):.1f}"
 
 
+def one_of_every_module() -> list[str]:
+    """The first network by name of every module of timm and torchvision."""
+    timm = importlib.import_module("timm")
+    models = importlib.import_module("torchvision.models")
+    first = {models.get_model_builder(name).__module__: name for name in reversed(models.list_models(module=models))}
+    of_timm = (timm.list_models(module=module) for module in timm.list_modules())
+    return [
+        *(f"timm:{names[0]}" for names in of_timm if names),
+        *(f"torchvision:{first[name]}" for name in sorted(first)),
+    ]
+
+
+def cut(name: str) -> Iterator[str]:
+    """The cells of a network's row: what it is cut into, or why it is not."""
+    side = 299 if "inception" in name else 224
+    try:
+        model = load_model(name, 5).to("meta")
+        net = restride(model, torch.empty(2, 3, side, side, device="meta"))
+    except PoolsearchError as error:
+        yield from (name, "", "", "", str(error).partition(". ")[0])
+    else:
+        yield from (name, str(len(net.blocks)), str(net.default), f"{net.space.size:,}", "")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=NAMES)
     parser.add_argument("--side", type=int, default=64)
+    parser.add_argument("--modules", action="store_true")
     given = parser.parse_args()
+    if given.modules:
+        print("| network | blocks | its own placement | space | refused |\n|" + " --- |" * 5)
+        for name in one_of_every_module():
+            print(f"| {' | '.join(cut(name))} |", flush=True)
+        return
     titles = (
         "network", "blocks", "its own placement", "space", "proved", "hold", "logit difference, evaluation", "training",
     )  # fmt: skip

@@ -320,6 +320,7 @@ class CheckReport:
         logit_gap: the largest difference of the logits at the default placement to the original's; None where there is
             nothing to compare with.
         problems: (placement, what does not hold) of all that does not.
+        notes: what is not as in the original, in sentences.
     """
 
     net: str
@@ -336,6 +337,7 @@ class CheckReport:
     parameters: int
     logit_gap: float | None
     problems: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:

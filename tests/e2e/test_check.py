@@ -32,7 +32,7 @@ def raises(classes):
     raise OSError(2, "no such file", "weights.pt")
 
 def table_of_positions(classes):
-    return nn.Sequential(*layers(3, 8, 2), nn.Flatten(), nn.Linear(8 * 16 * 16, classes))
+    return nn.Sequential(*layers(3, 8, 1), nn.Flatten(), nn.Linear(8 * 32 * 32, classes))
 """
 
 
@@ -53,7 +53,7 @@ def test_a_network_of_ones_own_holds(command: Command, mine: Path) -> None:
 
 
 def test_quiet_and_every_option(command: Command, mine: Path) -> None:
-    flags = "--image-size 32 --classes 3 --op avg --axes h,w --search-stem --all --quiet".split()
+    flags = "--image-size 32 --classes 3 --op avg --axes h,w --blocks 0 3 6 9 12 --search-stem --all --quiet".split()
     done = command("check", "mine.py:net", *flags, cwd=mine)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -100,6 +100,7 @@ def test_help_teaches(command: Command) -> None:
         "--classes",
         "--op",
         "--search-stem",
+        "--blocks",
         "--all",
     ):
         assert part in text, part

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from poolsearch.errors import PoolsearchError
 from poolsearch.exporting import code_templates
 from poolsearch.nets import poolable
-from poolsearch.nets.restride import Restrided, shrink
+from poolsearch.nets.restride import Restrided, shrink, trace
 from poolsearch.nets.restride.network import SegmentModule
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.space import KEEP, Exponents, Placement
@@ -124,6 +124,7 @@ class _ChainWriter:
     def add(self, section: SegmentModule, exponents: Exponents, value: Any) -> Any:
         """Append a section; gives its state on the meta device."""
         program = section.program(exponents)
+        self._size = poolable.state_size(value)
         given = iter(self.state)
         written: dict[fx.Node, Any] = {}
         for node in program.graph.nodes:
@@ -161,6 +162,10 @@ class _ChainWriter:
                 return self._small(code_templates.pooled_like, args)
             case shrink.subsample:
                 return self._small(code_templates.subsample, (args[0], _short(args[1])))
+            case shrink.fitted:
+                return args[0] if self._size == args[1] else self._small(code_templates.fitted, args[:2])
+            case trace.expect:  # this placement was tried
+                return args[0]
             case shrink.unshuffle_at:
                 return self._small(code_templates.unshuffle, args)
             case shrink.max_pool_at | shrink.average_pool_at:

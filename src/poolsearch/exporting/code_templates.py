@@ -203,3 +203,10 @@ def pooled_like(pooling: nn.Module, x: Tensor, stride: int | tuple[int, int]) ->
         Maps of the same channels; sizes round up.
     """
     return like(pooling, x.shape[1], stride)(x)
+
+
+def fitted(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """A map of the size that the head needs: its border cut off, or zeros added."""
+    rows, columns = size[0] - x.shape[2], size[1] - x.shape[3]
+    top, left = int(rows / 2), int(columns / 2)
+    return F.pad(x, (left, columns - left, top, rows - top))

@@ -106,7 +106,7 @@ def _code(facts: ModelCard, features: Sequence[Feature], patch: Patch, names: Se
 
 _HELPERS: tuple[Callable[..., Any], ...] = (
     code_templates.blur, code_templates.subsample, code_templates.unshuffle, code_templates.like,
-    code_templates.pooled_like, code_templates.pool_in_front, code_templates.pad_in_front,
+    code_templates.pooled_like, code_templates.pool_in_front, code_templates.pad_in_front, code_templates.fitted,
 )  # fmt: skip
 _IMPORTS = {
     "import copy": r"\bcopy\.", "import operator": r"\boperator\.", "import types": r"\btypes\.",

@@ -26,7 +26,7 @@ from poolsearch.exporting.forward import (
 )
 from poolsearch.nets.restride.trace import enters, is_within, leaves, path_of, trace
 
-_SHRINKING = (F.max_pool2d, F.avg_pool2d, code_templates.blur, code_templates.subsample)
+_SHRINKING = (F.max_pool2d, F.avg_pool2d, code_templates.blur, code_templates.subsample, code_templates.fitted)
 
 
 @dataclass

@@ -36,6 +36,7 @@ class NetSpec:
     """What a network is, without its weights: enough to build it again anywhere.
 
     ``image_size`` and ``search_stem`` are of networks that are not ours: they are traced with images of that size.
+    So are ``blocks``, names or patterns of submodules; none: they are found.
     ``digest`` is the SHA-256 that a file of the user's must have when it runs; None: whatever is in it may run.
     """
 
@@ -47,6 +48,7 @@ class NetSpec:
     image_size: int = 32
     search_stem: bool = False
     digest: str | None = None
+    blocks: tuple[str, ...] = ()
 
 
 def default_width(name: str) -> int:
@@ -116,6 +118,10 @@ def build(spec: NetSpec, norm: Norm = stand_alone_norm) -> Poolable:
         raise PoolsearchError(
             f"width is {width}: give the channels of the first stage, at least 1 (default {default_width(spec.name)})."
         )
+    if spec.blocks:
+        raise PoolsearchError(
+            f"--blocks is for networks that are restrided: {', '.join(FORMS)}. Those of {spec.name} are known."
+        )
     depth = int(re.sub(r"\D", "", spec.name))
     make = partial(resnet, width=width, classes=spec.classes, norm=norm, op=op, zero_init=spec.zero_init)
     if _is_cifar_family(spec.name):
@@ -147,7 +153,7 @@ def _restrided(spec: NetSpec) -> Poolable:
         flag = "--width" if spec.width is not None else "--zero-init"
         raise PoolsearchError(f"{flag} is for poolsearch's own networks, not for {spec.name}. Leave it out.")
     op = cast("Op", spec.op or "native")
-    return from_name(spec.name, spec.classes, spec.image_size, op, spec.search_stem, spec.digest)
+    return from_name(spec.name, spec.classes, spec.image_size, op, spec.search_stem, spec.digest, spec.blocks)
 
 
 def _is_cifar_family(name: str) -> bool:

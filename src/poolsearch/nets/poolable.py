@@ -175,6 +175,11 @@ class Poolable(nn.Module):
         """The module whose parameter names are the network's own: what is saved, and what checkpoints are for."""
         return self
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not as in the original, beside where it downsamples, in sentences."""
+        return ()
+
     def how(self, index: int) -> str:
         """Where a block is and how it downsamples, in words.
 

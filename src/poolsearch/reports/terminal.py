@@ -201,6 +201,8 @@ def show_check(found: CheckReport) -> None:
     console = PlainConsole()
     console.print(_blocks(found))
     console.print(_proof(found))
+    for note in found.notes:
+        console.print(f"{note[0].upper()}{note[1:]}.")
     if found.holds:
         console.print("\nEverything holds.", style="bold")
         return

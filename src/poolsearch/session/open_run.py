@@ -341,7 +341,10 @@ def assemble(
     settings = resolved(given, split, image_size, record)
     machine = pick_machine(machine_settings(settings.machine, record))
     spec = net_spec(settings, len(images.class_names), image_size, code)
-    space = space_of(blank(spec), settings, image_size)
+    net = blank(spec)
+    for note in net.notes:
+        progress.say(note)
+    space = space_of(net, settings, image_size)
     found = apply_budget(run_dir, record, spec, space, settings, machine, progress)
     within = found.budget["after"] if found.budget else space.size
     progress.say(space_note(settings, found.space, space.size, within))

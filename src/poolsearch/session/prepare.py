@@ -187,7 +187,9 @@ def net_spec(settings: ResolvedSettings, classes: int, image_size: int, code: Ma
     """
     net = settings.net
     digest = digest_of(net.net, code)
-    return NetSpec(net.net, classes, net.width, net.op, net.zero_init, image_size, net.search_stem, digest)
+    return NetSpec(
+        net.net, classes, net.width, net.op, net.zero_init, image_size, net.search_stem, digest, tuple(net.blocks)
+    )
 
 
 def space_of(net: Poolable, settings: ResolvedSettings, image_size: int) -> Space:

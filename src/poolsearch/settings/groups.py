@@ -96,6 +96,13 @@ class NetSettings:
         "Move the downsampling of the stem, too, where the network is not ours.",
         expert=True,
     )
+    blocks: tuple[str, ...] = setting(
+        (),
+        "The submodules between which the downsampling may move, where the network is not ours: names, or patterns "
+        "such as 'layer?.*' in which a * stands for one part of a name, between dots. Default: they are found; "
+        "'poolsearch check' shows them.",
+        expert=True,
+    )
     axes: Literal["hw", "h,w"] = setting(
         "hw",
         "hw: a site halves height and width together. h,w: each by itself, for text lines or spectrograms; the size "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -32,6 +33,7 @@ def check(
     axes: Axes = "hw",
     halvings: str = "default",
     whole: bool = False,
+    blocks: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> CheckReport:
     """Build a network with fresh weights and prove its placements, see :func:`~poolsearch.nets.restride.prove`.
@@ -45,6 +47,8 @@ def check(
         axes: see :class:`~poolsearch.space.Space`.
         halvings: of a placement: ``3``, ``2-5``, or ``default``, as many as the network's own.
         whole: prove all placements of a space of more than 1,000, not 200 random ones.
+        blocks: names, or shell patterns of names, of the submodules between which the downsampling may move; found if
+            none are given.
         progress: where work shows itself; silent by default.
 
     Returns:
@@ -59,7 +63,7 @@ def check(
     progress.say(f"building {name} and trying its blocks at every size, without computing anything")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = build(NetSpec(name, classes, op=op, image_size=size, search_stem=search_stem))
+        net = build(NetSpec(name, classes, op=op, image_size=size, search_stem=search_stem, blocks=tuple(blocks)))
     space = with_halvings(replace(net.space, axes=axes), halvings)
     blank_copy(net).check_input(size, size, space)
     return _checked(name, net, size, space, _proofs(name, net, _chosen(space, whole), size, progress))
@@ -126,4 +130,5 @@ def _checked(name: str, net: Poolable, size: int, space: Space, proofs: list[Pro
         parameters=parameters_of(net),
         logit_gap=proofs[0].logit_gap,
         problems=tuple((proof.placement.shown, problem) for proof in proofs for problem in proof.problems),
+        notes=net.notes,
     )

@@ -38,6 +38,7 @@ def costs(
     batch: int = 256,
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     budget: BudgetSettings | None = None,
+    blocks: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> CostReport:
     """Count, and where ``budget`` asks for it measure, what the placements of a network cost.
@@ -53,6 +54,8 @@ def costs(
         batch: images of a training step, for its memory.
         precision: of a training step.
         budget: limits, and where latency is measured; not at all where it says nothing about latency.
+        blocks: names, or shell patterns of names, of the submodules between which the downsampling may move; found if
+            none are given.
         progress: where work shows itself; silent by default.
 
     Returns:
@@ -68,7 +71,7 @@ def costs(
     size = image_size_for(name, image_size, classes)
     _check_batches(batch, budget.latency_batch)
     machine = pick_machine(MachineSettings(precision=precision))
-    spec = NetSpec(name, classes, op=op, image_size=size, search_stem=search_stem)
+    spec = NetSpec(name, classes, op=op, image_size=size, search_stem=search_stem, blocks=tuple(blocks))
     progress.say(f"building {name} and trying its blocks at every size, without computing anything")
     with torch.random.fork_rng(devices=[]):
         net = blank(spec)

@@ -81,6 +81,14 @@ def test_a_network_of_a_file_holds(file):
     assert found.op == "native" and found.axes == "hw" and found.ran == 3
 
 
+def test_blocks_are_named(file):
+    found = check(f"{file}:net", image_size=16, blocks=["[1-3]"])
+    assert found.holds and found.default == "1,2"
+    assert [block.partition(":")[0] for block in found.blocks] == ["1", "2", "3"]
+    with pytest.raises(PoolsearchError, match="--blocks is for networks that are restrided"):
+        check("cifar-resnet20", blocks=["*"])
+
+
 def test_both_axes_and_other_ops(file):
     found = check(f"{file}:net", image_size=16, op="blur", axes="h,w")
     assert found.holds and found.placements == found.proved == 9 and found.logit_gap is None

@@ -37,6 +37,11 @@ class NetworkOptions:
         False,
         "Move the downsampling of the stem, too.",
     )
+    blocks: tuple[str, ...] = setting(
+        (),
+        "The submodules between which the downsampling may move: names, or patterns such as 'layer?.*' in which a * "
+        "stands for one part of a name, between dots. Default: they are found.",
+    )
     axes: Literal["hw", "h,w"] = setting(
         "hw",
         "h,w: halve height and width each by itself.",

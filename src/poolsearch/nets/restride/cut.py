@@ -9,9 +9,9 @@ from itertools import pairwise
 from torch import fx
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.nets.restride.find import Span, TracedNetwork
+from poolsearch.nets.restride.find import Span, TracedNetwork, how_to_name
 from poolsearch.nets.restride.measure import FeatureMap
-from poolsearch.nets.restride.shrink import Shrink, resizes, shrink_of
+from poolsearch.nets.restride.shrink import Shrink, Stride, resizes, shrink_of, trim_of
 from poolsearch.space import HALVE, KEEP, Exponents
 
 
@@ -27,7 +27,9 @@ class Segment:
         inputs, outputs: the values alive before and after it.
         shrinks: the nodes that shrink its maps.
         native: by how much it shrinks them in all, in powers of two.
-        closed: it keeps the size of its maps but resizes them on the way, so that it is only run whole.
+        closed: it resizes its maps otherwise than by halving, so that it is only run whole.
+        trim: how many pixels it takes off its maps beside halving them, along height and width; below zero: adds.
+        slack: how many more it may take off where it halves by itself, for want of padding.
     """
 
     path: str
@@ -39,6 +41,8 @@ class Segment:
     shrinks: dict[fx.Node, Shrink] = field(default_factory=dict)
     native: Exponents = KEEP
     closed: bool = False
+    trim: Stride = (0, 0)
+    slack: Stride = (0, 0)
 
 
 def cut(net: TracedNetwork, spans: Sequence[Span]) -> tuple[Segment, list[Segment], Segment]:
@@ -100,13 +104,13 @@ def _check_state(net: TracedNetwork, part: Segment) -> None:
         maps = _maps(net, nodes)
         if not maps or not all(m.usual for m in maps):
             raise PoolsearchError(
-                f"what is alive {where} block '{part.path}' of {net.name} is not (B, C, H, W) maps: name other blocks."
+                f"what is alive {where} block '{part.path}' of {net.name} is not (B, C, H, W) maps. {how_to_name(net)}"
             )
         if len({(m.size, m.large) for m in maps}) > 1:
             sizes = ", ".join(sorted({f"{h}x{w}" for h, w in (m.size for m in maps)}))
             raise PoolsearchError(
                 f"maps of several sizes ({sizes}) are alive {where} block '{part.path}' of {net.name}: a shortcut runs "
-                "past it. Name larger blocks, that end where one size is left."
+                f"past it. Name larger blocks, that end where one size is left. {how_to_name(net)}"
             )
 
 
@@ -121,17 +125,41 @@ def _sized(net: TracedNetwork, part: Segment) -> Segment:
     if (before.size, before.large) == (after.size, after.large):
         return replace(part, closed=bool(changing))
     shrinks = {n: s for n in changing if (s := shrink_of(n, net.layers, net.measured)) is not None}
+    trims = {n: t for n in changing if n not in shrinks and (t := trim_of(n, net.measured)) is not None}
     for node in changing:
-        if node not in shrinks:
+        if node not in shrinks and node not in trims:
             raise PoolsearchError(_odd_change(net, part, node))
+    trim = _trimmed(part, trims, net)
     native = _level(part, shrinks, net)
+    if native == KEEP:
+        return replace(part, closed=True, trim=trim)
     if native != HALVE:
         by = "x".join(str(2**e) for e in native)
         raise PoolsearchError(
             f"block '{part.path}' of {net.name} shrinks its maps by {by}; a site halves both axes once. Name smaller "
-            "blocks, one for each halving, or later ones, so that this one belongs to the stem."
+            f"blocks, one for each halving, or later ones, so that this one belongs to the stem. {how_to_name(net)}"
         )
-    return replace(part, shrinks=shrinks, native=native)
+    slack = _slack(before, after, trim)
+    return replace(part, shrinks=shrinks, native=native, closed=bool(trims), trim=trim, slack=slack)
+
+
+def _trimmed(part: Segment, trims: dict[fx.Node, Stride], net: TracedNetwork) -> Stride:
+    """How many pixels are taken off the maps that leave a part, where nothing in it halves."""
+    lost: dict[fx.Node, Stride] = dict.fromkeys(part.inputs, (0, 0))
+    for node in part.nodes:
+        read = [lost[n] for n in net.measured.inputs(node)]
+        own = trims.get(node, (0, 0))
+        height, width = (max((one[axis] for one in read), default=0) + own[axis] for axis in (0, 1))
+        lost[node] = height, width
+    height, width = (max(lost[n][axis] for n in part.outputs if n in net.measured.maps) for axis in (0, 1))
+    return height, width
+
+
+def _slack(before: FeatureMap, after: FeatureMap, trim: Stride) -> Stride:
+    """How many pixels are missing where a part halves by itself, beside those that it takes off at any size."""
+    sizes = ((before.size, after.size), (before.large, after.large))
+    height, width = (max(0, *(a[axis] // 2 - trim[axis] - b[axis] for a, b in sizes)) for axis in (0, 1))
+    return height, width
 
 
 def _odd_change(net: TracedNetwork, part: Segment, node: fx.Node) -> str:
@@ -140,9 +168,14 @@ def _odd_change(net: TracedNetwork, part: Segment, node: fx.Node) -> str:
     what = f"'{node.target}'" if node.op == "call_module" else f"'{node.name}'"
     return (
         f"{what} in block '{part.path}' of {net.name} makes maps of {a} into {b} in a way that cannot be moved. Known "
-        "are convolutions, poolings, slices and pixel unshuffling with strides of 2; without a stride, convolutions "
-        "need padding that keeps the size."
+        "are convolutions, poolings, slices and pixel unshuffling with strides of 2, and what takes off a few pixels."
+        f"{_why_whole(net, node)}"
     )
+
+
+def _why_whole(net: TracedNetwork, node: fx.Node) -> str:
+    why = net.kept.get(str(node.target)) if node.op == "call_module" else None
+    return f" It is run whole, since its forward pass cannot be traced ({why})." if why else ""
 
 
 def _level(part: Segment, shrinks: dict[fx.Node, Shrink], net: TracedNetwork) -> Exponents:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import dropwhile, pairwise
+from fnmatch import fnmatchcase
+from itertools import chain, dropwhile, pairwise
 
 from torch import fx, nn
 
@@ -16,7 +17,7 @@ from poolsearch.nets.restride.shrink import pair, resizes
 from poolsearch.nets.restride.trace import blank_copy
 
 BlockName = str | tuple[str, ...]
-"""A submodule, or submodules that run one after another and make one block together."""
+"""A submodule or a pattern of several, or submodules that run one after another and make one block together."""
 
 # Layers that hand on a list of all maps so far, so that more than one is alive between them
 _DENSE_LAYERS = ("_DenseLayer", "DenseLayer")
@@ -30,6 +31,7 @@ class TracedNetwork:
         blank, training: its structure in evaluation and in training.
         order: the nodes that compute something.
         alive: entry k counts the maps that are needed before node k of ``order``.
+        kept: why a submodule is kept whole, by its name.
     """
 
     name: str
@@ -40,15 +42,17 @@ class TracedNetwork:
     measured: MeasuredGraph
     order: list[fx.Node]
     alive: list[int]
+    kept: Mapping[str, str]
 
     @classmethod
-    def of(cls, graph: fx.Graph, blank: nn.Module, measured: MeasuredGraph) -> TracedNetwork:
+    def of(cls, graph: fx.Graph, blank: nn.Module, measured: MeasuredGraph, kept: Mapping[str, str]) -> TracedNetwork:
         """A traced network, with what can be read off its graph.
 
         Args:
             graph: of ``blank``.
             blank: the model on the meta device; set to evaluation.
             measured: what was seen when the graph was run.
+            kept: why a submodule is kept whole, by its name.
 
         Returns:
             The network, with a copy of ``blank`` in training.
@@ -59,7 +63,7 @@ class TracedNetwork:
         training = blank_copy(blank).train()
         use_batch_statistics(training)  # running averages may need numbers, which there are none of
         layers = dict(blank.named_modules())
-        return cls(type(blank).__name__, graph, blank.eval(), training, layers, measured, order, alive)
+        return cls(type(blank).__name__, graph, blank.eval(), training, layers, measured, order, alive, kept)
 
     def spatial(self, node: fx.Node) -> bool:
         """Whether a node is a convolution that sees its neighbours.
@@ -84,22 +88,40 @@ class Span:
     last: int
 
 
+def how_to_name(net: TracedNetwork) -> str:
+    """What to do where the blocks that were found do not serve.
+
+    Args:
+        net: the traced network.
+
+    Returns:
+        A sentence.
+    """
+    runs = [path for path in _runs(net) if path and [*net.layers[path].children()]]
+    own = [path for path in runs if "." in path] or runs or [path for path in _runs(net) if path]
+    return (
+        f"Other blocks are named with --blocks (in Python blocks=[...]): names of submodules such as "
+        f"{', '.join(repr(path) for path in own[:3])}, or patterns of them such as 'layer*.*'."
+    )
+
+
 def named_blocks(net: TracedNetwork, names: Sequence[BlockName]) -> list[Span]:
     """The blocks of these names.
 
     Args:
         net: the traced network.
-        names: names of submodules, in any order; a tuple of names makes one block of several.
+        names: names of submodules, in any order; a tuple of names makes one block of several. In a shell pattern, such
+            as ``layer?.*``, a star stands for one part of a name, between dots; it makes a block of every match.
 
     Returns:
         Where each of them is, in the order they run.
 
     Raises:
-        PoolsearchError: a name is none of a submodule, or it does not run once and in one piece, or two overlap.
+        PoolsearchError: a name or pattern is of no submodule, or it does not run once and in one piece, or two overlap.
     """
     runs = _runs(net)
     spans = []
-    for name in names:
+    for name in dict.fromkeys(chain.from_iterable(_matching(net, given, runs) for given in names)):
         parts = [_span_of(net, part, runs) for part in ((name,) if isinstance(name, str) else name)]
         kind = parts[0].kind if len(parts) == 1 else "+".join(p.kind for p in parts)
         spans.append(Span(parts[0].path, kind, min(p.first for p in parts), max(p.last for p in parts)))
@@ -110,6 +132,26 @@ def named_blocks(net: TracedNetwork, names: Sequence[BlockName]) -> list[Span]:
                 f"blocks '{a.path}' and '{b.path}' overlap: name submodules that run one after another."
             )
     return spans
+
+
+def _matching(net: TracedNetwork, name: BlockName, runs: dict[str, list[int]]) -> list[BlockName]:
+    """The names that a pattern stands for, of submodules that compute something; any other name itself."""
+    if not isinstance(name, str) or not {"*", "?", "["} & {*name}:
+        return [name]
+    parts = name.split(".")
+
+    def matches(path: str) -> bool:
+        own = path.split(".")
+        return len(own) == len(parts) and all(fnmatchcase(a, b) for a, b in zip(own, parts, strict=True))
+
+    found: list[BlockName] = [path for path in net.layers if path in runs and matches(path)]
+    if not found:
+        some = ", ".join([path for path in runs if path][:8])
+        raise PoolsearchError(
+            f"no submodule of {net.name} has a name like '{name}'. A * stands for one part of a name, between dots. "
+            f"Names are such as {some}."
+        )
+    return found
 
 
 def _runs(net: TracedNetwork) -> dict[str, list[int]]:
@@ -139,6 +181,25 @@ def _span_of(net: TracedNetwork, path: str, runs: dict[str, list[int]]) -> Span:
             "else runs in its middle."
         )
     return Span(path, type(net.layers[path]).__name__, runs[path][0], runs[path][-1])
+
+
+def block_choices(net: TracedNetwork) -> Iterator[list[Span]]:
+    """Ways to divide a network into blocks, to be tried in turn where one leaves no downsampling to move.
+
+    Args:
+        net: the traced network.
+
+    Yields:
+        The blocks of :func:`find_blocks`; single convolutions, also inside blocks; and these with one more site behind
+        the last of them.
+    """
+    blocks = find_blocks(net)
+    yield blocks
+    convolutions = _convolution_blocks(net, blocks[0].first if blocks else 0)
+    yield convolutions
+    if convolutions:
+        end = convolutions[-1].last + 1
+        yield [*convolutions, Span("end", "end", end, end - 1)]
 
 
 def find_blocks(net: TracedNetwork) -> list[Span]:
@@ -215,10 +276,53 @@ def unit_blocks(net: TracedNetwork, first: int, end: int) -> list[Span]:
             start = next((j for j in range(i, first - 1, -1) if net.alive[j] == 1), None)
             if start is not None and start not in starts:
                 starts.append(start)
-    return [_unit(net, a, b) for a, b in pairwise([*starts, end])]
+    return [_unit(net, a, b, lambda k: net.alive[k] == 1) for a, b in pairwise([*starts, end])]
 
 
-def _unit(net: TracedNetwork, first: int, end: int) -> Span:
+def _convolution_blocks(net: TracedNetwork, first: int) -> list[Span]:
+    """From ``first`` on, blocks of one convolution (or pooling without a stride) that sees its neighbours.
+
+    Between them several maps may be alive, all of one size. A block starts, between its convolution and the one before
+    on which that depends, at the last of the places with the fewest maps.
+    """
+    maps = _maps_of_one_size(net)
+    starts: list[int] = []
+    after = first  # behind the last such convolution
+    reached: set[fx.Node] = set()
+    for i, node in enumerate(net.order[first:], first):
+        if any(read in reached for read in node.all_input_nodes):
+            reached.add(node)
+        if not (net.spatial(node) or _mixes(net, node)):
+            continue
+        places = [k for k in range(after, i + 1) if maps[k]]
+        if places and (not starts or node in reached):
+            starts.append(min(places, key=lambda k: (maps[k], -k)))
+        after, reached = i + 1, {node}
+    found = [_unit(net, a, b, lambda k: maps[k] > 0) for a, b in pairwise([*starts, len(net.order)])]
+    return [*dropwhile(lambda span: _jumps(net, span), found)]
+
+
+def _maps_of_one_size(net: TracedNetwork) -> list[int]:
+    """How many maps are alive before each node, and at the end; 0 where they are not (B, C, H, W) or differ in size."""
+    position = {node: i for i, node in enumerate(net.order)}
+    alive: list[list[fx.Node]] = [[] for _ in range(len(net.order) + 1)]
+    for node in net.measured.maps:
+        last = max((position.get(user, len(net.order)) for user in node.users), default=-1)
+        for k in range(position.get(node, -1) + 1, last + 1):
+            alive[k].append(node)
+    found = [[net.measured.maps[node] for node in nodes] for nodes in alive]
+    same = [all(m.usual for m in maps) and len({(m.size, m.large) for m in maps}) == 1 for maps in found]
+    return [len(maps) if fit else 0 for maps, fit in zip(found, same, strict=True)]
+
+
+def _mixes(net: TracedNetwork, node: fx.Node) -> bool:
+    """Whether a node is a pooling layer that keeps the size of its map, as that in place of attention."""
+    layer = net.layers.get(str(node.target)) if node.op == "call_module" else None
+    pools = isinstance(layer, (nn.AvgPool2d, nn.MaxPool2d)) and max(pair(layer.kernel_size)) > 1
+    return pools and node in net.measured.maps and not resizes(node, net.measured)
+
+
+def _unit(net: TracedNetwork, first: int, end: int, cuttable: Callable[[int], bool]) -> Span:
     """From ``first`` on, as long as there are maps, and not into a pooling that everything runs through."""
     last, convolved = first, False
     for i in range(first, end):
@@ -229,7 +333,7 @@ def _unit(net: TracedNetwork, first: int, end: int) -> Span:
         if pools and convolved:
             break
         convolved |= net.spatial(node)
-        last = i if net.alive[i + 1] == 1 else last
+        last = i if cuttable(i + 1) else last
     path = str(net.order[first].meta["path"]) or net.order[first].name
     return Span(path, "unit", first, last)
 

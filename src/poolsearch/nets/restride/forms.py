@@ -28,6 +28,24 @@ Late = Mapping[fx.Node | None, Sequence[tuple[Any, ...]]]
 """Before each node (None: at the end): the values to shrink, each with the function and its other arguments."""
 
 
+def head_program(net: TracedNetwork, part: Segment, most: int) -> Program:
+    """A program of a head that works for maps of one size: those of other placements are made to fit.
+
+    Args:
+        net: the network.
+        part: its head.
+        most: by how many pixels they may differ, see :func:`~poolsearch.nets.restride.shrink.fitted`.
+
+    Returns:
+        A program that computes the same as the head does, where its maps have the size that they have by themselves.
+    """
+    maps = [node for node in part.inputs if node in net.measured.maps]
+    size = net.measured.maps[maps[0]].size
+    _, cloned = _protected(net, part, {})
+    most = min(most, (min(size) - 1) // 2)  # a halving more or less is no matter of a few pixels
+    return _write(part, {}, {part.nodes[0]: [(node, shrink.fitted, size, most) for node in maps]}, cloned)
+
+
 def whole_program(net: TracedNetwork, part: Segment) -> Program:
     """A program of a part as it is.
 
@@ -42,7 +60,7 @@ def whole_program(net: TracedNetwork, part: Segment) -> Program:
 
 
 def block_programs(
-    net: TracedNetwork, part: Segment, blocks: Sequence[Segment]
+    net: TracedNetwork, part: Segment, blocks: Sequence[Segment], strides: bool = True
 ) -> tuple[dict[Exponents, Program], str]:
     """A block's program for every pair of exponents, and how it downsamples.
 
@@ -50,6 +68,7 @@ def block_programs(
         net: the network.
         part: the block.
         blocks: all blocks of the network, on one of which it may be modelled.
+        strides: model it on another block, where there is one that halves by itself.
 
     Returns:
         The program for each of :data:`SITES`; and the way, in words.
@@ -62,7 +81,7 @@ def block_programs(
         keep, cloned = _protected(net, part, _native(net, part, KEEP))
         others = {e: _write(part, _native(net, part, e), {}, cloned) for e in SITES if e not in (KEEP, part.native)}
         return {KEEP: keep, **others, part.native: own}, _told_native(part)
-    strided = None if part.closed else strided_form(net, part, blocks)
+    strided = None if part.closed or not strides else strided_form(net, part, blocks)
     if strided is not None and (fitting := _fitting(net, part, strided, cloned)):
         return {KEEP: own, **fitting}, _told_strided(strided)
     others = {e: _pooled(net, part, e) for e in SITES if e != KEEP}

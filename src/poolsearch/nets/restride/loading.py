@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,30 @@ from torch import nn
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.poolable import Op
 from poolsearch.nets.restride.network import Restrided, restride
+from poolsearch.nets.restride.trace import check_kind
 from poolsearch.user_code import call_user_code, factory_of, file_of
+
+_AUXILIARY = ("googlenet", "inception_v3")
+"""torchvision's networks whose auxiliary classifiers are left out, as those of its own pretrained googlenet are."""
 
 FORMS = ("timm:NAME", "torchvision:NAME", "FILE.py:FACTORY")
 
 
 def from_name(
-    name: str, classes: int, image_size: int, op: Op = "native", search_stem: bool = False, digest: str | None = None
+    name: str,
+    classes: int,
+    image_size: int,
+    op: Op = "native",
+    search_stem: bool = False,
+    digest: str | None = None,
+    blocks: Sequence[str] = (),
 ) -> Restrided:
     """A network by name, with fresh weights, made searchable for square images of three channels.
 
     Args:
         name, classes, digest: as of :func:`load_model`.
         image_size: side of the images in pixels.
-        op, search_stem: as of :func:`~poolsearch.nets.restride.restride`.
+        op, search_stem, blocks: as of :func:`~poolsearch.nets.restride.restride`.
 
     Returns:
         The network, on torch's default device.
@@ -36,7 +46,7 @@ def from_name(
         PoolsearchError: see :func:`load_model` and :func:`~poolsearch.nets.restride.restride`.
     """
     example_BCHW = torch.zeros(2, 3, image_size, image_size)
-    return restride(load_model(name, classes, digest), example_BCHW, op=op, search_stem=search_stem)
+    return restride(load_model(name, classes, digest), example_BCHW, tuple(blocks) or None, op, search_stem)
 
 
 def load_model(name: str, classes: int, digest: str | None = None) -> nn.Module:
@@ -122,6 +132,10 @@ def _torchvision(name: str, **options: Any) -> nn.Module:
     names = models.list_models(module=models)
     if name not in names:
         raise _no_model("torchvision", name, names)
+    if name in _AUXILIARY and not (name == "googlenet" and options.get("weights")):  # which drops them by itself
+        options["aux_logits"] = False
+    if name == "googlenet" and not options.get("weights"):
+        options["init_weights"] = True  # its default, but a warning without
     return _built(f"torchvision:{name}", lambda: models.get_model(name, **options))
 
 
@@ -135,4 +149,5 @@ def _built(name: str, build: Any) -> nn.Module:
     model = call_user_code(name, build)
     if not isinstance(model, nn.Module):
         raise PoolsearchError(f"{name} gave a {type(model).__name__}: it has to give a torch.nn.Module.")
+    check_kind(model)
     return model

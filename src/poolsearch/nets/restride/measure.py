@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from poolsearch.nets.restride.trace import expect
+
 Lengths = tuple[int, ...]
 
+_CHECKS = (expect, torch._assert)  # pyright: ignore[reportPrivateUsage] - it is documented for torch.fx
 _LARGER = 16  # so that four halvings too many still show which values are maps
 
 
@@ -86,7 +89,7 @@ def measure(graph: fx.Graph, blank: nn.Module, example_BCHW: Tensor) -> Measured
         x_BCHW = torch.empty(2, channels, factor * height, factor * width, dtype=example_BCHW.dtype, device="meta")
         runs.append(found := {})
         try:
-            for node, value in _run(graph, blank, x_BCHW):
+            for node, value in _run(graph, blank, x_BCHW, checks=factor == 1):
                 found[node] = value
         except Exception as error:  # a layer made for one size of image: where it stands decides whether that matters
             if factor == 1:
@@ -99,11 +102,12 @@ def measure(graph: fx.Graph, blank: nn.Module, example_BCHW: Tensor) -> Measured
 
 
 @torch.no_grad()
-def _run(graph: fx.Graph, blank: nn.Module, x_BCHW: Tensor) -> Iterable[tuple[fx.Node, Any]]:
+def _run(graph: fx.Graph, blank: nn.Module, x_BCHW: Tensor, checks: bool) -> Iterable[tuple[fx.Node, Any]]:
+    """Every node and its value; assertions may be left out, which larger images would not pass."""
     run = fx.Interpreter(blank, garbage_collect_values=False, graph=graph)
     run.args_iter = iter((x_BCHW,))
     for node in graph.nodes:
-        run.env[node] = run.run_node(node)
+        run.env[node] = run.run_node(node) if checks or node.target not in _CHECKS else None
         yield node, run.env[node]
 
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.nets.poolable import Block, FixedPlacementNet, Op, Poolable, resize
 from poolsearch.nets.restride.cut import Segment, cut
-from poolsearch.nets.restride.find import BlockName, Span, TracedNetwork, find_blocks, named_blocks, unit_blocks
-from poolsearch.nets.restride.forms import block_programs, whole_program
-from poolsearch.nets.restride.measure import measure
+from poolsearch.nets.restride.find import (
+    BlockName,
+    Span,
+    TracedNetwork,
+    block_choices,
+    how_to_name,
+    named_blocks,
+    unit_blocks,
+)
+from poolsearch.nets.restride.forms import block_programs, head_program, whole_program
+from poolsearch.nets.restride.measure import MeasuredGraph, measure
+from poolsearch.nets.restride.modes import keep_main_output, same_spans
+from poolsearch.nets.restride.norms import use_batch_statistics
 from poolsearch.nets.restride.program import Program
 from poolsearch.nets.restride.shrink import resizes, shrink_of
-from poolsearch.nets.restride.trace import blank_copy, trace
-from poolsearch.nets.restride.walk import check_sizes
+from poolsearch.nets.restride.trace import blank_copy, check_kind, generators_kept, reason_of, trace_modes
+from poolsearch.nets.restride.walk import HeadError, check_sizes
 from poolsearch.space import HALVE, KEEP, Exponents, Placement, Space
 
 OPS: tuple[Op, ...] = ("native", "max", "avg", "blur")
@@ -34,21 +45,34 @@ class SegmentModule(Block):
         part: its nodes.
         runs: what runs at each pair of exponents that the part can do by itself.
         how: see below.
+        training: the nodes and what runs in training, where that is not the same.
 
     Attributes:
         layers: the layers that it runs, under their names in the model, so that ``named_modules`` finds them here too.
         path: the name of the submodule it is, without what stands in front of it.
         how: how it downsamples, in words.
+        trim, slack: how many pixels it takes off its maps beside halving them, see
+            :class:`~poolsearch.nets.restride.cut.Segment`.
     """
 
-    def __init__(self, model: nn.Module, part: Segment, runs: Mapping[Exponents, Program], how: str) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        part: Segment,
+        runs: Mapping[Exponents, Program],
+        how: str,
+        training: tuple[Segment, Mapping[Exponents, Program]] | None = None,
+    ) -> None:
         super().__init__()
         self.path = part.path
         self.how = how
+        self.trim = part.trim
+        self.slack = part.slack
         self._programs = dict(runs)
+        self._in_training = None if training is None else dict(training[1])
         self._owner = (model,)  # in a tuple, so that it does not become a child: it is the network's
         self.layers = nn.Module()
-        for node in part.nodes:
+        for node in (*part.nodes, *(training[0].nodes if training else ())):
             if node.op == "call_module":
                 _add(self.layers, str(node.target), model)
 
@@ -68,7 +92,12 @@ class SegmentModule(Block):
         if exponents not in self._programs:
             allowed = ", ".join(f"{h}x{w}" for h, w in self._programs)
             raise PoolsearchError(f"'{self.path}' cannot run at {exponents[0]}x{exponents[1]}; it can at {allowed}.")
-        return self._programs[exponents](self._owner[0], x_BCHW)
+        return self.program(exponents)(self._owner[0], x_BCHW)
+
+    @property
+    def has_two_modes(self) -> bool:
+        """Whether it has programs of its own for training."""
+        return self._in_training is not None
 
     def used(self) -> Iterator[nn.Parameter]:
         """The parameters that it computes with, also those of its model that belong to no layer.
@@ -76,7 +105,7 @@ class SegmentModule(Block):
         Yields:
             Each parameter; one that several programs read comes more than once.
         """
-        for program in self._programs.values():
+        for program in (*self._programs.values(), *(self._in_training or {}).values()):
             for path in program.reads():
                 found: Any = attrgetter(path)(self._owner[0])
                 if isinstance(found, nn.Module):
@@ -85,7 +114,7 @@ class SegmentModule(Block):
                     yield found
 
     def program(self, exponents: Exponents = KEEP) -> Program:
-        """What runs at these exponents.
+        """What runs at these exponents, in the mode that the network is in.
 
         Args:
             exponents: halvings of height and width, some for which there is a program.
@@ -93,7 +122,8 @@ class SegmentModule(Block):
         Returns:
             The program.
         """
-        return self._programs[exponents]
+        programs = self._in_training if self._owner[0].training else None
+        return (programs or self._programs)[exponents]
 
     def source(self, exponents: Exponents = KEEP) -> str:
         """The Python that runs at these exponents, to read.
@@ -127,6 +157,10 @@ class Restrided(Poolable):
 
     Attributes:
         model: the network it was made from.
+        main: which of the model's outputs in training is computed, where it has several: the one that it has in
+            evaluation. None: it has one.
+        left_out: names of submodules that only the others need, which are not run.
+        only_size: (height, width) of the images, where others do not go with the head; else None.
         stem, blocks, head, default, op: as of :class:`~poolsearch.nets.poolable.Poolable`.
     """
 
@@ -145,10 +179,30 @@ class Restrided(Poolable):
         self.__dict__.update(views)  # not children: every layer is one of the model already
         self.default = default
         self.op: Op = op
+        self.main: int | None = None
+        self.left_out: tuple[str, ...] = ()
+        self.only_size: tuple[int, int] | None = None
+
+    @property
+    def has_two_modes(self) -> bool:
+        """Whether the network computes something else in training than in evaluation, beside flags and statistics."""
+        return isinstance(self.head, SegmentModule) and self.head.has_two_modes
 
     @property
     def original(self) -> nn.Module:
         return self.model
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        found: list[str] = []
+        if self.left_out:
+            found.append(f"auxiliary outputs in training are left out, so these are not trained: {_few(self.left_out)}")
+        if self.only_size is not None:
+            found.append(
+                "where a placement makes its last maps a few pixels larger or smaller than the head needs, their "
+                "border is cut off or filled with zeros"
+            )
+        return tuple(found)
 
     def run_block(self, index: int, x_BCHW: Any, exponents: Exponents) -> Any:
         """Run a block after the resizing of the site before it.
@@ -228,6 +282,11 @@ class Restrided(Poolable):
         Raises:
             PoolsearchError: some placement cannot halve its maps, or a block works for other sizes only.
         """
+        if self.only_size not in (None, (height, width)):
+            raise PoolsearchError(
+                f"the head of {type(self.model).__name__} was made for images of {'x'.join(map(str, self.only_size))}, "
+                f"not of {height}x{width}."
+            )
         check_sizes(blank_copy(self), torch.empty(2, 3, height, width, device="meta"), space)
 
 
@@ -243,8 +302,8 @@ def restride(
     Args:
         model: gives class logits (B, classes) for images (B, C, H, W).
         example_BCHW: images of the size to work with; their values do not matter.
-        blocks: names of the submodules between which downsampling may move (a tuple of names makes one block of
-            several); found where not given.
+        blocks: names of the submodules between which downsampling may move, or shell patterns of such names (a tuple
+            of names makes one block of several); found where not given.
         op: ``native`` moves the network's own strides and poolings; ``max``, ``avg`` and ``blur`` pool before a block.
         search_stem: move the downsampling of the stem, too.
 
@@ -256,16 +315,49 @@ def restride(
     """
     if op not in OPS:
         raise unknown("downsampling op of a restrided network", op, OPS)
+    check_kind(model)
     _check_names(model)
     _check_example(model, example_BCHW)
-    net = _traced(model, example_BCHW)
-    spans = find_blocks(net) if blocks is None else named_blocks(net, blocks)
-    if search_stem and spans:
-        spans = [*unit_blocks(net, 0, spans[0].first), *spans]
-    _check_count(net, spans)
-    restrided = _assembled(model, net, spans, op)
-    check_sizes(blank_copy(restrided), example_BCHW.to("meta"))
-    return restrided
+    with generators_kept():
+        return _restrided(model, example_BCHW, blocks, op, search_stem)
+
+
+def _restrided(
+    model: nn.Module, example_BCHW: Tensor, blocks: Sequence[BlockName] | None, op: Op, search_stem: bool
+) -> Restrided:
+    refused: PoolsearchError | None = None
+    for decide in (False, True):  # branches on sizes are followed only where the network cannot be had without
+        modes = None
+        try:
+            modes = _traced(model, example_BCHW, decide)
+            choices = block_choices(modes.evaluation) if not blocks else [named_blocks(modes.evaluation, blocks)]
+            return _first_that_moves(model, modes, choices, op, search_stem, example_BCHW)
+        except _SizesError:
+            raise
+        except PoolsearchError as error:
+            refused = refused or error
+            if modes is not None and not modes.evaluation.kept:
+                break  # there are none
+    assert refused is not None
+    raise refused
+
+
+@dataclass(frozen=True)
+class _Modes:
+    """A network in evaluation, and in training where it then computes something else."""
+
+    evaluation: TracedNetwork
+    training: TracedNetwork | None
+    main: int | None
+    left_out: tuple[str, ...]
+
+    @property
+    def both(self) -> list[TracedNetwork]:
+        return [self.evaluation, *([self.training] if self.training else [])]
+
+
+class _SizesError(PoolsearchError):
+    """The network can be cut, but does not go with images of this size."""
 
 
 def _check_names(model: nn.Module) -> None:
@@ -311,31 +403,97 @@ def _check_example(model: nn.Module, example_BCHW: Tensor) -> None:
             )
 
 
-def _traced(model: nn.Module, example_BCHW: Tensor) -> TracedNetwork:
-    """The graph of a model, with childless layers of unknown kind opened where they resize their maps."""
+def _traced(model: nn.Module, example_BCHW: Tensor, decide: bool) -> _Modes:
+    """The graphs of a model, with childless layers of unknown kind opened where they resize their maps."""
     blank = blank_copy(model)
     opened: frozenset[str] = frozenset()
+    whole: frozenset[str] = frozenset()
+    why: dict[str, str] = {}
     while True:
-        graph = trace(blank, opened)
-        try:
-            measured = measure(graph, blank, example_BCHW)
-        except Exception as error:  # the model's own: it is told with its words
-            size = "x".join(map(str, example_BCHW.shape[1:]))
-            raise PoolsearchError(f"{type(model).__name__} does not run on images of {size}: {error}") from error
-        net = TracedNetwork.of(graph, blank, measured)
+        found = trace_modes(blank, opened, whole, example_BCHW=example_BCHW if decide else None)
+        why |= found.kept
+        if found.uneven:  # whole in one mode, so in the other, too
+            whole |= found.uneven
+            continue
+        main, left_out = (None, ()) if found.training is None else keep_main_output(found.graph, found.training)
+        graphs = [found.graph, *([found.training] if found.training is not None else [])]
+        nets = [TracedNetwork.of(g, blank, _measured(g, blank, model, example_BCHW), why) for g in graphs]
         closed = {
             str(n.target)
+            for net in nets
             for n in net.order
-            if n.op == "call_module" and resizes(n, measured) and shrink_of(n, net.layers, measured) is None
+            if n.op == "call_module" and resizes(n, net.measured) and shrink_of(n, net.layers, net.measured) is None
         }
-        more = {p for p in closed - opened if not [*net.layers[p].children()] and not _torchs(net.layers[p])}
+        layers = nets[0].layers
+        more = {p for p in closed - opened - whole if not [*layers[p].children()] and not _torchs(layers[p])}
         if not more:
-            return net
+            return _Modes(nets[0], nets[1] if len(nets) > 1 else None, main, left_out)
         opened |= more
+
+
+def _measured(graph: fx.Graph, blank: nn.Module, model: nn.Module, example_BCHW: Tensor) -> MeasuredGraph:
+    try:
+        return measure(graph, blank, example_BCHW)
+    except Exception as error:  # the model's own: it is told with its words
+        size = "x".join(map(str, example_BCHW.shape[1:]))
+        raise PoolsearchError(
+            f"{type(model).__name__} does not run on images of {size}: {reason_of(error)}."
+        ) from error
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _torchs(layer: nn.Module) -> bool:
     return type(layer).__module__.startswith("torch.nn.")
+
+
+def _first_that_moves(
+    model: nn.Module,
+    modes: _Modes,
+    choices: Iterable[Sequence[Span]],
+    op: Op,
+    search_stem: bool,
+    example_BCHW: Tensor,
+) -> Restrided:
+    """The network in the first of several divisions into blocks that leaves something to move.
+
+    Raises:
+        PoolsearchError: none does; said is what is wrong with the first.
+    """
+    refused: PoolsearchError | None = None
+    for spans in choices:
+        if search_stem and spans:
+            spans = [*unit_blocks(modes.evaluation, 0, spans[0].first), *spans]
+        try:
+            _check_count(modes.evaluation, spans)
+            found = _assembled(model, modes, spans, op)
+        except PoolsearchError as error:
+            refused = refused or error
+            continue
+        return _sized(found, lambda spans=spans: _assembled(model, modes, spans, op, fit=True), example_BCHW)
+    assert refused is not None  # there is always a first
+    raise refused
+
+
+def _sized(net: Restrided, fitting: Callable[[], Restrided], example_BCHW: Tensor) -> Restrided:
+    """The network, or that with a head which makes its maps fit, whichever goes with all sizes.
+
+    Raises:
+        PoolsearchError: neither does.
+    """
+    try:
+        try:
+            _check_sizes(net, example_BCHW)
+        except HeadError:
+            net = fitting()
+            height, width = example_BCHW.shape[2:]
+            net.only_size = height, width
+            _check_sizes(net, example_BCHW)
+    except PoolsearchError as error:
+        raise _SizesError(str(error)) from error
+    return net
 
 
 def _check_count(net: TracedNetwork, spans: Sequence[Span]) -> None:
@@ -348,25 +506,65 @@ def _check_count(net: TracedNetwork, spans: Sequence[Span]) -> None:
         )
         raise PoolsearchError(
             f"{net.name} has {len(spans)} blocks that downsampling could move between; at least 2 are needed.{why} "
-            "Name them: blocks=['layer1.0', 'layer1.1', ...], names as in named_modules()."
+            f"{how_to_name(net)}"
         )
 
 
-def _assembled(model: nn.Module, net: TracedNetwork, spans: Sequence[Span], op: Op) -> Restrided:
-    stem, parts, head = cut(net, spans)
+def _check_sizes(net: Restrided, example_BCHW: Tensor) -> None:
+    check_sizes(blank_copy(net), example_BCHW.to("meta"))
+    if net.has_two_modes:
+        blank = blank_copy(net)
+        use_batch_statistics(blank)  # running averages may need numbers, which there are none of
+        check_sizes(blank, example_BCHW.to("meta"), training=True)
+
+
+def _assembled(model: nn.Module, modes: _Modes, spans: Sequence[Span], op: Op, fit: bool = False) -> Restrided:
+    net = modes.evaluation
+    cuts = [(one, cut(one, spans if one is net else same_spans(net, one, spans))) for one in modes.both]
+    parts = cuts[0][1][1]
+    _check_alike(net, [found[1] for _, found in cuts])
     first = parts[0].native == HALVE  # nothing may stand before the first block: the stem is it
-    runs = [block_programs(net, part, parts) for part in parts]
-    blocks = [SegmentModule(model, part, *made) for part, made in zip(parts, runs, strict=True)]
-    before = SegmentModule(model, stem, {KEEP: whole_program(net, stem)}, "stays as it is")
+    stems = [(begin, {KEEP: whole_program(one, begin)}) for one, (begin, _, _) in cuts]
+    before = _segment(model, stems, "stays as it is")
+    blocks = [_block(model, [(one, found[1]) for one, found in cuts], index) for index in range(len(parts))]
     if first:
         blocks = [before, *blocks]
-    sites = [part.native for part in (parts if first else parts[1:])]
+    moved = parts if first else parts[1:]
+    sites = [part.native for part in moved]
     if len({*sites}) == 1:
         what = "no" if HALVE not in sites else "every"
         raise PoolsearchError(
-            f"{what} site between the blocks of {net.name} has a halving: there is nothing to move. Name other blocks "
-            f"(now: {', '.join(b.path for b in blocks)})."
+            f"{what} site between the blocks of {net.name} has a halving: there is nothing to move (blocks: "
+            f"{', '.join(b.path for b in blocks)}). {how_to_name(net)}"
         )
     default = Placement(tuple(sites))
-    last = SegmentModule(model, head, {KEEP: whole_program(net, head)}, "stays as it is")
-    return Restrided(model, nn.Identity() if first else before, blocks, last, default, op)
+    most = 1 + sum(max(map(abs, part.trim)) + max(part.slack) for part in moved)
+    heads = [(end, head_program(one, end, most) if fit else whole_program(one, end)) for one, (_, _, end) in cuts]
+    last = _segment(model, [(end, {KEEP: program}) for end, program in heads], "stays as it is")
+    restrided = Restrided(model, nn.Identity() if first else before, blocks, last, default, op)
+    restrided.main, restrided.left_out = modes.main, modes.left_out
+    return restrided
+
+
+def _segment(model: nn.Module, modes: Sequence[tuple[Segment, Mapping[Exponents, Program]]], how: str) -> SegmentModule:
+    (part, runs), *training = modes
+    return SegmentModule(model, part, runs, how, training[0] if training else None)
+
+
+def _block(model: nn.Module, modes: Sequence[tuple[TracedNetwork, Sequence[Segment]]], index: int) -> SegmentModule:
+    """A block that downsamples in the same way in both modes."""
+    for strides in (True, False):
+        made = [block_programs(net, parts[index], parts, strides) for net, parts in modes]
+        if len({how for _, how in made}) == 1 or modes[0][1][index].native != KEEP:
+            break
+    runs = [(parts[index], programs) for (_, parts), (programs, _) in zip(modes, made, strict=True)]
+    return _segment(model, runs, made[0][1])
+
+
+def _check_alike(net: TracedNetwork, modes: Sequence[Sequence[Segment]]) -> None:
+    for parts in zip(*modes, strict=True):
+        if len({(part.native, part.trim, part.slack) for part in parts}) > 1:
+            raise PoolsearchError(
+                f"block '{parts[0].path}' of {net.name} shrinks its maps otherwise in training than in evaluation. "
+                f"{how_to_name(net)}"
+            )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable
+import random
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from poolsearch.nets.poolable import FixedPlacementNet, Poolable, Size, state_size
-from poolsearch.nets.restride.trace import blank_copy
+from poolsearch.nets.restride.modes import outputs_of
+from poolsearch.nets.restride.trace import blank_copy, copy_with, generators_kept
 from poolsearch.nets.restride.walk import has_resized
 from poolsearch.progress import Progress, SilentProgress
 from poolsearch.space import Exponents, Placement
@@ -70,7 +74,8 @@ def prove(
     Returns:
         What was found of each placement: the default first, then ``placements`` in their order.
     """
-    net, theirs = copy.deepcopy(net), copy.deepcopy(original)
+    net = copy_with(net, _copied)
+    theirs = None if original is None else copy_with(original, _copied)
     sizes_of = _Sizes(net, images_BCHW)
     reached = {name for name, found in _gradients(net, net.default, images_BCHW).items() if found is not None}
     asked = [net.default, *(p for p in placements if p != net.default)]
@@ -79,7 +84,7 @@ def prove(
     with (progress or SilentProgress()).bar("proof", len(asked)) as update:
         for number, placement in enumerate(asked):
             sizes, gap = sizes_of(placement), None
-            problems = _moved(sizes, placement)
+            problems = _moved(net, sizes, placement)
             if number == 0 and theirs is not None:
                 problems += (other := _parameters(net, theirs))
                 if net.op == "native" and not other:
@@ -90,6 +95,10 @@ def prove(
             proofs.append(Proof(placement, tuple(sizes[1:]), tuple(problems), ran, gap))
             update(number + 1, "")
     return proofs
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone()
 
 
 class _Sizes:
@@ -116,12 +125,13 @@ class _Sizes:
         return sizes
 
 
-def _moved(sizes: list[Size], placement: Placement) -> list[str]:
+def _moved(net: Poolable, sizes: list[Size], placement: Placement) -> list[str]:
     """Where sizes do not change as the placement asks."""
     problems: list[str] = []
     for index, (before, after) in enumerate(pairwise(sizes[1:]), start=1):
-        axes = zip(before, after, placement.at(index), strict=True)
-        if not all(has_resized(n, got, e) and (not e or got != n) for n, got, e in axes):
+        trims, slacks = (getattr(net.blocks[index], name, (0, 0)) for name in ("trim", "slack"))
+        axes = zip(before, after, placement.at(index), trims, slacks, strict=True)
+        if not all(has_resized(n, got, e, t, s) and (not e or got != n) for n, got, e, t, s in axes):
             problems.append(f"block {index} makes {before} into {after} at a site of {placement.at(index)}")
     return problems
 
@@ -140,22 +150,42 @@ def _logits(net: Poolable, theirs: nn.Module, images_BCHW: Tensor) -> tuple[floa
     random draws, and what differs."""
     problems: list[str] = []
     largest = 0.0
+    main, left_out = getattr(net, "main", None), getattr(net, "left_out", ())
     theirs.load_state_dict(net.original.state_dict())
     for training in (False, True):
         found = []
         for run in (theirs.train(training), FixedPlacementNet(net.train(training), net.default)):
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
-                found.append(run(images_BCHW))
+            with _seeded(with_python=training and not problems), nullcontext() if main is None else _SameDraws():
+                outputs = outputs_of(run(images_BCHW))
+            found.append(outputs[main if main is not None and len(outputs) > 1 else 0])
         if not torch.equal(*found):
             mode = "training" if training else "evaluation"
             gap = (found[0] - found[1]).abs().max().item()
             largest = max(largest, gap)
             problems.append(f"in {mode}, the logits at the default placement differ from the original's by {gap:.3g}")
     for (name, a), (_, b) in zip(theirs.named_buffers(), net.original.named_buffers(), strict=True):
-        if not torch.equal(a, b):
+        if not torch.equal(a, b) and not name.startswith(tuple(f"{module}." for module in left_out)):
             problems.append(f"after a pass in training, buffer '{name}' differs from the original's")
     return largest, problems
+
+
+@contextmanager
+def _seeded(with_python: bool) -> Generator[None]:
+    """All generators from one seed on; Python's and NumPy's only where they are meant to be drawn from."""
+    with torch.random.fork_rng(), generators_kept() if with_python else nullcontext():
+        torch.manual_seed(0)
+        if with_python:
+            random.seed(0)
+            np.random.seed(0)
+        yield
+
+
+class _SameDraws(TorchFunctionMode):
+    """Every random function draws the same numbers, whatever was drawn before: by an auxiliary output, say."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        torch.random.default_generator.manual_seed(0)
+        return func(*args, **(kwargs or {}))
 
 
 def _backward(net: Poolable, placement: Placement, images_BCHW: Tensor, reached: set[str]) -> list[str]:
@@ -167,7 +197,8 @@ def _backward(net: Poolable, placement: Placement, images_BCHW: Tensor, reached:
 
 
 def _gradients(net: Poolable, placement: Placement, images_BCHW: Tensor) -> dict[str, Tensor | None]:
-    """Gradients of the squared logits in training."""
+    """Gradients of the squared logits in training; the same blocks are dropped each time, where chance drops some."""
     net.train().zero_grad(set_to_none=True)
-    net(images_BCHW, placement).square().sum().backward()
+    with _seeded(with_python=True):
+        net(images_BCHW, placement).square().sum().backward()
     return {name: p.grad for name, p in net.named_parameters()}

@@ -101,6 +101,52 @@ def shrink_of(node: fx.Node, layers: dict[str, nn.Module], measured: MeasuredGra
     return None
 
 
+def trim_of(node: fx.Node, measured: MeasuredGraph) -> Stride | None:
+    """How many pixels a node takes off its maps whatever their size, as a convolution without padding does.
+
+    Args:
+        node: of the graph, one that :func:`resizes`.
+        measured: the maps of that graph.
+
+    Returns:
+        (height, width), below zero where it adds some; None where the loss depends on the size.
+    """
+    read = max((measured.maps[n] for n in measured.inputs(node)), key=lambda m: _area(m.large))
+    out = measured.maps[node]
+    if not (read.usual and out.usual):
+        return None
+    lost, of_large = (
+        [a - b for a, b in zip(*sizes, strict=True)] for sizes in ((read.size, out.size), (read.large, out.large))
+    )
+    return (lost[0], lost[1]) if lost == of_large else None
+
+
+def fitted(x_BCHW: Tensor, size: Stride, most: int) -> Tensor:
+    """A map as the head needs it: what is left over at the border is cut off, what is missing filled with zeros.
+
+    Convolutions without padding, and sizes that round up or down, make maps of a few pixels more or less where the
+    downsampling is moved.
+
+    Args:
+        x_BCHW: the map.
+        size: (height, width) to have.
+        most: by how many pixels the map may differ along each axis.
+
+    Returns:
+        (B, C, height, width); the map itself where it has that size.
+
+    Raises:
+        RuntimeError: it differs by more.
+    """
+    rows, columns = size[0] - x_BCHW.shape[2], size[1] - x_BCHW.shape[3]
+    if rows == columns == 0:
+        return x_BCHW
+    if max(abs(rows), abs(columns)) > most:
+        raise RuntimeError(f"it needs maps of {size[0]}x{size[1]}")
+    top, left = int(rows / 2), int(columns / 2)  # towards zero: the first row and column stay longest
+    return F.pad(x_BCHW, (left, columns - left, top, rows - top))
+
+
 def _known(kind: Literal["convolution", "pooling", "slice"], stride: Stride) -> Shrink | None:
     return Shrink(kind, stride) if max(stride) > 1 else None
 
@@ -173,7 +219,7 @@ def margin_at(convolution: nn.Conv2d, stride: Stride) -> Margin | None:
     Raises:
         ValueError: there is none.
     """
-    # along an axis that keeps the stride it has, its own rounding counts too: nothing is changed there
+    # along an axis that keeps the stride it has, nothing is changed
     own = [s == before and s > 1 for s, before in zip(stride, pair(convolution.stride), strict=True)]
     reach = [d * (k - 1) for k, d in zip(convolution.kernel_size, convolution.dilation, strict=True)]
     numbers = (0, 0) if isinstance(convolution.padding, str) else pair(convolution.padding)
@@ -192,10 +238,7 @@ def _fits(convolution: nn.Conv2d, stride: Stride, margin: Margin | None, own: li
         out_BCHW = convolution_at(convolution, x_BCHW, stride, margin)
     except RuntimeError:  # padding="same" has no strided form
         return False
-    return all(
-        n in (-(-side // s), side // s if keep else -(-side // s))
-        for n, s, keep in zip(out_BCHW.shape[2:], stride, own, strict=True)
-    )
+    return all(keep or n == -(-side // s) for n, s, keep in zip(out_BCHW.shape[2:], stride, own, strict=True))
 
 
 def pooling_at(pooling: nn.Module, x_BCHW: Tensor, stride: Stride) -> Tensor:

@@ -3,16 +3,51 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import operator
+import random
+import traceback
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.parameter import is_lazy
 
 from poolsearch.errors import PoolsearchError
 
+_RANDOM = ("rand", "randn", "randint", "randperm")
+_FILLED = ("zeros", "ones", "full", "empty", "arange", "linspace", "tensor")
+"""Functions of torch that make tensors out of numbers, and which torch.fx does not record by itself."""
+
 _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+def check_kind(model: nn.Module) -> None:
+    """See that a model is made of plain modules whose parameters have shapes.
+
+    Args:
+        model: any module.
+
+    Raises:
+        PoolsearchError: it has lazy parameters, or is (or holds) a ScriptModule.
+    """
+    for name, part in model.named_modules():
+        what = f"'{name}' ({type(part).__name__}) of {type(model).__name__}" if name else type(part).__name__
+        if isinstance(part, torch.jit.ScriptModule):
+            raise PoolsearchError(
+                f"{what} is a ScriptModule, whose forward pass cannot be traced: give the nn.Module that it was made "
+                "from, without torch.jit.script or torch.jit.trace."
+            )
+        if any(is_lazy(tensor) for tensor in (*part.parameters(recurse=False), *part.buffers(recurse=False))):
+            raise PoolsearchError(
+                f"{what} is lazy: its parameters have no shapes yet. Run the network on one image where it is made, "
+                "before it is given away, such as net(torch.zeros(1, 3, 64, 64))."
+            )
 
 
 def blank_copy(model: nn.Module) -> Any:
@@ -94,43 +129,167 @@ def is_within(node: fx.Node, path: str) -> bool:
     return path_of(node) == path or path_of(node).startswith(f"{path}.")
 
 
-def trace(blank: nn.Module, opened: frozenset[str] = frozenset(), shallow: bool = False) -> fx.Graph:
-    """Take the graph of a model's forward pass ``blank(x)``.
+@dataclass(frozen=True)
+class Traced:
+    """The forward pass of a model as graphs.
 
-    It is taken in evaluation and in training. Where the two differ in a flag only, such as that of ``F.dropout``, the
-    graph reads ``training`` of the module that asked; where they differ in more there is no one graph. A module whose
-    forward pass cannot be traced is kept whole, as one opaque layer.
+    Attributes:
+        graph: in evaluation; in both modes, where ``training`` is None.
+        training: in training, where that computes something else.
+        unlike: what does, in words.
+        kept: why a submodule is kept whole, by its name.
+        uneven: names of submodules that are kept whole in one mode only.
+    """
+
+    graph: fx.Graph
+    training: fx.Graph | None
+    unlike: str
+    kept: Mapping[str, str]
+    uneven: frozenset[str]
+
+
+def trace(blank: nn.Module, shallow: bool = False) -> fx.Graph:
+    """Take the one graph of a model's forward pass ``blank(x)``, see :func:`trace_modes`.
 
     Args:
         blank: the model, a :func:`blank_copy`; its mode is changed.
-        opened: names of childless modules to look into, which are otherwise layers.
         shallow: look into no submodule: the graph of the model's own forward method.
 
     Returns:
         A graph whose nodes know where they are in the model, see :func:`path_of`, :func:`enters` and :func:`leaves`.
 
     Raises:
-        PoolsearchError: the forward pass decides by values or sizes at its top level, or does something else in
-            training than in evaluation.
+        PoolsearchError: as :func:`trace_modes`; or training computes something else than evaluation.
     """
-    graphs = []
+    found = trace_modes(blank, shallow=shallow)
+    if found.training is not None:
+        raise PoolsearchError(found.unlike)
+    return found.graph
+
+
+def trace_modes(
+    blank: nn.Module,
+    opened: frozenset[str] = frozenset(),
+    whole: frozenset[str] = frozenset(),
+    shallow: bool = False,
+    example_BCHW: Tensor | None = None,
+) -> Traced:
+    """Take the graphs of a model's forward pass ``blank(x)`` in evaluation and in training.
+
+    Where the two differ in a flag only, such as that of ``F.dropout``, one graph serves both: it reads ``training`` of
+    the module that asked. A module whose forward pass cannot be traced is kept whole, as one opaque layer.
+
+    Args:
+        blank: the model, a :func:`blank_copy`; its mode is changed.
+        opened: names of childless modules to look into, which are otherwise layers.
+        whole: names of modules to keep whole.
+        shallow: look into no submodule: the graph of the model's own forward method.
+        example_BCHW: where given, branches and assertions on sizes go as they do for such images; the graph holds a
+            check that they always do, see :func:`expect`.
+
+    Returns:
+        Graphs whose nodes know where they are in the model, see :func:`path_of`, :func:`enters` and :func:`leaves`.
+
+    Raises:
+        PoolsearchError: the forward pass decides by values (or, without an example, sizes) at its top level.
+    """
+    graphs: list[fx.Graph] = []
+    kept: list[dict[str, str]] = []
+    name = type(blank).__name__
     for training in (False, True):
         blank.train(training)
-        tracer = _Tracer(opened, shallow)
+        tracer = _Tracer(opened, whole, shallow, example_BCHW)
         try:
-            graphs.append(tracer.trace(_Call(blank)))
+            with tracer.recorded(), _no_draws():
+                graphs.append(tracer.trace(_Call(blank)))
         except Exception as error:  # whatever its Python code meets when it is given a placeholder for a tensor
             raise PoolsearchError(
-                f"the forward pass of {type(blank).__name__} cannot be written down as one graph "
-                f"({str(error).rstrip('.')}). Control flow that depends on values or sizes has to be inside a "
-                "submodule, which is then kept whole."
+                f"the forward pass of {name} cannot be written down as one graph ({reason_of(error)}). Control flow "
+                "that depends on values or sizes has to be inside a submodule, which is then kept whole."
             ) from error
         tracer.note_calls()
-    name = type(blank).__name__
-    for graph in graphs:
-        _strip_prefix(graph, name)
-    _merge_modes(*graphs, name=name)
-    return graphs[0]
+        kept.append(tracer.kept)
+        _strip_prefix(graphs[-1], name)
+    try:
+        _merge_modes(*graphs, name=name)
+    except PoolsearchError as error:
+        return Traced(graphs[0], graphs[1], str(error), kept[1] | kept[0], frozenset(kept[0].keys() ^ kept[1].keys()))
+    return Traced(graphs[0], None, "", kept[0], frozenset())
+
+
+def expect(value: Any, decided: bool, where: str) -> None:
+    """See that a branch or an assertion on sizes goes as it did when the network was traced.
+
+    Args:
+        value: what the branch depends on.
+        decided: how it went.
+        where: the line of the network's code, to be told.
+
+    Raises:
+        RuntimeError: it goes the other way.
+    """
+    if bool(value) != decided:
+        raise RuntimeError(f"the forward pass takes another branch for maps of this size ({where})")
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, and the line of the network's code where it came up.
+
+    Args:
+        error: raised in a forward pass.
+
+    Returns:
+        Without a full stop at the end.
+    """
+    said = str(error).split("\n")[0].rstrip(".") or type(error).__name__
+    line = _line_of(traceback.extract_tb(error.__traceback__))
+    return f"{said}; {line}" if line else said
+
+
+_NOT_USERS = tuple(str(Path(file).parent) for file in (torch.__file__, __file__))
+
+
+def _line_of(frames: traceback.StackSummary) -> str:
+    """The innermost line that is neither torch's nor ours."""
+    for frame in reversed(frames):
+        if frame.line and not frame.filename.startswith(_NOT_USERS):
+            return f"line {frame.lineno} of {Path(frame.filename).name}: {frame.line}"
+    return ""
+
+
+@contextmanager
+def generators_kept() -> Generator[None]:
+    """Leave Python's and NumPy's random numbers as they were, from which a forward pass may draw.
+
+    Yields:
+        Nothing; afterwards the next numbers are those that would have come before.
+    """
+    python, numpy_ = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy_)
+
+
+@contextmanager
+def _no_draws() -> Generator[None]:
+    """See that nothing is drawn that a graph would hold as a constant.
+
+    Raises:
+        RuntimeError: something was drawn.
+    """
+    before = _drawn()
+    with generators_kept():
+        yield
+        if _drawn() != before:
+            raise RuntimeError("it draws numbers from Python's or NumPy's random module, which no graph can hold")
+
+
+def _drawn() -> tuple[Any, ...]:
+    """How far the generators are that users draw from without torch."""
+    _, numbers, position, *_ = cast("tuple[Any, ...]", np.random.get_state())
+    return random.getstate(), bytes(numbers), position
 
 
 class _Call(nn.Module):
@@ -145,35 +304,107 @@ class _Call(nn.Module):
 
 
 class _Tracer(fx.Tracer):
-    def __init__(self, opened: frozenset[str], shallow: bool) -> None:
+    def __init__(
+        self, opened: frozenset[str], whole: frozenset[str], shallow: bool, example_BCHW: Tensor | None
+    ) -> None:
         super().__init__()
+        self.kept: dict[str, str] = {}
         self._opened = opened
+        self._whole = whole
         self._shallow = shallow
+        self._example_BCHW = example_BCHW
+        self._values: dict[fx.Node, Any] = {}
+        self._computing = False
         self._stack: list[str] = []
         self._entered: list[tuple[str, fx.Node]] = []
         self._left: list[tuple[str, fx.Node]] = []
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Torch's own layers, what derives from them, and whatever has no children."""
+        name = module_qualified_name.removeprefix("model.")
         if self._shallow:
             return module_qualified_name != "model"
-        if module_qualified_name.removeprefix("model.") in self._opened:
-            return False
+        if name in self._opened or name in self._whole:
+            return name in self._whole
         bases = (k for k in type(m).__mro__ if k not in _CONTAINERS)
         return any(k.__module__.startswith("torch.nn.modules") for k in bases) or not [*m.children()]
 
+    @contextmanager
+    def recorded(self) -> Generator[None]:
+        """Make torch's functions that make tensors nodes of the graph, where they draw or depend on the images."""
+        names = _RANDOM if self._example_BCHW is None else _RANDOM + _FILLED
+        before = {name: getattr(torch, name) for name in names}
+        try:
+            for name, function in before.items():
+                setattr(torch, name, self._recording(function, name in _RANDOM))
+            yield
+        finally:
+            for name, function in before.items():
+                setattr(torch, name, function)
+
+    def _recording(self, function: Callable[..., Any], draws: bool) -> Callable[..., Any]:
+        def record(*args: Any, **kwargs: Any) -> Any:
+            if self._computing or not (draws or _holds_proxy((args, kwargs))):
+                return function(*args, **kwargs)
+            return self.create_proxy("call_function", function, args, kwargs)
+
+        return record
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        """A branch or an assertion on sizes goes as for the example, with a check of that in the graph."""
+        value = super().to_bool(obj) if self._example_BCHW is None else self._value(obj.node)
+        if isinstance(value, Tensor):
+            raise RuntimeError("a branch depends on the values of a tensor")
+        where = _line_of(traceback.extract_stack())
+        self.create_proxy("call_function", expect, (obj, bool(value), where), {})
+        return bool(value)
+
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        """Shapes and tuples are as long as for the example."""
+        value = None if self._example_BCHW is None else self._value(obj.node)
+        if not isinstance(value, (tuple, list)):
+            return super().iter(obj)
+        return iter([operator.getitem(cast("Any", obj), i) for i in range(len(value))])
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """A parameter itself, while a value is computed."""
+        return attr_val if self._computing else super().getattr(attr, attr_val, parameter_proxy_cache)
+
+    @torch.no_grad()
+    def _value(self, node: fx.Node) -> Any:
+        """What a node gives for the example, on the meta device."""
+        assert self._example_BCHW is not None
+        run = fx.Interpreter(self.root, garbage_collect_values=False, graph=self.graph)
+        run.env = self._values
+        run.args_iter = iter((self._example_BCHW.to("meta"),))
+        self._computing = True
+        try:
+            for other in self.graph.nodes:
+                if other not in run.env:
+                    run.env[other] = run.run_node(other)
+        finally:
+            self._computing = False
+        return run.env[node]
+
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        path = self.path_of_module(m)
+        if self._computing:
+            return forward(*args, **kwargs)
+        try:
+            path = self.path_of_module(m)
+        except NameError:  # made in the forward pass, as a part of a Sequential is: what is in it has a name
+            return forward(*args, **kwargs)
         kept, modules = {*self.graph.nodes}, self.module_stack.copy()
         name = path.removeprefix("model").removeprefix(".")
         if args and isinstance(args[0], fx.Proxy):
             self._entered.append((name, args[0].node))
         self._stack.append(name)
         try:
-            return self._leave(name, super().call_module(m, forward, args, kwargs))
-        except Exception:  # a forward pass on proxies may raise anything; such a module is kept whole
+            with _no_draws():
+                return self._leave(name, super().call_module(m, forward, args, kwargs))
+        except Exception as error:  # a forward pass on proxies may raise anything; such a module is kept whole
             if path == "model":
                 raise
+            self.kept[name] = reason_of(error)
             self.module_stack = modules
             for node in reversed([n for n in self.graph.nodes if n not in kept and n.op != "get_attr"]):
                 self.graph.erase_node(node)
@@ -198,6 +429,12 @@ class _Tracer(fx.Tracer):
         node = super().create_node(*args, **kwargs)
         node.meta["path"] = self._stack[-1] if self._stack else ""
         return node
+
+
+def _holds_proxy(values: Any) -> bool:
+    if isinstance(values, dict):
+        return any(map(_holds_proxy, cast("dict[str, Any]", values).values()))
+    return any(map(_holds_proxy, values)) if isinstance(values, (tuple, list)) else isinstance(values, fx.Proxy)
 
 
 def _strip_prefix(graph: fx.Graph, name: str) -> None:
@@ -255,5 +492,6 @@ def _unlike(name: str, node: fx.Node) -> PoolsearchError:
     where = f"'{path_of(node)}' of {name}" if path_of(node) else name
     return PoolsearchError(
         f"{where} computes something else in training than in evaluation (at '{node.name}'): auxiliary outputs and "
-        "branches on self.training cannot be restrided. Turn them off, or move them into a submodule without children."
+        "branches on self.training cannot be restrided here. Turn them off, or move them into a submodule without "
+        "children."
     )

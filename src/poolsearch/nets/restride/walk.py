@@ -13,8 +13,12 @@ from poolsearch.nets.poolable import Poolable, every_block, state_size
 from poolsearch.space import HALVE, Exponents, Space
 
 
+class HeadError(PoolsearchError):
+    """The head does not run on the maps that some placement gives it."""
+
+
 @torch.no_grad()
-def check_sizes(blank: Poolable, x_BCHW: Tensor, space: Space | None = None) -> None:
+def check_sizes(blank: Poolable, x_BCHW: Tensor, space: Space | None = None, training: bool = False) -> None:
     """See that every placement of the network shrinks its maps at exactly its sites.
 
     What a block does depends on its index, the size of its maps and the exponents of its site, so that trying every
@@ -25,11 +29,12 @@ def check_sizes(blank: Poolable, x_BCHW: Tensor, space: Space | None = None) -> 
         x_BCHW: images there.
         space: the placements; the network's own where not given. Every block then halves each axis by itself once,
             too.
+        training: look at what it computes in training.
 
     Raises:
         PoolsearchError: a block does not, or cannot run on maps of a size that some placement gives it.
     """
-    blank.eval()
+    blank.train(training)
     halved: set[int] = set()
 
     def run(index: int, state: Any, site: Exponents) -> tuple[None, Any]:
@@ -59,8 +64,9 @@ def _run(blank: Poolable, index: int, state: Any, site: Exponents) -> Any:
         raise PoolsearchError(
             f"block '{name}' does not run on maps of {size[0]}x{size[1]} with a site of {site[0]}x{site[1]}: {error}"
         ) from error
-    for n, before, e in zip(got, size, site, strict=True):
-        if (index or e) and not has_resized(before, n, e):
+    allowance = zip(*(getattr(blank.blocks[index], name, (0, 0)) for name in ("trim", "slack")), strict=True)
+    for n, before, e, (trim, slack) in zip(got, size, site, allowance, strict=True):
+        if (index or e) and not has_resized(before, n, e, trim, slack):
             raise PoolsearchError(
                 f"block '{name}' makes maps of {size[0]}x{size[1]} into {got[0]}x{got[1]} with a site of "
                 f"{site[0]}x{site[1]}: this network cannot be restrided for images of this size."
@@ -72,19 +78,29 @@ def _often(site: Exponents) -> str:
     return f" {max(site)} times" if max(site) > 1 else ""
 
 
-def has_resized(before: int, after: int, exponent: int) -> bool:
+def has_resized(before: int, after: int, exponent: int, trim: int = 0, slack: int = 0) -> bool:
     """Whether a size became what an exponent asks for; halved sizes may round either way.
 
     Args:
         before, after: length of one axis, in pixels of the map.
         exponent: of the site along that axis.
+        trim: pixels that the block takes off beside, before or after it halves; below zero: adds.
+        slack: how many more it may take off where it halves.
 
     Returns:
         True where it did.
     """
-    if exponent < 0:
-        return after == before * 2**-exponent
-    return after in (before // 2**exponent, -(-before // 2**exponent))
+    if exponent <= 0:
+        return after == before * 2**-exponent - trim
+    factor = 2**exponent
+    least = min((before - trim) // factor, before // factor - trim) - slack
+    most = max(-(-(before - trim) // factor), -(-before // factor) - trim)
+    return least <= after <= most
+
+
+def _images(state: Any) -> int:
+    values = state if isinstance(state, tuple) else (state,)
+    return next(len(v) for v in values if isinstance(v, Tensor) and v.dim() == 4)
 
 
 def _check_head(blank: Poolable, state: Any, sizes: int) -> None:
@@ -106,14 +122,12 @@ def _check_head(blank: Poolable, state: Any, sizes: int) -> None:
                 "(--halvings, --paths any) need a head that averages its maps, such as "
                 "torch.nn.AdaptiveAvgPool2d(1), before they are flattened."
             )
-        raise PoolsearchError(said) from error
+        raise HeadError(said) from error
     finally:
         for hook in hooks:
             hook.remove()
-    if not isinstance(logits, Tensor) or logits.dim() != 2:
-        raise PoolsearchError(
-            "the network does not give class logits of shape (B, classes): wrap it in a module that does."
-        )
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != _images(state):
+        raise HeadError("the network does not give class logits of shape (B, classes): wrap it in a module that does.")
 
 
 def _enter(entered: list[str], name: str, *_: object) -> None:

@@ -30,6 +30,7 @@ _SAME = (
     "op",
     "init",
     "search_stem",
+    "blocks",
     "axes",
     "halvings",
     "zero_init",
