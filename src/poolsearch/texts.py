@@ -35,6 +35,25 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
+def writable(text: str) -> str:
+    r"""A text that can be written as UTF-8.
+
+    Args:
+        text: any text, with names of files as Python has them in it.
+
+    Returns:
+        The text; what is not UTF-8 in the name of a file becomes ``\xff``.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        try:
+            return os.fsencode(text).decode(errors="backslashreplace")
+        except UnicodeEncodeError:  # halves of characters, as JSON can have them
+            return text.encode(errors="backslashreplace").decode()
+    return text
+
+
 def markdown(text: str) -> str:
     """A text as Markdown that means itself: no emphasis, link or HTML.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from poolsearch.cli.main import main
+from poolsearch.settings.config_file import read_config
 
 Folder = Callable[..., Path]
 
@@ -23,7 +26,7 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[...,
 
     def run(*arguments: str | Path) -> str:
         flags = [str(a) for a in arguments]
-        if "--out" not in flags:
+        if "--out" not in flags and flags[0] != "plan":
             flags += ["--out", str(tmp_path / "run")]
         try:
             code = main(flags)
@@ -153,6 +156,25 @@ def test_image_folders(refused: Callable[..., str], image_folder: Folder, change
     assert "too few training images: class 'class1' has" in refused("run", "--data", folder)
 
 
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_folders_and_tables_that_are_something_else(
+    refused: Callable[..., str], image_folder: Folder, tmp_path: Path, command: str
+) -> None:
+    def said(data: Path) -> str:
+        return refused(command, "--data", data)
+
+    first = image_folder(images=4).rename(tmp_path / "first")
+    for name in ("fold1", "fold2"):
+        shutil.copytree(first, tmp_path / "folds" / name)
+    assert "hold the same folders ('class0', 'class1', 'class2')" in said(tmp_path / "folds")
+    shutil.make_archive(str(tmp_path / "photos"), "zip", first)
+    assert "Its 12 images lie in 'class0', 'class1', 'class2'. Unpack it: unzip" in said(tmp_path / "photos.zip")
+    assert "the images lie directly in" in said(first / "class0")
+    (first / "labels.csv").write_text("file,label\nclass0/000.jpg,a\nclass0/x.jpg,b\n")
+    assert "1 of 2 files are not there: class0/x.jpg" in said(first / "labels.csv")
+    assert not (tmp_path / "run").exists()
+
+
 def test_images_too_small_for_the_halvings(refused: Callable[..., str], image_folder: Folder) -> None:
     said = refused("run", "--data", image_folder(low=4, high=5), "--net", "resnet18")
     assert "too small for 3 halvings" in said
@@ -218,22 +240,45 @@ def test_the_data_changed_since(
 
 
 def test_names_that_are_no_text_are_written_as_such(
-    image_folder: Folder, tmp_path: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str]
+    image_folder: Folder, tmp_path: Path, tiny_flags: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, out = image_folder(), tmp_path / "run"
+    """Shown where only ASCII can be."""
+    image_folder().rename(tmp_path / os.fsdecode(b"photos\xe9"))
+    folder, out = tmp_path / os.fsdecode(b"photos\xe9"), tmp_path / "run"
     (folder / "class0" / "000.jpg").rename(folder / "class0" / os.fsdecode(b"caf\xe9\n.jpg"))
     (folder / "class1").rename(folder / os.fsdecode(b"\xff"))
     (folder / "class2" / os.fsdecode(b"\xfe.jpg")).write_text("no image")
     os.mkfifo(folder / "class2" / "pipe.jpg")
-    flags = ["--data", str(folder), "--image-size", "16", "--batch", "8", "--val-batch", "8", "--quiet"]
-    assert main(["run", "--out", str(out), *tiny_flags, *flags]) == 0
-    assert "Traceback" not in capsys.readouterr().err
-    assert json.loads((out / "run.json").read_text())["data"]["class_names"] == ["class0", "class2", "\\xff"]
+    (folder / "class2").rename(folder / "\u732b")
+    (folder / "more.zip").touch()
+    flags = ["--data", str(folder), "--image-size", "16", "--batch", "8", "--val-batch", "8"]
+    shown = {name: io.TextIOWrapper(io.BytesIO(), "ascii") for name in ("stdout", "stderr")}
+    with monkeypatch.context() as patch:
+        for name, stream in shown.items():
+            patch.setattr(sys, name, stream)
+        assert main(["run", "--out", str(out), *tiny_flags, *flags]) == 0
+    for stream in shown.values():
+        stream.flush()
+    results, told = (shown[name].buffer.getvalue().decode("ascii") for name in ("stdout", "stderr"))
+    assert "3 classes (images): class0 (24), \\u732b (24), \\xff (24)" in told and "Traceback" not in told
+    assert "% +/- " in results, "between a mean and its deviation"
+    assert json.loads((out / "run.json").read_text())["data"]["class_names"] == ["class0", "\u732b", "\\xff"]
+    assert "photos\\xe9" in (out / "report.html").read_text(encoding="utf-8")
+    told = "archives are not read: 'more.zip'"
+    assert any(text.startswith(told) for text in json.loads((out / "run.json").read_text())["warnings"])
+    assert told.replace("'", "&#x27;") in (out / "report.html").read_text(encoding="utf-8")
+    assert "photos\\xe9" in read_config(out / "config.toml")["data"]
     assert "class0/caf\\xe9\n.jpg" in pq.read_table(out / "images.parquet")["file"].to_pylist()
     assert [entry["file"] for entry in json.loads((out / "skipped.json").read_text())] == [
-        "class2/pipe.jpg",
-        "class2/\\xfe.jpg",
+        "\u732b/pipe.jpg",
+        "\u732b/\\xfe.jpg",
     ]
+
+
+def test_a_run_folder_that_is_not_utf_8(refused: Callable[..., str], tmp_path: Path) -> None:
+    out = tmp_path / os.fsdecode(b"caf\xe9")
+    assert "caf\\udce9, is not UTF-8: checkpoints cannot be written there" in refused("run", "--out", out)
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

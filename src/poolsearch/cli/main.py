@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import errno
+import io
 import os
 import signal
 import sys
@@ -25,6 +27,9 @@ from poolsearch.settings.config_file import read_config
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.run_record import saved_settings
 
+_IN_ASCII = {"\u00b1": "+/-", "\u00d7": "x", "\u2264": "<=", "\u2013": "-", "\u00b7": "-"}
+"""The signs in our own texts, for where they cannot be shown."""
+
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 # the machine's errors, or those of a name that was given, not the program's
 _NOT_OURS = (*_DISK_FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG, errno.ENOTDIR)
@@ -33,6 +38,7 @@ _NOT_OURS = (*_DISK_FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, err
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Exit codes: 0 done, 1 a check does not hold, 2 a mistake in what was asked for, 130 stopped."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _replace_what_cannot_be_shown()
     if "--version" in arguments:
         print(version("poolsearch"))
         return 0
@@ -57,6 +63,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         advice = " Free some space, then go on with --resume." if error.errno in _DISK_FULL else ""
         _say(f"poolsearch: {error.strerror}: {error.filename or 'while writing'}.{advice}")
         return 2
+
+
+def _replace_what_cannot_be_shown() -> None:
+    """Where there is only cp1252 or ASCII, print ``+/-`` for a sign of ours, and ``\\u732b`` for a letter of a name."""
+    codecs.register_error("poolsearch", _replaced)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="poolsearch")
+
+
+def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    error.end = error.start + 1
+    sign = _IN_ASCII.get(error.object[error.start])
+    return codecs.backslashreplace_errors(error) if sign is None else (sign, error.end)
 
 
 def _say(text: str) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from poolsearch.data.cache import Images, open_images
     from poolsearch.data.duplicates import write_duplicates
     from poolsearch.data.folder import unread_kinds
-    from poolsearch.data.groups import Groups, read_groups
+    from poolsearch.data.groups import Groups, groups_of, read_groups
     from poolsearch.data.items import Source
     from poolsearch.data.loader import Augment, Loader, mean_std
     from poolsearch.data.source import default_cache_dir, find_source
@@ -29,6 +29,7 @@ _HOMES = {
     "Split": "split",
     "default_cache_dir": "source",
     "find_source": "source",
+    "groups_of": "groups",
     "make_split": "split",
     "mean_std": "loader",
     "open_images": "cache",
@@ -50,6 +51,7 @@ __all__ = [
     "Split",
     "default_cache_dir",
     "find_source",
+    "groups_of",
     "make_split",
     "mean_std",
     "open_images",

@@ -17,11 +17,12 @@ from PIL import Image
 
 from poolsearch.data.decode import Raw, Size, UnexpectedSize, decode, size_of
 from poolsearch.data.gate import PASSING, PIXELS_AT_ONCE, TooLarge, Unreadable
-from poolsearch.data.items import Source, writable
+from poolsearch.data.items import Source
 from poolsearch.data.processes import DecoderPool, DecoderProcess
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 from poolsearch.resources import available_cores
+from poolsearch.texts import writable
 
 SMALL = 64
 """Images of one common size up to this side are stored as they are."""

@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,7 +63,8 @@ class Images:
 
     ``pixels_NHWC`` is uint8, read-only, on disk. ``part_N`` is "train", "val" or "test" as the data set is divided.
     ``place_N`` counts the images of the data set, the skipped ones among them, from 0. ``skipped`` lists {file,
-    reason}. ``fingerprint`` is a SHA-256 of pixels and labels. ``folder`` is where they are kept.
+    reason}. ``fingerprint`` is a SHA-256 of pixels and labels. ``folder`` is where they are kept. ``group_N`` names
+    the group of each image, where the data set says so; ``doubts`` are those of the source.
     """
 
     name: str
@@ -76,6 +77,8 @@ class Images:
     flippable: bool
     place_N: npt.NDArray[np.int64]
     folder: Path
+    group_N: Sequence[str] | None = None
+    doubts: Sequence[str] = ()
 
     @cached_property
     def files(self) -> list[str]:
@@ -275,6 +278,7 @@ def _read(folder: Path, source: Source) -> Images | DamagedCache:
     return Images(
         source.name, pixels_NHWC, label_N, part_N, source.class_names, entry.skipped, entry.fingerprint,
         source.flippable, place_N, folder,
+        None if source.group_N is None else [source.group_N[int(place)] for place in place_N], source.doubts,
     )  # fmt: skip
 
 

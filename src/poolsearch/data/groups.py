@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import posixpath
 from collections.abc import Iterable, Sequence
@@ -15,17 +13,11 @@ import numpy.typing as npt
 
 from poolsearch.data.cache import Images
 from poolsearch.data.checks import is_training
-from poolsearch.data.gate import TABLE_BYTES, Unreadable, open_regular
+from poolsearch.data.csv_rows import heading_of, named, read_rows, shortened
 from poolsearch.errors import PoolsearchError
 from poolsearch.storage import files
 
 Ints = npt.NDArray[np.int64]
-
-NAMED = 3
-"""So many rows or images are named in an error."""
-
-SHOWN = 200
-"""Letters of a cell that an error shows."""
 
 EXPECTED = (
     "Expected: a CSV file in UTF-8 with the columns file,group, where file is the path below the data folder; or with "
@@ -40,10 +32,12 @@ class Groups:
     Attributes:
         names: of the G groups, sorted.
         number_N: index into ``names``.
+        told_by: what says so, for errors.
     """
 
     names: tuple[str, ...]
     number_N: Ints
+    told_by: str = "--groups"
 
     @property
     def hash(self) -> str:
@@ -73,6 +67,29 @@ class Groups:
         return np.intersect1d(self.number_N[one], self.number_N[other])
 
 
+def groups_of(path: Path | None, images: Images) -> Groups | None:
+    """The group of every image, by a file of groups or by the data set itself.
+
+    Args:
+        path: the file; None: there is none.
+        images: those that could be read.
+
+    Returns:
+        The groups in the order of the images; None where nothing says which images belong together.
+
+    Raises:
+        PoolsearchError: both say it; or as of :func:`read_groups`.
+    """
+    if images.group_N is None:
+        return None if path is None else read_groups(path, images)
+    if path is not None:
+        raise PoolsearchError(
+            f"{images.name} has a column group, and --groups {path} says, too, which images belong together. Leave out "
+            "one of them."
+        )
+    return _grouped(images.name, images.group_N, images, "the column group")
+
+
 def read_groups(path: Path, images: Images) -> Groups:
     """The group of every image.
 
@@ -91,26 +108,29 @@ def read_groups(path: Path, images: Images) -> Groups:
     keys = [str(place) for place in images.place_N] if by_place else [_plain(name) for name in images.files]
     group_of = _agreed(path, rows)
     if strangers := group_of.keys() - set(keys) - _skipped(images, by_place):
-        named = _named([image for _, image, _ in rows if image in strangers])
+        shown = named([image for _, image, _ in rows if image in strangers])
         raise PoolsearchError(
-            f"{path}: rows that match no image of the data set: {named} ({len(strangers):,} in all). {EXPECTED}."
+            f"{path}: rows that match no image of the data set: {shown} ({len(strangers):,} in all). {EXPECTED}."
         )
     if lonely := [name for key, name in zip(keys, images.files, strict=True) if key not in group_of]:
         raise PoolsearchError(
-            f"{path} has no group for {len(lonely):,} of {len(keys):,} images: {_named(lonely)}. Add a row for each; "
+            f"{path} has no group for {len(lonely):,} of {len(keys):,} images: {named(lonely)}. Add a row for each; "
             "an image that belongs to no other gets a group of its own."
         )
-    names = sorted({group_of[key] for key in keys})
+    return _grouped(path, [group_of[key] for key in keys], images, "--groups")
+
+
+def _grouped(path: Path | str, group_N: Sequence[str], images: Images, told_by: str) -> Groups:
+    names = sorted(set(group_N))
     if len(names) < 2:
-        named = _named(names)
-        raise PoolsearchError(f"{path} has all images in one group, '{named}', so that they cannot be divided.")
+        raise PoolsearchError(f"{path} has all images in one group, '{named(names)}', so that they cannot be divided.")
     number = {name: i for i, name in enumerate(names)}
-    groups = Groups(tuple(names), np.array([number[group_of[key]] for key in keys], np.int64))
+    groups = Groups(tuple(names), np.array([number[group] for group in group_N], np.int64), told_by)
     _check_classes(path, images, groups)
     return groups
 
 
-def _check_classes(path: Path, images: Images, groups: Groups) -> None:
+def _check_classes(path: Path | str, images: Images, groups: Groups) -> None:
     """Every class must be in two groups, unless the data itself divides the training images."""
     training = is_training(images.part_N)
     if np.any(images.part_N[training] == "val"):
@@ -120,7 +140,7 @@ def _check_classes(path: Path, images: Images, groups: Groups) -> None:
     if lonely:
         raise PoolsearchError(
             f"{path} has all training images of a class in one group, for {len(lonely)} of {len(images.class_names)} "
-            f"classes: {_named(lonely)}. Such a class cannot be in both search-train and search-val. Give it images of "
+            f"classes: {named(lonely)}. Such a class cannot be in both search-train and search-val. Give it images of "
             "two groups, of three where the test is to have some, or leave it out."
         )
 
@@ -172,14 +192,8 @@ def _skipped(images: Images, by_place: bool) -> set[str]:
 
 def _rows(path: Path) -> tuple[bool, list[tuple[int, str, str]]]:
     """Whether images are given by number; and line, image and group of every row."""
-    try:
-        with open_regular(path, TABLE_BYTES) as handle:
-            reader = csv.reader(io.TextIOWrapper(handle, "utf-8-sig", newline=""))
-            lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
-    except (OSError, UnicodeDecodeError, csv.Error, Unreadable) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise PoolsearchError(f"--groups {path} cannot be read ({reason}). {EXPECTED}.") from None
-    heading = [cell.lower() for cell in lines[0][1]] if lines else []
+    lines = read_rows(path, "--groups", EXPECTED, (("file", "index"), ("group",)))
+    heading = heading_of(lines)
     image = next((name for name in ("file", "index") if name in heading), None)
     if image is None or "group" not in heading:
         return False, _cells(path, lines, 0, 1, 2)
@@ -194,7 +208,7 @@ def _cells(
     for number, row in lines:
         if len(row) != width or not row[image] or not row[group]:
             raise PoolsearchError(
-                f"{path}, line {number}: {_short(','.join(row))!r} is not an image and its group. {EXPECTED}."
+                f"{path}, line {number}: {shortened(','.join(row))!r} is not an image and its group. {EXPECTED}."
             )
         rows.append((number, _plain(row[image]), row[group]))
     return rows
@@ -211,16 +225,7 @@ def _agreed(path: Path, rows: Iterable[tuple[int, str, str]]) -> dict[str, str]:
     for number, image, group in rows:
         if group_of.setdefault(image, group) != group:
             raise PoolsearchError(
-                f"{path}, line {number}: {_short(image)} is in group '{_short(group)}', but in "
-                f"'{_short(group_of[image])}' above. An image is in one group: join the two, or correct the row."
+                f"{path}, line {number}: {shortened(image)} is in group '{shortened(group)}', but in "
+                f"'{shortened(group_of[image])}' above. An image is in one group: join the two, or correct the row."
             )
     return group_of
-
-
-def _named(names: Sequence[str]) -> str:
-    return ", ".join(map(_short, names[:NAMED])) + (", ..." if len(names) > NAMED else "")
-
-
-def _short(text: str) -> str:
-    """A cell of a damaged file can be anything."""
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from poolsearch.data.checks import check_classes, check_labels
 from poolsearch.data.decode import Raw
 from poolsearch.storage import files
+from poolsearch.texts import writable
 
 Ints = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.str_]
@@ -66,6 +67,8 @@ class Source:
 
     ``label_N`` numbers into ``class_names``; ``part_N`` holds "train", "val" or "test" as the data set itself is
     divided (``split`` decides what each part is for). ``flippable``: a mirrored image still shows its class.
+    ``group_N``: the name of the group that each image belongs to, where the data set says so. ``told``: sentences on
+    how it was read; ``doubts``: sentences on what may be wrong with it, which belong into the report, too.
     """
 
     name: str
@@ -75,6 +78,9 @@ class Source:
     class_names: tuple[str, ...]
     flippable: bool
     fingerprint: str
+    group_N: Sequence[str] | None = None
+    told: Sequence[str] = ()
+    doubts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +93,14 @@ class LabelledItems:
 
 
 def make_source(
-    name: str, pieces: Sequence[LabelledItems], class_names: Sequence[str], flippable: bool = True
+    name: str,
+    pieces: Sequence[LabelledItems],
+    class_names: Sequence[str],
+    flippable: bool = True,
+    *,
+    group_N: Sequence[str] | None = None,
+    told: Sequence[str] = (),
+    doubts: Sequence[str] = (),
 ) -> Source:
     """Join the parts of a data set.
 
@@ -96,6 +109,9 @@ def make_source(
         pieces: the images of each part, in the order that the images are to have.
         class_names: what the labels number.
         flippable: a mirrored image still shows its class.
+        group_N: the name of the group of each image; None: the data set does not say.
+        told: sentences on how it was read.
+        doubts: sentences on what may be wrong with it.
 
     Returns:
         The data set, whose fingerprint changes when an image, a label, a part or a class name may have.
@@ -111,7 +127,7 @@ def make_source(
     check_classes(name, label_N, part_N, names)
     text = json.dumps([items.fingerprint(), *names])
     fingerprint = files.sha256(text.encode(), label_N.tobytes(), part_N.tobytes())
-    return Source(name, items, label_N, part_N, names, flippable, fingerprint)
+    return Source(name, items, label_N, part_N, names, flippable, fingerprint, group_N, told, doubts)
 
 
 class ArrayItems:
@@ -197,25 +213,6 @@ class JoinedItems:
     def _find(self, index: int) -> tuple[Items, int]:
         at = bisect.bisect_right(self._ends, index)
         return self._members[at], index - (self._ends[at - 1] if at else 0)
-
-
-def writable(name: str) -> str:
-    r"""A name as text that can be written as UTF-8.
-
-    Args:
-        name: of a file, as Python has it, or any text.
-
-    Returns:
-        The name; what is not UTF-8 in the name of a file becomes ``\xff``.
-    """
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        try:
-            return os.fsencode(name).decode(errors="backslashreplace")
-        except UnicodeEncodeError:  # halves of characters, as JSON can have them
-            return name.encode(errors="backslashreplace").decode()
-    return name
 
 
 def stamp(path: Path | str) -> str:

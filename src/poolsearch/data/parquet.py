@@ -8,7 +8,7 @@ import json
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from poolsearch.data.checks import as_labels, class_numbers
-from poolsearch.data.folder import PART_NAMES
 from poolsearch.data.gate import ARRAY_BYTES, PASSING, TooLarge, Unreadable, open_regular, size_text
 from poolsearch.data.items import PARTS, LabelledItems, Raw, Source, make_source, stamp
+from poolsearch.data.names import entries, part_of
 from poolsearch.errors import PoolsearchError
 from poolsearch.storage import files
 
@@ -79,8 +79,27 @@ def parquet_source(root: Path) -> Source:
     return make_source(str(root), pieces, names)
 
 
+def parquet_files(root: Path) -> Iterator[Path]:
+    """The parquet files under a folder, at any depth.
+
+    Args:
+        root: the folder; links to folders are not followed.
+
+    Yields:
+        Their paths, in no order.
+
+    Raises:
+        OSError: a folder may not be read.
+    """
+    stack = [str(root)]
+    while stack:
+        folders, others = entries(stack.pop())
+        yield from (Path(entry.path) for entry in (*folders, *others) if entry.name.endswith(".parquet"))
+        stack.extend(entry.path for entry in folders if not entry.is_symlink())
+
+
 def _pieces(root: Path) -> tuple[list[LabelledItems], Sequence[str]]:
-    paths = sorted(root.rglob("*.parquet")) if root.is_dir() else [root]
+    paths = sorted(parquet_files(root)) if root.is_dir() else [root]
     base = root if root.is_dir() else root.parent
     of_part: dict[str, list[Path]] = {}
     for path in paths:
@@ -236,8 +255,8 @@ def _too_large(group: _Group, column: str, size: int) -> TooLarge:
 def _part(path: Path) -> str:
     """From the file's name up to the first "-" or ".", or from a folder above it; "train" if nothing tells."""
     for name in (path.name.replace(".", "-").split("-")[0], *(parent.name for parent in path.parents)):
-        if name.lower() in PART_NAMES:
-            return PART_NAMES[name.lower()]
+        if (part := part_of(name)) is not None:
+            return part
     return "train"
 
 

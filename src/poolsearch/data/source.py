@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from poolsearch.data.archives import is_archive, unpack_advice
 from poolsearch.data.folder import LAYOUT, folder_source
 from poolsearch.data.items import ArrayItems, LabelledItems, Source, make_source
+from poolsearch.data.names import TABLES, ending
 from poolsearch.data.npz import npz_source
-from poolsearch.data.parquet import parquet_source
+from poolsearch.data.parquet import parquet_files, parquet_source
+from poolsearch.data.table import table_source
 from poolsearch.errors import PoolsearchError, unknown
 
 DIGITS = "digits"
@@ -23,8 +26,9 @@ def find_source(data: str, data_root: Path | None = None) -> Source:
     """The data set that ``data`` stands for.
 
     Args:
-        data: ``digits``, a name in ``torchvision_sets.SETS``, or the path of an image folder, of a folder of parquet
-            files or of an ``.npz``. It is a path when it exists, contains a path separator or ends in ``.npz``.
+        data: ``digits``, a name in ``torchvision_sets.SETS``, or the path of an image folder, of a table of images, of
+            a folder of parquet files or of an ``.npz``. It is a path when it exists, contains a path separator or ends
+            as one of these files does.
         data_root: where torchvision's sets lie; ``~/.cache/poolsearch/torchvision`` when not given.
 
     Returns:
@@ -34,7 +38,7 @@ def find_source(data: str, data_root: Path | None = None) -> Source:
         PoolsearchError: nothing is there, it has an unknown layout, or its classes cannot be trained on.
     """
     path = Path(data).expanduser()
-    if path.exists() or data.endswith(".npz") or "/" in data or os.sep in data:
+    if path.exists() or ending(path.name) in _FILES or "/" in data or os.sep in data:
         return _from_path(path)
     if data == DIGITS:
         return _digits()
@@ -61,11 +65,13 @@ def _from_path(path: Path) -> Source:
     if not path.exists():
         raise PoolsearchError(f"{path} does not exist.{_nearest(path)} Give {_ALLOWED}.")
     try:
-        if path.suffix in _FILES and not path.is_dir():
-            return _FILES[path.suffix](path)
-        if not path.is_dir():
-            raise PoolsearchError(f"{path} cannot be read as a data set. Give {_ALLOWED}. Unpack archives first.")
-        return parquet_source(path) if any(path.rglob("*.parquet")) else folder_source(path)
+        if path.is_dir():
+            return parquet_source(path) if any(parquet_files(path)) else folder_source(path)
+        if ending(path.name) in _FILES:
+            return _FILES[ending(path.name)](path)
+        if is_archive(path.name):
+            raise PoolsearchError(f"{path} cannot be read as a data set. {unpack_advice(path)}.")
+        raise PoolsearchError(f"{path} cannot be read as a data set. Give {_ALLOWED}.")
     except OSError as error:
         raise PoolsearchError(
             f"{error.filename or path} cannot be read ({error.strerror or error}). Give yourself the right to read all "
@@ -79,11 +85,12 @@ def _nearest(path: Path) -> str:
     return f" Did you mean '{path.parent / near[0]}'?" if near else ""
 
 
-_FILES = {".npz": npz_source, ".parquet": parquet_source}
+_FILES = {".npz": npz_source, ".parquet": parquet_source, **dict.fromkeys(TABLES, table_source)}
 
 
 _ALLOWED = (
-    f"an image folder ({LAYOUT}), a folder of train-*.parquet files, an .npz, or a name without a slash such as digits"
+    f"an image folder ({LAYOUT}), a table of images (labels.csv with the columns file,label), a folder of "
+    "train-*.parquet files, an .npz, or a name without a slash such as digits"
 )
 
 

@@ -148,8 +148,9 @@ def _divide(
     held_N = hold_out_groups(count_GC, fraction, stay, draw)[group_N]
     if not held_N.any():
         raise PoolsearchError(
-            f"the {len(numbers)} groups of --groups are too few: without one of them, some class would have fewer than "
-            f"{stay}. Give more groups, or a test part of your own (test/CLASS/image.jpg)."
+            f"the {len(numbers)} groups of {groups.told_by} are too few: without one of them, some class would have "
+            f"fewer than {stay}. Give more groups, or a test part of your own (test/CLASS/image.jpg; in a table, a "
+            "column split)."
         )
     return indices[~held_N], indices[held_N]
 

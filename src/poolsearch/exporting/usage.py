@@ -205,6 +205,7 @@ def predict(net: nn.Module, path: str | Path) -> list[tuple[str, float]]:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not have all characters
     net = load()
     for path in sys.argv[1:]:
         name, probability = predict(net, path)[0]

@@ -28,6 +28,7 @@ from poolsearch.session.apply_budget import CostedSpace, apply_budget
 from poolsearch.session.prepare import (
     absolute,
     augment_of,
+    check_name,
     check_outside,
     check_sampler_file,
     check_sizes,
@@ -273,6 +274,7 @@ def open_run(
         raise PoolsearchError(
             f"nothing to resume in {out}: it holds no run (no run.json). Begin one: {command('run', '--out', out)}"
         )
+    check_name(out)
     code: dict[str, str] = {}
     if not resume:
         check_free(run_dir)

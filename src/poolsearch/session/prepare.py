@@ -16,9 +16,9 @@ from poolsearch.data import (
     Split,
     default_cache_dir,
     find_source,
+    groups_of,
     make_split,
     open_images,
-    read_groups,
     subset_training,
     unread_kinds,
     write_duplicates,
@@ -39,10 +39,15 @@ from poolsearch.settings.resolve import resolve
 from poolsearch.space import FreeSpace, HalvingsSpace, Placement, Space
 from poolsearch.storage.files import is_whole
 from poolsearch.storage.run_dir import RunDir
+from poolsearch.texts import writable
 from poolsearch.user_code import file_of
 
 UNEQUAL = 3
 """Where the largest class has more than so many times the images of the smallest, accuracy is doubted."""
+
+
+CLASSES_SHOWN = 30
+"""So many classes are listed one by one."""
 
 
 def absolute(settings: Settings) -> Settings:
@@ -67,6 +72,22 @@ def absolute(settings: Settings) -> Settings:
     if (init := settings.net.init) not in (None, PRETRAINED):
         settings = settings.changed(init=str(Path(init).expanduser().resolve()))
     return settings
+
+
+def check_name(out: Path) -> None:
+    """See that safetensors and pyarrow, which take no path that is not UTF-8, can write into a run folder.
+
+    Args:
+        out: the run directory, as it was given.
+
+    Raises:
+        PoolsearchError: they could not.
+    """
+    if writable(str(out)) != str(out):
+        raise PoolsearchError(
+            f"the path of the run folder, {out}, is not UTF-8: checkpoints cannot be written there. Choose another "
+            "with --out, or rename it."
+        )
 
 
 def check_outside(out: Path, settings: Settings) -> None:
@@ -115,7 +136,29 @@ def images_of(given: Settings, progress: Progress) -> Images:
     size = given.data.image_size
     # Random resized crops cut from a somewhat larger picture, as 224 is cut from 256
     store = None if size is None else size if size <= LARGEST_NATIVE else round(size * 256 / 224)
-    return open_images(find_source(given.data.data, cache / "torchvision"), store, cache, progress)
+    source = find_source(given.data.data, cache / "torchvision")
+    images = open_images(source, store, cache, progress)
+    for sentence in (*source.told, classes_note(images)):
+        progress.say(sentence)
+    return images
+
+
+def classes_note(images: Images) -> str:
+    """Which classes there are, with how many images each, so that a wrong layout is seen before anything is trained.
+
+    Args:
+        images: all of the data set.
+
+    Returns:
+        A line of text; of many classes, the smallest and the largest ones.
+    """
+    count_C = np.bincount(images.label_N, minlength=len(images.class_names))
+    named = [f"{name} ({count:,})" for name, count in zip(images.class_names, count_C, strict=True)]
+    if len(named) <= CLASSES_SHOWN:
+        return f"{len(named)} classes (images): {', '.join(named)}"
+    order = np.argsort(-count_C, kind="stable")
+    most, least = (", ".join(named[c] for c in some) for some in (order[:3], order[-3:]))
+    return f"{len(named):,} classes (images), the largest: {most}; the smallest: {least}"
 
 
 def split_of(given: Settings, images: Images) -> Split:
@@ -131,7 +174,7 @@ def split_of(given: Settings, images: Images) -> Split:
     Raises:
         PoolsearchError: the groups do not fit the images, or --subset does not.
     """
-    groups = None if given.data.groups is None else read_groups(Path(given.data.groups), images)
+    groups = groups_of(None if given.data.groups is None else Path(given.data.groups), images)
     split = make_split(images.label_N, images.part_N, given.machine.seed, groups=groups)
     if given.data.subset is None:
         return split
@@ -384,7 +427,12 @@ def split_notes(
         f"{len(split.test):,} test ({source})"
     )
     named = {"search-train half": split.search_train, "search-val half": split.search_val, "test split": split.test}
-    doubts = [*_groups_across(split), *_copies_across(split, copies), *_unequal(images, split, settings.metric)]
+    doubts = [
+        *images.doubts,
+        *_groups_across(split),
+        *_copies_across(split, copies),
+        *_unequal(images, split, settings.metric),
+    ]
     for name, indices in named.items():
         absent = np.setdiff1d(np.arange(len(images.class_names)), images.label_N[indices])
         if len(absent):

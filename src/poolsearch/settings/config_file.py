@@ -14,6 +14,7 @@ import tomli_w
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.settings.check import check_values
 from poolsearch.settings.settings import DECLARED, Settings
+from poolsearch.texts import writable
 
 tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
@@ -81,6 +82,13 @@ def _entries(path: Path, table: dict[str, Any]) -> Iterator[tuple[str | None, st
         yield from ((name, key.replace("-", "_"), one) for key, one in cast("dict[str, Any]", value).items())
 
 
+def _plain(value: Any) -> Any:
+    """What TOML has: lists, and texts in UTF-8."""
+    if isinstance(value, tuple):
+        return list(cast("tuple[Any, ...]", value))
+    return writable(value) if isinstance(value, str) else value
+
+
 def config_text(settings: Settings) -> str:
     """The settings that differ from the defaults, as a TOML file that :func:`read_config` reads.
 
@@ -91,11 +99,7 @@ def config_text(settings: Settings) -> str:
         The text of the file, with a table for each group that has any.
     """
     given = {
-        group: {
-            name: list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
-            for name, value in values.items()
-            if value != DECLARED[name].default
-        }
+        group: {name: _plain(value) for name, value in values.items() if value != DECLARED[name].default}
         for group, values in Settings.to_dict(settings).items()
     }
     head = "# What this run was given; all else is left to the defaults. poolsearch run --config FILE repeats it.\n\n"

@@ -24,8 +24,9 @@ class DataSettings:
 
     data: str = setting(
         "digits",
-        "'digits' (built in), a torchvision data set (cifar10, food101, ...), a folder of class folders, a folder "
-        "of Hugging Face parquet files, or an .npz file.",
+        "'digits' (built in), a torchvision data set (cifar10, food101, ...), a folder of class folders, a table "
+        "(labels.csv with the columns file,label and optionally split,group), a folder of Hugging Face parquet files, "
+        "or an .npz file.",
         may_change="always",
     )
     subset: int | None = setting(
@@ -36,7 +37,8 @@ class DataSettings:
     groups: str | None = setting(
         None,
         "A CSV file with the columns file,group (or index,group): images of one group (a patient, a product) are "
-        "kept together in every division of the images. Default: each image by itself.",
+        "kept together in every division of the images. Default: by the column group of a table, else each image "
+        "by itself.",
         may_change="always",
     )
     metric: Metric = setting(

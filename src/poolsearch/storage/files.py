@@ -15,7 +15,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.storage.digests import NAME, drop, keeping, open_verified
 from poolsearch.storage.disk import owner
 from poolsearch.storage.run_dir import RunDir
-from poolsearch.texts import command
+from poolsearch.texts import command, writable
 
 MOST_BYTES = 1 << 28
 """Of a file that is read whole: 256 MB, which the ranking of a million placements does not have."""
@@ -46,13 +46,14 @@ def write_text(path: Path, text: str) -> None:
 
     Args:
         path: of the file.
-        text: written in UTF-8.
+        text: written in UTF-8; names of files that are not UTF-8 with an escape, as of
+            :func:`~poolsearch.texts.writable`.
 
     Raises:
         PoolsearchError: see :func:`~poolsearch.storage.disk.replacing`.
     """
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(writable(text), encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -14,6 +14,7 @@ from poolsearch.reports.figures.theme import Figure, page_specs, to_png, to_svg
 from poolsearch.reports.page.assets import SCRIPT, STYLE
 from poolsearch.storage import files, run_dir
 from poolsearch.storage.disk import replacing
+from poolsearch.texts import writable
 
 
 @cache
@@ -112,5 +113,5 @@ def write_page(folder: Path, title: str, body: Body, figures: Sequence[Figure]) 
         stills[figure.name] = ("image/svg+xml", svg.encode()) if small else ("image/png", to_png(svg, 1, colours=128))
     # whoever reads a run may write its page: the digests of the folder are kept by the process that holds it
     with replacing(paths.report) as temporary:
-        temporary.write_text(build_page(title, body, figures, stills), encoding="utf-8")
+        temporary.write_text(writable(build_page(title, body, figures, stills)), encoding="utf-8")
     return paths.report
