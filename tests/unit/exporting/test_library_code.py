@@ -106,6 +106,49 @@ def test_other_numbers_of_halvings_are_equal_to_the_bit(name, facts, run_code, i
         check(codes_of(net, placement, facts)[0], model, net, placement, x, run_code, same_maps)
 
 
+class Flattening(nn.Module):
+    """Without padding, so that the head's maps come out larger where the halving is moved."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2, self.pool, self.fc = (
+            nn.Conv2d(3, 4, 5),
+            nn.Conv2d(4, 8, 5),
+            nn.MaxPool2d(2),
+            nn.Linear(200, 5),
+        )
+
+    def forward(self, x):
+        return self.fc(torch.flatten(self.pool(F.relu(self.conv2(self.pool(F.relu(self.conv1(x)))))), 1))
+
+
+class Dropping(nn.Module):
+    """Drops whole branches of random images, in training only."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        self.same = stride == 1
+
+    def forward(self, x):
+        out = F.relu(self.conv(x))
+        if self.training and self.same:
+            out = out * torch.rand([x.shape[0], 1, 1, 1], dtype=x.dtype, device=x.device).round()
+        return out + x if self.same else out
+
+
+def dropping():
+    blocks = [Dropping(4, 4, 1), Dropping(4, 8, 2), Dropping(8, 8, 1)]
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+
+
+@pytest.mark.parametrize(("make", "placement"), [(Flattening, "2,1"), (dropping, "1,2")])
+def test_lost_pixels_and_two_modes_are_exported(make, placement, facts, run_code, images, same_maps):
+    model, x = seeded(make), images(32, count=2)
+    net, placement = restride(model, x), Placement.parse(placement)
+    check(codes_of(net, placement, facts, side=32)[0], model, net, placement, x, run_code, same_maps, slack=8)
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", _families["FULL"])
 def test_full_members_are_equal_to_the_bit(name, facts, run_code, images, randomise_norms, same_maps):

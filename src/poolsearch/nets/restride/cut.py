@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from torch import fx
+from torch import fx, nn
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.restride.find import Span, TracedNetwork, how_to_name
 from poolsearch.nets.restride.measure import FeatureMap
-from poolsearch.nets.restride.shrink import Shrink, Stride, resizes, shrink_of, trim_of
+from poolsearch.nets.restride.shrink import Shrink, Stride, pair, resizes, shrink_of, trim_of
 from poolsearch.space import HALVE, KEEP, Exponents
 
 
@@ -139,7 +139,7 @@ def _sized(net: TracedNetwork, part: Segment) -> Segment:
             f"block '{part.path}' of {net.name} shrinks its maps by {by}; a site halves both axes once. Name smaller "
             f"blocks, one for each halving, or later ones, so that this one belongs to the stem. {how_to_name(net)}"
         )
-    slack = _slack(before, after, trim)
+    slack = _slack(before, after, trim, [net.layers[str(n.target)] for n in shrinks if n.op == "call_module"])
     return replace(part, shrinks=shrinks, native=native, closed=bool(trims), trim=trim, slack=slack)
 
 
@@ -155,11 +155,27 @@ def _trimmed(part: Segment, trims: dict[fx.Node, Stride], net: TracedNetwork) ->
     return height, width
 
 
-def _slack(before: FeatureMap, after: FeatureMap, trim: Stride) -> Stride:
-    """How many pixels are missing where a part halves by itself, beside those that it takes off at any size."""
+def _slack(before: FeatureMap, after: FeatureMap, trim: Stride, strided: list[nn.Module]) -> Stride:
+    """How many pixels are missing where a part halves by itself, beside those that it takes off at any size.
+
+    Those that were seen, or that its layers lose where a map has an even size.
+    """
     sizes = ((before.size, after.size), (before.large, after.large))
-    height, width = (max(0, *(a[axis] // 2 - trim[axis] - b[axis] for a, b in sizes)) for axis in (0, 1))
+    height, width = (
+        max(
+            0, *(a[axis] // 2 - trim[axis] - b[axis] for a, b in sizes), *(_lost(layer, axis) // 2 for layer in strided)
+        )
+        for axis in (0, 1)
+    )
     return height, width
+
+
+def _lost(layer: nn.Module, axis: int) -> int:
+    """By how many pixels a layer's padding is less than its kernel would need."""
+    kernel, padding, dilation = (getattr(layer, name, 1) for name in ("kernel_size", "padding", "dilation"))
+    if isinstance(padding, str) or not hasattr(layer, "padding"):
+        return 0
+    return pair(dilation)[axis] * (pair(kernel)[axis] - 1) - 2 * pair(padding)[axis]
 
 
 def _odd_change(net: TracedNetwork, part: Segment, node: fx.Node) -> str:
