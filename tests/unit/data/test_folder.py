@@ -10,6 +10,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from poolsearch.data import Source, find_source, unread_kinds
@@ -106,10 +108,11 @@ def test_a_class_may_have_the_name_of_a_part(make: Make) -> None:
 
 
 def test_parquet_files_of_parts(tmp_path: Path) -> None:
-    from poolsearch.data.parquet import _part
-
-    for name, part in {"dev-0.parquet": "val", "training_set/0.parquet": "train", "test_0000.parquet": "test"}.items():
-        assert _part(Path(name)) == part
+    for name in ("dev-0", "training_set/0", "test_0000"):
+        path = tmp_path / f"{name}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"image": [b""] * 8, "label": [0, 1] * 4}), path)
+    assert counted(find_source(str(tmp_path))) == {"train": 8, "val": 8, "test": 8}
 
 
 # --- a division taken for classes ------------------------------------------------------------------------------------
