@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from poolsearch.image_size import ImageSize
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -281,7 +283,7 @@ class CostReport:
 
     Attributes:
         net: its name.
-        image_size: height and width of the images.
+        image_size: of the images.
         default: its own placement.
         placements: A, the size of the space.
         looked_at: how many of them the figures are of: all, or random ones of a large space.
@@ -291,7 +293,7 @@ class CostReport:
     """
 
     net: str
-    image_size: int
+    image_size: ImageSize
     default: str
     placements: int
     looked_at: int
@@ -306,7 +308,7 @@ class CheckReport:
 
     Attributes:
         net: name of the network.
-        image_size: height and width of the images.
+        image_size: of the images.
         own: whether it is one of poolsearch's, which was made movable and has no original.
         op: how a site downsamples.
         blocks: for each, where it is and how it downsamples, in words.
@@ -324,7 +326,7 @@ class CheckReport:
     """
 
     net: str
-    image_size: int
+    image_size: ImageSize
     own: bool
     op: str
     blocks: tuple[str, ...]

@@ -144,7 +144,8 @@ def metavar(option: Declared) -> str:
     number = "X" if float in kinds else "N" if int in kinds else ""
     if words:
         return "|".join([*([number] if number else []), *words])
-    return number or {"out": "FOLDER", "config": "FILE"}.get(option.name, option.flag[2:].upper())
+    named = {"out": "FOLDER", "config": "FILE", "image_size": "N|HxW"}
+    return named.get(option.name) or number or option.flag[2:].upper()
 
 
 def _default(option: Declared) -> str:

@@ -185,7 +185,7 @@ def field_table(net: Poolable, height: int, width: int, space: Space | None = No
     def find(index: int, state: Any, site: tuple[int, int]) -> tuple[Field, Any]:
         return field_of(partial(net.run_block, index, exponents=site), state)
 
-    stem, state = field_of(net.stem, torch.zeros(2, 3, height, width, device="meta"))
+    stem, state = field_of(net.stem, torch.zeros(2, net.channels, height, width, device="meta"))
     return FieldTable(stem, every_block(net, state, space or net.space, find)[0])
 
 

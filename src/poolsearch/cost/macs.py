@@ -91,7 +91,7 @@ def cost_table(net: Poolable, height: int, width: int, space: Space | None = Non
         macs, out = _count(partial(net.run_block, index, state, site))
         return SegmentCost(macs, state_size(out)), out
 
-    macs, state = _count(partial(net.stem, torch.zeros(2, 3, height, width, device="meta")))
+    macs, state = _count(partial(net.stem, torch.zeros(2, net.channels, height, width, device="meta")))
     block, last = every_block(net, state, space or net.space, count)
     head = {size: _count(partial(net.head, state))[0] for size, state in last.items()}
     return CostTable(SegmentCost(macs, state_size(state)), block, head)

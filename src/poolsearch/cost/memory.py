@@ -137,7 +137,7 @@ def run_step(
         blocks backward from the last, stem backward.
     """
     with _Step() as live:
-        x_BCHW = torch.empty((batch, 3, height, width), memory_format=torch.channels_last)
+        x_BCHW = torch.empty((batch, net.channels, height, width), memory_format=torch.channels_last)
         label_B = torch.zeros(batch, dtype=torch.int64)
         backward = _Backward(live, len(net.blocks) + 1)
         with _autocast(dtype):

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from poolsearch.data.build import array_channels
     from poolsearch.data.cache import Images, open_images
     from poolsearch.data.duplicates import write_duplicates
     from poolsearch.data.folder import unread_kinds
@@ -27,6 +28,7 @@ _HOMES = {
     "PARTS": "split",
     "Source": "items",
     "Split": "split",
+    "array_channels": "build",
     "default_cache_dir": "source",
     "find_source": "source",
     "groups_of": "groups",
@@ -49,6 +51,7 @@ __all__ = [
     "Loader",
     "Source",
     "Split",
+    "array_channels",
     "default_cache_dir",
     "find_source",
     "groups_of",

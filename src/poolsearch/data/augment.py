@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from poolsearch.data.prefetch import to_device
+from poolsearch.image_size import ImageSize
 
 CENTRAL = 7 / 8
 """The part of the side that evaluation looks at when images are stored larger than they are used."""
@@ -22,7 +23,7 @@ _TRIES = 10
 """As many as torchvision's RandomResizedCrop makes before it falls back to the centre."""
 
 
-def pad_crop_flip(x_BHWC: Tensor, generator: np.random.Generator, pad: int, flip: bool) -> Tensor:
+def pad_crop_flip(x_BHWC: Tensor, generator: np.random.Generator, pad: int | tuple[int, int], flip: bool) -> Tensor:
     """Pad with zeros on each side, cut out the old size at a random place, mirror half of them.
 
     Every image has its own offset, uniform in 0..2 pad in each direction.
@@ -30,19 +31,26 @@ def pad_crop_flip(x_BHWC: Tensor, generator: np.random.Generator, pad: int, flip
     Args:
         x_BHWC: images of any type.
         generator: gives the offsets, then the mirroring.
-        pad: pixels of zeros on each side; 0 leaves every image in its place.
+        pad: pixels of zeros on each side, or those above and below and those at the left and right; 0 leaves every
+            image in its place.
         flip: mirror each image with probability 1/2.
 
     Returns:
         The images in the same shape and type.
     """
     batch, height, width, channels = x_BHWC.shape
-    offset_2B = generator.integers(0, 2 * pad + 1, size=(2, batch))
-    if pad:
-        padded = F.pad(x_BHWC, (0, 0, pad, pad, pad, pad))
+    high, wide = (pad, pad) if isinstance(pad, int) else pad
+    if high == wide:
+        offset_2B = generator.integers(0, 2 * high + 1, size=(2, batch))
+    else:
+        offset_2B = np.stack([generator.integers(0, 2 * most + 1, size=batch) for most in (high, wide)])
+    if high or wide:
+        padded = F.pad(x_BHWC, (0, 0, wide, wide, high, high))
         s0, s1, s2, s3 = padded.stride()
         # every possible crop as a view; picking one for each image then copies whole rows
-        views = padded.as_strided((batch, 2 * pad + 1, 2 * pad + 1, height, width, channels), (s0, s1, s2, s1, s2, s3))
+        views = padded.as_strided(
+            (batch, 2 * high + 1, 2 * wide + 1, height, width, channels), (s0, s1, s2, s1, s2, s3)
+        )
         top_B, left_B = to_device(offset_2B, x_BHWC.device)
         x_BHWC = views[torch.arange(batch, device=x_BHWC.device), top_B, left_B]
     return _flip(x_BHWC, generator) if flip else x_BHWC
@@ -50,7 +58,7 @@ def pad_crop_flip(x_BHWC: Tensor, generator: np.random.Generator, pad: int, flip
 
 def random_resized_crop_flip(
     x_BHWC: Tensor,
-    size: int,
+    size: ImageSize | int,
     generator: np.random.Generator,
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
@@ -59,28 +67,29 @@ def random_resized_crop_flip(
     """Cut a random part out of each image and resize it to ``size``.
 
     Parts are drawn as torchvision's ``RandomResizedCrop`` does: a share of the area uniform in ``scale``, a logarithm
-    of the aspect ratio uniform in ``ratio``; ten tries, then the centre.
+    of the aspect ratio uniform in ``ratio``, times that of ``size``; ten tries, then the centre.
 
     Args:
         x_BHWC: images of any type.
-        size: side in pixels of what comes out.
+        size: of what comes out; the side of a square, or height and width.
         generator: gives the parts, then the mirroring.
         scale: least and largest share of the area.
-        ratio: least and largest width / height.
+        ratio: least and largest width / height of a part, where that of ``size`` is 1.
         flip: mirror each image with probability 1/2.
 
     Returns:
-        float32 (B, size, size, C) in the units of ``x_BHWC``.
+        float32 (B, *size, C) in the units of ``x_BHWC``.
     """
     batch, height, width, _ = x_BHWC.shape
-    box_B4 = _boxes(batch, height, width, generator, scale, ratio)
+    size = ImageSize.of(size)
+    shape = size.width / size.height
+    box_B4 = _boxes(batch, height, width, generator, scale, (ratio[0] * shape, ratio[1] * shape))
     mirror_B = generator.random(batch) < 0.5 if flip else np.zeros(batch, dtype=bool)
     theta_B23 = to_device(_affine(box_B4, mirror_B, height, width), x_BHWC.device)
     # a part may be reduced up to this many times: sampled so much finer and averaged, so that nothing aliases
-    finer = max(1, min(height, width) // size)
-    channels = x_BHWC.shape[3]
-    shape = [batch, channels, size * finer, size * finer]
-    grid = F.affine_grid(theta_B23, shape, align_corners=False)
+    finer = max(1, min(height // size.height, width // size.width))
+    sampled = [batch, x_BHWC.shape[3], size.height * finer, size.width * finer]
+    grid = F.affine_grid(theta_B23, sampled, align_corners=False)
     x_BCHW = x_BHWC.permute(0, 3, 1, 2).to(torch.float32)
     out_BCHW = F.grid_sample(x_BCHW, grid, mode="bilinear", padding_mode="border", align_corners=False)
     if finer > 1:
@@ -88,7 +97,7 @@ def random_resized_crop_flip(
     return out_BCHW.permute(0, 2, 3, 1)
 
 
-def centre(x_BHWC: Tensor, size: int, view: int | None = None) -> Tensor:
+def centre(x_BHWC: Tensor, size: ImageSize | int, view: ImageSize | int | None = None) -> Tensor:
     """The view for evaluation: the central 7/8 of each side, or more if ``view`` is more, at ``size``.
 
     With images stored at 256 and used at 224 that is the plain centre crop; of images much larger than ``size`` the
@@ -97,21 +106,35 @@ def centre(x_BHWC: Tensor, size: int, view: int | None = None) -> Tensor:
 
     Args:
         x_BHWC: uint8 images as they are stored.
-        size: side in pixels of what comes out.
+        size: of what comes out; the side of a square, or height and width.
         view: pixels of the stored images that are seen at least; as many as ``size`` where not given.
 
     Returns:
-        uint8 (B, size, size, C); a view of ``x_BHWC`` where nothing is resized.
+        uint8 (B, *size, C); a view of ``x_BHWC`` where nothing is resized.
     """
     height, width = x_BHWC.shape[1:3]
-    side = max(view or size, round(min(height, width) * CENTRAL))
-    top, left = (height - side) // 2, (width - side) // 2
-    crop_BHWC = x_BHWC[:, top : top + side, left : left + side]
-    if side == size:
+    size = ImageSize.of(size)
+    high, wide = central_part(ImageSize(height, width), size if view is None else ImageSize.of(view))
+    top, left = (height - high) // 2, (width - wide) // 2
+    crop_BHWC = x_BHWC[:, top : top + high, left : left + wide]
+    if (high, wide) == size:
         return crop_BHWC
     x_BCHW = crop_BHWC.permute(0, 3, 1, 2).to(torch.float32)
-    resized = F.interpolate(x_BCHW, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    resized = F.interpolate(x_BCHW, size, mode="bilinear", antialias=True, align_corners=False)
     return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def central_part(stored: ImageSize, least: ImageSize) -> ImageSize:
+    """The part of an image that evaluation looks at.
+
+    Args:
+        stored: the size of the whole image.
+        least: pixels that are seen at least.
+
+    Returns:
+        7/8 of each side, or more where ``least`` is more.
+    """
+    return ImageSize(*(max(one, round(side * CENTRAL)) for one, side in zip(least, stored, strict=True)))
 
 
 def normalise(x_BHWC: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:

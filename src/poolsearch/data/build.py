@@ -8,27 +8,38 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
+from typing import Literal
 
 from PIL import Image
 
-from poolsearch.data.decode import Raw, Size, UnexpectedSize, decode, size_of
+from poolsearch.data.decode import (
+    Form,
+    OutOfRange,
+    Raw,
+    UnexpectedSize,
+    central_box,
+    channels_of_array,
+    decode,
+    range_of,
+    size_of,
+)
 from poolsearch.data.gate import PASSING, PIXELS_AT_ONCE, TooLarge, Unreadable
 from poolsearch.data.items import Source
 from poolsearch.data.processes import DecoderPool, DecoderProcess
 from poolsearch.errors import PoolsearchError
+from poolsearch.image_size import Fit, ImageSize
 from poolsearch.progress import Progress
 from poolsearch.resources import available_cores
 from poolsearch.texts import writable
+from poolsearch.value_range import EACH_FILE, ValueRange
 
-SMALL = 64
-"""Images of one common size up to this side are stored as they are."""
-
-LARGE_SIDE = 256
-"""The side at which all others are stored unless the user says otherwise."""
+LARGE, LARGE_WHOLE = ImageSize(256, 256), ImageSize(224, 224)
+"""The size at which images are stored that are not small and of one size, unless the user says otherwise: cropped, from
+which a network sees the centre; or whole, squeezed or padded."""
 
 QUICK = 96
 """Up to this side an image is decoded in so little time that threads are held up by the Python around it."""
@@ -39,15 +50,40 @@ WORTH_A_PROCESS = 2000
 BATCH_BYTES = 4 << 20
 
 
-@dataclass(frozen=True)
-class DecodePlan:
-    """How a source is decoded: at which side, and by how many threads or processes.
+_SAMPLE = 32  # images whose shapes stand for those of all
 
-    ``size``: what all images are taken to measure; None if that does not matter.
+
+@dataclass(frozen=True)
+class Wanted:
+    """The form in which images are asked for.
+
+    Attributes:
+        size: at which they are stored; None: as they are if all have one size and are small, otherwise large.
+        fit: how others get into it; None: by cropping.
+        channels: to which they are converted.
+        values: which become black and white in images of more than 8 bits: those of a range, the same in all, or as
+            each file has them by itself; None: of the least usual range that holds those of all images.
+        own_shape: without a size, small images of one size keep their shape; else they are cropped to squares.
     """
 
-    side: int
-    size: Size | None
+    size: ImageSize | None = None
+    fit: Fit | None = None
+    channels: int = 3
+    values: ValueRange | Literal["each-file"] | None = None
+    own_shape: bool = False
+
+
+@dataclass(frozen=True)
+class DecodePlan:
+    """How a source is decoded: to which form, and by how many threads or processes.
+
+    ``size``: what all images are taken to measure; None if that does not matter. ``cut``: the share of their area that
+    is cut away, on the mean.
+    """
+
+    form: Form
+    size: ImageSize | None
+    cut: float
     workers: int
     processes: bool
 
@@ -64,29 +100,137 @@ Batch = list[bytes | str]
 """Of each image its pixels, or the reason why there are none."""
 
 
-def make_plan(source: Source, store_size: int | None) -> DecodePlan:
-    """Choose at which side a source is stored, and by how many threads or processes it is decoded.
-
-    Opens the first image alone. That the others are as large shows when they are decoded (:class:`UnexpectedSize`).
+def wanted_form(source: Source, size: ImageSize | None, fit: Fit | None, channels: int, values: str | None) -> Wanted:
+    """The form that settings ask for; opens the first image where nothing is said of its shape.
 
     Args:
         source: what is to be decoded.
-        store_size: the side in pixels; None: the images' own if all are as large as the first and that has a shorter
-            side up to 64, otherwise 256.
+        size: at which images are stored; None: see :class:`Wanted`.
+        fit: how images of another shape get into it; None: by cropping, but small images of one size stay whole.
+        channels: to which they are converted.
+        values: as the setting ``value_range`` has it.
+
+    Returns:
+        The form.
+    """
+    first = _first(source)[0] if size is None and fit != "crop" else None
+    own_shape = first is not None and first.small and first.height != first.width
+    chosen = None if values is None else EACH_FILE if values == EACH_FILE else ValueRange.of(values)
+    return Wanted(size, fit, channels, chosen, own_shape)
+
+
+def make_plan(source: Source, wanted: Wanted) -> DecodePlan:
+    """Choose at which size a source is stored, and by how many threads or processes it is decoded.
+
+    Opens the first image, and some more where a part may be cut away. That the others are as large shows when they are
+    decoded (:class:`UnexpectedSize`).
+
+    Args:
+        source: what is to be decoded.
+        wanted: the form that is asked for.
 
     Returns:
         The plan.
     """
-    size, encoded = _first(source)
-    common = size if store_size is None and size and min(size) <= SMALL else None
-    side = store_size or (min(common) if common else LARGE_SIDE)
-    if max(side, *(size or (side,))) > QUICK:
-        return DecodePlan(side, common, available_cores(), processes=False)
+    first, encoded = _first(source)
+    common = first if wanted.size is None and first and first.small else None
+    form = Form(wanted.size or _usual(common, wanted), wanted.fit or "crop", wanted.channels, wanted.values, clip=True)
+    if wanted.values is None:
+        form = replace(form, values=sampled_range(source), clip=False)
+    cut = cut_share(source, form.size) if form.fit == "crop" and form.size != common else 0.0
+    if max(*form.size, *(first or form.size)) > QUICK:
+        return DecodePlan(form, common, cut, available_cores(), processes=False)
     workers = min(available_cores(), len(source.items) // WORTH_A_PROCESS) if encoded else 1
-    return DecodePlan(side, common, max(1, workers), processes=True)
+    return DecodePlan(form, common, cut, max(1, workers), processes=True)
 
 
-def _first(source: Source) -> tuple[Size | None, bool]:
+def large(fit: Fit | None) -> ImageSize:
+    """The size at which images are stored that are not small and of one size.
+
+    Args:
+        fit: how they get into it.
+
+    Returns:
+        A square.
+    """
+    return LARGE if fit in (None, "crop") else LARGE_WHOLE
+
+
+def _usual(common: ImageSize | None, wanted: Wanted) -> ImageSize:
+    if common is None:
+        return large(wanted.fit)
+    return common if wanted.own_shape else ImageSize(min(common), min(common))
+
+
+def cut_share(source: Source, shape: ImageSize) -> float:
+    """The share of their area that images lose when they are cropped to a shape.
+
+    Args:
+        source: the data set.
+        shape: whose ratio of height to width they are to have.
+
+    Returns:
+        The mean over an even choice of images, 0..1, by their headers, as they are before any turning.
+    """
+    shares: list[float] = []
+    for raw in _sample(source):
+        try:
+            size = size_of(raw)
+        except Exception:  # as in _first
+            continue
+        left, upper, right, lower = central_box(size, shape)
+        shares.append(1 - (right - left) * (lower - upper) / size.pixels)
+    return sum(shares) / len(shares) if shares else 0.0
+
+
+def sampled_range(source: Source) -> ValueRange | None:
+    """The least usual range that holds the values of an even choice of images.
+
+    Args:
+        source: the data set.
+
+    Returns:
+        The range; None where all of them have 8 bits.
+    """
+    found: ValueRange | None = None
+    for raw in _sample(source):
+        try:
+            one = range_of(raw)
+        except Exception:  # as in _first
+            continue
+        found = found if one is None else one if found is None else found.with_(one)
+    return found
+
+
+def _sample(source: Source) -> Iterator[Raw]:
+    """An even choice of images; those that cannot be read are passed over."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for index in range(0, len(source.items), -(-len(source.items) // _SAMPLE)):
+            try:
+                yield source.items.read(index)
+            except Exception:  # damaged files can raise anything; decoding will list them
+                continue
+
+
+def array_channels(source: Source) -> int | None:
+    """How many channels the images of a source have, where they are arrays.
+
+    Args:
+        source: the data set.
+
+    Returns:
+        Those of the first image that can be read; None where it is no array.
+    """
+    for index in range(min(len(source.items), _SAMPLE)):
+        try:
+            return channels_of_array(source.items.read(index))
+        except Exception:  # as in _first
+            continue
+    return None
+
+
+def _first(source: Source) -> tuple[ImageSize | None, bool]:
     """The size of the first image whose header can be read, and whether it must be decoded."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -107,7 +251,7 @@ def write_pixels(
     Args:
         source: what is decoded, in its order.
         plan: from :func:`make_plan`.
-        path: the file, made anew: raw uint8 of shape (N, side, side, 3).
+        path: the file, made anew: raw uint8 of shape (N, height, width, channels).
         progress: shows how many images are done.
         see: gets every block of bytes that is written, in order, to take its checksum.
 
@@ -116,6 +260,7 @@ def write_pixels(
 
     Raises:
         UnexpectedSize: an image has not the size of the plan.
+        OutOfRange: an image has values beyond those of the plan.
         OSError: the file cannot be written.
     """
     done = DecodeResult([], [])
@@ -148,7 +293,7 @@ def _write_all(write: Callable[[memoryview], int | None], block: bytes) -> None:
 
 def _decoded(source: Source, plan: DecodePlan) -> Generator[Batch]:
     """Batches in the order of the source, the same whatever decodes them."""
-    size = max(8, min(512, BATCH_BYTES // (plan.side * plan.side * 3)))
+    size = max(8, min(512, BATCH_BYTES // (plan.form.size.pixels * plan.form.channels)))
     number = len(source.items)
     batches = (range(start, min(start + size, number)) for start in range(0, number, size))
     here = partial(_decode_batch, source, plan, Lock())
@@ -184,7 +329,7 @@ def _decode_batch(
     """
     found: Sequence[bytes | None] = [None] * len(indices)
     if worker is not None:
-        found = worker.decode([_read_or_none(source, index) for index in indices], plan.side, plan.size)
+        found = worker.decode([_read_or_none(source, index) for index in indices], plan.form, plan.size)
     return [
         _decode_or_reason(source, index, plan, one_large) if pixels is None else pixels
         for index, pixels in zip(indices, found, strict=True)
@@ -202,11 +347,11 @@ def _decode_or_reason(source: Source, index: int, plan: DecodePlan, one_large: L
     try:
         raw = source.items.read(index)
         try:
-            return decode(raw, plan.side, plan.size, PIXELS_AT_ONCE)
+            return decode(raw, plan.form, plan.size, PIXELS_AT_ONCE)
         except TooLarge:
             with one_large:
-                return decode(raw, plan.side, plan.size)
-    except (UnexpectedSize, PoolsearchError):
+                return decode(raw, plan.form, plan.size)
+    except (UnexpectedSize, OutOfRange, PoolsearchError):
         raise
     except Unreadable as error:
         return str(error)

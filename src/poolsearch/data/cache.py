@@ -1,6 +1,6 @@
 """Decoded images on disk: made once, then opened in no time by every later run.
 
-``CACHE/images-USER/KEY/`` holds ``pixels.u8`` (raw bytes N, side, side, 3), ``labels.npy``, ``parts.npy``,
+``CACHE/images-USER/KEY/`` holds ``pixels.u8`` (raw bytes N, height, width, channels), ``labels.npy``, ``parts.npy``,
 ``places.npy``, ``prints.npy``, ``files.json`` and ``meta.json``, which has the SHA-256 of the small ones and of itself.
 It is built in a temporary folder and put in place by one rename, so that a folder of that name is always whole; that it
 still is what was written is seen whenever it is opened.
@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,17 +28,28 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from poolsearch.data.build import LARGE_SIDE, DecodePlan, make_plan, write_pixels
+from poolsearch.data.build import (
+    DecodePlan,
+    Wanted,
+    cut_share,
+    large,
+    make_plan,
+    sampled_range,
+    wanted_form,
+    write_pixels,
+)
 from poolsearch.data.checks import check_classes
-from poolsearch.data.decode import UnexpectedSize
+from poolsearch.data.decode import OutOfRange, UnexpectedSize
 from poolsearch.data.gate import Unreadable, open_regular, size_text
 from poolsearch.data.image_hash import byte_hashes, image_hashes
 from poolsearch.data.items import PARTS, Source
 from poolsearch.data.source import private_folder, why_not_private
 from poolsearch.errors import PoolsearchError
+from poolsearch.image_size import Fit, ImageSize
 from poolsearch.progress import Progress
 from poolsearch.resources import available_cores
 from poolsearch.storage import files
+from poolsearch.value_range import EACH_FILE, ValueRange
 
 FORMAT = 3
 """Part of the key: raised when decoding or the files change, so that old caches are made again."""
@@ -64,7 +75,9 @@ class Images:
     ``pixels_NHWC`` is uint8, read-only, on disk. ``part_N`` is "train", "val" or "test" as the data set is divided.
     ``place_N`` counts the images of the data set, the skipped ones among them, from 0. ``skipped`` lists {file,
     reason}. ``fingerprint`` is a SHA-256 of pixels and labels. ``folder`` is where they are kept. ``group_N`` names
-    the group of each image, where the data set says so; ``doubts`` are those of the source.
+    the group of each image, where the data set says so; ``doubts`` are those of the source. ``cut`` is the share of
+    their area that was cut away to make them of one shape, and ``values`` are those that became black and white in
+    images of more than 8 bits (None where there are none).
     """
 
     name: str
@@ -79,6 +92,18 @@ class Images:
     folder: Path
     group_N: Sequence[str] | None = None
     doubts: Sequence[str] = ()
+    cut: float = 0.0
+    values: ValueRange | None = None
+
+    @property
+    def size(self) -> ImageSize:
+        """At which they are stored."""
+        return ImageSize(*self.pixels_NHWC.shape[1:3])
+
+    @property
+    def channels(self) -> int:
+        """Of each."""
+        return self.pixels_NHWC.shape[3]
 
     @cached_property
     def files(self) -> list[str]:
@@ -117,6 +142,9 @@ class _Entry:
     skipped: list[dict[str, str]]
     fingerprint: str
     sums: dict[str, str]
+    cut: float | None
+    values: ValueRange | None
+    knows_values: bool
 
     def content(self, name: str) -> bytes:
         found = _content(self.folder / name)
@@ -137,15 +165,28 @@ class _Entry:
         return json.loads(self.content("files.json"))
 
 
-def open_images(source: Source, store_size: int | None, cache_dir: Path, progress: Progress) -> Images:
+def open_images(
+    source: Source,
+    store_size: ImageSize | int | None,
+    cache_dir: Path,
+    progress: Progress,
+    fit: Fit | None = None,
+    channels: int = 3,
+    values: str | None = None,
+) -> Images:
     """The decoded images of ``source``, from the cache if they are there.
 
     Args:
         source: the data set.
-        store_size: side in pixels at which they are stored; None: as they are if all have one common size with a
-            side up to 64, otherwise 256.
+        store_size: at which they are stored, the side of a square or a size; None: as they are if all have one common
+            size with a shorter side up to 64, otherwise at 256x256 (224x224 where they are squeezed or padded).
         cache_dir: see :func:`default_cache_dir`.
         progress: shows the decoding, and tells which images are left out.
+        fit: how images of another shape get into the size: "crop", "squeeze" or "pad". None: as "crop", but small
+            images of one size keep their shape.
+        channels: to which they are converted.
+        values: which become black and white in images of more than 8 bits, such as "0,4095"; None: found, one range for
+            all images; "each-file": guessed for each by itself.
 
     Returns:
         The images that can be read, in the source's order.
@@ -153,19 +194,17 @@ def open_images(source: Source, store_size: int | None, cache_dir: Path, progres
     Raises:
         PoolsearchError: no image is readable, a class has too few, there is no space, or the size is not positive.
     """
-    if store_size is not None and store_size < 1:
-        raise PoolsearchError(f"store_size is {store_size}; it must be at least 1 pixel. Leave it out to choose it.")
-    key = files.sha256(f"{source.fingerprint} {store_size} {FORMAT}".encode())[:32]
+    wanted = wanted_form(source, None if store_size is None else ImageSize.of(store_size), fit, channels, values)
     with _disk_errors(cache_dir):
-        folder = private_folder(cache_dir) / key
-        images = _read(folder, source)
+        folder = _folder(private_folder(cache_dir), source, wanted)
+        images = _read(folder, source, wanted)
         if isinstance(images, DamagedCache):
             with _alone(folder, progress):
-                images = _read(folder, source)
+                images = _read(folder, source, wanted)
                 if isinstance(images, DamagedCache):
                     if os.path.lexists(folder):
                         progress.say(f"the decoded images in {folder} are not used ({images}): they are made anew.")
-                    images = _build(source, store_size, folder, progress)
+                    images = _build(source, wanted, folder, progress)
     if images.skipped:
         first = images.skipped[0]
         kinds = Counter(entry["reason"].partition(":")[0] for entry in images.skipped).most_common(5)
@@ -177,20 +216,53 @@ def open_images(source: Source, store_size: int | None, cache_dir: Path, progres
     return images
 
 
-def _build(source: Source, store_size: int | None, folder: Path, progress: Progress) -> Images:
+def _folder(parent: Path, source: Source, wanted: Wanted) -> Path:
+    """Where the entry is, or is to be."""
+
+    def of(form: str) -> Path:
+        return parent / files.sha256(f"{source.fingerprint} {form} {FORMAT}".encode())[:32]
+
+    usual, key = of(_key(wanted)), _key(wanted)
+    if wanted.values is None:
+        return usual
+    if wanted.values == EACH_FILE:
+        try:
+            if _entry(usual).values is None:  # of an older version, or of images of 8 bits alone
+                return usual
+        except (OSError, DamagedCache):
+            pass
+    return of(f"{key} {wanted.values}")
+
+
+def _key(wanted: Wanted) -> str:
+    """The form as a part of the cache's key; that of squares is as it was when there was no other form."""
+    size = "None" if wanted.size is None else str(wanted.size.plain)
+    fit = "" if wanted.fit in (None, "crop") else f" {wanted.fit}"
+    channels = "" if wanted.channels == 3 else f" {wanted.channels} channels"
+    return f"{size}{fit}{channels}{' own shape' if wanted.own_shape else ''}"
+
+
+def _build(source: Source, wanted: Wanted, folder: Path, progress: Progress) -> Images:
     for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed: the lock is ours
         _remove(left)
     temporary = Path(tempfile.mkdtemp(".tmp", f".{folder.name}.", folder.parent))
     try:
-        try:
-            _write(source, folder.name, make_plan(source, store_size), temporary, progress)
-        except UnexpectedSize:  # mostly seen at the second image
-            _write(source, folder.name, make_plan(source, LARGE_SIDE), temporary, progress)
+        plan = make_plan(source, wanted)
+        while True:
+            try:
+                _write(source, folder.name, plan, temporary, progress)
+                break
+            except UnexpectedSize:  # mostly seen at the second image
+                plan = make_plan(source, replace(wanted, size=large(wanted.fit)))
+            except OutOfRange as error:  # mostly not seen at all: some images were looked at before
+                known = plan.form.values
+                wider = error.values.with_(known) if isinstance(known, ValueRange) else error.values
+                plan = replace(plan, form=replace(plan.form, values=wider))
         _remove(folder)  # a damaged one; whoever has it open keeps the old files
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    images = _read(folder, source)
+    images = _read(folder, source, wanted)
     if isinstance(images, DamagedCache):
         raise PoolsearchError(
             f"the decoded images were written to {folder}, and are not there as they were written ({images}). Choose "
@@ -207,14 +279,14 @@ def _remove(path: Path) -> None:
 
 
 def _write(source: Source, key: str, plan: DecodePlan, folder: Path, progress: Progress) -> None:
-    side = plan.side
-    _require_space(folder, len(source.items) * side * side * 3)
+    shape = (*plan.form.size, plan.form.channels)
+    _require_space(folder, len(source.items) * int(np.prod(shape)))
     digest = hashlib.sha256()
     found = [np.empty((0, 2), np.uint64)]
 
     def see(block: bytes) -> None:
         digest.update(block)
-        found.append(image_hashes(np.frombuffer(block, np.uint8).reshape(-1, side, side, 3)))
+        found.append(image_hashes(np.frombuffer(block, np.uint8).reshape(-1, *shape)))
 
     decoded = write_pixels(source, plan, folder / _PIXELS, progress, see)
     label_N, part_N = source.label_N[decoded.kept], source.part_N[decoded.kept]
@@ -230,7 +302,9 @@ def _write(source: Source, key: str, plan: DecodePlan, folder: Path, progress: P
         "format": FORMAT,
         "key": key,
         "name": source.name,
-        "shape": [len(label_N), side, side, 3],
+        "shape": [len(label_N), *shape],
+        "cut": plan.cut,
+        "values": None if plan.form.values == EACH_FILE else plan.form.values,
         "class_names": source.class_names,
         "skipped": decoded.skipped,
         "fingerprint": digest.hexdigest(),
@@ -260,10 +334,12 @@ def _check_kept(source: Source, label_N: Any, part_N: Any, skipped: list[dict[st
         ) from None
 
 
-def _read(folder: Path, source: Source) -> Images | DamagedCache:
+def _read(folder: Path, source: Source, wanted: Wanted) -> Images | DamagedCache:
     """The cached images, or why they cannot be used."""
     try:
         entry = _entry(folder)
+        if wanted.values is None and not entry.knows_values and sampled_range(source) is not None:
+            return DamagedCache("its images of more than 8 bits are not of one range")
         number = entry.shape[0]
         label_N = entry.array("labels.npy", np.int64, (number,))
         part_N = np.array(PARTS)[entry.array("parts.npy", np.uint8, (number,))]
@@ -279,7 +355,13 @@ def _read(folder: Path, source: Source) -> Images | DamagedCache:
         source.name, pixels_NHWC, label_N, part_N, source.class_names, entry.skipped, entry.fingerprint,
         source.flippable, place_N, folder,
         None if source.group_N is None else [source.group_N[int(place)] for place in place_N], source.doubts,
+        _cut(entry, source), entry.values,
     )  # fmt: skip
+
+
+def _cut(entry: _Entry, source: Source) -> float:
+    """What was cut away; entries of older versions do not say."""
+    return cut_share(source, ImageSize(*entry.shape[1:3])) if entry.cut is None else entry.cut
 
 
 def _entry(folder: Path) -> _Entry:
@@ -300,7 +382,11 @@ def _entry(folder: Path) -> _Entry:
         raise DamagedCache(f"{_META} is not what was written ({error})") from None
     if meta["key"] != folder.name:
         raise DamagedCache(f"{_META} is of other images")
-    return _Entry(folder, tuple(meta["shape"]), meta["skipped"], meta["fingerprint"], meta["sums"])
+    values = meta.get("values")
+    return _Entry(
+        folder, tuple(meta["shape"]), meta["skipped"], meta["fingerprint"], meta["sums"], meta.get("cut"),
+        values and ValueRange(*values), "values" in meta,
+    )  # fmt: skip
 
 
 def _content(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""One image, whatever its file holds, as RGB bytes of the size that is stored.
+"""One image, whatever its file holds, as bytes of the form in which all are stored.
 
 Decoding processes import this module: it takes only what they need, and NumPy, which takes longer to import than all
 the rest, when an image calls for it.
@@ -7,21 +7,44 @@ the rest, when an image calls for it.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 from PIL import ExifTags, Image, ImageOps
 
-from poolsearch.data.gate import PIXELS, TooLarge, open_regular
+from poolsearch.data.gate import PIXELS, TooLarge, Unreadable, open_regular
+from poolsearch.image_size import Fit, ImageSize
+from poolsearch.value_range import EACH_FILE, ValueRange
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-Raw: TypeAlias = "str | bytes | npt.NDArray[np.uint8]"
+Raw: TypeAlias = "str | bytes | npt.NDArray[Any]"
 """One image as its source has it: the path of a file, what is in one, or pixels HW or HWC."""
 
-Size = tuple[int, int]
-"""(height, width) before any turning, as the header has it."""
+
+@dataclass(frozen=True)
+class Form:
+    """What every image is made into when it is decoded.
+
+    Attributes:
+        size: in pixels.
+        fit: how an image of another shape gets into the size.
+        channels: to which it is converted.
+        values: of images of more than 8 bits, those that become black and white; None: not known yet; "each-file":
+            guessed for each file by itself.
+        clip: values beyond are cut off; else they are told (:class:`OutOfRange`).
+    """
+
+    size: ImageSize
+    fit: Fit = "crop"
+    channels: int = 3
+    values: ValueRange | Literal["each-file"] | None = None
+    clip: bool = False
+
 
 _QUICK_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
 _FORMATS = ("WEBP", "TIFF", "AVIF", "JPEG2000", "TGA")
@@ -31,69 +54,201 @@ The quick ones are tried first, since for the others Pillow imports all that it 
 _STRIP = 8_000_000
 """So many pixels are converted at once where that takes several copies."""
 
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+_WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _MAY_TURN = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
+
+
+_NPY = b"\x93NUMPY"
+
+
+class OutOfRange(Exception):
+    """An image has values beyond those that all were taken to have.
+
+    Args:
+        values: a range that holds those of this image.
+    """
+
+    def __init__(self, values: ValueRange) -> None:
+        super().__init__(values)
+        self.values = values
+
+
+class WrongChannels(Unreadable):
+    """An image has a number of channels that cannot be converted."""
 
 
 class UnexpectedSize(Exception):
     """An image has not the size that all were taken to have."""
 
 
-def decode(raw: Raw, side: int, size: Size | None = None, most: int = PIXELS) -> bytes:
-    """Decode an image: turned upright, the shorter side resized to ``side``, the centre cut out.
+def decode(raw: Raw, form: Form, size: ImageSize | None = None, most: int = PIXELS) -> bytes:
+    """Decode an image: turned upright, and fitted into the size of ``form``.
 
-    An image that already has ``side`` as its shorter side is not resampled.
+    An image that already fits is not resampled.
 
     Args:
         raw: a path, the bytes of a file, or pixels.
-        side: in pixels, of what comes out.
-        size: (height, width) that the image must have by its header; None: any.
+        form: of what comes out.
+        size: that the image must have by its header, before any turning; None: any.
         most: so many pixels are decoded at most.
 
     Returns:
-        RGB bytes of shape (side, side, 3).
+        Bytes of shape (height, width, channels).
 
     Raises:
+        WrongChannels: it has other channels than ``form``, and cannot be converted.
+        OutOfRange: it has values beyond those of ``form``.
         UnexpectedSize: ``size`` is given and the image has another one.
         TooLarge: more than ``most`` pixels would be decoded; none was.
         Unreadable: it is a path, but not that of a file that may be read.
         Exception: whatever PIL raises for a damaged file.
     """
-    if not isinstance(raw, str):
-        if not isinstance(raw, bytes) and raw.shape == (side, side, 3) and size in (None, (side, side)):
-            return raw.tobytes()
-        return _decoded(_open(raw), side, size, most)
-    with open_regular(raw) as handle:
-        return _decoded(_identified(handle), side, size, most)
+    if isinstance(raw, str):
+        with open_regular(raw) as handle:
+            return _from_file(handle, form, size, most)
+    return _from_file(io.BytesIO(raw), form, size, most) if isinstance(raw, bytes) else _array(raw, form, size, most)
 
 
-def size_of(raw: Raw) -> Size:
+def size_of(raw: Raw) -> ImageSize:
     """The size of an image by its header, before any turning.
 
     Args:
         raw: a path, the bytes of a file, or pixels.
 
     Returns:
-        (height, width) in pixels.
+        Height and width in pixels.
 
     Raises:
         Unreadable: it is a path, but not that of a file that may be read.
         Exception: whatever PIL raises for a damaged file.
     """
-    if not isinstance(raw, str):
-        return _size_of(_open(raw))
-    with open_regular(raw) as handle:
-        return _size_of(_identified(handle))
+    if isinstance(raw, str):
+        with open_regular(raw) as handle:
+            return _header(handle)[0]
+    return _header(io.BytesIO(raw))[0] if isinstance(raw, bytes) else ImageSize(*raw.shape[:2])
 
 
-def _size_of(image: Image.Image) -> Size:
-    return image.height, image.width
+def channels_of_array(raw: Raw) -> int | None:
+    """How many channels an image has that is an array.
+
+    Args:
+        raw: a path, the bytes of a file, or pixels.
+
+    Returns:
+        Their number; None of a file of another kind.
+
+    Raises:
+        Unreadable, Exception: as :func:`size_of`.
+    """
+    if isinstance(raw, str):
+        with open_regular(raw) as handle:
+            return _header(handle)[1]
+    return _header(io.BytesIO(raw))[1] if isinstance(raw, bytes) else _channels(raw.shape)
 
 
-def _open(raw: bytes | npt.NDArray[np.uint8]) -> Image.Image:
-    if isinstance(raw, bytes):
-        return _identified(io.BytesIO(raw))
-    return Image.fromarray(raw[:, :, 0] if raw.ndim == 3 and raw.shape[2] == 1 else raw)
+def _header(handle: BinaryIO) -> tuple[ImageSize, int | None, bool]:
+    """The size of what is in a file, the channels of an array, and whether it has more than 8 bits."""
+    if not _is_npy(handle):
+        image = _identified(handle)
+        return _size_of(image), None, image.mode in _WIDE
+    import numpy as np
+
+    version = np.lib.format.read_magic(handle)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(handle)
+    check_shape(shape)
+    head = handle.tell()
+    there = handle.seek(0, io.SEEK_END) - head
+    if not dtype.hasobject and prod((dtype.itemsize, *shape)) != there:  # before so much memory is taken
+        raise Unreadable(f"{there:,} bytes of pixels, not those of {dtype} of shape {shape}")
+    return ImageSize(*shape[:2]), _channels(shape), dtype.itemsize > 1
+
+
+def _channels(shape: tuple[int, ...]) -> int:
+    return shape[2] if len(shape) == 3 else 1
+
+
+def check_shape(shape: tuple[int, ...]) -> None:
+    """See that the shape of an array is that of an image.
+
+    Args:
+        shape: of the array.
+
+    Raises:
+        Unreadable: it is not (height, width) or (height, width, channels), or channels seem to come first.
+    """
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise Unreadable(f"an array of shape {shape}, and not (height, width) or (height, width, channels)")
+    if channels_first(shape):
+        raise Unreadable(f"an array of shape {shape}, whose channels come first: move them to the end")
+
+
+def channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether the shape of an image is rather (channels, height, width) than (height, width, channels).
+
+    Args:
+        shape: of the array.
+
+    Returns:
+        True where the last axis is no likely number of channels, and the first is.
+    """
+    if len(shape) != 3 or shape[2] <= 4:
+        return False
+    return shape[0] <= 4 or shape[1] == shape[2] != shape[0]
+
+
+def _is_npy(handle: BinaryIO) -> bool:
+    found = handle.read(len(_NPY)) == _NPY
+    handle.seek(0)
+    return found
+
+
+def _from_file(handle: BinaryIO, form: Form, size: ImageSize | None, most: int) -> bytes:
+    if not _is_npy(handle):
+        return _decoded(_identified(handle), form, size, most)
+    found, _, _ = _header(handle)
+    _check_most(found, most)
+    handle.seek(0)
+    import numpy as np
+
+    return _array(np.lib.format.read_array(handle, allow_pickle=False), form, size, most)
+
+
+def _array(pixels: npt.NDArray[Any], form: Form, size: ImageSize | None, most: int) -> bytes:
+    """An image that is an array."""
+    check_shape(pixels.shape)
+    found, channels = ImageSize(*pixels.shape[:2]), _channels(pixels.shape)
+    if size is not None and found != size:
+        raise UnexpectedSize
+    _check_most(found, most)
+    if pixels.dtype.kind == "b":
+        pixels = pixels.astype("u1") * 255
+    elif pixels.dtype.str != "|u1":
+        pixels = _eight_bits(pixels, form)
+    if found == form.size and channels == form.channels:
+        return pixels.tobytes()
+    if channels > 4 or (channels == 2 and form.channels == 2):
+        if channels != form.channels:
+            raise _wrong(channels, form)
+        return _bytes([Image.fromarray(pixels[:, :, band].copy()) for band in range(channels)], form)
+    image = Image.fromarray(pixels[:, :, 0] if pixels.ndim == 3 and channels == 1 else pixels)
+    return _bytes(_parts(image, form), form)
+
+
+def _check_most(size: ImageSize, most: int) -> None:
+    if size.pixels > most:
+        raise TooLarge(
+            f"too large: {size.width} x {size.height} are {size.pixels / 1e6:,.0f} million pixels, at most "
+            f"{most / 1e6:,.0f} are decoded. Shrink it"
+        )
+
+
+def _wrong(channels: int, form: Form) -> WrongChannels:
+    return WrongChannels(f"it has {channels} channels, which are not converted to {form.channels} (--channels)")
+
+
+def _size_of(image: Image.Image) -> ImageSize:
+    return ImageSize(image.height, image.width)
 
 
 def _identified(handle: BinaryIO) -> Image.Image:
@@ -105,11 +260,11 @@ def _identified(handle: BinaryIO) -> Image.Image:
         return Image.open(handle, formats=[kind for kind in _FORMATS if kind in Image.OPEN])
 
 
-def _decoded(image: Image.Image, side: int, size: Size | None, most: int) -> bytes:
+def _decoded(image: Image.Image, form: Form, size: ImageSize | None, most: int) -> bytes:
     if size is not None and _size_of(image) != size:
         raise UnexpectedSize
     width, height = image.size
-    pixels = width * height
+    pixels, side = width * height, max(form.size)
     if image.format in ("JPEG", "MPO") and min(image.size) >= 4 * side:
         # JPEG can be decoded at 1/2, 1/4 or 1/8 for less work; twice the size is left to the antialiased resize
         image.draft(None, (2 * side, 2 * side))
@@ -120,25 +275,73 @@ def _decoded(image: Image.Image, side: int, size: Size | None, most: int) -> byt
             f"too large: {width} x {height} are {pixels / 1e6:,.0f} million pixels, at most {most / 1e6:,.0f} are "
             "decoded. Shrink it"
         )
-    return _centre_square(_upright_rgb(image), side).tobytes()
+    return _bytes(_parts(image, form), form)
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
+def _bytes(parts: list[Image.Image], form: Form) -> bytes:
+    """Images whose bands, one after the other, are the channels, as bytes."""
+    if len(parts) == 1:
+        return fitted(parts[0], form).tobytes()
+    import numpy as np
+
+    return np.stack([np.asarray(fitted(part, form)) for part in parts], -1).tobytes()
+
+
+def _parts(image: Image.Image, form: Form) -> list[Image.Image]:
+    """An image as images whose bands, one after the other, are the channels that are wanted.
+
+    Bands are apart where some of them are no colours: transparency, or measurements.
+    """
+    match form.channels:
+        case 1:
+            return [_grey(_upright(image), form)]
+        case 3:
+            return [_rgb(_upright(image), form)]
+        case wanted if getattr(image, "n_frames", 1) == wanted:
+            return [_grey(page, form) for page in _pages(image, wanted)]
+        case 2 | 4 as wanted:
+            image = _upright(image)
+            if "transparency" in image.info:
+                image = image.convert("RGBA")
+            if len(image.getbands()) != wanted:
+                image = _wide(image, form) if image.mode in _WIDE else image
+                image = image.convert("LA" if wanted == 2 else "RGBA")
+            return [*image.split()]
+        case _:
+            raise _wrong(getattr(image, "n_frames", 1) * len(image.getbands()), form)
+
+
+def _pages(image: Image.Image, number: int) -> Iterator[Image.Image]:
+    for page in range(number):
+        image.seek(page)
+        yield image.copy()
+
+
+def _upright(image: Image.Image) -> Image.Image:
     image.load()
     # looking for the orientation takes a while, and these are the only places for it
     may_turn = not _MAY_TURN.isdisjoint(image.info) or hasattr(image, "tag_v2")
     if may_turn and image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         image = ImageOps.exif_transpose(image)
-    return _rgb(image)
+    return image
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, form: Form) -> Image.Image:
     """Any mode to RGB. Transparent images are laid on white: the colour under a transparent pixel is arbitrary."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode in _SIXTEEN_BIT or image.mode in ("I", "F"):
-        return Image.fromarray(_eight_bits(image)).convert("RGB")
+    if image.mode in _WIDE:
+        return _wide(image, form).convert("RGB")
     return _on_white(image) if image.has_transparency_data else image.convert("RGB")
+
+
+def _grey(image: Image.Image, form: Form) -> Image.Image:
+    """Any mode to grey, transparent images as in :func:`_rgb`; colours by their luminance (ITU-R 601-2)."""
+    if image.mode == "L" and "transparency" not in image.info:
+        return image
+    if image.mode in _WIDE:
+        return _wide(image, form)
+    return (_on_white(image) if image.has_transparency_data else image).convert("L")
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -154,35 +357,140 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, rgba).convert("RGB")
 
 
-def _eight_bits(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Grey of 16 or 32 bits, or float, as 8 bits.
+def _wide(image: Image.Image, form: Form) -> Image.Image:
+    """Grey of more than 8 bits as grey of 8 bits."""
+    import numpy as np
 
-    65535 / 257 is 255 exactly. "I" and "F" do not say their range: values up to 1 ("F" only) are taken as 0..1, up to
-    255 as 8-bit, larger ones as 16-bit.
+    return Image.fromarray(_eight_bits(np.asarray(image), form))
+
+
+def _eight_bits(values: npt.NDArray[Any], form: Form) -> npt.NDArray[np.uint8]:
+    """Values of more than 8 bits, or floating-point, as 8 bits; those of whole 16 bits are divided by 257 exactly."""
+    import numpy as np
+
+    black, white = _black_and_white(values, form)
+    eight = np.empty(values.shape, np.uint8)
+    rows = max(1, _STRIP // values[0].size)
+    for at in range(0, len(values), rows):
+        strip = (values[at : at + rows].astype(np.float64) - black) * (255 / (white - black))
+        eight[at : at + rows] = np.rint(np.clip(strip, 0, 255))
+    return eight
+
+
+def _black_and_white(values: npt.NDArray[Any], form: Form) -> ValueRange:
+    """The range of an image's values: that of the data set, where it holds them.
+
+    Raises:
+        OutOfRange: it does not.
+    """
+    found = least_range(values)
+    if form.values == EACH_FILE:
+        whole = values.dtype.kind != "f" or float(values.max()) > 1
+        return ValueRange(0, 65535 if values.dtype.str[1:] in ("u2", "i2") or found.high > 255 else 255 if whole else 1)
+    if form.values is None or (not form.clip and found.with_(form.values) != form.values):
+        raise OutOfRange(found)
+    return form.values
+
+
+def least_range(values: npt.NDArray[Any]) -> ValueRange:
+    """The least usual range that holds some values.
+
+    Args:
+        values: of an image.
+
+    Returns:
+        As of :meth:`ValueRange.around`.
+
+    Raises:
+        ValueError: they are not finite.
     """
     import numpy as np
 
-    values_HW = np.asarray(image)
-    top = float(values_HW.max())
-    if not np.isfinite([top, values_HW.min()]).all():
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
         raise ValueError("pixels are not finite")
-    wide = image.mode in _SIXTEEN_BIT or top > 255
-    factor = 255 if image.mode == "F" and top <= 1 else 1
-    eight_HW = np.empty(values_HW.shape, np.uint8)
-    rows = max(1, _STRIP // values_HW.shape[1])
-    for at in range(0, len(values_HW), rows):
-        strip = values_HW[at : at + rows].astype(np.float64)
-        strip = strip / 257 if wide else strip * factor
-        eight_HW[at : at + rows] = np.rint(np.clip(strip, 0, 255))
-    return eight_HW
+    return ValueRange.around(low, high, values.dtype.kind != "f")
 
 
-def _centre_square(image: Image.Image, side: int) -> Image.Image:
-    """Resizing the shorter side and cutting the centre, as one resize of the centre square."""
-    width, height = image.size
-    least = min(width, height)
-    left, top = (width - least) // 2, (height - least) // 2
-    box = (left, top, left + least, top + least)
-    if least == side:
-        return image if width == height else image.crop(box)
-    return image.resize((side, side), Image.Resampling.BICUBIC, box=box)
+def range_of(raw: Raw) -> ValueRange | None:
+    """The least usual range that holds the values of an image.
+
+    Args:
+        raw: a path, the bytes of a file, or pixels.
+
+    Returns:
+        The range; None where the image has 8 bits.
+
+    Raises:
+        Unreadable, Exception: as :func:`decode`.
+    """
+    if isinstance(raw, str):
+        with open_regular(raw) as handle:
+            wide = _header(handle)[2]
+    else:
+        wide = _header(io.BytesIO(raw))[2] if isinstance(raw, bytes) else raw.dtype.itemsize > 1
+    if wide:
+        try:
+            decode(raw, Form(ImageSize(1, 1), channels=1))
+        except OutOfRange as error:
+            return error.values
+    return None
+
+
+def fitted(image: Image.Image, form: Form) -> Image.Image:
+    """An image at the size of a form, by one resize at most.
+
+    Args:
+        image: of any size and mode.
+        form: the size, and how an image of another shape gets into it.
+
+    Returns:
+        The image itself where it has that size.
+    """
+    height, width = form.size
+    if _size_of(image) == form.size:
+        return image
+    if form.fit == "squeeze":
+        return image.resize((width, height), Image.Resampling.BICUBIC)
+    if form.fit == "pad":
+        inner = padded_size(_size_of(image), form.size)
+        whole = Image.new(image.mode, (width, height))
+        resized = image.resize((inner.width, inner.height), Image.Resampling.BICUBIC)
+        whole.paste(resized, ((width - inner.width) // 2, (height - inner.height) // 2))
+        return whole
+    box = central_box(_size_of(image), form.size)
+    if (box[2] - box[0], box[3] - box[1]) == (width, height):
+        return image.crop(box)
+    return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+
+
+def central_box(size: ImageSize, shape: ImageSize) -> tuple[float, float, float, float]:
+    """The largest part of an image that has a shape, in its centre.
+
+    Args:
+        size: of the image.
+        shape: whose ratio of height to width the part has.
+
+    Returns:
+        Left, upper, right and lower edge in pixels.
+    """
+    high = min(size.height, size.width * shape.height / shape.width)
+    wide = min(size.width, size.height * shape.width / shape.height)
+    left, upper = (size.width - wide) // 2, (size.height - high) // 2
+    return left, upper, left + wide, upper + high
+
+
+def padded_size(size: ImageSize, within: ImageSize) -> ImageSize:
+    """The largest size of an image's shape within another.
+
+    Args:
+        size: of the image.
+        within: what it has to fit into.
+
+    Returns:
+        The size, in whole pixels.
+    """
+    factor = min(within.height / size.height, within.width / size.width)
+    return ImageSize(
+        min(within.height, max(1, round(size.height * factor))), min(within.width, max(1, round(size.width * factor)))
+    )

@@ -27,7 +27,7 @@ def image_hashes(pixels_NHWC: npt.NDArray[np.uint8]) -> Bits:
     """The hash of the bytes and that of the look of each image.
 
     Args:
-        pixels_NHWC: RGB images of one size.
+        pixels_NHWC: images of one size; three channels are red, green and blue, others weigh alike.
 
     Returns:
         uint64 (N, 2): of the bytes, of the look (0 for images of fewer than 32 pixels a side).
@@ -36,8 +36,10 @@ def image_hashes(pixels_NHWC: npt.NDArray[np.uint8]) -> Bits:
     height, width = pixels_NHWC.shape[1:3]
     if min(height, width) < LEAST_SIDE:
         return np.stack([exact_N, np.zeros_like(exact_N)], 1)
-    rows_NHX = pixels_NHWC.reshape(-1, height, width * 3).astype(np.float32)
-    wave_NFF = _waves(height) @ rows_NHX @ np.kron(_waves(width), _LUMA).T
+    channels = pixels_NHWC.shape[3]
+    grey = _LUMA if channels == 3 else np.full(channels, 1 / channels, np.float32)
+    rows_NHX = pixels_NHWC.reshape(-1, height, width * channels).astype(np.float32)
+    wave_NFF = _waves(height) @ rows_NHX @ np.kron(_waves(width), grey).T
     wave_NFF[:, 0, 0] = 0  # brightness is no look
     look_N = np.packbits((wave_NFF > 0).reshape(-1, _FREQUENCIES**2), axis=1).view("<u8")[:, 0]
     return np.stack([exact_N, look_N], 1)

@@ -131,7 +131,7 @@ def make_source(
 
 
 class ArrayItems:
-    """Images that lie in memory (or in an HDF5 file) as uint8, NHW or NHWC.
+    """Images that lie in memory (or in an HDF5 file) as NHW or NHWC.
 
     Args:
         pixels: an array, or what is indexed like one.

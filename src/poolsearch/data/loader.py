@@ -15,6 +15,7 @@ from poolsearch.data.augment import centre, normalise, pad_crop_flip, random_res
 from poolsearch.data.cache import Images
 from poolsearch.data.prefetch import Batch, Feed, ImageSubset, batch_source, choose_transfer, free_bytes
 from poolsearch.errors import PoolsearchError, unknown
+from poolsearch.image_size import ImageSize
 from poolsearch.rng import generator
 
 Augment = Literal["none", "crop", "crop-flip", "resized-crop-flip"]
@@ -36,14 +37,15 @@ class Loader:
         batch: images in a training batch; the rest of an epoch that fills no batch is left out, another one each epoch.
         seed, purpose: key the random draws.
         device: where the batches are wanted.
-        image_size: side in pixels of what comes out; at most the stored side, unless ``view`` is given.
-        augment: "crop" shifts by up to an eighth of the side (4 pixels of 32), "crop-flip" also mirrors,
+        image_size: of what comes out, the side of a square or height and width; at most the stored size, unless
+            ``view`` is given.
+        augment: "crop" shifts by up to an eighth of each side (4 pixels of 32), "crop-flip" also mirrors,
             "resized-crop-flip" is ImageNet's.
         mean_C, std_C: in units of 0..1; see :func:`mean_std`.
         feed: how the images get to the device; None: as suits the device and its free memory, when the first batch is
             asked for. The batches are the same.
-        view: the side whose part of the image is seen, at most the stored one: a smaller one than ``image_size`` is
-            enlarged, and stays as sharp as it is stored. None: ``image_size``.
+        view: the size of the part of the image that is seen, at most the stored one: a smaller one than ``image_size``
+            is enlarged, and stays as sharp as it is stored. None: ``image_size``.
 
     Raises:
         PoolsearchError: unknown ``augment``, or ``image_size`` (``view`` where given) larger than the stored images.
@@ -57,23 +59,24 @@ class Loader:
         seed: int,
         purpose: str,
         device: torch.device | str,
-        image_size: int,
+        image_size: ImageSize | int,
         augment: Augment,
         mean_C: Sequence[float] | Floats,
         std_C: Sequence[float] | Floats,
         feed: Feed | None = None,
-        view: int | None = None,
+        view: ImageSize | int | None = None,
     ) -> None:
         if augment not in get_args(Augment):
             raise unknown("augmentation", augment, get_args(Augment))
-        _check_sizes(images, batch, image_size if view is None else view)
+        size = ImageSize.of(image_size)
+        _check_sizes(images, batch, size if view is None else ImageSize.of(view))
         self._part = ImageSubset(images, indices)
         self._order = BatchOrder(len(indices), batch, seed, purpose)
         self._asked_feed: Feed | None = feed
         self._seed = seed
         self._purpose = purpose
         self._device = torch.device(device)
-        self._size = image_size
+        self._size = size
         self._view = view
         self._augment: Augment = augment
         self._mean_C = torch.tensor(np.asarray(mean_C), dtype=torch.float32, device=self._device)
@@ -140,7 +143,8 @@ class Loader:
         x_BHWC = centre(x_BHWC, self._size, self._view)
         if self._augment == "none":
             return x_BHWC
-        return pad_crop_flip(x_BHWC, draw, max(1, self._size // 8), flip=self._augment == "crop-flip")
+        pad = max(1, self._size.height // 8), max(1, self._size.width // 8)
+        return pad_crop_flip(x_BHWC, draw, pad, flip=self._augment == "crop-flip")
 
 
 class BatchOrder:
@@ -216,12 +220,12 @@ def mean_std(pixels_NHWC: npt.NDArray[np.uint8], indices: Ints) -> tuple[Floats,
     return mean_C, np.where(std_C == 0, 1.0, std_C)
 
 
-def _check_sizes(images: Images, batch: int, image_size: int) -> None:
-    stored = min(images.pixels_NHWC.shape[1:3])
-    if not 1 <= image_size <= stored:
+def _check_sizes(images: Images, batch: int, size: ImageSize) -> None:
+    stored = images.size
+    if size.height > stored.height or size.width > stored.width:
         raise PoolsearchError(
-            f"image_size is {image_size}, but the images are stored with a side of {stored}. Choose 1 to {stored}, "
-            f"or store them larger with --image-size {image_size}."
+            f"image_size is {size.plain}, but the images are stored at {stored}. Choose no more, or store them larger "
+            f"with --image-size {size.plain}."
         )
     if batch < 1:
         raise PoolsearchError(f"batch is {batch}; it must be at least 1.")

@@ -8,7 +8,7 @@ import re
 # fmt: off
 EXTENSIONS = frozenset([
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm",
-    ".avif", ".jp2", ".tga",
+    ".avif", ".jp2", ".tga", ".npy",
 ])
 # fmt: on
 

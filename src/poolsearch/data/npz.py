@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from poolsearch.data.checks import as_labels, class_numbers
+from poolsearch.data.decode import channels_first
 from poolsearch.data.gate import ARRAY_BYTES, open_regular, size_text
 from poolsearch.data.items import ArrayItems, LabelledItems, Source, make_source, stamp
 from poolsearch.errors import PoolsearchError
@@ -36,10 +37,10 @@ _NPZ_BYTES = 1 << 40  # the arrays have limits of their own
 
 
 def npz_source(path: Path) -> Source:
-    """An archive of uint8 images and integer labels.
+    """An archive of images and integer labels.
 
     Args:
-        path: the file, with arrays named as in one of :data:`KEYS`: images NHW, or NHWC with 1, 2, 3 or 4 channels.
+        path: the file, with arrays named as in one of :data:`KEYS`: images NHW, or NHWC with any number of channels.
 
     Returns:
         The data set; its classes are named by their numbers.
@@ -106,11 +107,11 @@ def _array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str
 def _piece(path: Path, part: str, arrays: Mapping[str, Any], image_key: str, label_key: str) -> LabelledItems:
     pixels = arrays[image_key]
     label_N = as_labels(f"{path}: {label_key}", arrays[label_key])
-    channels = pixels.shape[3] if pixels.ndim == 4 else 1
-    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or channels not in (1, 2, 3, 4):
+    if pixels.dtype.kind not in "uif" or pixels.ndim not in (3, 4) or channels_first(pixels.shape[1:]):
         raise PoolsearchError(
-            f"{path}: {image_key} is {pixels.dtype} of shape {pixels.shape}; images must be uint8 (0 to 255) of "
-            "shape NHW or NHWC with 1 to 4 channels, channels last. Scale, transpose and cast them before saving."
+            f"{path}: {image_key} is {pixels.dtype} of shape {pixels.shape}; images must be uint8 (0 to 255) or "
+            "other numbers (see --value-range), of shape NHW or NHWC, channels last. Scale, transpose and cast them "
+            "before saving."
         )
     if 0 in pixels.shape[1:]:
         raise PoolsearchError(f"{path}: {image_key} is of shape {pixels.shape}: its images have no pixels.")

@@ -20,9 +20,10 @@ from typing import TypeVar
 
 from PIL import Image
 
-from poolsearch.data.decode import Raw, Size
+from poolsearch.data.decode import Form, Raw
 from poolsearch.data.worker import HELLO
 from poolsearch.errors import PoolsearchError
+from poolsearch.image_size import ImageSize
 
 Result = TypeVar("Result")
 _BROKEN = (EOFError, OSError, pickle.UnpicklingError)
@@ -54,22 +55,22 @@ class DecoderProcess:
         except _BROKEN:
             return False
 
-    def decode(self, raws: Sequence[Raw | None], side: int, size: Size | None) -> list[bytes | None]:
+    def decode(self, raws: Sequence[Raw | None], form: Form, size: ImageSize | None) -> list[bytes | None]:
         """Decode some images, and wait for them.
 
         Args:
             raws: as of :func:`poolsearch.data.decode.decode`; None for one that is left to the caller.
-            side: in pixels, of what comes out.
-            size: (height, width) that each must have by its header; None: any.
+            form: of what comes out.
+            size: that each must have by its header; None: any.
 
         Returns:
-            Of each image RGB bytes of shape (side, side, 3), or None where decoding fails.
+            Of each image bytes of shape (height, width, channels), or None where decoding fails.
 
         Raises:
             PoolsearchError: the process was ended by something else.
         """
         try:
-            pickle.dump((raws, side, size, Image.MAX_IMAGE_PIXELS), self._jobs)
+            pickle.dump((raws, form, size, Image.MAX_IMAGE_PIXELS), self._jobs)
             self._jobs.flush()
             return pickle.load(self._answers)
         except _BROKEN as error:

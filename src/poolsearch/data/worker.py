@@ -13,8 +13,9 @@ import warnings
 
 from PIL import Image
 
-from poolsearch.data.decode import Raw, Size, decode
+from poolsearch.data.decode import Form, Raw, decode
 from poolsearch.data.gate import PIXELS_AT_ONCE
+from poolsearch.image_size import ImageSize
 
 HELLO = "ready"
 
@@ -29,14 +30,14 @@ def main() -> None:
         while True:
             pickle.dump(answer, answers)
             answers.flush()
-            raws, side, size, Image.MAX_IMAGE_PIXELS = pickle.load(sys.stdin.buffer)
-            answer = [_decode(raw, side, size) for raw in raws]
+            raws, form, size, Image.MAX_IMAGE_PIXELS = pickle.load(sys.stdin.buffer)
+            answer = [_decode(raw, form, size) for raw in raws]
     os._exit(0)  # without flushing into a pipe that nobody reads
 
 
-def _decode(raw: Raw | None, side: int, size: Size | None) -> bytes | None:
+def _decode(raw: Raw | None, form: Form, size: ImageSize | None) -> bytes | None:
     """Pixels, or None for whatever is not a plain success: the asking process finds out why."""
     try:
-        return None if raw is None else decode(raw, side, size, PIXELS_AT_ONCE)
+        return None if raw is None else decode(raw, form, size, PIXELS_AT_ONCE)
     except Exception:  # damaged files make decoders raise anything
         return None

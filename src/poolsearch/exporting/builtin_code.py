@@ -59,7 +59,11 @@ _LOAD = '''def load(weights: str | Path = WEIGHTS) -> nn.Module:
 
 def _net(net: Poolable, placement: Placement) -> str:
     strided = net.op == "stride"
-    stem = f"ImageNetStem({net.stem.conv1.out_channels})" if isinstance(net.stem, ImageNetStem) else "nn.Identity()"
+    stem = (
+        f"ImageNetStem({net.channels}, {net.stem.conv1.out_channels})"
+        if isinstance(net.stem, ImageNetStem)
+        else "nn.Identity()"
+    )
     sites = {i: placement.at(i) for i in range(placement.length) if placement.at(i) != KEEP}
     blocks = [_block(block, sites.get(i, KEEP) if strided else KEEP) for i, block in enumerate(net.blocks)]
     rows = "\n".join(f"            {block},  # {i}" for i, block in enumerate(blocks))
@@ -112,7 +116,7 @@ def _block(block: object, exponents: Exponents) -> str:
     stride = "" if max(exponents) <= 0 else f", stride={_factor(shrink_factors(exponents))}"
     match block:
         case StemBlock():
-            return f"StemBlock({block.conv1.out_channels})"
+            return f"StemBlock({block.conv1.in_channels}, {block.conv1.out_channels})"
         case BasicBlock() | Bottleneck():
             return f"{type(block).__name__}({block.conv1.in_channels}, {block.conv1.out_channels}{stride})"
         case _:

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.exporting import code_templates
+from poolsearch.image_size import ImageSize
 from poolsearch.nets import poolable
 from poolsearch.nets.restride import Restrided, shrink, trace
 from poolsearch.nets.restride.network import SegmentModule
@@ -29,38 +30,38 @@ class Chain:
         graph: of layers and functions; ``meta["origin"]`` of a node is the name of the network's own that it stands
             for, and nodes without it stand for none.
         states: the maps that are alive after each block, and the last node that belongs to it.
-        side: of the images.
+        shape: (C, H, W) of the images.
         settings: attributes of layers that are not the original's, by the layer's name.
         padded: margins (left, right, top, bottom) in place of a convolution's own padding, and the mode.
     """
 
     graph: fx.Graph
     states: list[tuple[list[fx.Node], fx.Node]]
-    side: int
+    shape: tuple[int, int, int]
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     padded: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
 
 
-def native_chain(net: Restrided, side: int) -> Chain:
+def native_chain(net: Restrided, size: ImageSize) -> Chain:
     """The network at its own placement as one graph.
 
     Args:
         net: restrided; it is copied to the meta device and stays as it is.
-        side: height and width of the images, in pixels.
+        size: of the images.
 
     Returns:
         The graph of one argument, the images, that gives the logits.
     """
     default = net.default
-    return _chained(net, side, [(default.at(i), KEEP) for i in range(default.length)])
+    return _chained(net, size, [(default.at(i), KEEP) for i in range(default.length)])
 
 
-def chain_at(net: Restrided, side: int, placement: Placement) -> Chain:
+def chain_at(net: Restrided, size: ImageSize, placement: Placement) -> Chain:
     """The network at a placement as one graph.
 
     Args:
         net: restrided; it is copied to the meta device and stays as it is.
-        side: height and width of the images, in pixels.
+        size: of the images.
         placement: where it downsamples: by its strides with the operation ``native``, else by poolings before blocks.
 
     Returns:
@@ -70,11 +71,11 @@ def chain_at(net: Restrided, side: int, placement: Placement) -> Chain:
         PoolsearchError: a layer that is called twice would need two strides.
     """
     sites = [placement.at(i) for i in range(placement.length)]
-    return _chained(net, side, [(site, KEEP) if net.op == "native" else (KEEP, site) for site in sites])
+    return _chained(net, size, [(site, KEEP) if net.op == "native" else (KEEP, site) for site in sites])
 
 
 @torch.no_grad()
-def _chained(net: Restrided, side: int, runs: Iterable[tuple[Exponents, Exponents]]) -> Chain:
+def _chained(net: Restrided, size: ImageSize, runs: Iterable[tuple[Exponents, Exponents]]) -> Chain:
     """Chain stem, blocks and head.
 
     Args:
@@ -82,7 +83,7 @@ def _chained(net: Restrided, side: int, runs: Iterable[tuple[Exponents, Exponent
     """
     blank = cast("Restrided", blank_copy(net).eval())
     writer = _ChainWriter(blank.model)
-    value: Any = torch.empty(2, 3, side, side, device="meta")
+    value: Any = torch.empty(2, net.channels, *size, device="meta")
     if isinstance(blank.stem, SegmentModule):
         value = writer.add(blank.stem, KEEP, value)
     states: list[tuple[list[fx.Node], fx.Node]] = []
@@ -92,7 +93,7 @@ def _chained(net: Restrided, side: int, runs: Iterable[tuple[Exponents, Exponent
         states.append((writer.maps(value), next(iter(reversed(writer.graph.nodes)))))
     writer.add(cast("SegmentModule", blank.head), KEEP, value)
     writer.graph.output(writer.state[0])
-    return Chain(writer.graph, states, side, writer.settings, writer.padded)
+    return Chain(writer.graph, states, (net.channels, size.height, size.width), writer.settings, writer.padded)
 
 
 class _ChainWriter:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 class StemBlock(nn.Module):
     """A 3x3 convolution."""
 
-    def __init__(self, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, outputs, 3, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -23,9 +23,9 @@ class StemBlock(nn.Module):
 class ImageNetStem(nn.Module):
     """A 7x7 convolution and max pooling: a quarter of the image's height and width."""
 
-    def __init__(self, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, outputs, 7, stride=2, padding=3, bias=False)
+        self.conv1 = nn.Conv2d(inputs, outputs, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -66,8 +66,8 @@ def library_codes(facts: ModelCard, net: Restrided, features: Sequence[Feature])
     Raises:
         PoolsearchError: a layer that is called twice would need two strides.
     """
-    side, ends, modules = facts.spec.image_size, last_blocks(facts.placement), _modules(facts)
-    own, now = native_chain(net, side), chain_at(net, side, facts.placement)
+    size, ends, modules = facts.spec.size, last_blocks(facts.placement), _modules(facts)
+    own, now = native_chain(net, size), chain_at(net, size, facts.placement)
     model = blank_copy(net).model
     names = [str(net.blocks[i].path) for i in ends]
     try:

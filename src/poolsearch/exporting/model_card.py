@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from poolsearch.image_size import Fit, ImageSize
 from poolsearch.nets.build import NetSpec, blank
 from poolsearch.nets.poolable import Poolable, enlarge_factors, shrink_factors, state_size
 from poolsearch.space import KEEP, Placement
+from poolsearch.value_range import ValueRange
 
 Factor = int | tuple[int, int]
 """Of both axes, or (height, width) where they differ."""
@@ -25,8 +27,10 @@ class ModelCard:
         spec, placement, seed: the network, where it downsamples, and which of its trainings this is.
         classes: their names, in the order of the logits.
         mean, std: of each channel, in units of 0..1.
-        stored: the side of the centre square that an image is first resized to; the network sees its centre.
-        crop: side of that part, which is then resized to ``spec.image_size`` where it is larger.
+        stored: the size that an image is first made to have; the network sees its centre.
+        crop: size of that part, which is then resized to ``spec.size`` where it is larger.
+        fit: how an image of another shape gets into ``stored``.
+        values: which become black and white in images of more than 8 bits; None where there were none.
         run: name of the run's folder.
         maker: what made this, with its version.
     """
@@ -37,10 +41,12 @@ class ModelCard:
     classes: Sequence[str]
     mean: Sequence[float]
     std: Sequence[float]
-    stored: int
-    crop: int
+    stored: ImageSize
+    crop: ImageSize
     run: str
     maker: str
+    fit: Fit = "crop"
+    values: ValueRange | None = None
 
     @property
     def name(self) -> str:
@@ -101,9 +107,9 @@ def features_of(spec: NetSpec, placement: Placement, net: Poolable | None = None
     Returns:
         One for each resolution, from the first block to the last.
     """
-    net, side = net or blank(spec).eval(), spec.image_size
-    _, states = states_of(net, torch.empty(1, 3, side, side, device="meta"), placement)
-    height, width = (round(side / n) for n in state_size(states[0]))
+    net, size = net or blank(spec).eval(), spec.size
+    _, states = states_of(net, torch.empty(1, net.channels, *size, device="meta"), placement)
+    height, width = (round(side / n) for side, n in zip(size, state_size(states[0]), strict=True))
     features: list[Feature] = []
     for block, state in zip(last_blocks(placement), states, strict=True):
         if features:

@@ -177,7 +177,7 @@ class _Patcher:
         found: list[int] = []
         layer = self._model.get_submodule(name)
         handle = layer.register_forward_hook(lambda _, __, out: found.append(out.shape[1]))
-        self._model.eval()(torch.empty(1, 3, self._own.side, self._own.side, device="meta"))
+        self._model.eval()(torch.empty(1, *self._own.shape, device="meta"))
         handle.remove()
         return found[0]
 

@@ -26,9 +26,9 @@ def readme(
     """
     strides = ", ".join(map(str, reductions(features)))
     channels = ", ".join(str(feature.channels) for feature in features)
-    size = facts.spec.image_size
+    shape = ", ".join(map(str, (len(facts.mean), *facts.spec.size)))
     onnx = (
-        f"## ONNX\n\n`model.onnx` takes `images` (N, 3, {size}, {size}), float32 as `model.preprocess` makes them, and "
+        f"## ONNX\n\n`model.onnx` takes `images` (N, {shape}), float32 as `model.preprocess` makes them, and "
         "gives `logits`; N is free.\n"
         if found.onnx is not None
         else f"There is no `model.onnx`: {', '.join(missing)} was not installed (`pip install 'poolsearch[onnx]'`).\n"
@@ -50,7 +50,7 @@ python model.py photo.jpg ...
 ```python
 from model import Backbone, load, predict
 
-net = load()  # a torch.nn.Module: logits (N, {len(facts.classes)}) of images (N, 3, {size}, {size})
+net = load()  # a torch.nn.Module: logits (N, {len(facts.classes)}) of images (N, {shape})
 predict(net, "photo.jpg")  # [(class, probability), ...]
 Backbone(net)(images)  # maps of {channels} channels, {strides} times smaller than the image
 ```

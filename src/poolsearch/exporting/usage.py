@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from poolsearch.exporting.model_card import Feature, ModelCard, reductions
+from poolsearch.image_size import Fit
 
 _WIDTH = 118
 
@@ -65,7 +66,7 @@ def header_code(facts: ModelCard, network: str, imports: Sequence[str]) -> str:
     plain = {"from __future__ import annotations"}
     standard = {"import sys", "from pathlib import Path"} | {i for i in imports if i in _STANDARD}
     others = {
-        "import numpy as np", "import torch", "from PIL import Image, ImageOps",
+        "import numpy as np", "import torch", f"from PIL import {_pillow(len(facts.mean))}",
         "from safetensors.torch import load_file", "from torch import Tensor, nn",
     } | {*imports} - standard  # fmt: skip
     groups = ("\n".join(sorted(lines, key=_import_order)) for lines in (plain, standard, others))
@@ -88,15 +89,25 @@ RUN = {quoted(facts.run)}
 SEED = {facts.seed}
 MADE_BY = {quoted(facts.maker)}
 
-# Images: the centre square at STORED pixels a side, of that the central SIZE, normalised channel by channel
+# Images: {_how(facts)} (height, width), of that the central SIZE, normalised channel by channel
 {_sizes(facts)}
 MEAN = {literal(tuple(facts.mean))}
 STD = {literal(tuple(facts.std))}
-CLASSES = {literal(list(facts.classes))}
+{_range(facts)}CLASSES = {literal(list(facts.classes))}
 '''
 
 
+def _pillow(channels: int) -> str:
+    return "Image, ImageOps" if channels in (1, 3) else "Image, ImageOps, ImageSequence"
+
+
 _STANDARD = ("import copy", "import operator", "import types")
+
+
+def _range(facts: ModelCard) -> str:
+    if facts.values is None:
+        return ""
+    return f"RANGE = {tuple(facts.values)}  # values of images of more than 8 bits that are black and white\n"
 
 
 def _import_order(line: str) -> tuple[bool, str]:
@@ -109,12 +120,22 @@ def _libraries(imports: Sequence[str]) -> str:
 
 
 def _sizes(facts: ModelCard) -> str:
-    crop = f"\nCROP = {facts.crop}  # side of the central part, which is resized to SIZE" if _resized(facts) else ""
-    return f"SIZE = {facts.spec.image_size}\nSTORED = {facts.stored}{crop}"
+    crop = f"\nCROP = {tuple(facts.crop)}  # the central part, which is resized to SIZE" if _resized(facts) else ""
+    return f"SIZE = {tuple(facts.spec.size)}\nSTORED = {tuple(facts.stored)}{crop}"
 
 
 def _resized(facts: ModelCard) -> bool:
-    return facts.crop != facts.spec.image_size
+    return facts.crop != facts.spec.size
+
+
+def _how(facts: ModelCard) -> str:
+    match facts.fit:
+        case "squeeze":
+            return "squeezed to STORED"
+        case "pad":
+            return "resized to fit into STORED, with black around it"
+        case "crop":
+            return "the largest central part of the shape of STORED, at STORED"
 
 
 def feature_table(features: Sequence[Feature], modules: Sequence[str]) -> str:
@@ -171,35 +192,46 @@ def inference_code(facts: ModelCard) -> str:
     """The end of an exported file: from an image to the network's input, from logits to class names, and the program.
 
     Args:
-        facts: says how images are cropped and resized.
+        facts: says how images are converted, cropped and resized.
 
     Returns:
         Code that defines ``preprocess`` and ``predict``, and runs on the files named on the command line.
     """
-    return f'''def preprocess(image: Image.Image) -> Tensor:
-    """An image as the network saw those it was trained on: (1, 3, SIZE, SIZE)."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        raise ValueError("give an image of 8 bits per channel")
-    if image.format in ("JPEG", "MPO") and min(image.size) >= 4 * STORED:
-        image.draft(None, (2 * STORED, 2 * STORED))  # decode large photographs at a part of their size
-    image = ImageOps.exif_transpose(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
-    side = min(image.size)
-    left, upper = (image.width - side) // 2, (image.height - side) // 2
-    square = (left, upper, left + side, upper + side)
-    image = image.resize((STORED, STORED), Image.Resampling.BICUBIC, box=square)
-{_cropping(facts)}    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return f'''{_GREY[facts.values is not None]}
+
+def parts_of(image: Image.Image | np.ndarray) -> list[Image.Image]:
+    """An image, or an array (height, width, channels), as images whose bands are the channels, in order."""
+    if isinstance(image, np.ndarray):
+        image = image[:, :, None] if image.ndim == 2 else image
+        if image.shape[2] != len(MEAN):
+            raise ValueError(f"give an array of shape (H, W, {{len(MEAN)}}), not {{image.shape}}")
+        return [Image.fromarray(np.ascontiguousarray(band)) for band in np.moveaxis(eight_bits(image), 2, 0)]
+    if image.format in ("JPEG", "MPO") and min(image.size) >= 4 * max(STORED):
+        image.draft(None, (2 * max(STORED), 2 * max(STORED)))  # decode large photographs at a part of their size
+{_converted(len(facts.mean))}
+
+def fitted(image: Image.Image) -> Image.Image:
+    """An image of any size as the part of it that the network sees."""
+    height, width = STORED
+{_FITTING[facts.fit]}{_cropping(facts)}    return image
+
+
+def preprocess(image: Image.Image | np.ndarray) -> Tensor:
+    """An image as the network saw those it was trained on: ({len(facts.mean)}, *SIZE), as a batch of one."""
+    pixels = [np.atleast_3d(np.array(fitted(part))) for part in parts_of(image)]
+    x = torch.from_numpy(np.concatenate(pixels, 2)).permute(2, 0, 1)[None].float()
+{_resizing(facts)}    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (MEAN, STD))
     return (x / 255 - mean) / std
 
 
 @torch.no_grad()
 def predict(net: nn.Module, path: str | Path) -> list[tuple[str, float]]:
     """The classes of an image file with their probabilities, the most probable first."""
-    with Image.open(path) as image:
-        x = preprocess(image)
+    if str(path).endswith(".npy"):
+        x = preprocess(np.load(path))
+    else:
+        with Image.open(path) as image:
+            x = preprocess(image)
     probability = net(x.to(next(net.parameters()).device))[0].softmax(0)
     return [(CLASSES[i], float(probability[i])) for i in probability.argsort(descending=True).tolist()]
 
@@ -215,14 +247,99 @@ if __name__ == "__main__":
 '''
 
 
-_TENSOR = "    x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()\n"
+_UPRIGHT = "    image = ImageOps.exif_transpose(image)\n"
+_WIDE = "    image = of_eight_bits(image)\n"
+_ON_WHITE = """\
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+"""
+
+
+def _converted(channels: int) -> str:
+    """From an image of any mode to its channels."""
+    match channels:
+        case 1 | 3:
+            mode = "L" if channels == 1 else "RGB"
+            return f'{_UPRIGHT}{_WIDE}{_ON_WHITE}    return [image.convert("{mode}")]\n'
+        case 2 | 4:
+            mode = "LA" if channels == 2 else "RGBA"
+            return f'''{_PAGES}{_UPRIGHT}{_WIDE}    if "transparency" in image.info:
+        image = image.convert("RGBA")
+    if len(image.getbands()) != len(MEAN):
+        image = image.convert("{mode}")
+    return [*image.split()]
+'''
+        case _:
+            told = "give an array, or a file with a page for each of the channels"
+            return f'{_PAGES}    raise ValueError("{told}")\n'
+
+
+_OF_EIGHT_BITS = '''\
+
+
+def of_eight_bits(image: Image.Image) -> Image.Image:
+    """An image of more than 8 bits as one of 8 bits; any other as it is."""
+    wide = image.mode in ("I", "F") or image.mode.startswith("I;16")
+    return Image.fromarray(eight_bits(np.asarray(image))) if wide else image
+'''
+
+_GREY = {
+    True: f'''def eight_bits(values: np.ndarray) -> np.ndarray:
+    """Values of more than 8 bits as bytes, RANGE as black and white; bytes as they are."""
+    if values.dtype == np.uint8:
+        return values
+    low, high = RANGE
+    return np.rint(np.clip((values.astype(np.float64) - low) * (255 / (high - low)), 0, 255)).astype(np.uint8)
+{_OF_EIGHT_BITS}''',
+    False: f'''def eight_bits(values: np.ndarray) -> np.ndarray:
+    """Values of 8 bits, as all had that the network was trained on."""
+    if values.dtype != np.uint8:
+        raise ValueError("give an image of 8 bits per channel")
+    return values
+{_OF_EIGHT_BITS}''',
+}
+"""By whether there were images of more than 8 bits."""
+
+_PAGES = """\
+    if getattr(image, "n_frames", 1) == len(MEAN):
+        return [of_eight_bits(page).convert("L") for page in ImageSequence.Iterator(image)]
+"""
+
+_FITTING: dict[Fit, str] = {
+    "crop": """\
+    wide = min(image.width, image.height * width / height)
+    high = min(image.height, image.width * height / width)
+    left, upper = (image.width - wide) // 2, (image.height - high) // 2
+    box = (left, upper, left + wide, upper + high)
+    image = image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+""",
+    "squeeze": """\
+    image = image.resize((width, height), Image.Resampling.BICUBIC)
+""",
+    "pad": """\
+    factor = min(height / image.height, width / image.width)
+    wide = min(width, max(1, round(image.width * factor)))
+    high = min(height, max(1, round(image.height * factor)))
+    black = Image.new(image.mode, (width, height))
+    black.paste(image.resize((wide, high), Image.Resampling.BICUBIC), ((width - wide) // 2, (height - high) // 2))
+    image = black
+""",
+}
 
 
 def _cropping(facts: ModelCard) -> str:
+    if facts.crop == facts.stored:
+        return ""
     part = "CROP" if _resized(facts) else "SIZE"
-    crop = f"    edge = (STORED - {part}) // 2\n    image = image.crop((edge, edge, edge + {part}, edge + {part}))\n"
-    lines = (crop if facts.crop != facts.stored else "") + _TENSOR
+    return (
+        f"    left, upper = (width - {part}[1]) // 2, (height - {part}[0]) // 2\n"
+        f"    image = image.crop((left, upper, left + {part}[1], upper + {part}[0]))\n"
+    )
+
+
+def _resizing(facts: ModelCard) -> str:
     if not _resized(facts):
-        return lines
-    resize = 'nn.functional.interpolate(x, (SIZE, SIZE), mode="bilinear", antialias=True)'
-    return f"{lines}    x = {resize}.round().clamp(0, 255)\n"
+        return ""
+    resize = 'nn.functional.interpolate(x, SIZE, mode="bilinear", antialias=True)'
+    return f"    x = {resize}.round().clamp(0, 255)\n"

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from poolsearch.errors import PoolsearchError, unknown
+from poolsearch.image_size import ImageSize
 from poolsearch.nets.poolable import Op, Poolable
 from poolsearch.nets.resnet import BasicBlock, Bottleneck, Norm, resnet
-from poolsearch.nets.restride.loading import FORMS, from_name
+from poolsearch.nets.restride.loading import COLOURS, FORMS, from_name
 from poolsearch.nets.restride.trace import blank_copy
 
 _DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
@@ -35,9 +36,10 @@ NAMES: tuple[str, ...] = (
 class NetSpec:
     """What a network is, without its weights: enough to build it again anywhere.
 
-    ``image_size`` and ``search_stem`` are of networks that are not ours: they are traced with images of that size.
-    So are ``blocks``, names or patterns of submodules; none: they are found.
+    ``image_size`` (the side of a square, or height and width) and ``search_stem`` are of networks that are not ours:
+    they are traced with images of that size. So are ``blocks``, names or patterns of submodules; none: they are found.
     ``digest`` is the SHA-256 that a file of the user's must have when it runs; None: whatever is in it may run.
+    ``channels``: of the images; None: those that the network takes by itself.
     """
 
     name: str
@@ -45,10 +47,16 @@ class NetSpec:
     width: int | None = None
     op: str | None = None
     zero_init: bool = False
-    image_size: int = 32
+    image_size: ImageSize | int = 32
     search_stem: bool = False
     digest: str | None = None
     blocks: tuple[str, ...] = ()
+    channels: int | None = None
+
+    @property
+    def size(self) -> ImageSize:
+        """Of the images."""
+        return ImageSize.of(self.image_size)
 
 
 def default_width(name: str) -> int:
@@ -124,6 +132,7 @@ def build(spec: NetSpec, norm: Norm = stand_alone_norm) -> Poolable:
         )
     depth = int(re.sub(r"\D", "", spec.name))
     make = partial(resnet, width=width, classes=spec.classes, norm=norm, op=op, zero_init=spec.zero_init)
+    make = partial(make, channels=spec.channels or COLOURS)
     if _is_cifar_family(spec.name):
         return make(BasicBlock, ((depth - 2) // 6,) * 3, searched_stem=True)
     block, depths = _DEPTHS[depth]
@@ -153,7 +162,7 @@ def _restrided(spec: NetSpec) -> Poolable:
         flag = "--width" if spec.width is not None else "--zero-init"
         raise PoolsearchError(f"{flag} is for poolsearch's own networks, not for {spec.name}. Leave it out.")
     op = cast("Op", spec.op or "native")
-    return from_name(spec.name, spec.classes, spec.image_size, op, spec.search_stem, spec.digest, spec.blocks)
+    return from_name(spec.name, spec.classes, spec.size, op, spec.search_stem, spec.digest, spec.blocks, spec.channels)
 
 
 def _is_cifar_family(name: str) -> bool:

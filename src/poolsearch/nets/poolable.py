@@ -152,7 +152,10 @@ class Poolable(nn.Module):
         head: from the last map to the class logits.
         default: the network's own placement.
         op: how its sites downsample.
+        channels: of the images.
     """
+
+    channels: int = 3
 
     def __init__(self, stem: nn.Module, blocks: Sequence[Block], head: nn.Module, default: Placement, op: Op) -> None:
         super().__init__()
@@ -204,7 +207,7 @@ class Poolable(nn.Module):
         Raises:
             PoolsearchError: the images are too small.
         """
-        size = state_size(self.stem(torch.zeros(1, 3, height, width, device="meta")))
+        size = state_size(self.stem(torch.zeros(1, self.channels, height, width, device="meta")))
         check_maps(*size, (space or self.space).most_halvings)
 
     def check(self, placement: Placement) -> None:
@@ -383,20 +386,19 @@ def parameters_of(module: nn.Module) -> int:
 
 
 @torch.no_grad()
-def map_sizes(net: Poolable, height: int, width: int, placement: Placement, channels: int = 3) -> list[Size]:
+def map_sizes(net: Poolable, height: int, width: int, placement: Placement) -> list[Size]:
     """The size of the map after each block, found by running ``net`` on two blank images.
 
     Args:
         net: on any device, also the meta device; its mode is left as it is.
         height, width: of the images, in pixels.
         placement: of the network's number of blocks.
-        channels: of the images.
 
     Returns:
         (height, width) of each block's map, in the order of the blocks.
     """
     device = next(net.parameters()).device
-    x_BCHW = net.stem(torch.zeros(2, channels, height, width, device=device))
+    x_BCHW = net.stem(torch.zeros(2, net.channels, height, width, device=device))
     sizes = []
     for index in range(len(net.blocks)):
         x_BCHW = net.run_block(index, x_BCHW, placement.at(index))

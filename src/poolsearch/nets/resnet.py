@@ -37,9 +37,9 @@ def _shortcut(downsample: nn.Module | None, x_BCHW: Tensor, stride: tuple[int, i
 class StemBlock(Block):
     """A 3x3 convolution that counts as the first block, where the stem is searched over (paper, Table 5)."""
 
-    def __init__(self, channels: int, norm: Norm) -> None:
+    def __init__(self, channels: int, norm: Norm, inputs: int = 3) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, channels, 3, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(inputs, channels, 3, padding=1, bias=False)
         self.bn1 = norm(channels)
 
     def forward(self, x_BCHW: Tensor, exponents: Exponents = KEEP) -> Tensor:
@@ -119,9 +119,9 @@ class Head(nn.Module):
 class ImageNetStem(nn.Module):
     """7x7 convolution at stride 2 and 3x3 max pooling at stride 2: fixed (paper, Table 5)."""
 
-    def __init__(self, channels: int, norm: Norm) -> None:
+    def __init__(self, channels: int, norm: Norm, inputs: int = 3) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, channels, 7, stride=2, padding=3, bias=False)
+        self.conv1 = nn.Conv2d(inputs, channels, 7, stride=2, padding=3, bias=False)
         self.bn1 = norm(channels)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -138,6 +138,7 @@ def resnet(
     op: Op,
     searched_stem: bool,
     zero_init: bool = False,
+    channels: int = 3,
 ) -> Poolable:
     """A ResNet whose channels double with each stage of the default placement and stay tied to the block's index.
 
@@ -150,12 +151,13 @@ def resnet(
         op: how a site downsamples.
         searched_stem: a 3x3 stem that counts as the first block (CIFAR), or the fixed ImageNet stem.
         zero_init: see :func:`~poolsearch.nets.poolable.he_init`.
+        channels: of the images.
 
     Returns:
         The network with fresh weights; its default placement is that of the textbook.
     """
-    blocks: list[Block] = [StemBlock(width, norm)] if searched_stem else []
-    stem = nn.Identity() if searched_stem else ImageNetStem(width, norm)
+    blocks: list[Block] = [StemBlock(width, norm, channels)] if searched_stem else []
+    stem = nn.Identity() if searched_stem else ImageNetStem(width, norm, channels)
     inputs = width
     for stage, depth in enumerate(depths):
         for _ in range(depth):
@@ -163,5 +165,6 @@ def resnet(
             inputs = width * 2**stage * block.expansion
     default = Placement.of_blocks([depths[0] + searched_stem, *depths[1:]])
     net = Poolable(stem, blocks, Head(inputs, classes), default, op)
+    net.channels = channels
     he_init(net, zero_init)
     return net

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.poolable import Poolable
-from poolsearch.nets.restride.loading import check_library, pretrained_model
+from poolsearch.nets.restride.loading import COLOURS, check_library, pretrained_model
 from poolsearch.storage.files import sha256
 
 PRETRAINED = "pretrained"
@@ -67,12 +67,13 @@ def check_init(init: str, net: str) -> None:
         _check_there(Path(init))
 
 
-def find_weights(init: str, net: str) -> InitialWeights:
+def find_weights(init: str, net: str, channels: int = COLOURS) -> InitialWeights:
     """Read the weights that ``--init`` names.
 
     Args:
         init: a file, or 'pretrained'.
         net: the network's name; 'pretrained' is what its library offers for it.
+        channels: of the images.
 
     Returns:
         The weights with their source and SHA-256.
@@ -80,14 +81,15 @@ def find_weights(init: str, net: str) -> InitialWeights:
     Raises:
         PoolsearchError: see :func:`read_weights` and :func:`library_weights`.
     """
-    return library_weights(net) if init == PRETRAINED else read_weights(Path(init))
+    return library_weights(net, channels) if init == PRETRAINED else read_weights(Path(init))
 
 
-def library_weights(net: str) -> InitialWeights:
+def library_weights(net: str, channels: int = COLOURS) -> InitialWeights:
     """What timm or torchvision offers for a network, out of its cache or fetched.
 
     Args:
         net: ``timm:NAME`` or ``torchvision:NAME``.
+        channels: of the images.
 
     Returns:
         The weights for the classes that they were trained on; their SHA-256 is of names and values.
@@ -96,7 +98,7 @@ def library_weights(net: str) -> InitialWeights:
         PoolsearchError: the network is of neither, there are no weights for it, or they cannot be fetched.
     """
     with torch.random.fork_rng(devices=[]):  # building it draws weights, which must not move the draws of others
-        tensors: dict[str, Tensor] = pretrained_model(net).state_dict()
+        tensors: dict[str, Tensor] = pretrained_model(net, channels).state_dict()
     parts = ((name.encode(), _bytes(tensor)) for name, tensor in sorted(tensors.items()))
     return InitialWeights(f"the pretrained weights of {net}", sha256(*chain.from_iterable(parts)), tensors)
 

@@ -217,7 +217,7 @@ def show_costs(found: CostReport) -> None:
     """Print what the placements of a network cost."""
     console = PlainConsole()
     part = "" if found.looked_at == found.placements else f", of which {found.looked_at:,} random ones were looked at"
-    title = f"{found.net} on {found.image_size}x{found.image_size}: {found.placements:,} placements{part}"
+    title = f"{found.net} on {found.image_size}: {found.placements:,} placements{part}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("", "default", "smallest", "10 %", "median", "90 %", "largest"):
         table.add_column(name, justify="right" if name else "left")
@@ -251,7 +251,7 @@ def _proof(found: CheckReport) -> Table:
     each = ", height and width each by itself" if found.axes == "h,w" else ""
     table.add_row("space", f"{found.placements:,} placements{each}; the default is {found.default}")
     part = "all of them" if found.proved == found.placements else f"{found.proved:,} of them, drawn at random"
-    table.add_row("sizes of maps", f"of {part}, for images of {found.image_size}x{found.image_size}")
+    table.add_row("sizes of maps", f"of {part}, for images of {found.image_size}")
     table.add_row("gradients", f"of {found.ran:,} of these, run forward and backward")
     table.add_row("logits of the default", _gap(found))
     against = "" if found.own else "; compared with the original's by name and shape"

@@ -110,9 +110,9 @@ def _profile(
     """The tables, and what they are of."""
     batch, dtype, wanted = settings.search.batch, machine.dtype, settings.budget
     progress.say("costs: trying every block at every size, without computing anything")
-    found = profile(blank(spec), space, spec.image_size, spec.image_size, batch, dtype)
+    found = profile(blank(spec), space, *spec.size, batch, dtype)
     check_memory(found, settings.budget, spec.name, progress)
-    about: dict[str, Any] = {"image_size": spec.image_size, "batch": batch, "dtype": machine.precision}
+    about: dict[str, Any] = {"image_size": spec.size.plain, "batch": batch, "dtype": machine.precision}
     if wanted.max_latency is None and wanted.latency_device is None:
         return found, about | {"latency_device": None, "latency_batch": None, "latency_dtype": None}
     on = latency_machine(wanted.latency_device, settings.machine, machine)
@@ -182,7 +182,7 @@ def measure_latency(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net: Poolable = machine.place(build(spec))
-        x_BCHW = torch.rand(batch, 3, spec.image_size, spec.image_size)
+        x_BCHW = torch.rand(batch, net.channels, *spec.size)
     x_BCHW = x_BCHW.to(machine.device, memory_format=torch.channels_last)
     return latency_table(net, found.table, space, x_BCHW, machine.autocast, progress)
 

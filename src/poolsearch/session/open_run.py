@@ -18,6 +18,7 @@ from poolsearch.cost import Costs, CostTable, cost_table
 from poolsearch.cost.file import write_costs
 from poolsearch.data import Images, Loader, Split, mean_std, write_split
 from poolsearch.errors import PoolsearchError
+from poolsearch.image_size import ImageSize
 from poolsearch.inspection_results import Plan
 from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.nets.poolable import Poolable
@@ -35,10 +36,12 @@ from poolsearch.session.prepare import (
     data_record,
     duplicates_of,
     image_size_of,
+    images_as_before,
     images_of,
     machine_settings,
     net_spec,
     resolved,
+    shape_note,
     space_note,
     space_of,
     split_notes,
@@ -90,7 +93,7 @@ class Run:
     space: Space
     space_costs: Costs
     full_size: int
-    image_size: int
+    image_size: ImageSize
     machine: Machine
     progress: Progress
     code: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -115,11 +118,11 @@ class Run:
         """What tells this run from others, for the headers of its checkpoints: the same on every machine."""
         return {"net": self.net_spec.name, "data": self.images.fingerprint, "seed": self.seed}
 
-    def at(self, image_size: int) -> Run:
+    def at(self, image_size: ImageSize) -> Run:
         """The same run with networks that see each image at another size.
 
         Args:
-            image_size: height and width in pixels; a size larger than stored enlarges the images.
+            image_size: that networks see; one larger than stored enlarges the images.
 
         Returns:
             A run in the same folder; this one where the size is its own.
@@ -129,7 +132,7 @@ class Run:
     @property
     def net_spec(self) -> NetSpec:
         """What the network is."""
-        return net_spec(self.settings, len(self.images.class_names), self.image_size, self.code)
+        return net_spec(self.settings, self.images, self.image_size, self.code)
 
     def build(self, norm: Norm | None = None) -> Poolable:
         """Make the network with fresh weights, drawn from torch's generator.
@@ -150,7 +153,7 @@ class Run:
             PoolsearchError: they cannot be read, or are not those that the run was begun with.
         """
         net = self.settings.net
-        found = None if net.init is None else find_weights(net.init, self.net_spec.name)
+        found = None if net.init is None else find_weights(net.init, self.net_spec.name, self.images.channels)
         check_weights(self.dir, found and found.sha256)
         return found
 
@@ -179,7 +182,7 @@ class Run:
     @cached_property
     def costs(self) -> CostTable:
         """MACs of every block, on all paths."""
-        return cost_table(blank(self.net_spec).eval(), self.image_size, self.image_size, self.paths)
+        return cost_table(blank(self.net_spec).eval(), *self.image_size, self.paths)
 
     @property
     def macs_A(self) -> NDArray[np.int64]:
@@ -309,6 +312,7 @@ def _open(run_dir: RunDir, given: Settings, trust: Trust, named: frozenset[Path]
     run, found = assemble(run_dir, given, record, gate, progress)
     data = _record(run, given, record, found)
     progress.say(f"machine: {run.machine}")
+    progress.say(shape_note(run.images, run.settings.data, run.image_size))
     told, doubts = split_notes(run.images, run.split, run.settings.data, data["duplicates"])
     progress.say(told)
     for doubt in doubts:
@@ -336,13 +340,14 @@ def assemble(
             the gate lets a Python file not run.
     """
     code = gate.code(given, progress, searched=run_dir.scores.exists())
-    given = gate.with_cache(given, progress)
-    images = images_of(given, progress)
+    given = images_as_before(gate.with_cache(given, progress), record)
+    images = images_of(given, progress, code)
+    given = given.changed(channels=images.channels)
     split = split_of(given, images)
     image_size = image_size_of(given, images)
     settings = resolved(given, split, image_size, record)
     machine = pick_machine(machine_settings(settings.machine, record))
-    spec = net_spec(settings, len(images.class_names), image_size, code)
+    spec = net_spec(settings, images, image_size, code)
     net = blank(spec)
     for note in net.notes:
         progress.say(note)

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from poolsearch.data import (
     PARTS,
     Augment,
     Images,
+    Source,
     Split,
+    array_channels,
     default_cache_dir,
     find_source,
     groups_of,
@@ -24,15 +27,17 @@ from poolsearch.data import (
     write_duplicates,
 )
 from poolsearch.errors import PoolsearchError
+from poolsearch.image_size import LARGEST_NATIVE, ImageSize
 from poolsearch.nets.build import NetSpec
 from poolsearch.nets.poolable import Poolable
+from poolsearch.nets.restride.loading import COLOURS, load_model, taken_channels
 from poolsearch.nets.warm_start import PRETRAINED
 from poolsearch.progress import Progress
 from poolsearch.samplers.user_sampler import user_factory
 from poolsearch.session.trusted import digest_of
 from poolsearch.settings import ResolvedSettings, Settings
 from poolsearch.settings.cost_limits import limits_of
-from poolsearch.settings.groups import LARGEST_NATIVE, DataSettings, MachineSettings, Metric
+from poolsearch.settings.groups import DataSettings, MachineSettings, Metric
 from poolsearch.settings.halvings import read_halvings
 from poolsearch.settings.methods import is_own
 from poolsearch.settings.resolve import resolve
@@ -41,6 +46,9 @@ from poolsearch.storage.files import is_whole
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.texts import writable
 from poolsearch.user_code import file_of
+from poolsearch.value_range import EACH_FILE
+
+_UNSEEN, _MUCH = 0.005, 0.4  # shares of the images' area that are cut away: worth a word, worth a warning
 
 UNEQUAL = 3
 """Where the largest class has more than so many times the images of the smallest, accuracy is doubted."""
@@ -119,12 +127,34 @@ def check_sampler_file(settings: Settings, code: Mapping[str, str]) -> None:
         user_factory(settings.search.method, digest_of(settings.search.method, code))
 
 
-def images_of(given: Settings, progress: Progress) -> Images:
+def images_as_before(given: Settings, record: Mapping[str, Any]) -> Settings:
+    """The settings with which the images of a run are opened, so that a run that is resumed sees the same pixels.
+
+    Args:
+        given: as the user gave them.
+        record: run.json. Runs of older versions, which cropped all images to squares of three
+            channels and guessed the range of each file, say nothing of it.
+
+    Returns:
+        The settings, with what the run was begun with.
+    """
+    if "settings" not in record:
+        return given
+    before = record["settings"]["data"]
+    return given.changed(
+        fit=before.get("fit", "crop"),
+        channels=before.get("channels", COLOURS),
+        value_range=before.get("value_range", EACH_FILE),
+    )
+
+
+def images_of(given: Settings, progress: Progress, code: Mapping[str, str] | None = None) -> Images:
     """Open the images of the data set, decoded; those that are not in the cache are put there.
 
     Args:
         given: name or folder of the data, image size, and where the cache lies.
         progress: where decoding shows itself.
+        code: SHA-256 of the files that may run, by their paths; a network of a file may decide on the channels.
 
     Returns:
         Stored somewhat larger than the image size where that is large, for crops.
@@ -133,11 +163,13 @@ def images_of(given: Settings, progress: Progress) -> Images:
         PoolsearchError: there is no such data, none of it can be read, or there is no space.
     """
     cache = Path(given.data.cache_dir).expanduser() if given.data.cache_dir else default_cache_dir()
-    size = given.data.image_size
-    # Random resized crops cut from a somewhat larger picture, as 224 is cut from 256
-    store = None if size is None else size if size <= LARGEST_NATIVE else round(size * 256 / 224)
+    store = None if given.data.image_size is None else ImageSize.of(given.data.image_size)
+    if store is not None and not store.small and given.data.fit in (None, "crop"):
+        store = store.times(256 / 224)  # random resized crops cut from a larger picture, as 224 is cut from 256
     source = find_source(given.data.data, cache / "torchvision")
-    images = open_images(source, store, cache, progress)
+    channels = _channels_of(given, source, code or {})
+    data = given.data
+    images = open_images(source, store, cache, progress, data.fit, channels, data.value_range)
     for sentence in (*source.told, classes_note(images)):
         progress.say(sentence)
     return images
@@ -161,6 +193,19 @@ def classes_note(images: Images) -> str:
     return f"{len(named):,} classes (images), the largest: {most}; the smallest: {least}"
 
 
+def _channels_of(given: Settings, source: Source, code: Mapping[str, str]) -> int:
+    """To which number of channels images are converted."""
+    asked, net = given.data.channels, given.net.net or ""
+    if asked != "auto":
+        return asked
+    if file_of(net) is not None:
+        size = ImageSize.of(given.data.image_size or LARGEST_NATIVE)
+        with torch.random.fork_rng(devices=[]):  # building it draws weights, which must not move the draws of others
+            return taken_channels(load_model(net, len(source.class_names), digest_of(net, code)), size)
+    channels = None if net.startswith("torchvision:") else array_channels(source)
+    return channels if channels is not None and channels not in (1, 3, 4) else COLOURS
+
+
 def split_of(given: Settings, images: Images) -> Split:
     """Divide the images into the halves of the training data and the test split.
 
@@ -181,7 +226,7 @@ def split_of(given: Settings, images: Images) -> Split:
     return subset_training(split, images.label_N, given.data.subset, given.machine.seed)
 
 
-def image_size_of(settings: Settings, images: Images) -> int:
+def image_size_of(settings: Settings, images: Images) -> ImageSize:
     """The size at which the network sees images.
 
     Args:
@@ -189,18 +234,19 @@ def image_size_of(settings: Settings, images: Images) -> int:
         images: as they are stored.
 
     Returns:
-        Height and width in pixels: as asked for, else as stored where that is small, else 224.
+        As asked for, else as stored where that is small, else 224x224.
     """
-    stored = min(images.pixels_NHWC.shape[1:3])
-    return settings.data.image_size or (stored if stored <= LARGEST_NATIVE else 224)
+    if settings.data.image_size is not None:
+        return ImageSize.of(settings.data.image_size)
+    return images.size if images.size.small else ImageSize.of(224)
 
 
-def augment_of(settings: Settings, image_size: int, flippable: bool) -> Augment:
+def augment_of(settings: Settings, image_size: ImageSize, flippable: bool) -> Augment:
     """How training images are varied.
 
     Args:
         settings: with what was asked for; "auto" is decided here.
-        image_size: height and width that the network sees, in pixels.
+        image_size: that the network sees.
         flippable: whether a mirrored image means the same.
 
     Returns:
@@ -208,18 +254,18 @@ def augment_of(settings: Settings, image_size: int, flippable: bool) -> Augment:
     """
     if settings.data.augment != "auto":
         return settings.data.augment
-    if image_size > LARGEST_NATIVE:
+    if not image_size.small:
         return "resized-crop-flip"
     return "crop-flip" if flippable else "crop"
 
 
-def net_spec(settings: ResolvedSettings, classes: int, image_size: int, code: Mapping[str, str]) -> NetSpec:
+def net_spec(settings: ResolvedSettings, images: Images, image_size: ImageSize, code: Mapping[str, str]) -> NetSpec:
     """The network that the settings describe.
 
     Args:
         settings: resolved.
-        classes: of the data.
-        image_size: height and width of what the network sees, in pixels.
+        images: whose classes and channels it is built for.
+        image_size: that the network sees.
         code: SHA-256 of the files that may run, by their paths.
 
     Returns:
@@ -231,17 +277,18 @@ def net_spec(settings: ResolvedSettings, classes: int, image_size: int, code: Ma
     net = settings.net
     digest = digest_of(net.net, code)
     return NetSpec(
-        net.net, classes, net.width, net.op, net.zero_init, image_size, net.search_stem, digest, tuple(net.blocks)
-    )
+        net.net, len(images.class_names), net.width, net.op, net.zero_init, image_size, net.search_stem, digest,
+        tuple(net.blocks), images.channels,
+    )  # fmt: skip
 
 
-def space_of(net: Poolable, settings: ResolvedSettings, image_size: int) -> Space:
+def space_of(net: Poolable, settings: ResolvedSettings, image_size: ImageSize) -> Space:
     """The placements that may be searched, before the budget and before a too large space is cut down.
 
     Args:
         net: on the meta device.
         settings: limits and lists of placements.
-        image_size: height and width of what the network sees.
+        image_size: that the network sees.
 
     Returns:
         All placements of the network within the limits, or those of the list.
@@ -253,7 +300,7 @@ def space_of(net: Poolable, settings: ResolvedSettings, image_size: int) -> Spac
     if settings.net.paths == "any":
         space = FreeSpace.of(space)
     space = with_halvings(space, settings.net.halvings)
-    net.check_input(image_size, image_size, space)
+    net.check_input(*image_size, space)
     if settings.net.placements:
         space = space.keep(Placement.parse(text) for text in settings.net.placements)
     return space
@@ -294,7 +341,7 @@ def machine_settings(asked: MachineSettings, record: dict[str, Any]) -> MachineS
     return replace(asked, device=before["device"], precision=before["precision"])
 
 
-def resolved(given: Settings, split: Split, image_size: int, record: dict[str, Any]) -> ResolvedSettings:
+def resolved(given: Settings, split: Split, image_size: ImageSize, record: dict[str, Any]) -> ResolvedSettings:
     """Resolve the settings for the images that there are.
 
     A resumed run keeps the trainings it began to rank by, whatever its retraining becomes.
@@ -302,7 +349,7 @@ def resolved(given: Settings, split: Split, image_size: int, record: dict[str, A
     Args:
         given: as the user gave them.
         split: of the images, whose numbers defaults depend on.
-        image_size: height and width of what the network sees, in pixels.
+        image_size: that the network sees.
         record: run.json, with the settings resolved before, if there are any.
 
     Returns:
@@ -346,13 +393,13 @@ def check_sizes(settings: ResolvedSettings, split: Split, placements: int) -> No
         )
 
 
-def data_record(images: Images, split: Split, image_size: int) -> dict[str, Any]:
+def data_record(images: Images, split: Split, image_size: ImageSize) -> dict[str, Any]:
     """What run.json says about the images.
 
     Args:
         images: all of the data set.
         split: their division.
-        image_size: height and width of what the network sees, in pixels.
+        image_size: that the network sees.
 
     Returns:
         JSON values by name; how many images each part has, among others.
@@ -361,7 +408,9 @@ def data_record(images: Images, split: Split, image_size: int) -> dict[str, Any]
         "name": images.name,
         "fingerprint": images.fingerprint,
         "class_names": list(images.class_names),
-        "image_size": image_size,
+        "image_size": image_size.plain,
+        "channels": images.channels,
+        "value_range": images.values,
         "images": {part: len(getattr(split, part)) for part in PARTS},
         "groups": split.groups and len(split.groups.names),
         "skipped": len(images.skipped),
@@ -429,6 +478,7 @@ def split_notes(
     named = {"search-train half": split.search_train, "search-val half": split.search_val, "test split": split.test}
     doubts = [
         *images.doubts,
+        *_cut_away(images),
         *_groups_across(split),
         *_copies_across(split, copies),
         *_unequal(images, split, settings.metric),
@@ -444,6 +494,40 @@ def split_notes(
     if images.skipped:
         doubts.append(f"{len(images.skipped)} files could not be used and were left out: see skipped.json.")
     return told, doubts
+
+
+def shape_note(images: Images, settings: DataSettings, image_size: ImageSize) -> str:
+    """How images of any shape get to the network, for people.
+
+    Args:
+        images: as they are stored.
+        settings: of the data.
+        image_size: that the network sees.
+
+    Returns:
+        A line of text.
+    """
+    told = f"images are seen at {image_size} (height x width)"
+    if images.channels != COLOURS:
+        told += f" with {images.channels} channel{'s' if images.channels > 1 else ''}"
+    if images.values is not None:
+        told += f", their values {images.values} as black and white"
+    if settings.fit in ("squeeze", "pad"):
+        return f"{told}, those of another shape {settings.fit}{'d' if settings.fit == 'squeeze' else 'ded'}"
+    if images.cut < _UNSEEN:
+        return told
+    return f"{told}, those of another shape cropped (--fit): {images.cut:.0%} of their area is cut away"
+
+
+def _cut_away(images: Images) -> list[str]:
+    """Whether cropping takes much of the images."""
+    if images.cut < _MUCH:
+        return []
+    return [
+        f"the images have another shape than --image-size, and {images.cut:.0%} of their area is cut away. To keep all "
+        "of it, use an --image-size of their shape, such as 48x96 (height x width), or --fit squeeze or pad, in a new "
+        "run."
+    ]
 
 
 def _groups_across(split: Split) -> list[str]:

@@ -8,11 +8,13 @@ from types import UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from poolsearch.errors import PoolsearchError, unknown
+from poolsearch.image_size import ImageSize
 from poolsearch.settings.cost_limits import limits_of
 from poolsearch.settings.halvings import read_halvings
 from poolsearch.settings.methods import PLACED, SUPERNETS, flag, kind_of, users
 from poolsearch.settings.rule import Rule
 from poolsearch.settings.settings import DECLARED, Settings
+from poolsearch.value_range import EACH_FILE, ValueRange
 
 
 def check(settings: Settings) -> None:
@@ -46,6 +48,10 @@ def check_values(settings: Settings) -> None:
             f"--halvings {settings.net.halvings} is about placements without upsampling, --paths any has all others, "
             "too: leave one of the two out."
         )
+    if settings.data.image_size is not None:
+        ImageSize.of(settings.data.image_size)
+    if settings.data.value_range not in (None, EACH_FILE):
+        ValueRange.of(settings.data.value_range)
     if settings.rank.rank_early_stop and settings.data.metric != "accuracy":
         raise PoolsearchError(
             f"--rank-early-stop rests on a bound for accuracy; there is none for --metric {settings.data.metric}. "

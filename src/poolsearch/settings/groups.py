@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from poolsearch.image_size import Fit
 from poolsearch.settings.methods import PLACED, PREDICTS, SAMPLED
 from poolsearch.settings.rule import setting
-
-LARGEST_NATIVE = 64
-"""Images up to this side are small: kept as they are, shifted instead of cropped, for networks with a small stem."""
 
 Augment = Literal["auto", "none", "crop", "crop-flip", "resized-crop-flip"]
 
@@ -46,10 +44,33 @@ class DataSettings:
         "What placements are scored, ranked and tested by. balanced-accuracy: the mean recall of the classes. "
         "macro-f1: the mean of their F1. Both count every class alike, for classes of very different sizes.",
     )
-    image_size: int | None = setting(
+    image_size: int | str | None = setting(
         None,
-        "Height and width the network sees. Default: the images' own when all are equal and at most 64, else 224.",
+        "Size that the network sees: 64 for squares, 48x96 for 48 pixels high and 96 wide. Default: the images' own "
+        "when all are equal and the shorter side is at most 64, else 224.",
         at_least=1,
+    )
+    fit: Fit | None = setting(
+        None,
+        "How images of another shape get into --image-size. crop: the largest part of its shape, in the centre. "
+        "squeeze: the whole image, its proportions changed. pad: the whole image between black bars. Default: crop; "
+        "small images of one size are kept whole without --image-size.",
+        expert=True,
+    )
+    channels: int | Literal["auto"] = setting(
+        "auto",
+        "Channels of the images that the network sees, to which all are converted: 1 for grey, 3 for colours, 4 with "
+        "transparency, or as many as arrays have, or files have pages. auto: what a network of a FILE.py takes, else "
+        "3, or what arrays (.npz, .npy) have of 2, 5 and more.",
+        at_least=1,
+        expert=True,
+    )
+    value_range: str | None = setting(
+        None,
+        "Values that become black and white in images of more than 8 bits, such as 0,4095 for 12 bits in files of 16; "
+        "those beyond are cut off. each-file: guessed for each file by itself. Default: found, one range for all "
+        "images: 0 to 255, 511, 1023, ..., or to a power of two for floating-point.",
+        expert=True,
     )
     augment: Augment = setting(
         "auto",

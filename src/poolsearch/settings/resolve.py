@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TypeVar
 
 from poolsearch.errors import PoolsearchError
+from poolsearch.image_size import LARGEST_NATIVE, ImageSize
 from poolsearch.settings.check import check, check_values, is_calibrated, ranks_by
-from poolsearch.settings.groups import LARGEST_NATIVE
 from poolsearch.settings.methods import kind_of
 from poolsearch.settings.resolved import ResolvedSettings, groups_of
 from poolsearch.settings.settings import Settings
@@ -24,14 +24,14 @@ _ROBUST_SEARCH = 1.5  # epochs of all members together, in those of a retraining
 _WARM_EPOCHS, _WARM_RETRAIN_EPOCHS = 10, 20
 
 
-def resolve(settings: Settings, train_images: int, val_images: int, image_size: int) -> ResolvedSettings:
+def resolve(settings: Settings, train_images: int, val_images: int, image_size: ImageSize | int) -> ResolvedSettings:
     """Give a value to all that was left open, now that the size of the data is known; check the rest.
 
     Args:
         settings: as given.
         train_images: size of the search-train half.
         val_images: size of the search-val half.
-        image_size: height and width that the network sees, in pixels.
+        image_size: that the network sees; the side of a square, or height and width.
 
     Returns:
         What a run works with; it remembers ``settings``.
@@ -41,6 +41,7 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
     """
     check(settings)
     search, alone, retrain, method = settings.search, settings.alone, settings.retrain, settings.search.method
+    size = ImageSize.of(image_size)
     official, warm = search.preset == "official", settings.net.init is not None
     calibrated, rank_by = is_calibrated(settings), ranks_by(settings)
     members = members_of(settings)
@@ -51,7 +52,7 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
         epochs = max(1, round(_ROBUST_SEARCH * retrain_epochs / members))
     lr = _given(search.lr, (0.01 if warm else 0.1) * min(1.0, batch / 128))
     decay = _given(search.weight_decay, 0.0 if official else 1e-4 if warm else 1e-3)
-    net = _given(settings.net.net, "cifar-resnet20" if image_size <= LARGEST_NATIVE else "resnet18")
+    net = _given(settings.net.net, "cifar-resnet20" if size.small else "resnet18")
     adam = method == "darts" and settings.relaxed.arch_optimizer == "adam"  # paper, B.1; else docs/differences.md#gaea
     members_asked = "mean" if rank_by == "prediction" else "best" if official else "assignment"
     enough = max(round(0.4 * train_images), 16 * batch)
@@ -82,7 +83,7 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
             "rank_by": rank_by,
             "trials": trials_of(settings),
             "rank_members": _given(settings.rank.rank_members, members_asked),
-            "eval_batch": _given(settings.rank.eval_batch, 512 if image_size <= LARGEST_NATIVE else 64),
+            "eval_batch": _given(settings.rank.eval_batch, 512 if size.pixels <= LARGEST_NATIVE**2 else 64),
         },
         "retrain": {
             "retrain_batch": _given(retrain.retrain_batch, batch),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from poolsearch.errors import unknown
+from poolsearch.image_size import ImageSize
 from poolsearch.settings.groups import (
     BudgetSettings,
     DataSettings,
@@ -185,6 +186,8 @@ def _asks_for_supernets(name: str, value: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     """The value as the settings hold it: lists become tuples, paths text, other libraries' integers plain ones."""
+    if isinstance(value, ImageSize):
+        return value.plain
     if isinstance(value, list):
         return tuple(cast("list[Any]", value))
     if isinstance(value, os.PathLike):

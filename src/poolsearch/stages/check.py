@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from poolsearch.errors import PoolsearchError
+from poolsearch.image_size import ImageSize
 from poolsearch.inspection_results import CheckReport
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import Poolable, parameters_of
@@ -26,7 +27,7 @@ _RUNS = 5  # of them run forward and backward: seconds each, where sizes alone t
 
 def check(
     name: str,
-    image_size: int | None = None,
+    image_size: ImageSize | int | str | None = None,
     classes: int = 10,
     op: str | None = None,
     search_stem: bool = False,
@@ -34,18 +35,21 @@ def check(
     halvings: str = "default",
     whole: bool = False,
     blocks: Sequence[str] = (),
+    channels: int | None = None,
     progress: Progress | None = None,
 ) -> CheckReport:
     """Build a network with fresh weights and prove its placements, see :func:`~poolsearch.nets.restride.prove`.
 
     Args:
         name: as in ``--net``.
-        image_size: height and width of the images; 32 for poolsearch's ``cifar-`` networks and 224 for others if None.
+        image_size: of the images, the side of a square, "48x96" or a pair, height first; 32 for poolsearch's ``cifar-``
+            networks and 224 for others if None.
         classes: outputs.
         op: how a site downsamples; the network's own way if None.
         search_stem: move the downsampling of the stem, too.
         axes: see :class:`~poolsearch.space.Space`.
         halvings: of a placement: ``3``, ``2-5``, or ``default``, as many as the network's own.
+        channels: of the images; those that the network takes by itself if None.
         whole: prove all placements of a space of more than 1,000, not 200 random ones.
         blocks: names, or shell patterns of names, of the submodules between which the downsampling may move; found if
             none are given.
@@ -63,31 +67,35 @@ def check(
     progress.say(f"building {name} and trying its blocks at every size, without computing anything")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = build(NetSpec(name, classes, op=op, image_size=size, search_stem=search_stem, blocks=tuple(blocks)))
+        net = build(
+            NetSpec(
+                name, classes, op=op, image_size=size, search_stem=search_stem, blocks=tuple(blocks), channels=channels
+            )
+        )
     space = with_halvings(replace(net.space, axes=axes), halvings)
-    blank_copy(net).check_input(size, size, space)
+    blank_copy(net).check_input(*size, space)
     return _checked(name, net, size, space, _proofs(name, net, _chosen(space, whole), size, progress))
 
 
-def image_size_for(name: str, image_size: int | None, classes: int) -> int:
-    """Height and width of the images of a network that is looked at without data.
+def image_size_for(name: str, image_size: ImageSize | int | str | None, classes: int) -> ImageSize:
+    """The size of the images of a network that is looked at without data.
 
     Args:
         name: as in ``--net``.
-        image_size: as asked for, in pixels; None: 32 for poolsearch's ``cifar-`` networks, 224 for others.
+        image_size: as asked for; None: 32 for poolsearch's ``cifar-`` networks, 224 for others.
         classes: outputs; only checked.
 
     Returns:
-        One number for both, in pixels.
+        Height and width in pixels.
 
     Raises:
         PoolsearchError: they, or the classes, are not above zero.
     """
-    size = (32 if name.startswith("cifar-") else 224) if image_size is None else image_size
-    for flag, value in (("--image-size", size), ("--classes", classes)):
-        if value < 1:
-            raise PoolsearchError(f"{flag} is {value}; allowed is at least 1.")
-    return size
+    if classes < 1:
+        raise PoolsearchError(f"--classes is {classes}; allowed is at least 1.")
+    if isinstance(image_size, int) and image_size < 1:
+        raise PoolsearchError(f"--image-size is {image_size}; allowed is at least 1.")
+    return ImageSize.of((32 if name.startswith("cifar-") else 224) if image_size is None else image_size)
 
 
 def _chosen(space: Space, whole: bool) -> Space:
@@ -103,18 +111,16 @@ def _chosen(space: Space, whole: bool) -> Space:
     return space
 
 
-def _proofs(name: str, net: Poolable, placements: Space, size: int, progress: Progress) -> list[Proof]:
+def _proofs(name: str, net: Poolable, placements: Space, size: ImageSize, progress: Progress) -> list[Proof]:
     original = None if net.original is net else net.original
     try:
-        images_BCHW = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+        images_BCHW = torch.randn(2, net.channels, *size, generator=torch.Generator().manual_seed(0))
         return prove(net, original, placements, images_BCHW, _RUNS, progress)
     except RuntimeError as error:  # the network's own, which only shows when it computes
-        raise PoolsearchError(
-            f"{name} does not run forward and backward on two images of {size}x{size}: {error}"
-        ) from error
+        raise PoolsearchError(f"{name} does not run forward and backward on two images of {size}: {error}") from error
 
 
-def _checked(name: str, net: Poolable, size: int, space: Space, proofs: list[Proof]) -> CheckReport:
+def _checked(name: str, net: Poolable, size: ImageSize, space: Space, proofs: list[Proof]) -> CheckReport:
     return CheckReport(
         net=name,
         image_size=size,

@@ -13,6 +13,7 @@ from poolsearch import rng
 from poolsearch.cost.choose import WHOLE_UP_TO, costs_of_kind, quantiles, within_limits
 from poolsearch.cost.costs import Costs, Profile, profile
 from poolsearch.errors import PoolsearchError
+from poolsearch.image_size import ImageSize
 from poolsearch.inspection_results import PARTS, CostColumn, CostReport
 from poolsearch.nets.build import NetSpec, blank
 from poolsearch.progress import Progress, SilentProgress
@@ -29,12 +30,13 @@ _SAMPLE = 100_000  # placements of larger spaces
 
 def costs(
     name: str,
-    image_size: int | None = None,
+    image_size: ImageSize | int | str | None = None,
     classes: int = 10,
     op: str | None = None,
     search_stem: bool = False,
     axes: Axes = "hw",
     halvings: str = "default",
+    channels: int | None = None,
     batch: int = 256,
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     budget: BudgetSettings | None = None,
@@ -45,12 +47,14 @@ def costs(
 
     Args:
         name: as in ``--net``.
-        image_size: height and width of the images; 32 for poolsearch's ``cifar-`` networks and 224 for others if None.
+        image_size: of the images, the side of a square, "48x96" or a pair, height first; 32 for poolsearch's ``cifar-``
+            networks and 224 for others if None.
         classes: outputs.
         op: how a site downsamples; the network's own way if None.
         search_stem: move the downsampling of the stem, too.
         axes: see :class:`~poolsearch.space.Space`.
         halvings: of a placement: ``3``, ``2-5``, or ``default``, as many as the network's own.
+        channels: of the images; those that the network takes by itself if None.
         batch: images of a training step, for its memory.
         precision: of a training step.
         budget: limits, and where latency is measured; not at all where it says nothing about latency.
@@ -71,13 +75,15 @@ def costs(
     size = image_size_for(name, image_size, classes)
     _check_batches(batch, budget.latency_batch)
     machine = pick_machine(MachineSettings(precision=precision))
-    spec = NetSpec(name, classes, op=op, image_size=size, search_stem=search_stem, blocks=tuple(blocks))
+    spec = NetSpec(
+        name, classes, op=op, image_size=size, search_stem=search_stem, blocks=tuple(blocks), channels=channels
+    )
     progress.say(f"building {name} and trying its blocks at every size, without computing anything")
     with torch.random.fork_rng(devices=[]):
         net = blank(spec)
     space = with_halvings(replace(net.space, axes=axes), halvings)
-    net.check_input(size, size, space)
-    found, on = profile(net, space, size, size, batch, machine.dtype), None
+    net.check_input(*size, space)
+    found, on = profile(net, space, *size, batch, machine.dtype), None
     check_memory(found, budget, name, progress)
     if budget.max_latency is not None or budget.latency_device is not None:
         on = latency_machine(budget.latency_device, MachineSettings(), machine)

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from poolsearch.data.augment import CENTRAL
+from poolsearch.data.augment import central_part
 from poolsearch.errors import PoolsearchError
 from poolsearch.exporting.builtin_code import builtin_code
 from poolsearch.exporting.check import ONNX_PACKAGES, ExportCheck, missing_packages, run_exported
@@ -106,11 +106,11 @@ def _trained(run: Run, placement: Placement, seed: int) -> Poolable:
 
 def _facts(run: Run, placement: Placement, seed: int) -> ModelCard:
     mean_C, std_C = run.statistics
-    stored = min(run.images.pixels_NHWC.shape[1:3])
+    stored = run.images.size
     return ModelCard(
         run.net_spec, placement, seed, run.images.class_names, [float(v) for v in mean_C], [float(v) for v in std_C],
-        stored, max(run.image_size, round(stored * CENTRAL)),
-        run.dir.root.resolve().name, f"poolsearch {version('poolsearch')}",
+        stored, central_part(stored, run.image_size), run.dir.root.resolve().name,
+        f"poolsearch {version('poolsearch')}", run.settings.data.fit or "crop", run.images.values,
     )  # fmt: skip
 
 
@@ -181,8 +181,8 @@ def _describe(
     names = sorted(path.name for path in folder.iterdir())
     write_json(folder / "export.json", {
         "net": facts.name, "placement": str(facts.placement), "seed": facts.seed, "verdict": verdict,
-        "image_size": facts.spec.image_size, "stored": facts.stored, "mean": facts.mean, "std": facts.std,
-        "classes": list(facts.classes),
+        "image_size": facts.spec.size.plain, "stored": facts.stored.plain, "fit": facts.fit,
+        "value_range": facts.values, "mean": facts.mean, "std": facts.std, "classes": list(facts.classes),
         "features": [
             {"channels": feature.channels, "stride": stride}
             for feature, stride in zip(features, reductions(features), strict=True)

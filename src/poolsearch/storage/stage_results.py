@@ -58,13 +58,14 @@ RELAXED = {"placement": str, "path": [int], "steps": [int], "weights": [[[(float
 
 _RUNG = {"epochs": int, "correct": int, "value": float, "low": float, "high": float}
 METRICS = {
-    "placement": str, "seed": int, "epochs": int, "train_loss": (float, None), "image_size?": int, "rungs?": [_RUNG],
+    "placement": str, "seed": int, "epochs": int, "train_loss": (float, None), "image_size?": (int, str),
+    "rungs?": [_RUNG],
 }  # fmt: skip
 """Of metrics.json, that which is read."""
 
 _DIFFERENCE = {"mean": float, "low": float, "high": float}
 _COMPARED = ({"against": str, "difference": _DIFFERENCE, "probability": (float, None)}, None)
-_TRIAL = {"placement": str, "seed": int, "accuracy": float, "value?": float, "image_size?": int}
+_TRIAL = {"placement": str, "seed": int, "accuracy": float, "value?": float, "image_size?": (int, str)}
 _RATE = {"recall": (float, None), "precision?": (float, None), "f1?": (float, None)}
 RESULTS = {
     "winner": str, "images": int, "verdict": str, "top1": float, "best_of_top": float, "mean_of_top": float,

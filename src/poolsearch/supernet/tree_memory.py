@@ -55,7 +55,7 @@ def memory_table(net: Poolable, height: int, width: int, space: Space | None = N
         A table from which :func:`tree_bytes` looks up any placements of the space.
     """
     dtype = next(net.parameters()).dtype
-    image = torch.zeros(_BATCH, 3, height, width, device="meta", dtype=dtype)
+    image = torch.zeros(_BATCH, net.channels, height, width, device="meta", dtype=dtype)
     stem, state = _count(net.stem, image.to(memory_format=torch.channels_last))
 
     def count(index: int, x: Any, site: Exponents) -> tuple[SegmentBytes, Any]:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from poolsearch.data.decode import Raw, decode
+from poolsearch.data.decode import Form, Raw, decode
+from poolsearch.image_size import ImageSize
 
 WriteFolder = Callable[..., Path]
 
@@ -17,7 +18,7 @@ WriteFolder = Callable[..., Path]
 @pytest.fixture
 def decoded() -> Callable[[Raw, int], np.ndarray]:
     """Decodes to an array of (side, side, 3)."""
-    return lambda raw, side: np.frombuffer(decode(raw, side), np.uint8).reshape(side, side, 3)
+    return lambda raw, side: np.frombuffer(decode(raw, Form(ImageSize(side, side))), np.uint8).reshape(side, side, 3)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from torchvision.transforms.v2 import RandomResizedCrop
 
 from poolsearch.data import augment
 from poolsearch.data.augment import centre, normalise, pad_crop_flip, random_resized_crop_flip
+from poolsearch.image_size import ImageSize
 
 
 def pixels(batch: int = 6, side: int = 8) -> torch.Tensor:
@@ -176,3 +177,35 @@ def test_normalise(dtype: torch.dtype) -> None:
 def test_normalise_gives_channels_last_for_scattered_input() -> None:
     x = pixels().permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
     assert normalise(x, torch.zeros(3), torch.ones(3)).is_contiguous(memory_format=torch.channels_last)
+
+
+# --- rectangles ------------------------------------------------------------------------------------------------------
+
+
+def test_a_rectangle_is_shifted_by_an_eighth_of_each_side() -> None:
+    mark = torch.zeros(4000, 8, 24, 1, dtype=torch.uint8)
+    mark[:, 4, 12] = 1
+    where = pad_crop_flip(mark, np.random.default_rng(0), (1, 3), flip=False)[..., 0].flatten(1).argmax(1).numpy()
+    assert sorted(set(where // 24)) == [3, 4, 5] and sorted(set(where % 24)) == [9, 10, 11, 12, 13, 14, 15]
+
+
+def test_equal_margins_draw_what_one_number_draws() -> None:
+    x = pixels()
+    one, two = (pad_crop_flip(x, np.random.default_rng(3), pad, flip=True) for pad in (2, (2, 2)))
+    assert torch.equal(one, two)
+
+
+def test_parts_of_a_rectangle_have_its_shape() -> None:
+    x = torch.zeros(500, 40, 120, 3, dtype=torch.uint8)
+    assert random_resized_crop_flip(x, ImageSize(32, 96), np.random.default_rng(0)).shape == (500, 32, 96, 3)
+    box_B4 = augment._boxes(2000, 40, 120, np.random.default_rng(0), (0.08, 1.0), (3 * 3 / 4, 3 * 4 / 3))
+    shape_B = box_B4[:, 3] / box_B4[:, 2]
+    assert shape_B.min() > 2.1 and shape_B.max() < 4.3 and abs(np.median(shape_B) - 3) < 0.1
+
+
+def test_the_centre_of_a_rectangle() -> None:
+    x = pixels(side=16)[:, :8]
+    assert torch.equal(centre(x, ImageSize(7, 14)), x[:, :7, 1:15])
+    assert torch.equal(centre(x, ImageSize(8, 16)), x)
+    assert centre(x, ImageSize(4, 8)).shape == (6, 4, 8, 3)
+    assert centre(x, ImageSize(12, 24), view=ImageSize(8, 16)).shape == (6, 12, 24, 3)

@@ -26,8 +26,11 @@ from PIL import Image
 
 from poolsearch.data import build, find_source, open_images
 from poolsearch.data import cache as cache_module
+from poolsearch.data.items import Source
 from poolsearch.errors import PoolsearchError
+from poolsearch.image_size import ImageSize
 from poolsearch.progress import SilentProgress
+from poolsearch.storage import files
 
 
 class Told(SilentProgress):
@@ -232,6 +235,118 @@ def test_stored_size_is_native_for_small_images_of_one_size(write_folder: Any, t
     assert side("c", classes=("cat",), count=1, side=21) == 256
 
 
+def lines(root: Path, size: tuple[int, int] = (40, 10), count: int = 5) -> Source:
+    """Images of one shape, width first, whose values grow from left to right."""
+    for name in ("a", "b"):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            ramp = np.broadcast_to(np.linspace(0, 255, size[0], dtype=np.uint8)[None, :, None], (size[1], size[0], 3))
+            Image.fromarray(np.ascontiguousarray(ramp)).save(root / name / f"{number}.png")
+    return find_source(str(root))
+
+
+def test_small_images_of_one_size_keep_their_shape(tmp_path: Path) -> None:
+    source, cache = lines(tmp_path / "data"), tmp_path / "cache"
+    own = open_images(source, None, cache, SilentProgress())
+    assert own.size == (10, 40) and own.cut == 0
+    assert own.pixels_NHWC[0, 0, 0, 0] == 0 and own.pixels_NHWC[0, 0, -1, 0] == 255
+    cropped = open_images(source, None, cache, SilentProgress(), fit="crop")  # as versions did that knew squares alone
+    assert cropped.size == (10, 10) and cropped.cut == 0.75
+    assert open_images(source, 10, cache, SilentProgress()).fingerprint == cropped.fingerprint
+    squeezed = open_images(source, 10, cache, SilentProgress(), fit="squeeze")
+    assert squeezed.size == (10, 10) and squeezed.cut == 0
+    assert squeezed.pixels_NHWC[0, 0, 0, 0] < 20 and squeezed.pixels_NHWC[0, 0, -1, 0] > 235
+    assert open_images(source, ImageSize(5, 40), cache, SilentProgress(), fit="pad").pixels_NHWC[..., :10, :].max() == 0
+    assert len(entries(cache)) == 5
+
+
+def test_grey_and_many_channels_are_stored_as_they_are(write_folder: Any, tmp_path: Path) -> None:
+    source = find_source(str(write_folder(side=40)))
+    grey = open_images(source, None, tmp_path / "cache", SilentProgress(), channels=1)
+    first = sorted((tmp_path / "data").rglob("*.png"))[0]
+    np.testing.assert_array_equal(grey.pixels_NHWC[0, ..., 0], np.asarray(Image.open(first).convert("L")))
+    assert grey.channels == 1 and (grey.print_N2[:, 1] != 0).all()
+    bands = np.random.default_rng(0).integers(0, 256, (12, 40, 40, 5), dtype=np.uint8)
+    for number, array in enumerate(bands):
+        folder = tmp_path / "arrays" / f"class{number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{number:02d}.npy", array)
+    arrays = find_source(str(tmp_path / "arrays"))
+    assert build.array_channels(arrays) == 5 and build.array_channels(source) is None
+    images = open_images(arrays, None, tmp_path / "cache", SilentProgress(), channels=5)
+    np.testing.assert_array_equal(images.pixels_NHWC, bands[[*range(0, 12, 2), *range(1, 12, 2)]])
+    with pytest.raises(PoolsearchError, match=r"none of the 12.*5 channels, which are not converted to 3"):
+        open_images(arrays, None, tmp_path / "cache", SilentProgress())
+
+
+def sixteen_bits(root: Path, tops: list[int]) -> Source:
+    """Grey images in 16-bit files, each from 0 to its top."""
+    for number, top in enumerate(tops):
+        folder = root / f"class{number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.linspace(0, top, 144).astype(np.uint16).reshape(12, 12)
+        Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+    return find_source(str(root))
+
+
+def test_twelve_bits_in_files_of_sixteen_keep_their_levels(tmp_path: Path) -> None:
+    source = sixteen_bits(tmp_path / "data", [4095] * 5 + [900] * 5)
+    images = open_images(source, None, tmp_path / "cache", SilentProgress())
+    assert images.values == (0, 4095) and len(np.unique(images.pixels_NHWC[0])) > 130
+    assert sorted({int(image.max()) for image in images.pixels_NHWC}) == [56, 255], "brighter and darker stay apart"
+    again = open_images(source, None, tmp_path / "cache", SilentProgress())
+    assert again.values == (0, 4095) and again.fingerprint == images.fingerprint
+    window = open_images(source, None, tmp_path / "cache", SilentProgress(), values="0,900")
+    assert window.values == (0, 900) and set(window.pixels_NHWC.max((1, 2, 3))) == {255}
+    before = open_images(source, None, tmp_path / "cache", SilentProgress(), values="each-file")
+    assert before.values is None and len(np.unique(before.pixels_NHWC[0])) == 17
+    assert open_images(source, None, tmp_path / "cache", SilentProgress()).fingerprint == images.fingerprint
+    assert len(entries(tmp_path / "cache")) == 3
+
+
+def test_values_that_only_images_have_that_were_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_SAMPLE", 2)
+    source = sixteen_bits(tmp_path / "data", [900] * 9 + [40_000])
+    assert build.sampled_range(source) == (0, 1023)
+    assert open_images(source, None, tmp_path / "cache", SilentProgress()).values == (0, 65535)
+
+
+def test_an_entry_of_a_version_that_guessed_each_files_range(tmp_path: Path) -> None:
+    source = sixteen_bits(tmp_path / "data", [4095] * 10)
+    wanted = open_images(source, None, tmp_path / "cache", SilentProgress())
+    before = open_images(source, None, tmp_path / "other", SilentProgress(), values="each-file")
+    usual = wanted.folder
+    shutil.rmtree(usual)
+    shutil.copytree(before.folder, usual)
+    meta = json.loads((usual / "meta.json").read_text())
+    del meta["values"]
+    meta["key"] = usual.name
+    meta["sum"] = cache_module._sum(meta)
+    (usual / "meta.json").write_text(json.dumps(meta))
+    same = open_images(source, None, tmp_path / "cache", SilentProgress(), values="each-file")
+    assert same.folder == usual and same.fingerprint == before.fingerprint
+    assert open_images(source, None, tmp_path / "cache", SilentProgress()).fingerprint == wanted.fingerprint
+
+
+def test_entries_of_squares_are_found_under_the_keys_that_they_always_had(write_folder: Any, tmp_path: Path) -> None:
+    source = find_source(str(write_folder()))
+    for size, fit in ((None, None), (None, "crop"), (8, None), (8, "crop")):
+        open_images(source, size, tmp_path / "cache", SilentProgress(), fit=fit)
+    keys = {files.sha256(f"{source.fingerprint} {size} 3".encode())[:32] for size in (None, 8)}
+    assert set(entries(tmp_path / "cache")) == keys
+
+
+def test_an_entry_that_does_not_say_what_was_cut_away(tmp_path: Path) -> None:
+    source = lines(tmp_path / "data")
+    open_images(source, 10, tmp_path / "cache", SilentProgress())
+    path = the_entry(tmp_path / "cache") / "meta.json"
+    meta = json.loads(path.read_text())
+    del meta["cut"]
+    meta["sum"] = cache_module._sum(meta)
+    path.write_text(json.dumps(meta))
+    assert open_images(source, 10, tmp_path / "cache", SilentProgress()).cut == 0.75
+
+
 def test_large_images_are_decoded_by_threads_in_order(
     write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,7 +425,7 @@ def test_too_little_left_after_leaving_out(write_folder: Any, tmp_path: Path) ->
 
 
 def test_nonsense_size(tmp_path: Path) -> None:
-    with pytest.raises(PoolsearchError, match="store_size is 0"):
+    with pytest.raises(PoolsearchError, match="size of images is 0x0"):
         open_images(find_source("digits"), 0, tmp_path, SilentProgress())
 
 

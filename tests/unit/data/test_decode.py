@@ -10,7 +10,23 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from poolsearch.data.decode import Raw, UnexpectedSize, decode
+from poolsearch.data.decode import (
+    Form,
+    OutOfRange,
+    Raw,
+    UnexpectedSize,
+    WrongChannels,
+    central_box,
+    channels_of_array,
+    decode,
+    range_of,
+    size_of,
+)
+from poolsearch.data.gate import Unreadable
+from poolsearch.image_size import Fit, ImageSize
+from poolsearch.value_range import ValueRange
+
+FOUR = Form(ImageSize(4, 4), values="each-file")
 
 
 def through_file(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -22,7 +38,7 @@ def through_file(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes
 def one_pixel(raw: Raw) -> list[int]:
     """Row 1, column 2 of 4 by 4."""
     at = 3 * (1 * 4 + 2)
-    return list(decode(raw, 4)[at : at + 3])
+    return list(decode(raw, FOUR)[at : at + 3])
 
 
 def test_grey_and_bilevel() -> None:
@@ -81,7 +97,7 @@ def test_wide_modes_are_scaled_by_what_they_hold(pixels: Any, expected: int) -> 
 
 def test_not_finite_is_refused() -> None:
     with pytest.raises(ValueError, match="not finite"):
-        decode(through_file(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "TIFF"), 4)
+        decode(through_file(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "TIFF"), FOUR)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
@@ -145,7 +161,172 @@ def test_the_orientation_is_found_wherever_pillow_finds_it(decoded: Any, kind: s
 
 def test_another_size_than_all_were_taken_to_have() -> None:
     wide = Image.new("RGB", (6, 4))
-    assert len(decode(through_file(wide), 4, (4, 6))) == len(decode(np.asarray(wide), 4, (4, 6))) == 48
+    for raw in (through_file(wide), np.asarray(wide)):
+        assert len(decode(raw, FOUR, ImageSize(4, 6))) == 48
     for raw in (through_file(wide), np.asarray(wide), np.zeros((4, 4, 3), np.uint8)):
         with pytest.raises(UnexpectedSize):
-            decode(raw, 4, (6, 4))
+            decode(raw, FOUR, ImageSize(6, 4))
+
+
+def grey_row(kind: Fit, values: list[int], size: ImageSize) -> np.ndarray:
+    """An image of one row of 4 pixels for each value, made into a form."""
+    row = np.repeat(np.array(values, np.uint8), 4)[None, :, None]
+    pixels = np.broadcast_to(row, (4, 4 * len(values), 3)).copy()
+    return np.frombuffer(decode(pixels, Form(size, kind)), np.uint8).reshape(*size, 3)[..., 0]
+
+
+def test_a_line_of_text_is_cropped_squeezed_or_padded() -> None:
+    values = [10, 50, 90, 130, 170, 210, 250, 30]
+    np.testing.assert_array_equal(grey_row("crop", values, ImageSize(4, 32)), [np.repeat(values, 4)] * 4)
+    np.testing.assert_array_equal(grey_row("crop", values, ImageSize(4, 8)), [np.repeat([130, 170], 4)] * 4)
+    squeezed = grey_row("squeeze", values, ImageSize(4, 8))
+    assert np.abs(squeezed[0].astype(int) - values).max() < 25 and (squeezed == squeezed[0]).all()
+    padded = grey_row("pad", values, ImageSize(32, 32))
+    assert (padded[:14] == 0).all() and (padded[18:] == 0).all()
+    np.testing.assert_array_equal(padded[14:18], [np.repeat(values, 4)] * 4)
+
+
+@pytest.mark.parametrize("fit", ["crop", "squeeze", "pad"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_any_image_gets_into_any_form(fit: Fit, kind: str) -> None:
+    for width, height in ((300, 200), (31, 7), (10, 50), (96, 48)):
+        raw = through_file(Image.new("RGB", (width, height), (200, 200, 200)), kind)
+        pixels = np.frombuffer(decode(raw, Form(ImageSize(48, 96), fit)), np.uint8).reshape(48, 96, 3)
+        assert set(np.unique(pixels[24, 48])) <= {199, 200, 201}
+        assert (pixels.min() < 10) == (fit == "pad" and (width, height) != (96, 48) and width != 2 * height)
+
+
+def test_a_crop_has_the_shape_that_is_asked_for() -> None:
+    assert central_box(ImageSize(100, 100), ImageSize(48, 96)) == (0, 25, 100, 75)
+    assert central_box(ImageSize(48, 100), ImageSize(48, 96)) == (2, 0, 98, 48)
+    assert central_box(ImageSize(20, 90), ImageSize(7, 7)) == (35, 0, 55, 20)
+
+
+# --- channels --------------------------------------------------------------------------------------------------------
+
+
+def as_channels(raw: Raw, channels: int) -> list[int]:
+    """The first pixel of 4 by 4."""
+    return list(decode(raw, Form(ImageSize(4, 4), channels=channels, values="each-file"))[:channels])
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "channels", "expected"),
+    [
+        ("L", 77, 1, [77]),
+        ("1", 1, 1, [255]),
+        ("RGB", (255, 0, 0), 1, [76]),  # its luminance
+        ("LA", (0, 51), 1, [204]),  # on white
+        ("RGBA", (200, 0, 0, 51), 4, [200, 0, 0, 51]),  # as it is
+        ("RGB", (1, 2, 3), 4, [1, 2, 3, 255]),
+        ("CMYK", (9, 8, 7, 6), 4, [9, 8, 7, 6]),
+        ("LA", (40, 7), 2, [40, 7]),
+        ("L", 40, 2, [40, 255]),
+        ("I;16", 257 * 40, 1, [40]),
+        ("I;16", 257 * 40, 4, [40, 40, 40, 255]),
+    ],
+)
+def test_images_are_converted_to_the_channels_of_the_network(
+    mode: str, colour: Any, channels: int, expected: list[int]
+) -> None:
+    raw = through_file(Image.new(mode, (4, 4), colour), "TIFF")
+    assert as_channels(raw, channels) == expected
+
+
+def test_transparency_does_not_change_the_colours_under_it_when_it_is_a_channel() -> None:
+    pixels = np.zeros((8, 8, 4), np.uint8)
+    pixels[:, :4] = 200, 100, 50, 0
+    pixels[:, 4:] = 200, 100, 50, 255
+    found = np.frombuffer(decode(pixels, Form(ImageSize(4, 4), channels=4)), np.uint8).reshape(4, 4, 4)
+    assert (found[..., :3] == [200, 100, 50]).all() and found[0, 0, 3] < 10 and found[0, 3, 3] > 245
+
+
+def test_pages_are_channels() -> None:
+    pages = [Image.new("L", (8, 4), 10 * number) for number in range(1, 6)]
+    raw = through_file(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    assert as_channels(raw, 5) == [10, 20, 30, 40, 50]
+    with pytest.raises(WrongChannels, match="it has 5 channels, which are not converted to 13"):
+        as_channels(raw, 13)
+
+
+def npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def test_arrays_of_any_number_of_channels_alone_and_in_files() -> None:
+    bands = np.broadcast_to(np.arange(13, dtype=np.uint8), (5, 6, 13)).copy()
+    for raw in (bands, npy(bands)):
+        assert as_channels(raw, 13) == list(range(13))
+        assert size_of(raw) == (5, 6) and channels_of_array(raw) == 13
+        with pytest.raises(WrongChannels, match="13 channels"):
+            as_channels(raw, 3)
+    grey = np.full((5, 5), 9, np.uint8)
+    assert as_channels(npy(grey), 1) == [9] and as_channels(npy(grey), 3) == [9, 9, 9]
+    assert as_channels(npy(grey.astype(np.float32) / 255), 1) == [9]
+    assert as_channels(npy(np.full((4, 4), True)), 1) == [255]
+    assert channels_of_array(through_file(Image.new("RGB", (4, 4)))) is None
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (13, 64, 64), (1, 28, 30), (4,), (2, 2, 2, 2), (0, 4)])
+def test_arrays_that_are_no_images(shape: tuple[int, ...]) -> None:
+    with pytest.raises(Unreadable, match=r"channels come first|not \(height, width"):
+        as_channels(npy(np.zeros(shape, np.uint8)), 3)
+
+
+def test_an_array_of_objects_is_not_unpickled() -> None:
+    with pytest.raises(ValueError, match="allow_pickle"):
+        as_channels(npy(np.full((4, 4), None)), 3)
+
+
+def test_an_array_that_is_not_as_large_as_it_says() -> None:
+    whole = npy(np.zeros((64, 64, 3), np.uint8))
+    for raw in (whole[:-1], whole + b"x", whole.replace(b"(64, 64, 3)", b"(64, 64, 9)")):
+        with pytest.raises(Unreadable, match="bytes of pixels"):
+            as_channels(raw, 3)
+
+
+# --- values of more than 8 bits --------------------------------------------------------------------------------------
+
+TWELVE_BITS = ValueRange(0, 4095)
+
+
+def in_range(values: list[int], kind: str, wanted: ValueRange, clip: bool = False) -> list[int]:
+    pixels = np.array([values], np.uint16)
+    raw = npy(pixels) if kind == "NPY" else through_file(Image.fromarray(pixels), kind)
+    return list(decode(raw, Form(ImageSize(1, len(values)), channels=1, values=wanted, clip=clip)))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "NPY"])
+def test_one_range_holds_for_all_images(kind: str) -> None:
+    assert in_range([0, 8, 9, 2048, 4095], kind, TWELVE_BITS) == [0, 0, 1, 128, 255]
+    assert len(set(in_range([*range(0, 4096, 8)], kind, TWELVE_BITS))) == 256, "of 12 bits 8 are kept"
+    assert in_range([0, 100, 200], kind, ValueRange(100, 200), clip=True) == [0, 0, 255]
+    with pytest.raises(OutOfRange) as caught:
+        in_range([0, 4096], kind, TWELVE_BITS)
+    assert caught.value.values == (0, 8191)
+
+
+def test_the_range_of_all_sixteen_bits_divides_by_257() -> None:
+    values = [*range(0, 65536, 37), 65535]
+    assert in_range(values, "NPY", ValueRange(0, 65535)) == np.rint(np.array(values) / 257).tolist()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "found"),
+    [
+        (np.array([[0, 3000]], np.uint16), (0, 4095)),
+        (np.array([[0, 30]], np.uint16), (0, 255)),
+        (np.array([[-1000, 3000]], np.int32), (-1024, 4095)),
+        (np.array([[0, 0.9]], np.float32), (0, 1)),
+        (np.array([[-0.8, 1]], np.float32), (-1, 1)),
+        (np.array([[0, 200]], np.float32), (0, 255)),
+        (np.zeros((1, 2), np.float32), (0, 1)),
+        (np.array([[0, 200]], np.uint8), None),
+    ],
+)
+def test_the_least_usual_range_is_found(pixels: Any, found: tuple[float, float] | None) -> None:
+    for raw in (pixels, npy(pixels), through_file(Image.fromarray(pixels), "TIFF")):
+        assert range_of(raw) == found
+    assert range_of(through_file(Image.new("RGB", (4, 4)))) is None

@@ -147,7 +147,7 @@ def test_a_view_is_enlarged(augment: str) -> None:
     ("change", "message"),
     [
         ({"augment": "crop-flop"}, "unknown augmentation 'crop-flop'. Did you mean 'crop-flip'"),
-        ({"image_size": 9}, "image_size is 9, but the images are stored with a side of 8.*--image-size 9"),
+        ({"image_size": 9}, "image_size is 9, but the images are stored at 8x8.*--image-size 9"),
         ({"batch": 0}, "batch is 0"),
     ],
 )

@@ -178,8 +178,9 @@ def test_npz_with_all_parts(tmp_path: Path) -> None:
         ({"x": np.zeros((8, 4, 4), np.uint8), "y": np.zeros(7, int)}, "8 images but y has 7 labels"),
         ({"x": np.zeros((8, 4, 4), np.uint8), "y": np.array([0, 1, -1, 0, 0, 1, 1, 1])}, r"first is -1 of x\[2\]"),
         ({"x": np.zeros((8, 4, 4), np.uint8), "y": np.array([0.0, 1.0] * 4)}, "must be integers"),
-        ({"x": np.zeros((8, 4, 4), np.float32), "y": np.array([0, 1] * 4)}, "must be uint8"),
+        ({"x": np.zeros((8, 4, 4), np.complex64), "y": np.array([0, 1] * 4)}, "must be uint8"),
         ({"x": np.zeros((8, 3, 4, 5), np.uint8), "y": np.array([0, 1] * 4)}, "channels last"),
+        ({"x": np.zeros((8, 13, 9, 9), np.uint8), "y": np.array([0, 1] * 4)}, "channels last"),
         ({"pictures": np.zeros((8, 4, 4), np.uint8)}, "has the keys pictures"),
         ({"x": np.zeros((0, 4, 4), np.uint8), "y": np.zeros(0, int)}, "no images found"),
         (

@@ -29,10 +29,14 @@ def run_code(tmp_path, monkeypatch):
 def facts():
     """Makes what a file says beside the network."""
     from poolsearch.exporting.model_card import ModelCard
+    from poolsearch.image_size import ImageSize
 
-    def make(spec, placement, stored=32, crop=32):
+    def make(spec, placement, stored=32, crop=32, fit="crop", values=None):
+        mean, std = ([0.1 * (c % 9 + at) for c in range(spec.channels or 3)] for at in (1, 4))
         names = [f"class {i}" for i in range(spec.classes)]
-        return ModelCard(spec, placement, 0, names, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), stored, crop, "run", "a test")
+        return ModelCard(
+            spec, placement, 0, names, mean, std, ImageSize.of(stored), ImageSize.of(crop), "run", "a test", fit, values
+        )
 
     return make
 

@@ -18,9 +18,11 @@ from poolsearch.exporting.library_code import library_codes
 from poolsearch.exporting.model_card import ModelCard, features_of
 from poolsearch.exporting.readme import readme
 from poolsearch.exporting.usage import literal, quoted
+from poolsearch.image_size import ImageSize
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.storage.files import write_text
 
+SIZE = ImageSize.of(32)
 CODE = "__import__('pathlib').Path('ran').touch()"
 NAMES = [
     f'"""\n{CODE}\n"""', f"'''\n{CODE}\n'''", f'"\n{CODE}\n"', f"'+{CODE}+'", f'"+{CODE}+"', f"{{{CODE}}}",
@@ -40,7 +42,7 @@ print(json.dumps([model.__doc__, model.CLASSES, model.RUN, model.NETWORK]))
 def facts(run, classes=NAMES, net="cifar-resnet20"):
     spec = NetSpec(net, len(classes), 2 if ":" not in net else None, image_size=32)
     placement = build(NetSpec("cifar-resnet20", 3, 2)).default
-    return ModelCard(spec, placement, 0, classes, (0.1,) * 3, (0.5,) * 3, 32, 32, run, "a test")
+    return ModelCard(spec, placement, 0, classes, (0.1,) * 3, (0.5,) * 3, SIZE, SIZE, run, "a test")
 
 
 def docstring(code):
@@ -97,7 +99,7 @@ def test_a_network_of_a_file_with_such_a_name(tmp_path):
     )
     net = build(NetSpec(f"{odd}:make", 2, image_size=32))
     told = ModelCard(net_spec := NetSpec(f"{odd}:make", 2, image_size=32), net.default, 0, ["a", "b"], (0.1,) * 3,
-                 (0.5,) * 3, 32, 32, "run", "a test")  # fmt: skip
+                 (0.5,) * 3, SIZE, SIZE, "run", "a test")  # fmt: skip
     for code in library_codes(told, net, features_of(net_spec, net.default)):
         body = ast.parse(code).body
         assert any(isinstance(node, ast.ImportFrom) and node.module == "original" for node in body)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolsearch.errors import PoolsearchError
+from poolsearch.image_size import ImageSize
 from poolsearch.settings import Settings
 from poolsearch.settings.check import check
 from poolsearch.settings.methods import METHODS
@@ -201,6 +202,21 @@ def test_large_images_get_a_network_with_a_fixed_stem_and_smaller_evaluation_bat
     assert resolved(size=224, net="cifar-resnet56").net.net == "cifar-resnet56"
 
 
+def test_the_shorter_side_decides_on_the_network_and_the_area_on_the_batch():
+    line, strip = resolved(size=ImageSize(32, 320)), resolved(size=ImageSize(16, 64))
+    assert (line.net.net, line.rank.eval_batch) == ("cifar-resnet20", 64)
+    assert (strip.net.net, strip.rank.eval_batch) == ("cifar-resnet20", 512)
+
+
+@pytest.mark.parametrize("given_", ["48x96", 48, ImageSize(48, 96), "48"])
+def test_an_image_size_is_one_number_or_two(given_):
+    settings = Settings.of(image_size=given_)
+    check(settings)
+    assert Settings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    with pytest.raises(PoolsearchError, match="48x96x3"):
+        check(Settings.of(image_size="48x96x3"))
+
+
 def test_the_floor_of_the_learning_rate_is_never_above_its_start():
     assert resolved(lr=1e-4).search.lr_floor == 1e-4
 
@@ -308,8 +324,8 @@ def test_what_was_given_is_remembered_and_gives_the_same_again(preset, init):
 
 def test_nothing_is_left_open_but_what_has_a_meaning_of_its_own():
     meant = {
-        "subset", "groups", "image_size", "cache_dir", "width", "op", "init", "max_macs", "max_memory", "max_latency",
-        "latency_device", "hours", "halving_start", "rank_memory", "compile", "workers",
+        "subset", "groups", "image_size", "fit", "value_range", "cache_dir", "width", "op", "init", "max_macs",
+        "max_memory", "max_latency", "latency_device", "hours", "halving_start", "rank_memory", "compile", "workers",
     }  # fmt: skip
     for method in METHODS:
         made = resolve(Settings.of(method=method), 900, 900, 32)

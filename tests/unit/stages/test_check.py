@@ -7,6 +7,7 @@ import torch
 
 import poolsearch
 from poolsearch.errors import PoolsearchError
+from poolsearch.image_size import ImageSize
 from poolsearch.inspection_results import CheckReport
 from poolsearch.reports.terminal import show_check
 from poolsearch.stages import check as module
@@ -95,6 +96,14 @@ def test_both_axes_and_other_ops(file):
     assert "blur pooling 2x2 in front" in found.blocks[1]
 
 
+def test_images_need_not_be_square(file):
+    found = check(f"{file}:net", image_size="16x40", axes="h,w")
+    assert found.holds and found.placements == found.proved == 9 and found.image_size == (16, 40)
+    assert check("cifar-resnet20", image_size=(8, 20)).holds
+    with pytest.raises(PoolsearchError, match="no size of images"):
+        check("cifar-resnet20", image_size="8:20")
+
+
 def test_one_of_ours_has_no_original():
     found = check("cifar-resnet20", image_size=8)
     assert found.holds and found.own and found.logit_gap is None and found.placements == found.proved == 36
@@ -155,7 +164,8 @@ def test_it_is_a_function_of_the_package():
 
 
 FOUND = CheckReport(
-    net="mine[0].py:net", image_size=48, own=False, op="native", blocks=("a[0]: first block", "b: like a[0]"),
+    net="mine[0].py:net", image_size=ImageSize.of(48), own=False, op="native",
+    blocks=("a[0]: first block", "b: like a[0]"),
     halved=frozenset({1}), default="1,1", axes="hw", placements=5000, proved=200, ran=5, parameters=1234,
     logit_gap=0.0, problems=(),
 )  # fmt: skip

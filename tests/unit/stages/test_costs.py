@@ -34,6 +34,14 @@ def test_a_large_space_is_looked_at_by_random_placements(monkeypatch, capsys):
     assert "12 of 12 placements are within --max-macs 1T." in said
 
 
+def test_a_rectangle_costs_as_much_as_the_squares_that_it_consists_of(capsys):
+    square, strip = (poolsearch.costs("cifar-resnet20", image_size=size, batch=8) for size in (32, "32x64"))
+    of_square, of_strip = (float(found.columns[0].default.rstrip("M")) for found in (square, strip))
+    assert of_strip == pytest.approx(2 * of_square, rel=0.01)
+    show_costs(strip)
+    assert "on 32x64" in capsys.readouterr().out
+
+
 def test_latency_is_there_when_it_is_asked_for():
     found = poolsearch.costs(
         "cifar-resnet20", image_size=8, batch=8, precision="fp32",
@@ -44,4 +52,5 @@ def test_latency_is_there_when_it_is_asked_for():
 
 
 def test_what_is_shown_is_plain():
-    assert all(field.type in ("str", "int", "tuple[CostColumn, ...]") for field in dataclasses.fields(CostReport))
+    plain = ("str", "int", "ImageSize", "tuple[CostColumn, ...]")
+    assert all(field.type in plain for field in dataclasses.fields(CostReport))

@@ -236,7 +236,7 @@ def test_macs_of_upsampling_are_those_that_torch_counts(tmp_path: Path, settings
     net = run.build()
     for path in ([0, 2, 0, 1, 0, 2, 2, 1, 0, 0], [0, 0, 1, 1, 0, 0, 2, 2, 2, 2]):
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            net(torch.zeros(1, 3, run.image_size, run.image_size), Placement.of_resolutions(path))
+            net(torch.zeros(1, 3, *run.image_size), Placement.of_resolutions(path))
         assert run.costs.macs(Placement.of_resolutions(path)) == counter.get_total_flops() // 2
 
 

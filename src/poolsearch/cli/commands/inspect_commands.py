@@ -21,9 +21,15 @@ class NetworkOptions:
         "gives a torch.nn.Module), or one of poolsearch's own, such as cifar-resnet20.",
         positional="required",
     )
-    image_size: int | None = setting(
+    image_size: int | str | None = setting(
         None,
-        "Height and width of the images. Default: 32 for poolsearch's cifar-..., else 224.",
+        "Size of the images: 64 for squares, 48x96 for 48 pixels high and 96 wide. Default: 32 for poolsearch's "
+        "cifar-..., else 224.",
+    )
+    channels: int | None = setting(
+        None,
+        "Channels of the images. Default: those that the network takes by itself, mostly 3.",
+        at_least=1,
     )
     classes: int = setting(
         10,

@@ -12,13 +12,17 @@ import torch
 from torch import nn
 
 from poolsearch.errors import PoolsearchError
+from poolsearch.image_size import ImageSize
 from poolsearch.nets.poolable import Op
 from poolsearch.nets.restride.network import Restrided, restride
-from poolsearch.nets.restride.trace import check_kind
+from poolsearch.nets.restride.trace import blank_copy, check_kind
 from poolsearch.user_code import call_user_code, factory_of, file_of
 
 _AUXILIARY = ("googlenet", "inception_v3")
 """torchvision's networks whose auxiliary classifiers are left out, as those of its own pretrained googlenet are."""
+
+COLOURS = 3
+"""Channels of the images that networks take unless they are made for others: red, green and blue."""
 
 FORMS = ("timm:NAME", "torchvision:NAME", "FILE.py:FACTORY")
 
@@ -26,17 +30,18 @@ FORMS = ("timm:NAME", "torchvision:NAME", "FILE.py:FACTORY")
 def from_name(
     name: str,
     classes: int,
-    image_size: int,
+    image_size: ImageSize | int,
     op: Op = "native",
     search_stem: bool = False,
     digest: str | None = None,
     blocks: Sequence[str] = (),
+    channels: int | None = None,
 ) -> Restrided:
-    """A network by name, with fresh weights, made searchable for square images of three channels.
+    """A network by name, with fresh weights, made searchable.
 
     Args:
-        name, classes, digest: as of :func:`load_model`.
-        image_size: side of the images in pixels.
+        name, classes, digest, channels: as of :func:`load_model`.
+        image_size: of the images; the side of a square, or height and width.
         op, search_stem, blocks: as of :func:`~poolsearch.nets.restride.restride`.
 
     Returns:
@@ -45,28 +50,42 @@ def from_name(
     Raises:
         PoolsearchError: see :func:`load_model` and :func:`~poolsearch.nets.restride.restride`.
     """
-    example_BCHW = torch.zeros(2, 3, image_size, image_size)
-    return restride(load_model(name, classes, digest), example_BCHW, tuple(blocks) or None, op, search_stem)
+    model, size = load_model(name, classes, digest, channels), ImageSize.of(image_size)
+    example_BCHW = torch.zeros(2, channels or taken_channels(model, size), *size)
+    try:
+        return restride(model, example_BCHW, tuple(blocks) or None, op, search_stem)
+    except PoolsearchError as error:
+        if channels is None or channels == (first := _first_convolution(model)):
+            raise
+        hint = f"Its first convolution takes {first} channels, the images have {channels}: use --channels {first}."
+        raise PoolsearchError(f"{error} {hint}") from error
 
 
-def load_model(name: str, classes: int, digest: str | None = None) -> nn.Module:
+def load_model(name: str, classes: int, digest: str | None = None, channels: int | None = None) -> nn.Module:
     """The unmodified network ``timm:NAME``, ``torchvision:NAME`` or ``FILE.py:FACTORY``, with fresh weights.
 
     Args:
         name: a FACTORY is a function of the number of classes.
         classes: outputs.
         digest: SHA-256 that FILE.py must have; None: the caller names it, so that whatever is in it may run.
+        channels: of the images; None: those that the network takes by itself. timm's are made for any number.
 
     Returns:
         The library's or the user's own module, on torch's default device.
 
     Raises:
-        PoolsearchError: there is no such network, timm is not installed, or FACTORY fails or gives something else.
+        PoolsearchError: there is no such network, timm is not installed, or FACTORY fails or gives something else;
+            or a network of torchvision is to take another number of channels.
     """
     library, _, rest = name.rpartition(":")
     if library == "timm":
-        return _timm(rest, pretrained=False, num_classes=classes)
+        return _timm(rest, pretrained=False, num_classes=classes, **_channels_of_timm(channels))
     if library == "torchvision":
+        if channels not in (None, COLOURS):
+            raise PoolsearchError(
+                f"the images have {channels} channels, and torchvision's networks take {COLOURS}. Use --channels "
+                f"{COLOURS}, to which images are converted, or a network of timm, which is built for any number."
+            )
         return _torchvision(rest, weights=None, num_classes=classes)
     if file := file_of(name):
         factory = factory_of(Path(file).expanduser(), rest, "network", digest)
@@ -74,11 +93,40 @@ def load_model(name: str, classes: int, digest: str | None = None) -> nn.Module:
     raise PoolsearchError(f"'{name}' names no network: give {', '.join(FORMS)}.")
 
 
-def pretrained_model(name: str) -> nn.Module:
+def taken_channels(model: nn.Module, size: ImageSize) -> int:
+    """How many channels the images of a network have.
+
+    Args:
+        model: any.
+        size: of images that it can be tried with.
+
+    Returns:
+        What its first convolution takes, in the order in which modules were made; 3 where the network runs with these.
+    """
+    first = _first_convolution(model)
+    if first in (0, COLOURS):  # 0: of a lazy module, which does not know yet
+        return COLOURS
+    try:
+        blank_copy(model).eval()(torch.empty(2, COLOURS, *size, device="meta"))
+    except Exception:  # the model's own
+        return first
+    return COLOURS
+
+
+def _first_convolution(model: nn.Module) -> int:
+    return next((part.in_channels for part in model.modules() if isinstance(part, nn.Conv2d)), COLOURS)
+
+
+def _channels_of_timm(channels: int | None) -> dict[str, int]:
+    return {} if channels in (None, COLOURS) else {"in_chans": channels}
+
+
+def pretrained_model(name: str, channels: int = COLOURS) -> nn.Module:
     """A library's network with the weights that come with it, for their own classes.
 
     Args:
         name: ``timm:NAME`` or ``torchvision:NAME``.
+        channels: of the images; timm converts the weights of the first layer.
 
     Returns:
         The library's own module; its weights come out of the library's cache, or are fetched.
@@ -90,7 +138,7 @@ def pretrained_model(name: str) -> nn.Module:
     library, _, rest = name.rpartition(":")
     try:
         if library == "timm":
-            return _timm(rest, pretrained=True)
+            return _timm(rest, pretrained=True, **_channels_of_timm(channels))
         return _torchvision(rest, weights="DEFAULT", progress=False)
     except PoolsearchError as error:
         raise PoolsearchError(

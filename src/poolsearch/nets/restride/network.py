@@ -287,7 +287,7 @@ class Restrided(Poolable):
                 f"the head of {type(self.model).__name__} was made for images of {'x'.join(map(str, self.only_size))}, "
                 f"not of {height}x{width}."
             )
-        check_sizes(blank_copy(self), torch.empty(2, 3, height, width, device="meta"), space)
+        check_sizes(blank_copy(self), torch.empty(2, self.channels, height, width, device="meta"), space)
 
 
 def restride(
@@ -319,7 +319,9 @@ def restride(
     _check_names(model)
     _check_example(model, example_BCHW)
     with generators_kept():
-        return _restrided(model, example_BCHW, blocks, op, search_stem)
+        restrided = _restrided(model, example_BCHW, blocks, op, search_stem)
+    restrided.channels = example_BCHW.shape[1]
+    return restrided
 
 
 def _restrided(

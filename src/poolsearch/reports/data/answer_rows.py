@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from poolsearch.evaluation.budget_picks import answers_of
+from poolsearch.image_size import ImageSize
 from poolsearch.reports.data.parse import Cost, Json
 from poolsearch.reports.data.ranking_row import RankingRow
 from poolsearch.reports.data.run_data import RunData
@@ -92,5 +93,5 @@ def _control_name(entry: Json) -> str:
     if entry["control"] == "random":
         return "random placements"
     if entry["control"] == "input-size":
-        return f"{first['placement']} at {first['image_size']}x{first['image_size']}"
+        return f"{first['placement']} at {ImageSize.of(first['image_size'])}"
     return f"{first['placement']} (most MACs)"

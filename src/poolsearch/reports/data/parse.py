@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.evaluation.ground_truth import GroundTruth, MeasuredPlacement
+from poolsearch.image_size import ImageSize
 from poolsearch.reports.data.ranking_row import RankingRow, parse_ranking_row
 from poolsearch.reports.data.score_table import Scores, read_scores
 from poolsearch.samplers.successive_halving import Rung
@@ -178,8 +179,8 @@ def trials_of(folder: Path) -> list[TrialRecord]:
     for trial in sorted(path for path in folder.glob("*/*") if path.is_dir()):
         if trial.name.isdigit():
             metrics = read_metrics(trial) if (trial / "metrics.json").exists() else None
-            name, _, side = trial.parent.name.partition("@")
-            name = shown(name) + (f" at {side}x{side}" if side else "")
+            name, _, size = trial.parent.name.partition("@")
+            name = shown(name) + (f" at {ImageSize.of(size)}" if size else "")
             trials.append(TrialRecord(name, int(trial.name), event_lines(trial / "events.jsonl"), metrics))
     return trials
 

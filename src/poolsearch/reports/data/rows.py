@@ -154,7 +154,9 @@ def run_facts(data: RunData) -> dict[str, list[tuple[str, str]]]:
 def _data_facts(data: Json, split_hash: object) -> list[tuple[str, str]]:
     images = _dict(data, "images")
     pairs = [
-        (name, value_text(data[name])) for name in ("name", "fingerprint", "image_size", "skipped") if name in data
+        (name, value_text(data[name]))
+        for name in ("name", "fingerprint", "image_size", "channels", "value_range", "skipped")
+        if name in data
     ]
     pairs += [(f"images, {name.replace('_', '-')}", value_text(count)) for name, count in images.items()]
     names = cast(list[str], data.get("class_names", []))

@@ -179,4 +179,4 @@ def _ranked(run: Run) -> float:
 
 
 def _free_table(run: Run) -> CostTable:
-    return cost_table(blank(run.net_spec), run.image_size, run.image_size, FreeSpace.of(run.space))
+    return cost_table(blank(run.net_spec), *run.image_size, FreeSpace.of(run.space))

@@ -142,10 +142,10 @@ def placements_of(
 
 def _space(settings: Settings, code: Mapping[str, str], progress: Progress) -> Space:
     given = absolute(settings)
-    images = images_of(given, progress)
+    images = images_of(given, progress, code)
     size = image_size_of(given, images)
     used = resolved(given, split_of(given, images), size, {})
-    return space_of(blank(net_spec(used, len(images.class_names), size, code)), used, size)
+    return space_of(blank(net_spec(used, images, size, code)), used, size)
 
 
 def searches_of(out: Path, settings: Settings, placements: dict[str, str], seeds: int) -> Iterator[ArmRun]:

@@ -97,6 +97,6 @@ def work_of(run: Run) -> Work:
     Returns:
         Tables of MACs and of memory that cover its space.
     """
-    net, side = blank(run.net_spec), run.image_size
-    costs = cost_table(net, side, side, run.space)
-    return Work(run.space, costs, memory_table(net.to(run.machine.dtype), side, side, run.space))
+    net, size = blank(run.net_spec), run.image_size
+    costs = cost_table(net, *size, run.space)
+    return Work(run.space, costs, memory_table(net.to(run.machine.dtype), *size, run.space))

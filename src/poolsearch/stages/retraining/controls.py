@@ -10,6 +10,7 @@ import numpy as np
 
 from poolsearch import rng
 from poolsearch.errors import PoolsearchError
+from poolsearch.image_size import ImageSize
 from poolsearch.session.open_run import Run
 from poolsearch.settings.groups import Control
 from poolsearch.space import Placement
@@ -71,7 +72,7 @@ def _larger_images(run: Run, winner: Placement, seeds: int) -> TrainedControl:
     if target <= own:
         return TrainedControl("input-size", [], f"the winner {winner.shown} has no more MACs than the default")
 
-    def macs(size: int) -> int | None:
+    def macs(size: ImageSize) -> int | None:
         try:
             return run.at(size).costs.macs(default)
         except PoolsearchError:
@@ -85,24 +86,26 @@ def _larger_images(run: Run, winner: Placement, seeds: int) -> TrainedControl:
     return TrainedControl("input-size", [Trial(default, seed, size) for seed in range(seeds)])
 
 
-def size_for(target: int, own: int, image_size: int, macs: Callable[[int], int | None]) -> int | None:
+def size_for(target: int, own: int, image_size: ImageSize, macs: Callable[[ImageSize], int | None]) -> ImageSize | None:
     """The larger image size whose MACs are nearest to ``target``; None where ``own`` are nearer, or none can be run.
 
-    MACs grow with the size's square, up to rounding: sizes are tried from there outward, until one that the network
-    runs at costs no more than ``target``, and one no less.
+    MACs grow with the square of a side, up to rounding: sizes of the same shape are tried from there outward, until one
+    that the network runs at costs no more than ``target``, and one no less.
 
     Args:
         target: MACs to reach; more than ``own``.
         own: MACs at ``image_size``.
-        image_size: height and width that the run's networks see.
+        image_size: that the run's networks see.
         macs: MACs at a size; None where the network cannot run at it.
 
     Returns:
-        Height and width in pixels, of equally near ones the smaller; or None.
+        The size, of equally near ones the smaller; or None.
     """
-    guess = round(image_size * math.sqrt(target / own))
-    found: dict[int, int] = {}
-    for size in sorted(range(image_size + 1, guess + image_size // 2 + 2), key=lambda size: abs(size - guess)):
+    longer = max(image_size)
+    guess = round(longer * math.sqrt(target / own))
+    found: dict[ImageSize, int] = {}
+    for side in sorted(range(longer + 1, guess + longer // 2 + 2), key=lambda side: abs(side - guess)):
+        size = image_size.times(side / longer)
         if (cost := macs(size)) is not None:
             found[size] = cost
         if any(cost <= target for cost in found.values()) and any(cost >= target for cost in found.values()):

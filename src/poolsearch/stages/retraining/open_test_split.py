@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch.errors import PoolsearchError
+from poolsearch.image_size import ImageSize
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.retraining.controls import TrainedControl
@@ -53,7 +54,7 @@ def trial_of(run: Run, entry: Mapping[str, Any]) -> Trial:
     Returns:
         The training.
     """
-    size = entry.get("image_size", run.image_size)
+    size = ImageSize.of(entry.get("image_size", run.image_size))
     return Trial(Placement.parse(entry["placement"]), entry["seed"], None if size == run.image_size else size)
 
 

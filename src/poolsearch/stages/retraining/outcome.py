@@ -153,7 +153,7 @@ def _name(rival: TrainedControl) -> str:
         return "random placements"
     first: Trial = rival.trials[0]
     size = first.image_size
-    return first.placement.shown + (f" at {size}x{size}" if size else "")
+    return first.placement.shown + (f" at {size}" if size else "")
 
 
 def _figures(trained: TrainedNetwork) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def _entries(run: Run, trials: Sequence[Trial], predicted: Predicted) -> list[di
     """One line for each training."""
     return [
         {
-            "placement": str(trial.placement), "seed": trial.seed, "image_size": trial.of(run).image_size,
+            "placement": str(trial.placement), "seed": trial.seed, "image_size": trial.of(run).image_size.plain,
             "accuracy": float((predicted[trial] == run.images.label_N[run.split.test]).mean()),
             "value": float(_values(run, predicted[trial][None]).mean()),
         }

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from poolsearch import rng
+from poolsearch.image_size import LARGEST_NATIVE, ImageSize
 from poolsearch.nets.poolable import FixedPlacementNet, parameters_of
 from poolsearch.progress import Progress
 from poolsearch.session.open_run import Run
-from poolsearch.settings.groups import LARGEST_NATIVE
 from poolsearch.space import Placement
 from poolsearch.storage.files import remove, write_json
 from poolsearch.storage.stage_results import read_metrics
@@ -36,10 +36,10 @@ class Trial:
 
     placement: Placement
     seed: int
-    image_size: int | None = None
+    image_size: ImageSize | None = None
 
     def __str__(self) -> str:
-        at = f" at {self.image_size}x{self.image_size}" if self.image_size else ""
+        at = f" at {self.image_size}" if self.image_size else ""
         return f"{self.placement.shown}{at} seed {self.seed}"
 
     def folder(self, root: Path) -> Path:
@@ -51,7 +51,7 @@ class Trial:
         Returns:
             ``root/PLACEMENT/SEED``, or ``root/PLACEMENT@SIZE/SEED``; it need not be there.
         """
-        at = f"@{self.image_size}" if self.image_size else ""
+        at = f"@{self.image_size.plain}" if self.image_size else ""
         return root / f"{self.placement.file_name}{at}" / str(self.seed)
 
     def of(self, run: Run) -> Run:
@@ -75,7 +75,7 @@ class Trial:
             Network, data, seed of the run, placement, seed and image size of the trial, as JSON values.
         """
         return run.identity | {
-            "placement": str(self.placement), "trial_seed": self.seed, "image_size": self.of(run).image_size,
+            "placement": str(self.placement), "trial_seed": self.seed, "image_size": self.of(run).image_size.plain,
         }  # fmt: skip
 
 
@@ -202,7 +202,7 @@ def worker_layout(run: Run, trials: int) -> tuple[int, int, list[str]]:
     """
     device = run.machine.device.type
     cards = cuda_cards() if device == "cuda" else []
-    small = device == "cpu" and run.image_size <= LARGEST_NATIVE
+    small = device == "cpu" and run.image_size.pixels <= LARGEST_NATIVE**2
     workers, threads = plan_workers(run.settings.machine.workers, trials, torch.get_num_threads(), len(cards), small)
     return workers, threads, cards
 
@@ -281,7 +281,7 @@ def train_standalone(
     return task, {
         "placement": str(trial.placement), "seed": trial.seed, "epochs": task.epochs,
         "steps": task.epochs * task.steps_per_epoch, "seconds": round(seconds, 1),
-        "images": task.images, "image_size": trial.of(run).image_size, "train_loss": task.last_loss,
+        "images": task.images, "image_size": trial.of(run).image_size.plain, "train_loss": task.last_loss,
         "macs": trial.of(run).costs.macs(trial.placement), "parameters": parameters_of(task.net), "workers": workers,
         "threads": torch.get_num_threads(),
     }  # fmt: skip

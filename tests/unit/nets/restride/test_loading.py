@@ -4,10 +4,13 @@ import importlib
 import sys
 
 import pytest
+import torch
 import torchvision
 from torch import nn
 
+from poolsearch.cost import cost_table
 from poolsearch.errors import PoolsearchError
+from poolsearch.nets.build import NetSpec, blank
 from poolsearch.nets.restride import from_name, load_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -19,6 +22,20 @@ def small(classes):
     one, two, three = (nn.Conv2d(n, 4, 3, padding=1) for n in (3, 4, 4))
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes)]
     return nn.Sequential(one, two, nn.ReLU(), nn.MaxPool2d(2), three, *head)
+
+def grey(classes):
+    return nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), *small(classes))
+
+def last_made_first(classes):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.late = nn.Conv2d(4, 3, 1)
+            self.net = small(classes)
+            self.early = nn.Conv2d(3, 4, 1)
+        def forward(self, x):
+            return self.net(self.late(self.early(x)))
+    return Net()
 
 def broken(classes):
     raise KeyError("width")
@@ -41,6 +58,29 @@ def test_a_network_from_a_file_of_ones_own(file):
     assert net.model[-1].out_features == 7
 
 
+def test_the_channels_are_those_that_a_network_takes(file):
+    assert from_name(f"{file}:grey", 7, 16).channels == 1
+    assert from_name(f"{file}:small", 7, 16).channels == 3
+    assert from_name(f"{file}:last_made_first", 7, 16).channels == 3
+    with pytest.raises(PoolsearchError, match="takes 1 channels, the images have 3: use --channels 1"):
+        from_name(f"{file}:grey", 7, 16, channels=3)
+    with pytest.raises(PoolsearchError, match="torchvision's networks take 3"):
+        load_model("torchvision:resnet18", 7, channels=1)
+
+
+@pytest.mark.parametrize("name", ["cifar-resnet20", "resnet18"])
+def test_our_networks_are_built_for_any_number_of_channels(name):
+    net = blank(NetSpec(name, 3, 2, channels=13))
+    assert net.channels == 13 and net(torch.empty(2, 13, 40, 40, device="meta"), net.default).shape == (2, 3)
+    net.check_input(40, 40)
+    assert cost_table(net, 40, 40).macs(net.default) > cost_table(blank(NetSpec(name, 3, 2)), 40, 40).macs(net.default)
+
+
+def test_networks_of_timm_are_built_for_any_number_of_channels():
+    pytest.importorskip("timm")
+    assert load_model("timm:resnet18", 7, channels=2).conv1.in_channels == 2
+
+
 def test_a_network_of_each_library():
     timm = pytest.importorskip("timm")
     made = load_model("timm:resnet18", 7)
@@ -60,7 +100,7 @@ def test_a_network_of_each_library():
         ("torchvision:fasterrcnn_resnet50_fpn", "torchvision has no network 'fasterrcnn"),
         ("torchvision:qqqqqqq", "no network 'qqqqqqq'. torchvision's own list"),
         ("nowhere.py:small", "there is no file nowhere.py"),
-        ("{}:tiny", "mine.py has no function 'tiny'; it has small, broken, nothing"),
+        ("{}:tiny", "mine.py has no function 'tiny'; it has small, grey, last_made_first, broken, nothing"),
         ("{}:broken", "mine.py:broken could not be built: KeyError: 'width'"),
         ("{}:nothing", "mine.py:nothing gave a str: it has to give a torch.nn.Module"),
     ],

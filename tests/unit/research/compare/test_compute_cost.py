@@ -31,19 +31,19 @@ def opened(tmp_path, tiny):
 
 def test_a_relaxed_pass_is_what_the_flop_counter_says(opened):
     supernet = SinglePath(lambda norm: opened.build(norm), "batch", False)
-    relaxed, side = Relaxed(supernet).eval(), opened.image_size
+    relaxed, size = Relaxed(supernet).eval(), opened.image_size
     blocks, resolutions = len(supernet.net.blocks), 3
     weight_LR = torch.full((blocks - 1, resolutions), 1 / resolutions)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        relaxed(torch.zeros(2, 3, side, side), weight_LR)
-    table = cost_table(opened.build().to("meta"), side, side, FreeSpace.of(opened.space))
+        relaxed(torch.zeros(2, 3, *size), weight_LR)
+    table = cost_table(opened.build().to("meta"), *size, FreeSpace.of(opened.space))
     assert relaxed_macs(table) == counter.get_total_flops() / 2 / 2
 
 
 def test_the_mean_of_all_paths_is_that_of_all_paths(opened):
     space = FreeSpace.of(opened.space)
-    side = opened.image_size
-    table = cost_table(opened.build().to("meta"), side, side, space)
+    size = opened.image_size
+    table = cost_table(opened.build().to("meta"), *size, space)
     every = [table.macs(space[number]) for number in range(space.size)]
     assert mean_path_macs(table) == pytest.approx(sum(every) / len(every), rel=1e-9)
 
@@ -77,8 +77,8 @@ def test_comparisons_of_older_versions_charge_all_scores(opened, changes, epochs
 
 
 def test_relaxed_methods_get_fewer_epochs_in_proportion_to_their_work(opened):
-    side = opened.image_size
-    table = cost_table(opened.build().to("meta"), side, side, FreeSpace.of(opened.space))
+    size = opened.image_size
+    table = cost_table(opened.build().to("meta"), *size, FreeSpace.of(opened.space))
     ratio = 3 * float(opened.macs_A.mean()) / (6 * relaxed_macs(table))
     darts = opened.settings.changed(method="darts")
     assert equal_epochs(opened, darts, 100) == round(100 * ratio)
