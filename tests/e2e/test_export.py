@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-NET = """
+UNITS = """
 import torch.nn.functional as F
 from torch import nn
 
@@ -22,10 +22,27 @@ class Unit(nn.Module):
 
     def forward(self, x):
         return F.relu(self.bn(self.conv(x)))
+"""
+
+NET = """
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+from units import Unit
+
+
+@dataclass
+class Config:
+    units: list[list[int]]
 
 
 def make(classes):
-    units = [Unit(3, 4, 1), Unit(4, 4, 1), Unit(4, 8, 2), Unit(8, 8, 1), Unit(8, 8, 2)]
+    config = Config(json.loads((Path(__file__).parent / "units.json").read_text()))
+    units = [Unit(*one) for one in config.units]
     return nn.Sequential(*units, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes))
 """
 
@@ -40,16 +57,22 @@ print(predict(load(), sys.argv[1])[0][0], [tuple(m.shape) for m in Backbone(load
 
 @pytest.mark.slow
 def test_a_run_with_a_network_of_the_users_own(tmp_path, command):
+    """Which imports a file from beside it, and reads one: in worker processes and in the export, too."""
     (tmp_path / "mine.py").write_text(NET)
+    (tmp_path / "units.py").write_text(UNITS)
+    (tmp_path / "units.json").write_text("[[3, 4, 1], [4, 4, 1], [4, 8, 2], [8, 8, 1], [8, 8, 2]]")
     flags = "--preset paper --members 2 --epochs 1 --retrain-epochs 1 --retrain-seeds 1 --top-k 1 --precision fp32"
-    flags += " --batch 128 --val-batch 128 --quiet"
+    flags += " --batch 128 --val-batch 128 --workers 2 --quiet"
     ran = command("run", "--net", "mine.py:make", *flags.split(), cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     done = command("export", "runs/digits", "--placement", "default", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "digits" / "export"
     assert json.loads((folder / "export.json").read_text())["differences"]["model"]["logits"] == 0
-    (tmp_path / "mine.py").unlink()
+    files = json.loads((folder / "export.json").read_text())["files"]
+    assert {"original.py", "units.py", "units.json", "model.py"} <= {*files}
+    for name in ("mine.py", "units.py", "units.json"):
+        (tmp_path / name).unlink()
     Image.fromarray(np.zeros((20, 30), dtype=np.uint8)).save(tmp_path / "x.png")
     plain = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     used = subprocess.run(

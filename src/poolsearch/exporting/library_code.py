@@ -27,6 +27,7 @@ from poolsearch.exporting.usage import (
 from poolsearch.nets.restride import Restrided
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.space import Placement
+from poolsearch.user_code import ModulePlace, file_of
 
 ORIGINAL = "original"
 """The name, without .py, of the copy of the user's file."""
@@ -79,10 +80,23 @@ def library_codes(facts: ModelCard, net: Restrided, features: Sequence[Feature])
     yield _code(facts, features, flat_patch(now, ends, modules), names, model)
 
 
+def original_module(net: str) -> str:
+    """The module in an exported folder that is the user's file.
+
+    Args:
+        net: the network's name, ``FILE.py:FACTORY``.
+
+    Returns:
+        Its dotted name: in its package, where FILE.py is in one.
+    """
+    package = ModulePlace.of(Path(net.rpartition(":")[0]).expanduser()).package
+    return f"{package}.{ORIGINAL}" if package else ORIGINAL
+
+
 def _modules(facts: ModelCard) -> dict[str, str]:
     """The user's file has another name beside the exported one."""
-    file = facts.spec.name.rpartition(":")[0]
-    return {Path(file).stem: ORIGINAL} if file.endswith(".py") else {}
+    file = file_of(facts.spec.name)
+    return {} if file is None else {ModulePlace.of(Path(file).expanduser()).name: original_module(facts.spec.name)}
 
 
 def _code(facts: ModelCard, features: Sequence[Feature], patch: Patch, names: Sequence[str], model: nn.Module) -> str:
@@ -125,7 +139,7 @@ def _original(facts: ModelCard) -> tuple[str, str]:
         return "import timm", f"timm.create_model({quoted(name)}, num_classes={facts.spec.classes})"
     if library == "torchvision":
         return "import torchvision", f"torchvision.models.{name}(num_classes={facts.spec.classes})"
-    return f"from {ORIGINAL} import {name}", f"{name}({facts.spec.classes})"
+    return f"from {original_module(facts.spec.name)} import {name}", f"{name}({facts.spec.classes})"
 
 
 def _load(facts: ModelCard) -> str:

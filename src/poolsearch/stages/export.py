@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +17,7 @@ from poolsearch.data.augment import central_part
 from poolsearch.errors import PoolsearchError
 from poolsearch.exporting.builtin_code import builtin_code
 from poolsearch.exporting.check import ONNX_PACKAGES, ExportCheck, missing_packages, run_exported
-from poolsearch.exporting.library_code import ORIGINAL, check_patchable, library_codes
+from poolsearch.exporting.library_code import check_patchable, library_codes, original_module
 from poolsearch.exporting.model_card import Feature, ModelCard, features_of, reductions, states_of
 from poolsearch.exporting.readme import readme
 from poolsearch.exporting.run_isolated import BATCHES
@@ -31,7 +32,7 @@ from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.stage_results import judged_looks, read_metrics, read_opening, read_ranking
 from poolsearch.texts import command
 from poolsearch.train import checkpoint
-from poolsearch.user_code import file_of, source_of
+from poolsearch.user_code import ModulePlace, file_of, neighbours_of, source_of
 
 _GET_ONNX = "pip install 'poolsearch[onnx]'"
 
@@ -136,14 +137,18 @@ def _write_checked(
     problems: list[str] = []
     for code in _codes(folder, facts, net, features):
         write_text(folder / "model.py", code)
-        try:
-            found = run_exported(folder, images_BCHW, logits, [_joined(state) for state in states], onnx)
-        except PoolsearchError as error:
-            problems.append(str(error))
-            continue
-        if found.holds:
+        found: ExportCheck | None = None
+        while found is None:
+            try:
+                found = run_exported(folder, images_BCHW, logits, [_joined(state) for state in states], onnx)
+            except PoolsearchError as error:
+                if not _copy_data(folder, facts, str(error)):
+                    problems.append(str(error))
+                    break
+        if found is not None and found.holds:
             return found
-        problems.append(f"it differs: {_told(found)}")
+        if found is not None:
+            problems.append(f"it differs: {_told(found)}")
     raise PoolsearchError(
         f"{facts.spec.name} at {facts.placement.shown} cannot be exported, and nothing was written: {problems[-1]}"
     )
@@ -153,9 +158,42 @@ def _codes(folder: Path, facts: ModelCard, net: Poolable, features: list[Feature
     if not isinstance(net, Restrided):
         return [builtin_code(facts, features)]
     if (file := file_of(facts.spec.name)) is not None:
-        original = source_of(Path(file).expanduser(), "network", facts.spec.digest)
-        (folder / f"{ORIGINAL}.py").write_bytes(original)
+        _copy_code(Path(file).expanduser(), folder, facts)
     return library_codes(facts, net, features)
+
+
+def _copy_code(file: Path, folder: Path, facts: ModelCard) -> None:
+    """The user's file, and what it imported from beside it.
+
+    Raises:
+        PoolsearchError: one of these has the name of a file of the export.
+    """
+    original = f"{original_module(facts.spec.name).replace('.', '/')}.py"
+    copies = {name: path.read_bytes() for name, path in neighbours_of(file).items()}
+    for name in ("model.py", original):
+        if name in copies:
+            raise PoolsearchError(
+                f"{file} imports {name} from beside it, and a file of the export has this name. Give yours another."
+            )
+    for name, content in {**copies, original: source_of(file, "network", facts.spec.digest)}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def _copy_data(folder: Path, facts: ModelCard, problem: str) -> bool:
+    """Copy the file that the exported network lacks, where it lies beside the user's file; whether there was one."""
+    file, lacking = file_of(facts.spec.name), re.search(r"No such file or directory: '(.+)'", problem)
+    if file is None or lacking is None:
+        return False
+    target, folder = Path(lacking[1]).resolve(), folder.resolve()
+    if target.exists() or not target.is_relative_to(folder):
+        return False
+    there = ModulePlace.of(Path(file).expanduser()).root / target.relative_to(folder)
+    if not there.is_file():
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(there, target)
+    return True
 
 
 def _joined(state: Any) -> Tensor:
@@ -178,7 +216,8 @@ def _describe(
     looks = judged_looks(read_opening(files))
     verdict = looks[-1]["verdict"] if looks else None
     write_text(folder / "README.md", readme(facts, features, found, verdict, missing))
-    names = sorted(path.name for path in folder.iterdir())
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
+    names = sorted(path.relative_to(folder).as_posix() for path in paths)
     write_json(folder / "export.json", {
         "net": facts.name, "placement": str(facts.placement), "seed": facts.seed, "verdict": verdict,
         "image_size": facts.spec.size.plain, "stored": facts.stored.plain, "fit": facts.fit,
