@@ -206,7 +206,15 @@ def pooled_like(pooling: nn.Module, x: Tensor, stride: int | tuple[int, int]) ->
 
 
 def fitted(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """A map of the size that the head needs: its border cut off, or zeros added."""
+    """A map of the size that the head needs: its border cut off, or zeros added.
+
+    Args:
+        x: maps (B, C, H, W).
+        size: height and width that come out.
+
+    Returns:
+        Maps (B, C, *size).
+    """
     rows, columns = size[0] - x.shape[2], size[1] - x.shape[3]
     top, left = int(rows / 2), int(columns / 2)
     return F.pad(x, (left, columns - left, top, rows - top))
