@@ -322,6 +322,7 @@ class CheckReport:
         logit_gap: the largest difference of the logits at the default placement to the original's; None where there is
             nothing to compare with.
         problems: (placement, what does not hold) of all that does not.
+        step: the training step that was made: images, memory format, precision.
         notes: what is not as in the original, in sentences.
     """
 
@@ -339,6 +340,7 @@ class CheckReport:
     parameters: int
     logit_gap: float | None
     problems: tuple[tuple[str, str], ...]
+    step: str
     notes: tuple[str, ...] = ()
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import precision_recall_fscore_support
 
 import poolsearch
+from poolsearch.errors import PoolsearchError
 from poolsearch.settings import Settings
 from poolsearch.settings.config_file import read_config
 from poolsearch.storage.run_dir import RunDir
@@ -325,15 +327,23 @@ def test_placements_never_scored_do_not_pass_as_the_best_by_score(
     assert any("of 560 placements were scored" in text for text in warnings)
 
 
-def test_a_training_that_diverges_is_said_and_the_page_is_made(tmp_path: Path, tiny: Callable[..., Settings]) -> None:
-    out = tmp_path / "run"
-    page = poolsearch.run(out, tiny(lr=100.0, weight_decay=1.0, placements=("4,3,3", "5,3,2"), retrain_epochs=2))
-    assert page.exists()
-    test = json.loads(RunDir(out).test.read_text())
-    assert test["verdict"].startswith("No verdict on ")
-    assert " diverged, and reached " in test["verdict"] and "lower --retrain-lr" in test["verdict"]
+def test_a_training_that_diverges_ends_the_run_before_the_test_split_is_opened(
+    tmp_path: Path, tiny: Callable[..., Settings]
+) -> None:
+    out, few = tmp_path / "run", {"placements": ("4,3,3", "5,3,2"), "retrain_epochs": 2}
+    high = tiny(lr=100.0, weight_decay=1.0, members=1, epochs=8, **few)
+    for again in (False, True):
+        with pytest.raises(PoolsearchError, match=r"the supernets diverged.* a lower --lr \(it was 100\)"):
+            poolsearch.run(out, None if again else high, resume=again)
+        assert not RunDir(out).ranking.exists() and not RunDir(out).test.exists()
     assert "NaN" not in RunDir(out).events.read_text()
-    assert any("diverged" in text for text in json.loads(RunDir(out).run.read_text())["warnings"])
+    out = tmp_path / "retrained"
+    with pytest.raises(PoolsearchError, match=r"the retraining of .* diverged.* a lower --retrain-lr \(it was 100\)"):
+        poolsearch.run(out, tiny(retrain_lr=100.0, retrain_weight_decay=1.0, **few))
+    assert not RunDir(out).test.exists()
+    shutil.rmtree(RunDir(out).retrain)
+    poolsearch.retrain(out, tiny(retrain_lr=0.01, **few))
+    assert json.loads(RunDir(out).test.read_text())["verdict"]
 
 
 def test_data_that_moved_can_be_resumed(

@@ -105,8 +105,11 @@ def profile(net: Poolable, space: Space, height: int, width: int, batch: int, dt
     """
     net.eval()  # what is counted is the same, and BatchNorm on a device without numbers takes half the time
     table = cost_table(net, height, width, space)
-    try:
-        memory = step_table(net, table, space, height, width, batch, dtype)
-    except Exception as error:  # the network's own, in layers that torch cannot run without numbers; it may still train
-        memory = f"{type(error).__name__}: {error}"
+    memory: StepTable | str = ""
+    for memory_format in (torch.channels_last, torch.contiguous_format):  # some networks run in one of them only
+        try:
+            memory = step_table(net, table, space, height, width, batch, dtype, memory_format)
+            break
+        except Exception as error:  # the network's own, in layers that torch cannot run without numbers; it may train
+            memory = f"{type(error).__name__}: {error}"
     return Profile(table, field_table(net, height, width, space), memory)

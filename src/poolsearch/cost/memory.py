@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,14 @@ class _Step(LiveBytes):
 
 
 def step_table(
-    net: Poolable, table: CostTable, space: Space, height: int, width: int, batch: int, dtype: torch.dtype
+    net: Poolable,
+    table: CostTable,
+    space: Space,
+    height: int,
+    width: int,
+    batch: int,
+    dtype: torch.dtype,
+    memory_format: torch.memory_format = torch.channels_last,
 ) -> StepTable:
     """Bytes of a training step at every (block, size, site).
 
@@ -95,20 +103,21 @@ def step_table(
         height, width: of the images.
         batch: images of a minibatch.
         dtype: that autocast computes in; float32 is without.
+        memory_format: of maps and weights.
 
     Returns:
         Bytes by which each part raises and changes what is alive; weights, statistics and momentum are not counted.
     """
     found = StepTable(batch)
     with FakeTensorMode():
-        fake = copy_with(net, _fake).train()
+        fake = copy_with(net, partial(_fake, memory_format=memory_format)).train()
         for placement in covering_placements(table, space):
-            _add(found, table, placement, run_step(fake, placement, height, width, batch, dtype))
+            _add(found, table, placement, run_step(fake, placement, height, width, batch, dtype, memory_format))
     return found
 
 
-def _fake(tensor: Tensor) -> Tensor:
-    layout = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
+def _fake(tensor: Tensor, memory_format: torch.memory_format = torch.channels_last) -> Tensor:
+    layout = memory_format if tensor.dim() == 4 else torch.contiguous_format
     return torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", memory_format=layout)
 
 
@@ -123,21 +132,27 @@ def _add(found: StepTable, table: CostTable, placement: Placement, changes: list
 
 
 def run_step(
-    net: Poolable, placement: Placement, height: int, width: int, batch: int, dtype: torch.dtype
+    net: Poolable,
+    placement: Placement,
+    height: int,
+    width: int,
+    batch: int,
+    dtype: torch.dtype,
+    memory_format: torch.memory_format = torch.channels_last,
 ) -> list[MemoryChange]:
     """What each part of a step does.
 
     Args:
         net: of fake tensors, in training mode; inside their mode.
         placement: what is trained.
-        height, width, batch, dtype: as in :func:`step_table`.
+        height, width, batch, dtype, memory_format: as in :func:`step_table`.
 
     Returns:
         2L + 3 changes in the order of the step: stem and L blocks forward, head with loss, forward and backward, L
         blocks backward from the last, stem backward.
     """
     with _Step() as live:
-        x_BCHW = torch.empty((batch, net.channels, height, width), memory_format=torch.channels_last)
+        x_BCHW = torch.empty((batch, net.channels, height, width), memory_format=memory_format)
         label_B = torch.zeros(batch, dtype=torch.int64)
         backward = _Backward(live, len(net.blocks) + 1)
         with _autocast(dtype):

@@ -137,19 +137,22 @@ def central_part(stored: ImageSize, least: ImageSize) -> ImageSize:
     return ImageSize(*(max(one, round(side * CENTRAL)) for one, side in zip(least, stored, strict=True)))
 
 
-def normalise(x_BHWC: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:
+def normalise(
+    x_BHWC: Tensor, mean_C: Tensor, std_C: Tensor, memory_format: torch.memory_format = torch.channels_last
+) -> Tensor:
     """Compute (x / 255 - mean) / std, in the layout that networks take.
 
-    A contiguous BHWC already lies in that order: nothing is moved.
+    A contiguous BHWC already lies in channels_last order: nothing is moved.
 
     Args:
         x_BHWC: images in units of 0..255, of any type.
         mean_C, std_C: of each channel, in units of 0..1, float32 on the device of ``x_BHWC``.
+        memory_format: of the result; its values do not depend on it.
 
     Returns:
-        float32 (B, C, H, W) in channels_last memory.
+        float32 (B, C, H, W).
     """
-    x_BCHW = x_BHWC.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
+    x_BCHW = x_BHWC.permute(0, 3, 1, 2).to(torch.float32, memory_format=memory_format)
     gain_C11 = (1 / (255 * std_C)).view(-1, 1, 1)
     shift_C11 = (mean_C / std_C).view(-1, 1, 1)
     return x_BCHW * gain_C11 - shift_C11

@@ -46,6 +46,7 @@ class Loader:
             asked for. The batches are the same.
         view: the size of the part of the image that is seen, at most the stored one: a smaller one than ``image_size``
             is enlarged, and stays as sharp as it is stored. None: ``image_size``.
+        memory_format: of the batches.
 
     Raises:
         PoolsearchError: unknown ``augment``, or ``image_size`` (``view`` where given) larger than the stored images.
@@ -65,6 +66,7 @@ class Loader:
         std_C: Sequence[float] | Floats,
         feed: Feed | None = None,
         view: ImageSize | int | None = None,
+        memory_format: torch.memory_format = torch.channels_last,
     ) -> None:
         if augment not in get_args(Augment):
             raise unknown("augmentation", augment, get_args(Augment))
@@ -79,6 +81,7 @@ class Loader:
         self._size = size
         self._view = view
         self._augment: Augment = augment
+        self._memory_format = memory_format
         self._mean_C = torch.tensor(np.asarray(mean_C), dtype=torch.float32, device=self._device)
         self._std_C = torch.tensor(np.asarray(std_C), dtype=torch.float32, device=self._device)
 
@@ -102,14 +105,14 @@ class Loader:
             step: number of the batch, counted from 0 through all epochs.
 
         Returns:
-            x_BCHW float32 in channels_last memory, and y_B int64, both on the device.
+            x_BCHW float32 and y_B int64, both on the device.
 
         Raises:
             PoolsearchError: see :attr:`steps_per_epoch`.
         """
         x_BHWC, y_B = self._take(step)
         draw = generator(self._seed, f"{self._purpose}/augment", step)
-        return normalise(self._augmented(x_BHWC, draw), self._mean_C, self._std_C), y_B
+        return self._normalised(self._augmented(x_BHWC, draw)), y_B
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Give every image once, in the order of the indices, not augmented.
@@ -118,7 +121,7 @@ class Loader:
             size: the most images in a chunk; there are ceil(N / size) nearly equal ones.
 
         Yields:
-            x_BCHW float32 in channels_last memory, and y_B int64, both on the device.
+            x_BCHW float32 and y_B int64, both on the device.
         """
         number = -(-len(self) // size)
         chunks = np.array_split(np.arange(len(self)), max(1, number))
@@ -126,7 +129,7 @@ class Loader:
         take = batch_source(self._part, chunks.__getitem__, self._device, feed, number)
         for chunk in range(number):
             x_BHWC, y_B = take(chunk)
-            yield normalise(centre(x_BHWC, self._size, self._view), self._mean_C, self._std_C), y_B
+            yield self._normalised(centre(x_BHWC, self._size, self._view)), y_B
 
     @cached_property
     def _feed(self) -> Feed:
@@ -136,6 +139,9 @@ class Loader:
     @cached_property
     def _take(self) -> Callable[[int], Batch]:
         return batch_source(self._part, self._order.numbers, self._device, self._feed)
+
+    def _normalised(self, x_BHWC: Tensor) -> Tensor:
+        return normalise(x_BHWC, self._mean_C, self._std_C, self._memory_format)
 
     def _augmented(self, x_BHWC: Tensor, draw: np.random.Generator) -> Tensor:
         if self._augment == "resized-crop-flip":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import pickle
 import re
@@ -11,6 +12,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -24,7 +26,11 @@ from poolsearch.storage.files import sha256
 PRETRAINED = "pretrained"
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model")  # an averaged copy beside it ("model_ema") is not taken
-_PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, and modules that wrap a model
+_OTHERS = ("net", "network", "params", "weights")  # taken where there is one of them
+_AVERAGES = ("ema", "model_ema", "state_dict_ema", "ema_state_dict", "params_ema")  # where there is nothing else
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.")  # DataParallel, torch.compile, wrapping modules
+_BACKBONES = ("backbone.", "encoder.")  # beside which a file may hold other parts: a head, a projector
+_PREFIXES = (*_WRAPPERS, *_BACKBONES)
 _COUNT = "num_batches_tracked"  # files of before torch 0.4.1 lack it; no average with a momentum depends on it
 
 
@@ -45,10 +51,17 @@ class InitialWeights:
 
 @dataclass(frozen=True)
 class WeightMatch:
-    """What a network takes of some weights, and the names of its head's tensors that stay as they are."""
+    """What a network takes of some weights.
+
+    Attributes:
+        tensors: under the network's names.
+        replaced: names of its head's tensors that stay as they are.
+        unused: names, as given, of tensors beside a backbone that are not the network's.
+    """
 
     tensors: dict[str, Tensor]
     replaced: list[str]
+    unused: list[str]
 
 
 def check_init(init: str, net: str) -> None:
@@ -67,13 +80,14 @@ def check_init(init: str, net: str) -> None:
         _check_there(Path(init))
 
 
-def find_weights(init: str, net: str, channels: int = COLOURS) -> InitialWeights:
+def find_weights(init: str, net: str, channels: int = COLOURS, key: str | None = None) -> InitialWeights:
     """Read the weights that ``--init`` names.
 
     Args:
         init: a file, or 'pretrained'.
         net: the network's name; 'pretrained' is what its library offers for it.
         channels: of the images.
+        key: as of :func:`read_weights`.
 
     Returns:
         The weights with their source and SHA-256.
@@ -81,7 +95,11 @@ def find_weights(init: str, net: str, channels: int = COLOURS) -> InitialWeights
     Raises:
         PoolsearchError: see :func:`read_weights` and :func:`library_weights`.
     """
-    return library_weights(net, channels) if init == PRETRAINED else read_weights(Path(init))
+    if init != PRETRAINED:
+        return read_weights(Path(init), key)
+    if key is not None:
+        raise PoolsearchError(f"--init-key {key} is for a file of weights, not for --init {PRETRAINED}. Leave it out.")
+    return library_weights(net, channels)
 
 
 def library_weights(net: str, channels: int = COLOURS) -> InitialWeights:
@@ -107,24 +125,29 @@ def _bytes(tensor: Tensor) -> memoryview:
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
-def read_weights(path: Path) -> InitialWeights:
-    """Read a ``.safetensors`` file, or any other as what ``torch.save`` writes, without unpickling more than tensors.
+def read_weights(path: Path, key: str | None = None) -> InitialWeights:
+    """Read a ``.safetensors`` file, or any other as what ``torch.save`` writes.
 
-    Of a training script's checkpoint, the state under 'state_dict', 'model_state_dict' or 'model' is taken.
+    Nothing is unpickled but tensors, plain values, and NumPy's numbers and arrays. Of a training script's checkpoint
+    the state under 'state_dict', 'model_state_dict' or 'model' is taken, else that under 'net', 'network', 'params'
+    or 'weights', else an average, such as 'ema'.
 
     Args:
         path: the file; its suffix says of which of the two kinds it is.
+        key: the entry to take instead.
 
     Returns:
         The weights under the names that the file has; their SHA-256 is the file's.
 
     Raises:
-        PoolsearchError: there is no such file, it is damaged, or holds something else.
+        PoolsearchError: there is no such file or entry, it is damaged, holds something else, or holds several states
+            and ``key`` does not say which to take.
     """
     _check_there(path)
     content = path.read_bytes()
-    tensors = _safetensors(path, content) if path.suffix == ".safetensors" else _pickled(path, content)
-    return InitialWeights(str(path), sha256(content), tensors)
+    found = _safetensors(path, content) if path.suffix == ".safetensors" else _pickled(path, content)
+    tensors, entry = _state(path, found, key)
+    return InitialWeights(f"{path}, entry '{entry}'" if entry else str(path), sha256(content), tensors)
 
 
 def _check_there(path: Path) -> None:
@@ -142,9 +165,10 @@ def _safetensors(path: Path, content: bytes) -> dict[str, Tensor]:
         raise PoolsearchError(f"{path} is damaged, or no safetensors file ({error}).") from error
 
 
-def _pickled(path: Path, content: bytes) -> dict[str, Tensor]:
+def _pickled(path: Path, content: bytes) -> Any:
     try:
-        found: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_numpy_globals()):
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # what a damaged file raises depends on where the damage is
         foreign = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if foreign is None:
@@ -153,23 +177,69 @@ def _pickled(path: Path, content: bytes) -> dict[str, Tensor]:
             f"{path} holds more than tensors ({foreign[1]}), and unpickling that could run any code. Save the "
             "network's state alone: torch.save(net.state_dict(), FILE)."
         ) from error
-    return _state(path, found)
 
 
-def _state(path: Path, found: Any) -> dict[str, Tensor]:
-    """The tensors by name in what a file held."""
-    for name in _CONTAINERS:
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            found = found[name]
+def _numpy_globals() -> list[Any]:
+    """What unpickling NumPy's numbers and arrays calls, such as a best accuracy: none of it runs code of the file's."""
+    scalar, array = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
+    modules = ("numpy.core.multiarray", "numpy._core.multiarray")  # as NumPy 1 and NumPy 2 write them
+    made = [
+        (call, f"{module}.{name}") for call, name in ((scalar, "scalar"), (array, "_reconstruct")) for module in modules
+    ]
+    kinds = {type(np.dtype(kind)) for kind in "?bhilqBHILQefdSU"}
+    return [*made, np.ndarray, np.dtype, *kinds, codecs.encode]
+
+
+def _state(path: Path, found: Any, key: str | None) -> tuple[dict[str, Tensor], str | None]:
+    """The tensors by name in what a file held, and the entry where they were, if it is not one of the usual."""
+    entry = key
+    if key is not None:
+        found = _entry(path, found, key)
+    while isinstance(found, Mapping):
+        there = [name for name in (*_CONTAINERS, *_OTHERS, *_AVERAGES) if isinstance(found.get(name), Mapping)]
+        name = next((name for name in _CONTAINERS if name in there), None)
+        if name is None and there:
+            name = there[0]
+            if len([one for one in there if one not in _AVERAGES]) > 1:
+                raise PoolsearchError(
+                    f"{path} holds several states: {', '.join(there)}. Say which to take: --init-key {name}."
+                )
+            entry = name if entry is None else f"{entry}.{name}"
+        if name is None:
+            break
+        found = found[name]
     entries = cast("dict[str, Any]", found if isinstance(found, dict) else {})
     others = [name for name, value in entries.items() if not isinstance(value, Tensor)]
     if others or not entries:
         what = f"entries that are no tensors ({', '.join(map(str, others[:3]))})" if others else f"{found!r:.50}"
-        raise PoolsearchError(
-            f"{path} holds {what}, where tensors by name are wanted. Save the network's state: "
-            f"torch.save(net.state_dict(), FILE), by itself or under one of {', '.join(map(repr, _CONTAINERS))}."
-        )
-    return entries
+        if states := _states(entries):
+            advice = f"Say which of its states to take: --init-key {' or '.join(states)}."
+        else:
+            names = ", ".join(map(repr, (*_CONTAINERS, *_OTHERS)))
+            advice = f"Save the network's state: torch.save(net.state_dict(), FILE), by itself or under one of {names}."
+        raise PoolsearchError(f"{path} holds {what}, where tensors by name are wanted. {advice}")
+    return entries, entry
+
+
+def _entry(path: Path, whole: Any, key: str) -> Any:
+    """What lies under a key; a dot leads into an entry of an entry."""
+    found = whole
+    for part in [key] if isinstance(whole, Mapping) and key in whole else key.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            states = ", ".join(_states(whole)) or "none"
+            raise PoolsearchError(f"{path} has no entry '{key}' (--init-key). Entries with tensors: {states}.")
+        found = cast("Mapping[str, Any]", found)[part]
+    return found
+
+
+def _states(found: Any) -> list[str]:
+    """The entries that may be the weights of a network."""
+    entries = cast("dict[str, Any]", found if isinstance(found, Mapping) else {})
+    return [
+        str(name)
+        for name, value in entries.items()
+        if isinstance(value, Mapping) and any(isinstance(v, (Tensor, Mapping)) for v in cast("Any", value).values())
+    ]
 
 
 def load_weights(net: Poolable, weights: InitialWeights) -> list[str]:
@@ -193,23 +263,28 @@ def load_weights(net: Poolable, weights: InitialWeights) -> list[str]:
 def match_weights(net: Poolable, weights: InitialWeights) -> WeightMatch:
     """See that weights are all that a network has, and nothing else.
 
-    A layer of its head that is for another number of outputs is replaced: the network keeps its own.
+    A layer of its head that is for another number of outputs is replaced, and so is what is missing of the head where
+    its last layer is, as in the weights of a backbone: the network keeps its own. What lies beside a backbone, under
+    other prefixes than 'backbone.' or 'encoder.', is not used.
 
     Args:
         net: the network, which may be on the meta device.
         weights: under the network's own names, or those behind a prefix that all of them share, such as ``module.``.
 
     Returns:
-        The tensors under the network's names, and the names of the head's tensors that it keeps.
+        The tensors under the network's names, what of its head the network keeps, and what is not used.
 
     Raises:
         PoolsearchError: tensors are missing, unexpected, or of another shape; the first three are named.
     """
     own: dict[str, Tensor] = net.original.state_dict(keep_vars=True)
-    given = _bare(weights.tensors, own)
+    given, unused = _bare(weights.tensors, own)
     head = {id(tensor) for tensor in net.head.state_dict(keep_vars=True).values()}
-    replaced = [n for n, t in own.items() if id(t) in head and n in given and _other_outputs(given[n], t)]
+    of_head = [name for name, tensor in own.items() if id(tensor) in head]
+    replaced = [n for n in of_head if n in given and _other_outputs(given[n], own[n])]
     taken = {name: tensor for name, tensor in given.items() if name not in replaced}
+    if of_head and not any(_layer(n) == _layer(of_head[-1]) for n in given):
+        replaced += [n for n in of_head if n not in given]
     wrong = _mismatches({name: tensor for name, tensor in own.items() if name not in replaced}, taken)
     if wrong:
         more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
@@ -217,17 +292,29 @@ def match_weights(net: Poolable, weights: InitialWeights) -> WeightMatch:
             f"{weights.source}: not the weights of this network: {', '.join(wrong[:3])}{more}. Give those of the very "
             "same network (--init), or the network that they are of (--net)."
         )
-    return WeightMatch(taken, replaced)
+    return WeightMatch(taken, replaced, unused)
 
 
-def _bare(tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors without the prefixes that all names share, as long as no name is one of the network's."""
-    while tensors and not own.keys() & tensors.keys():
-        shared = next((p for p in _PREFIXES if all(name.startswith(p) for name in tensors)), None)
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _bare(tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors without prefixes, as long as no name is one of the network's, and the names of those left out.
+
+    A prefix that all names share goes; else what has the prefix of a backbone is taken, where the network has it.
+    """
+    unused: list[str] = []
+    names = {name: name for name in tensors}  # now: as given
+    while names and not own.keys() & names.keys():
+        shared = next((p for p in _PREFIXES if all(name.startswith(p) for name in names)), None)
         if shared is None:
-            return tensors
-        tensors = {name.removeprefix(shared): tensor for name, tensor in tensors.items()}
-    return tensors
+            shared = next((p for p in _BACKBONES if any(f"{p}{name}" in names for name in own)), None)
+        if shared is None:
+            break
+        unused += [given for name, given in names.items() if not name.startswith(shared)]
+        names = {name.removeprefix(shared): given for name, given in names.items() if name.startswith(shared)}
+    return {name: tensors[given] for name, given in names.items()}, unused
 
 
 def _other_outputs(given: Tensor, own: Tensor) -> bool:

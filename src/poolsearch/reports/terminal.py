@@ -256,6 +256,7 @@ def _proof(found: CheckReport) -> Table:
     table.add_row("logits of the default", _gap(found))
     against = "" if found.own else "; compared with the original's by name and shape"
     table.add_row("parameters", f"{found.parameters:,}, shared by all placements{against}")
+    table.add_row("training step", f"{found.step}; then an evaluation")
     return table
 
 

@@ -160,7 +160,8 @@ def latency_machine(asked: str | None, settings: MachineSettings, machine: Machi
     """
     if asked in (None, "auto", machine.device.type):
         return machine
-    return pick_machine(replace(settings, device=asked, precision="auto"), "--latency-device")
+    other = replace(settings, device=asked, precision="auto", memory_format=machine.layout)
+    return pick_machine(other, "--latency-device")
 
 
 def measure_latency(
@@ -183,7 +184,7 @@ def measure_latency(
         torch.manual_seed(0)
         net: Poolable = machine.place(build(spec))
         x_BCHW = torch.rand(batch, net.channels, *spec.size)
-    x_BCHW = x_BCHW.to(machine.device, memory_format=torch.channels_last)
+    x_BCHW = x_BCHW.to(machine.device, memory_format=machine.memory_format)
     return latency_table(net, found.table, space, x_BCHW, machine.autocast, progress)
 
 

@@ -46,6 +46,7 @@ from poolsearch.session.prepare import (
     space_of,
     split_notes,
     split_of,
+    try_training,
 )
 from poolsearch.session.trusted import NAMED, FolderPermissions, Trust, code_of
 from poolsearch.settings import ResolvedSettings, Settings
@@ -153,7 +154,9 @@ class Run:
             PoolsearchError: they cannot be read, or are not those that the run was begun with.
         """
         net = self.settings.net
-        found = None if net.init is None else find_weights(net.init, self.net_spec.name, self.images.channels)
+        found = (
+            None if net.init is None else find_weights(net.init, self.net_spec.name, self.images.channels, net.init_key)
+        )
         check_weights(self.dir, found and found.sha256)
         return found
 
@@ -204,7 +207,10 @@ class Run:
         """
         device, size, view = self.machine.device, self.image_size, image_size_of(self.settings, self.images)
         augment = augment_of(self.settings, view, self.images.flippable) if augmented else "none"
-        return Loader(self.images, indices, batch, seed, purpose, device, size, augment, *self.statistics, view=view)
+        return Loader(
+            self.images, indices, batch, seed, purpose, device, size, augment, *self.statistics, view=view,
+            memory_format=self.machine.memory_format,
+        )  # fmt: skip
 
     @cached_property
     def statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -352,12 +358,14 @@ def assemble(
     for note in net.notes:
         progress.say(note)
     space = space_of(net, settings, image_size)
+    if "settings" not in record:
+        machine = try_training(spec, space, settings, split, machine, progress)
     found = apply_budget(run_dir, record, spec, space, settings, machine, progress)
     within = found.budget["after"] if found.budget else space.size
     progress.say(space_note(settings, found.space, space.size, within))
-    settings = replace(
-        settings, machine=replace(settings.machine, device=machine.device.type, precision=machine.precision)
-    )
+    settings = replace(settings, machine=replace(
+        settings.machine, device=machine.device.type, precision=machine.precision, memory_format=machine.layout
+    ))  # fmt: skip
     run = Run(
         run_dir, settings, images, split, found.space, found.costs, space.size, image_size, machine, progress, code
     )
@@ -371,10 +379,15 @@ def _init(run: Run, record: dict[str, Any]) -> dict[str, Any] | None:
         return record.get("init")
     if run.weights is None:
         return None
-    replaced = match_weights(blank(run.net_spec), run.weights).replaced
-    kept = f"; of another number of classes, so begun anew: {', '.join(replaced)}" if replaced else ""
-    run.progress.say(f"networks begin with {run.weights.source}{kept}")
-    return {"source": run.weights.source, "sha256": run.weights.sha256, "replaced": replaced}
+    match = match_weights(blank(run.net_spec), run.weights)
+    told = [f"networks begin with {run.weights.source}"]
+    if match.replaced:
+        told.append(f"missing in it or of another number of classes, so begun anew: {', '.join(match.replaced)}")
+    if match.unused:
+        told.append(f"not of this network, so not used: {', '.join(match.unused)}")
+    run.progress.say("; ".join(told))
+    unused = {"unused": match.unused} if match.unused else {}
+    return {"source": run.weights.source, "sha256": run.weights.sha256, "replaced": match.replaced} | unused
 
 
 def _record(run: Run, given: Settings, record: dict[str, Any], found: CostedSpace) -> dict[str, Any]:

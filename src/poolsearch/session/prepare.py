@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from poolsearch.data import (
 )
 from poolsearch.errors import PoolsearchError
 from poolsearch.image_size import LARGEST_NATIVE, ImageSize
-from poolsearch.nets.build import NetSpec
+from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.restride.loading import COLOURS, load_model, taken_channels
 from poolsearch.nets.warm_start import PRETRAINED
@@ -39,12 +40,14 @@ from poolsearch.settings import ResolvedSettings, Settings
 from poolsearch.settings.cost_limits import limits_of
 from poolsearch.settings.groups import DataSettings, MachineSettings, Metric
 from poolsearch.settings.halvings import read_halvings
-from poolsearch.settings.methods import is_own
+from poolsearch.settings.methods import is_own, kind_of
 from poolsearch.settings.resolve import resolve
 from poolsearch.space import FreeSpace, HalvingsSpace, Placement, Space
 from poolsearch.storage.files import is_whole
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.texts import writable
+from poolsearch.train.first_step import first_step
+from poolsearch.train.machine import Machine
 from poolsearch.user_code import file_of
 from poolsearch.value_range import EACH_FILE
 
@@ -326,19 +329,70 @@ def with_halvings(space: Space, halvings: str) -> Space:
 def machine_settings(asked: MachineSettings, record: dict[str, Any]) -> MachineSettings:
     """The machine's settings of a run that may be resumed.
 
-    A resumed run keeps the device and precision it began with, so that it ends the same, unless told otherwise.
+    A resumed run keeps the device, precision and memory format it began with, so that it ends the same, unless it is
+    told otherwise.
 
     Args:
         asked: as given now.
         record: run.json; of a new run it has no resolved settings yet.
 
     Returns:
-        ``asked``, or with the recorded device and precision.
+        ``asked``, or with the recorded device, precision and memory format.
     """
     before = record.get("settings", {}).get("machine")
-    if before is None or asked.device not in ("auto", before["device"]):
+    if before is None:
+        return asked
+    asked = replace(asked, memory_format=before.get("memory_format", "channels-last"))  # older runs had no other
+    if asked.device not in ("auto", before["device"]):
         return asked
     return replace(asked, device=before["device"], precision=before["precision"])
+
+
+def try_training(
+    spec: NetSpec, space: Space, settings: ResolvedSettings, split: Split, machine: Machine, progress: Progress
+) -> Machine:
+    """Make one training step with fresh weights before a run begins, see :func:`poolsearch.train.first_step`.
+
+    Args:
+        spec: the network.
+        space: its placements; the first and the last, whose maps are the smallest and the largest, are evaluated.
+        settings: resolved.
+        split: of the images.
+        machine: of the run.
+        progress: where it is said that contiguous memory is taken.
+
+    Returns:
+        The machine with the memory format in which the network runs.
+
+    Raises:
+        PoolsearchError: the network cannot be trained, or has not as many outputs as there are classes.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = build(spec)
+    work = partial(first_step, net, spec.name, spec.size, spec.classes, [space[0], space[space.size - 1]])
+    batch_of = _minibatches(settings, split)
+    largest = max(batch_of.get(flag, 1) for flag in ("--batch", "--retrain-batch"))
+    found = work(largest, machine, settings.machine.memory_format == "auto")
+    if found.note:
+        progress.say(found.note)
+    for flag, batch in batch_of.items():
+        if batch == 1:
+            work(1, found.machine, False, flag)
+    return found.machine
+
+
+def _minibatches(settings: ResolvedSettings, split: Split) -> dict[str, int]:
+    """Images of the smallest minibatch by whose statistics something is normalised, by the flag that decides it."""
+    search, chosen = settings.search, {"--retrain-batch": settings.retrain.retrain_batch}
+    if kind_of(search.method) != "untrained":
+        chosen["--batch"] = search.batch
+    if kind_of(search.method) in ("sampled", "relaxed") and search.norm != "per_placement":
+        chosen["--val-batch"] = search.val_batch
+    if kind_of(search.method) == "sampled" and search.norm == "batch":
+        images, most = len(split.search_val), settings.rank.eval_batch
+        chosen["--eval-batch"] = images // -(-images // most)  # of nearly equal chunks, the smallest
+    return chosen
 
 
 def resolved(given: Settings, split: Split, image_size: ImageSize, record: dict[str, Any]) -> ResolvedSettings:

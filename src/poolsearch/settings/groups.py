@@ -114,6 +114,12 @@ class NetSettings:
         "fresh weights.",
         may_change="always",
     )
+    init_key: str | None = setting(
+        None,
+        "The entry of the --init file whose weights are taken, such as ema. Default: state_dict, model_state_dict, "
+        "model, or the only one.",
+        expert=True,
+    )
     search_stem: bool = setting(
         False,
         "Move the downsampling of the stem, too, where the network is not ours.",
@@ -371,6 +377,12 @@ class MachineSettings:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
         "auto",
         "auto: bf16 where the hardware is faster with it (on a CPU this is timed), else fp32.",
+        expert=True,
+    )
+    memory_format: Literal["auto", "channels-last", "contiguous"] = setting(
+        "auto",
+        "How maps lie in memory. auto: channels-last, which is faster; contiguous where the network does not train "
+        "in it (as one that calls view on a map).",
         expert=True,
     )
     compile: str | None = setting(

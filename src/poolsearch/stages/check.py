@@ -1,7 +1,9 @@
-"""Checking a network before anything is trained: that its downsampling can be moved, and nothing else changes."""
+"""Checking a network before anything is trained: that its downsampling can be moved, nothing else changes, and it
+trains."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,12 +18,16 @@ from poolsearch.nets.restride.proof import Proof, prove
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.progress import Progress, SilentProgress
 from poolsearch.session.prepare import with_halvings
+from poolsearch.settings.groups import MachineSettings
 from poolsearch.space import Axes, Space
+from poolsearch.train.first_step import FirstStep, first_step
+from poolsearch.train.machine import pick_machine
 
 WHOLE_UP_TO = 1000
 """Spaces up to this size are proved whole."""
 _SAMPLE = 200  # placements of larger ones
 _MOST = 100_000  # placements that can be looked at one by one
+_BATCH = 32  # of the training step; on a CPU it takes fewer
 _RUNS = 5  # of them run forward and backward: seconds each, where sizes alone take none
 
 
@@ -38,7 +44,9 @@ def check(
     channels: int | None = None,
     progress: Progress | None = None,
 ) -> CheckReport:
-    """Build a network with fresh weights and prove its placements, see :func:`~poolsearch.nets.restride.prove`.
+    """Build a network with fresh weights, prove its placements and make a training step, as a run does.
+
+    See :func:`~poolsearch.nets.restride.prove` and :func:`~poolsearch.train.first_step.first_step`.
 
     Args:
         name: as in ``--net``.
@@ -60,7 +68,8 @@ def check(
 
     Raises:
         PoolsearchError: there is no such network, it cannot be restrided (the message says why and what would help),
-            it does not run at this size, or ``whole`` is asked for with a space of more than 100,000.
+            it does not run at this size, does not train, has another number of outputs than ``classes``, or ``whole``
+            is asked for with a space of more than 100,000.
     """
     progress = progress or SilentProgress()
     size = image_size_for(name, image_size, classes)
@@ -74,7 +83,10 @@ def check(
         )
     space = with_halvings(replace(net.space, axes=axes), halvings)
     blank_copy(net).check_input(*size, space)
-    return _checked(name, net, size, space, _proofs(name, net, _chosen(space, whole), size, progress))
+    proofs = _proofs(name, net, _chosen(space, whole), size, progress)
+    ends = [space[0], space[space.size - 1]]
+    step = first_step(copy.deepcopy(net), name, size, classes, ends, _BATCH, pick_machine(MachineSettings()))
+    return _checked(name, net, size, space, proofs, step)
 
 
 def image_size_for(name: str, image_size: ImageSize | int | str | None, classes: int) -> ImageSize:
@@ -120,7 +132,9 @@ def _proofs(name: str, net: Poolable, placements: Space, size: ImageSize, progre
         raise PoolsearchError(f"{name} does not run forward and backward on two images of {size}: {error}") from error
 
 
-def _checked(name: str, net: Poolable, size: ImageSize, space: Space, proofs: list[Proof]) -> CheckReport:
+def _checked(
+    name: str, net: Poolable, size: ImageSize, space: Space, proofs: list[Proof], step: FirstStep
+) -> CheckReport:
     return CheckReport(
         net=name,
         image_size=size,
@@ -135,6 +149,7 @@ def _checked(name: str, net: Poolable, size: ImageSize, space: Space, proofs: li
         ran=sum(proof.ran for proof in proofs),
         parameters=parameters_of(net),
         logit_gap=proofs[0].logit_gap,
+        step=str(step),
         problems=tuple((proof.placement.shown, problem) for proof in proofs for problem in proof.problems),
-        notes=net.notes,
+        notes=(*net.notes, *([step.note] if step.note else [])),
     )

@@ -15,7 +15,7 @@ from poolsearch.cost.costs import Costs, Profile, profile
 from poolsearch.errors import PoolsearchError
 from poolsearch.image_size import ImageSize
 from poolsearch.inspection_results import PARTS, CostColumn, CostReport
-from poolsearch.nets.build import NetSpec, blank
+from poolsearch.nets.build import NetSpec, blank, build
 from poolsearch.progress import Progress, SilentProgress
 from poolsearch.session.apply_budget import check_memory, latency_machine, measure_latency
 from poolsearch.session.prepare import with_halvings
@@ -23,6 +23,7 @@ from poolsearch.settings.cost_limits import Kind, limits_of, shown_amount
 from poolsearch.settings.groups import BudgetSettings, MachineSettings
 from poolsearch.space import Axes, Space
 from poolsearch.stages.check import image_size_for
+from poolsearch.train.first_step import first_step
 from poolsearch.train.machine import pick_machine
 
 _SAMPLE = 100_000  # placements of larger spaces
@@ -87,6 +88,8 @@ def costs(
     check_memory(found, budget, name, progress)
     if budget.max_latency is not None or budget.latency_device is not None:
         on = latency_machine(budget.latency_device, MachineSettings(), machine)
+        with torch.random.fork_rng(devices=[]):
+            on = first_step(build(spec), name, size, classes, [], max(2, budget.latency_batch), on).machine
         found = replace(found, latency=measure_latency(spec, found, space, budget.latency_batch, on, progress))
     every, default = _every(found, space), found.of(space.default, space)
     step = f"most of a training step beside the weights, batch {batch}, {machine.precision}"

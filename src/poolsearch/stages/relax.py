@@ -14,6 +14,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.mixture.balance import entropy
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
+from poolsearch.stages.diverged import search_diverged
 from poolsearch.stages.search import make_members, search_epochs, search_identity, search_rates
 from poolsearch.storage.files import write_json
 from poolsearch.storage.run_dir import RunDir
@@ -37,7 +38,7 @@ def relax(run: Run) -> None:
         run: open, with a relaxed method; its folder takes the files.
 
     Raises:
-        PoolsearchError: the machine's settings cannot do what the method needs.
+        PoolsearchError: the machine's settings cannot do what the method needs, or the training diverged.
         Interrupted: stopped on request; the state is saved.
     """
     check_machine(run.machine, run.settings.relaxed.arch_order)
@@ -47,10 +48,9 @@ def relax(run: Run) -> None:
             run.dir.checkpoint, run.dir.events, run.settings.machine.checkpoint_seconds, search_identity(run)
         )
         run_loop(task, files, run.settings.search.method, run.progress, {"stage": "search"}, run.seed)
+        task.check_loss()
         found = task.history.write(run.dir, run.settings.search.method)
         run.progress.say(f"{run.settings.search.method} found {found}; the network's own is {run.space.default}")
-        if not np.isfinite(task.last_loss):
-            run.warn("the training of the relaxed supernet diverged: lower --lr in a new run.")
 
 
 def check_machine(machine: Machine, order: int) -> None:
@@ -113,7 +113,18 @@ class RelaxTask:
         self.last_loss, self._last_val = math.nan, math.nan
         self._start_epoch()
 
+    def check_loss(self) -> None:
+        """See that the loss of the last epoch that ended was a finite number.
+
+        Raises:
+            PoolsearchError: it was not: nothing can be learned any more.
+        """
+        if not np.isfinite(self.last_loss):
+            raise search_diverged(self._run, "the relaxed supernet", " or --arch-lr")
+
     def step(self, step: int) -> None:
+        if step and step % self.steps_per_epoch == 0:
+            self.check_loss()
         rate = self._rates.at(step)
         set_lr(self._optimizer, rate)
         self.supernet.train()

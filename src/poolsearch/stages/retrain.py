@@ -33,7 +33,7 @@ def retrain(run: Run) -> None:
 
     Raises:
         PoolsearchError: there is no ranking, the run is a sweep in benchmark mode, or the test split was opened for
-            another choice and what is on it not judged yet.
+            another choice and what is on it not judged yet, or a training of a pick or of the default diverged.
         Interrupted: stopped on request; the state is saved.
     """
     if run.settings.is_benchmark:
@@ -56,7 +56,10 @@ def retrain(run: Run) -> None:
         for rival in controls:
             if rival.why_not:
                 run.progress.say(f"control {rival.control}: nothing to train, as {rival.why_not}")
-        train_trials(run, retrain_config(run.settings), trials_of(chosen, controls, seeds), run.dir.retrain)
+        picks = {chosen.winner, run.space.default, *(pick for _, pick in chosen.picks if pick is not None)}
+        trials = trials_of(chosen, controls, seeds)
+        # a split that is open already says what became of each
+        train_trials(run, retrain_config(run.settings), trials, run.dir.retrain, () if looks else picks)
         open_test(run, chosen, controls, seeds)
 
 

@@ -23,6 +23,7 @@ from poolsearch.session.open_run import Run
 from poolsearch.session.trusted import digest_of
 from poolsearch.settings.resolved import ResolvedSearch
 from poolsearch.space import KEEP, Exponents
+from poolsearch.stages.diverged import search_diverged
 from poolsearch.stages.searching.filters import evenness, filter_steps, write_filters
 from poolsearch.stages.searching.history import ScoreHistory
 from poolsearch.supernet.norms import SupernetNorm
@@ -45,7 +46,7 @@ def search(run: Run) -> None:
 
     Raises:
         Interrupted: stopped on request; the state is saved.
-        PoolsearchError: the checkpoint is damaged, or no space is left.
+        PoolsearchError: the checkpoint is damaged, no space is left, or the training diverged.
     """
     with run.stage("search", checkpoint.step_of(run.dir.checkpoint, search_identity(run))):
         task = SearchTask(run)
@@ -53,11 +54,10 @@ def search(run: Run) -> None:
         files = LoopFiles(run.dir.checkpoint, run.dir.events, settings.machine.checkpoint_seconds, search_identity(run))
         identity = {"stage": "search"}
         run_loop(task, files, "search", run.progress, identity, run.seed)
+        task.check_loss()
         task.history.write(run.dir, run.space)
         if settings.search.sharing != "shared":
             write_filters(run.dir.filters, filter_steps(run.space, task.mixture.trained_AM))
-        if not np.isfinite(task.last_loss):
-            run.warn("the training of the supernets diverged: lower --lr in a new run.")
 
 
 def search_identity(run: Run) -> dict[str, Any]:
@@ -124,7 +124,18 @@ class SearchTask:
         self.last_loss = 0.0
         self._start_epoch()
 
+    def check_loss(self) -> None:
+        """See that the loss of the last epoch that ended was a finite number.
+
+        Raises:
+            PoolsearchError: it was not: nothing can be learned any more.
+        """
+        if not np.isfinite(self.last_loss):
+            raise search_diverged(self._run, "the supernets")
+
     def step(self, step: int) -> None:
+        if step % self.steps_per_epoch == 0:
+            self.check_loss()
         mixture, settings = self.mixture, self._settings
         mixture.prepare(step, self._progress(step), step % self.steps_per_epoch == 0)
         member, numbers = self._draw(step)
@@ -217,6 +228,7 @@ class SearchTask:
         return {
             "sampler": self._sampler.state(),
             "scaler": self._scaler.state_dict(),
+            "last_loss": self.last_loss,
             "epoch": [self._val_sum, self._val_count, self._iterations],
             "pending": [[s.number, s.member, s.step, s.asked, s.read()] for s in self._pending],
         }
@@ -230,6 +242,7 @@ class SearchTask:
             load_momentum(optimizer, checkpoint.under_prefix(f"momentum{i}", tensors))
         self._sampler.load_state(meta["sampler"])
         self._scaler.load_state_dict(meta["scaler"])
+        self.last_loss = meta.get("last_loss", 0.0)  # checkpoints of older versions lack it
         self._val_sum, self._val_count, self._iterations = meta["epoch"]
         self._pending = deque(
             _Score(number, member, step, asked, partial(float, value))

@@ -43,20 +43,27 @@ class MemoryTable:
     block: dict[tuple[int, Size, Exponents], SegmentBytes]
 
 
-def memory_table(net: Poolable, height: int, width: int, space: Space | None = None) -> MemoryTable:
+def memory_table(
+    net: Poolable,
+    height: int,
+    width: int,
+    space: Space | None = None,
+    memory_format: torch.memory_format = torch.channels_last,
+) -> MemoryTable:
     """Bytes of every (block, size, downsampling), in the number format of ``net``.
 
     Args:
         net: on the meta device, in the format that it computes in.
         height, width: of the input image.
         space: the placements that are to be covered; the network's own where not given.
+        memory_format: of the images.
 
     Returns:
         A table from which :func:`tree_bytes` looks up any placements of the space.
     """
     dtype = next(net.parameters()).dtype
     image = torch.zeros(_BATCH, net.channels, height, width, device="meta", dtype=dtype)
-    stem, state = _count(net.stem, image.to(memory_format=torch.channels_last))
+    stem, state = _count(net.stem, image.to(memory_format=memory_format))
 
     def count(index: int, x: Any, site: Exponents) -> tuple[SegmentBytes, Any]:
         return _count(partial(net.run_block, index, exponents=site), x)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ from poolsearch.settings.groups import MachineSettings
 Module = TypeVar("Module", bound=nn.Module)
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
+_FORMATS = {"contiguous": torch.contiguous_format}
 
 _GRAPHS = 256  # of one block class; a space needs a few for each pair of channels, whatever its number of placements
 
@@ -37,12 +38,14 @@ class Machine:
         precision: "fp32", "bf16" or "fp16".
         reason: why this precision.
         compiler: backend of ``torch.compile`` for the blocks of a network; None runs them eagerly.
+        memory_format: how maps and the weights of convolutions lie in memory.
     """
 
     device: torch.device
     precision: str
     reason: str = "as given"
     compiler: str | None = None
+    memory_format: torch.memory_format = torch.channels_last
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Mixed precision where it is on.
@@ -53,7 +56,7 @@ class Machine:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.precision in _DTYPES)
 
     def place(self, module: Module) -> Module:
-        """Move a module to the device, in channels-last memory, and have its blocks compiled if that was asked for.
+        """Move a module to the device, in the memory format, and have its blocks compiled if that was asked for.
 
         Blocks and not whole networks are compiled, with sizes left open: the graphs that a block class needs then do
         not grow with the number of placements.
@@ -64,8 +67,10 @@ class Machine:
         Returns:
             The module itself.
         """
-        # torch's stubs lack this form of Module.to
-        module = module.to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        module = module.to(self.device)
+        for tensor in chain(module.parameters(), module.buffers()):
+            if tensor.dim() == 4:  # Module.to refuses those of five, which have no such format
+                tensor.data = tensor.data.contiguous(memory_format=self.memory_format)
         if self.compiler:
             for net in module.modules():
                 if isinstance(net, Poolable):
@@ -99,6 +104,11 @@ class Machine:
             return here.item()
 
         return read
+
+    @property
+    def layout(self) -> Literal["channels-last", "contiguous"]:
+        """The memory format, as in the settings."""
+        return "channels-last" if self.memory_format == torch.channels_last else "contiguous"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -136,7 +146,8 @@ class Machine:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _cpu_name()
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
         compiled = f", blocks compiled by {self.compiler}" if self.compiler else ""
-        return f"{name}{threads}, {self.precision} ({self.reason}){compiled}"
+        layout = "" if self.layout == "channels-last" else f", {self.layout} memory"
+        return f"{name}{threads}, {self.precision} ({self.reason}){layout}{compiled}"
 
 
 def cuda_cards() -> list[str]:
@@ -172,7 +183,8 @@ def pick_machine(settings: MachineSettings, flag: str = "--device") -> Machine:
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not deterministic without it
         torch.use_deterministic_algorithms(True)
-    return Machine(device, precision, reason, _compiler(settings.compile))
+    layout = _FORMATS.get(settings.memory_format, torch.channels_last)
+    return Machine(device, precision, reason, _compiler(settings.compile), layout)
 
 
 def _device(asked: str, flag: str) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import urllib.error
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -85,6 +86,13 @@ SAVED = {
     "compiled": lambda state: {"state_dict": prefixed(state, "_orig_mod.")},
     "both": lambda state: prefixed(state, "module._orig_mod."),
     "in a wrapper": lambda state: prefixed(state, "model."),
+    "net": lambda state: {"net": state, "acc": 93.1, "epoch": 3},
+    "params": lambda state: {"params": state, "params_ema": {"n": torch.ones(1)}},
+    "weights": lambda state: {"weights": state, "epoch": 3},
+    "ema": lambda state: {"ema": state, "step": 7},
+    "lightning": lambda state: {"state_dict": prefixed(state, "net."), "epoch": 3},
+    "encoder": lambda state: prefixed(state, "encoder."),
+    "numpy": lambda state: {"model": state, "best": np.float64(0.9), "n": np.int64(3), "curve": np.ones(4)},
 }
 
 
@@ -298,7 +306,15 @@ def test_more_than_tensors_is_refused_and_not_run(tmp_path):
     [
         (torch.ones(2), "holds tensor([1., 1.]), where tensors by name"),
         ({}, "holds {}, where"),
-        ({"epoch": 3, "weights": {"w": torch.ones(2)}}, "holds entries that are no tensors (epoch, weights), where"),
+        (
+            {"epoch": 3, "gen": {"w": torch.ones(2)}, "disc": {"w": torch.ones(2)}},
+            "holds entries that are no tensors (epoch, gen, disc), where tensors by name are wanted. Say which of its "
+            "states to take: --init-key gen or disc.",
+        ),
+        (
+            {"net": {"w": torch.ones(2)}, "weights": {"w": torch.ones(2)}, "ema": {"w": torch.ones(2)}},
+            "holds several states: net, weights, ema. Say which to take: --init-key net.",
+        ),
         ({"state_dict": {"w": torch.ones(2), "n": 3}}, "holds entries that are no tensors (n), where"),
     ],
 )
@@ -307,6 +323,47 @@ def test_what_is_no_state_is_said(value, said, tmp_path):
     with pytest.raises(PoolsearchError) as error:
         read_weights(tmp_path / "net.pth")
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "entry", "value"),
+    [(None, None, 0), ("model_ema", "model_ema", 1), ("a.b", "a.b", 2), ("deep", "deep.net", 3)],
+)
+def test_an_entry_is_taken_on_request_and_named(key, entry, value, tmp_path):
+    states = [{"w": torch.full((2,), float(i))} for i in range(4)]
+    saved = {"model": states[0], "model_ema": states[1], "a": {"b": states[2]}, "deep": {"net": states[3]}, "epoch": 3}
+    torch.save(saved, tmp_path / "net.pth")
+    found = read_weights(tmp_path / "net.pth", key)
+    assert found.tensors["w"].tolist() == [value, value]
+    assert found.source == str(tmp_path / "net.pth") + (f", entry '{entry}'" if entry else "")
+
+
+def test_an_entry_that_is_not_there(tmp_path):
+    torch.save({"net": {"w": torch.ones(2)}, "epoch": 3}, tmp_path / "net.pth")
+    with pytest.raises(PoolsearchError, match=r"no entry 'ema' \(--init-key\)\. Entries with tensors: net\."):
+        read_weights(tmp_path / "net.pth", "ema")
+    with pytest.raises(PoolsearchError, match="--init-key ema is for a file of weights"):
+        find_weights("pretrained", "torchvision:resnet18", key="ema")
+
+
+def test_a_backbone_without_its_head_keeps_the_networks_own(resnet, restrided):
+    state = {name: tensor for name, tensor in resnet[1].items() if not name.startswith("fc.")}
+    beside = {"module.head.fc.weight": torch.ones(3, 512), "module.neck.bias": torch.ones(2)}
+    for given, unused in ((state, []), (prefixed(state, "module.backbone.") | beside, [*beside])):
+        net = restrided()
+        found = match_weights(net, InitialWeights("these", "", given))
+        assert found.replaced == ["fc.weight", "fc.bias"] and found.unused == unused
+        load_weights(net, InitialWeights("these", "", given))
+        assert same(net, state | {n: torch.zeros(1) for n in found.replaced}, but=found.replaced)
+
+
+def test_a_backbone_that_lacks_more_than_its_head_is_refused(resnet, restrided):
+    state = {name: tensor for name, tensor in resnet[1].items() if not name.startswith(("fc.", "layer4.1."))}
+    with pytest.raises(PoolsearchError, match=r"'layer4\.1\.conv1\.weight' is missing"):
+        match_weights(restrided(), InitialWeights("these", "", state))
+    half = {name: tensor for name, tensor in resnet[1].items() if name != "fc.bias"}
+    with pytest.raises(PoolsearchError, match=r"'fc\.bias' is missing"):
+        match_weights(restrided(), InitialWeights("these", "", half))
 
 
 def test_what_torchvision_offers(monkeypatch, restrided):

@@ -326,6 +326,7 @@ def test_nothing_is_left_open_but_what_has_a_meaning_of_its_own():
     meant = {
         "subset", "groups", "image_size", "fit", "value_range", "cache_dir", "width", "op", "init", "max_macs",
         "max_memory", "max_latency", "latency_device", "hours", "halving_start", "rank_memory", "compile", "workers",
+        "init_key",
     }  # fmt: skip
     for method in METHODS:
         made = resolve(Settings.of(method=method), 900, 900, 32)

@@ -167,7 +167,7 @@ FOUND = CheckReport(
     net="mine[0].py:net", image_size=ImageSize.of(48), own=False, op="native",
     blocks=("a[0]: first block", "b: like a[0]"),
     halved=frozenset({1}), default="1,1", axes="hw", placements=5000, proved=200, ran=5, parameters=1234,
-    logit_gap=0.0, problems=(),
+    logit_gap=0.0, problems=(), step="4 images, channels-last memory, fp32",
 )  # fmt: skip
 
 

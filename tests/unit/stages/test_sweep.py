@@ -11,7 +11,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 import poolsearch
-from poolsearch.errors import Interrupted
+from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.progress import SilentProgress
 from poolsearch.samplers.successive_halving import Rung, brackets, draw_placements
 from poolsearch.session.open_run import open_run
@@ -376,7 +376,15 @@ def test_another_length_of_the_retraining_does_not_change_a_sweep_that_was_begun
     assert json.loads(RunDir(out).run.read_text())["settings"]["alone"]["sweep_epochs"] == 4
 
 
-def test_trainings_that_diverged_are_counted(tmp_path):
-    rank(tmp_path / "run", "sweep", lr=100.0, weight_decay=1.0)
-    said = json.loads(RunDir(tmp_path / "run").run.read_text())["warnings"]
+def test_a_sweep_whose_trainings_diverge_stops_and_a_single_one_is_counted(tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    for again in (False, True):
+        with pytest.raises(PoolsearchError, match=r"the training of \S+ seed 0 diverged.*a lower --lr \(it was 100\)"):
+            poolsearch.search(out, None if again else settings("sweep", lr=100.0, weight_decay=1.0), resume=again)
+        assert not RunDir(out).ranking.exists() and not RunDir(out).test.exists()
+    lost = next(path for path in sorted(RunDir(out).sweep.glob("*/0")) if path.parent.name != "4,3,3")
+    for module in ("sweep", "standalone.rung"):
+        monkeypatch.setattr(f"poolsearch.stages.{module}.has_diverged", lambda folder: folder == lost)
+    poolsearch.search(out, resume=True)
+    said = json.loads(RunDir(out).run.read_text())["warnings"]
     assert any("trainings diverged, as " in text and "lower --lr" in text for text in said)

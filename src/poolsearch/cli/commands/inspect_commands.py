@@ -60,7 +60,7 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class Check(NetworkOptions):
-    """Show how the downsampling of a network can be moved, and prove it. Needs no data and trains nothing.
+    """Show how the downsampling of a network can be moved, and prove it. Needs no data.
 
       poolsearch check timm:regnety_002
       poolsearch check torchvision:resnet50 --classes 1000 --all
@@ -68,8 +68,9 @@ class Check(NetworkOptions):
 
     Shown are the blocks, between which a halving may stand, and how each halves its maps. Proved is, with fresh
     weights: that every placement shrinks its maps at exactly its sites; that gradients are finite and reach every
-    parameter; that parameters and, at the network's own placement, logits are the original's. Exit code: 0 when all
-    of it holds, 1 when something does not, 2 when the network cannot be restrided, with the reason.
+    parameter; that parameters and, at the network's own placement, logits are the original's. Last comes one training
+    step, as a run makes it. Exit code: 0 when all of it holds, 1 when something does not, 2 when the network cannot be
+    restrided or trained, with the reason.
     """
 
     whole: bool = setting(

@@ -32,6 +32,7 @@ _SAME = (
     "width",
     "op",
     "init",
+    "init_key",
     "search_stem",
     "blocks",
     "axes",

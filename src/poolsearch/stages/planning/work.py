@@ -99,4 +99,5 @@ def work_of(run: Run) -> Work:
     """
     net, size = blank(run.net_spec), run.image_size
     costs = cost_table(net, *size, run.space)
-    return Work(run.space, costs, memory_table(net.to(run.machine.dtype), *size, run.space))
+    memory = memory_table(net.to(run.machine.dtype), *size, run.space, run.machine.memory_format)
+    return Work(run.space, costs, memory)

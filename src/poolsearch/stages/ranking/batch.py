@@ -80,5 +80,5 @@ def bytes_per_image(run: Run, pairs: Sequence[Pair]) -> int:
         Bytes of maps for one image, found from shapes alone; workspaces of libraries are not in it.
     """
     net = blank(run.net_spec).to(run.machine.dtype).eval()
-    table = memory_table(net, *run.image_size, run.space)
+    table = memory_table(net, *run.image_size, run.space, run.machine.memory_format)
     return max(tree_bytes(table, [run.space[number] for number in own]) for own in by_member(pairs).values())

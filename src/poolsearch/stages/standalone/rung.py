@@ -22,9 +22,17 @@ from poolsearch.samplers.successive_halving import Rung, rungs
 from poolsearch.session.open_run import Run
 from poolsearch.settings import ResolvedSettings
 from poolsearch.space import Placement
+from poolsearch.stages.diverged import search_diverged
 from poolsearch.stages.ranking.standalone_table import ScoredTraining
 from poolsearch.stages.standalone.progress import SweepProgress
-from poolsearch.stages.standalone.trial import StandaloneTask, TrainingConfig, Trial, train_standalone, worker_layout
+from poolsearch.stages.standalone.trial import (
+    StandaloneTask,
+    TrainingConfig,
+    Trial,
+    has_diverged,
+    train_standalone,
+    worker_layout,
+)
 from poolsearch.storage.files import write_json
 from poolsearch.storage.locks import is_held, remove_leftovers, try_lock
 from poolsearch.storage.stage_results import read_metrics, read_opening
@@ -32,6 +40,7 @@ from poolsearch.workers.pool import run_trials
 from poolsearch.workers.queue import Busy
 
 _WAIT_SECONDS = 0.1
+_ENOUGH_LOST = 4  # trainings that diverged, and no other: the placements are not to blame
 
 
 Done = Callable[[Trial, ScoredTraining], None]
@@ -157,13 +166,20 @@ def train_rung(
 
     Raises:
         Interrupted: stopped on request; the state is saved.
+        PoolsearchError: the network's own placement diverged, or all did that ended so far.
     """
     root = run.dir.sweep if root is None else root
     macs_of = {trial: run.costs.macs(trial.placement) for trial in trials}
     scored_of: dict[Trial, ScoredTraining] = {}
+    lost: list[Trial] = []
 
     def scored(trial: Trial, found: ScoredTraining) -> None:
         scored_of[trial] = found
+        if not run.settings.is_benchmark and has_diverged(trial.folder(root)):
+            lost.append(trial)
+            every = len(lost) == len(scored_of) >= min(_ENOUGH_LOST, len(trials))
+            if every or trial.placement == run.space.default:
+                raise search_diverged(run, str(trial))
         if done is not None:
             done(trial, found)
 

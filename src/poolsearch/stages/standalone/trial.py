@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from poolsearch.nets.poolable import FixedPlacementNet, parameters_of
 from poolsearch.progress import Progress
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
+from poolsearch.stages.diverged import retraining_diverged
 from poolsearch.storage.files import remove, write_json
 from poolsearch.storage.stage_results import read_metrics
 from poolsearch.train import checkpoint
@@ -166,7 +167,9 @@ class StandaloneTask:
         self.last_loss = meta["last_loss"]
 
 
-def train_trials(run: Run, recipe: TrainingConfig, trials: Sequence[Trial], root: Path) -> None:
+def train_trials(
+    run: Run, recipe: TrainingConfig, trials: Sequence[Trial], root: Path, needed: Collection[Placement] = ()
+) -> None:
     """Train those that are not finished, several at once where that is faster or asked for.
 
     Each leaves ``model.safetensors``, ``metrics.json`` and ``events.jsonl`` in its own folder below ``root``.
@@ -176,15 +179,25 @@ def train_trials(run: Run, recipe: TrainingConfig, trials: Sequence[Trial], root
         recipe: how each is trained.
         trials: which, finished ones among them.
         root: of their folders.
+        needed: placements none of whose trainings, with images of the run's own size, may diverge.
 
     Raises:
         Interrupted: stopped on request; the state is saved.
+        PoolsearchError: a training of a needed placement diverged.
     """
+
+    def ended(trial: Trial, _: object = None) -> None:
+        if trial.placement in needed and trial.image_size is None and has_diverged(trial.folder(root)):
+            raise retraining_diverged(run, str(trial))
+
     workers, threads, cards = worker_layout(run, len(trials))
     left = [trial for trial in trials if not _finished(trial.folder(root))]
+    for trial in trials:
+        if trial not in left:
+            ended(trial)
     costs = [trial.of(run).costs.macs(trial.placement) for trial in left]
     work = partial(_train, run, recipe, root, workers)
-    run_trials(work, left, costs, run.progress, recipe.purpose, workers, threads, cards)
+    run_trials(work, left, costs, run.progress, recipe.purpose, workers, threads, cards, ended)
     for trial in trials:
         if has_diverged(trial.folder(root)):
             run.warn(f"the training of {trial} diverged: lower --retrain-lr in a new run.")
