@@ -24,7 +24,9 @@ from poolsearch.exporting.usage import (
     quoted,
     source,
 )
+from poolsearch.nets.build import NetSpec
 from poolsearch.nets.restride import Restrided
+from poolsearch.nets.restride.loading import library_options
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.space import Placement
 from poolsearch.user_code import ModulePlace, file_of
@@ -106,7 +108,7 @@ def _code(facts: ModelCard, features: Sequence[Feature], patch: Patch, names: Se
     called = {f for f in _HELPERS if re.search(rf"\b{f.__name__}\(|\({f.__name__}, ", code)}
     used = [f for f in _HELPERS if f in called or (f is code_templates.like and code_templates.pooled_like in called)]
     text = [*(source(f) for f in used), *forwards, body]
-    imports = {_original(facts)[0], *(i for code in _codes(patch) for i in code.imports)}
+    imports = {original_call(facts.spec)[0], *(i for code in _codes(patch) for i in code.imports)}
     joined = "\n".join(text)
     for line, sign in _IMPORTS.items():
         imports |= {line} if re.search(sign, joined) else set()
@@ -132,20 +134,29 @@ def _codes(patch: Patch) -> list[Any]:
     return [*patch.forwards.values(), *([patch.features] if patch.features is not None else [])]
 
 
-def _original(facts: ModelCard) -> tuple[str, str]:
-    """The import and the call that make the original."""
-    library, _, name = facts.spec.name.rpartition(":")
+def original_call(spec: NetSpec) -> tuple[str, str]:
+    """The code that makes the network itself, as it was made to be searched.
+
+    Args:
+        spec: of a library's network, or the user's.
+
+    Returns:
+        The import, and the call.
+    """
+    library, _, name = spec.name.rpartition(":")
+    if library not in ("timm", "torchvision"):
+        return f"from {original_module(spec.name)} import {name}", f"{name}({spec.classes})"
+    given = library_options(spec.name, spec.classes, spec.channels)
+    options = ", ".join(f"{option}={value}" for option, value in given.items())
     if library == "timm":
-        return "import timm", f"timm.create_model({quoted(name)}, num_classes={facts.spec.classes})"
-    if library == "torchvision":
-        return "import torchvision", f"torchvision.models.{name}(num_classes={facts.spec.classes})"
-    return f"from {original_module(facts.spec.name)} import {name}", f"{name}({facts.spec.classes})"
+        return "import timm", f"timm.create_model({quoted(name)}, {options})"
+    return "import torchvision", f"torchvision.models.{name}({options})"
 
 
 def _load(facts: ModelCard) -> str:
     return f'''def load(weights: str | Path = WEIGHTS) -> nn.Module:
     """The trained network, on the CPU, in evaluation mode."""
-    net = {_original(facts)[1]}
+    net = {original_call(facts.spec)[1]}
     net.load_state_dict(load_file(weights))
     place(net)
     return net.eval()

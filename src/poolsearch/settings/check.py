@@ -68,6 +68,11 @@ def check_values(settings: Settings) -> None:
             "--sharing random-init draws the weights of every resolution anew, --init begins with given ones: leave "
             "one of them out, or use --sharing same-init, which gives each resolution these weights to begin with."
         )
+    if settings.net.init_key is not None and settings.net.init is None:
+        raise PoolsearchError(
+            f"--init-key {settings.net.init_key} is an entry of a file of weights, and --init names no file. Give "
+            "it, or leave --init-key out."
+        )
     if settings.net.init is not None and settings.net.zero_init:
         raise PoolsearchError(
             "--zero-init begins residual branches at zero, --init with given weights: leave one of them out."

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from poolsearch.errors import unknown
+from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.image_size import ImageSize
 from poolsearch.settings.groups import (
     BudgetSettings,
@@ -122,6 +122,8 @@ class Settings:
         for name, value in fields.items():
             group = getattr(result, owner[name])
             value = _plain(value)
+            if name == "image_size" and isinstance(value, str):
+                value = _one_form(value)
             result = dataclasses.replace(result, **{owner[name]: dataclasses.replace(group, **{name: value})})
         return result
 
@@ -182,6 +184,14 @@ def _asks_for_supernets(name: str, value: Any) -> bool:
         return False
     used_by = DECLARED[name].rule.used_by
     return name == "preset" or ("sampled" in used_by and not {"trials", "alone", "untrained"} & {*used_by})
+
+
+def _one_form(image_size: str) -> int | str:
+    """``64x64`` is 64, as which it is compared with that of a run; what is no size is refused by the check."""
+    try:
+        return ImageSize.of(image_size).plain
+    except PoolsearchError:
+        return image_size
 
 
 def _plain(value: Any) -> Any:

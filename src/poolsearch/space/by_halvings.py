@@ -106,8 +106,8 @@ class HalvingsSpace(Space):
             return [KEEP]
         rest = self.length - block - 1  # sites that follow
         after = ((site, done[0] + site[0]) for site in (KEEP, HALVE))
-        every = self.whole
-        return [site for site, halved in after if halved <= every.most and halved + rest >= every.fewest]
+        fewest = min(self.fewest, self.poolings)
+        return [site for site, halved in after if halved <= self.most_halvings and halved + rest >= fewest]
 
     def _exponents(self, number_A: NDArray[Any]) -> NDArray[np.int8]:
         found_AL2 = np.zeros((len(number_A), self.length, 2), np.int8)

@@ -3,7 +3,6 @@ trains."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -38,11 +37,12 @@ def check(
     op: str | None = None,
     search_stem: bool = False,
     axes: Axes = "hw",
-    halvings: str = "default",
     whole: bool = False,
+    progress: Progress | None = None,
+    *,
+    halvings: str = "default",
     blocks: Sequence[str] = (),
     channels: int | None = None,
-    progress: Progress | None = None,
 ) -> CheckReport:
     """Build a network with fresh weights, prove its placements and make a training step, as a run does.
 
@@ -85,7 +85,7 @@ def check(
     blank_copy(net).check_input(*size, space)
     proofs = _proofs(name, net, _chosen(space, whole), size, progress)
     ends = [space[0], space[space.size - 1]]
-    step = first_step(copy.deepcopy(net), name, size, classes, ends, _BATCH, pick_machine(MachineSettings()))
+    step = first_step(net, name, size, classes, ends, _BATCH, pick_machine(MachineSettings()))
     return _checked(name, net, size, space, proofs, step)
 
 

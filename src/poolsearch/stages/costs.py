@@ -36,13 +36,14 @@ def costs(
     op: str | None = None,
     search_stem: bool = False,
     axes: Axes = "hw",
-    halvings: str = "default",
-    channels: int | None = None,
     batch: int = 256,
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     budget: BudgetSettings | None = None,
-    blocks: Sequence[str] = (),
     progress: Progress | None = None,
+    *,
+    halvings: str = "default",
+    blocks: Sequence[str] = (),
+    channels: int | None = None,
 ) -> CostReport:
     """Count, and where ``budget`` asks for it measure, what the placements of a network cost.
 

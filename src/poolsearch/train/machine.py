@@ -70,7 +70,7 @@ class Machine:
         module = module.to(self.device)
         for tensor in chain(module.parameters(), module.buffers()):
             if tensor.dim() == 4:  # Module.to refuses those of five, which have no such format
-                tensor.data = tensor.data.contiguous(memory_format=self.memory_format)
+                tensor.data = tensor.data.to(memory_format=self.memory_format)
         if self.compiler:
             for net in module.modules():
                 if isinstance(net, Poolable):

@@ -7,12 +7,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import nn
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.exporting.library_code import check_patchable, library_codes
+from poolsearch.exporting.library_code import check_patchable, library_codes, original_call
 from poolsearch.exporting.model_card import features_of, last_blocks, states_of
 from poolsearch.nets.build import NetSpec
 from poolsearch.nets.restride import load_model, restride
@@ -147,6 +149,31 @@ def test_lost_pixels_and_two_modes_are_exported(make, placement, facts, run_code
     model, x = seeded(make), images(32, count=2)
     net, placement = restride(model, x), Placement.parse(placement)
     check(codes_of(net, placement, facts, side=32)[0], model, net, placement, x, run_code, same_maps, slack=8)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "made"),
+    [
+        ("timm:resnet18", 1, 'timm.create_model("resnet18", num_classes=5, in_chans=1)'),
+        ("timm:resnet18", 3, 'timm.create_model("resnet18", num_classes=5)'),
+        ("torchvision:resnet18", 3, "torchvision.models.resnet18(num_classes=5)"),
+        (
+            "torchvision:inception_v3",
+            3,
+            "torchvision.models.inception_v3(num_classes=5, aux_logits=False, init_weights=True)",
+        ),
+        (
+            "torchvision:googlenet",
+            3,
+            "torchvision.models.googlenet(num_classes=5, aux_logits=False, init_weights=True)",
+        ),
+    ],
+)
+def test_the_original_is_made_as_it_was_searched(name, channels, made):
+    assert original_call(NetSpec(name, 5, channels=channels))[1] == made
+    with torch.device("meta"):
+        ours, theirs = load_model(name, 5, channels=channels), eval(made, {"timm": timm, "torchvision": torchvision})
+    assert {n: p.shape for n, p in theirs.named_parameters()} == {n: p.shape for n, p in ours.named_parameters()}
 
 
 @pytest.mark.nightly

@@ -217,6 +217,17 @@ def test_an_image_size_is_one_number_or_two(given_):
         check(Settings.of(image_size="48x96x3"))
 
 
+def test_a_square_is_one_setting_however_it_is_written():
+    assert Settings.of(image_size="64x64") == Settings.of(image_size=64) == Settings.of(image_size=ImageSize.of(64))
+
+
+def test_an_entry_of_a_file_that_is_not_given_is_refused():
+    with pytest.raises(
+        PoolsearchError, match="--init-key ema is an entry of a file of weights, and --init names no file"
+    ):
+        check(Settings.of(init_key="ema"))
+
+
 def test_the_floor_of_the_learning_rate_is_never_above_its_start():
     assert resolved(lr=1e-4).search.lr_floor == 1e-4
 

@@ -79,18 +79,38 @@ def load_model(name: str, classes: int, digest: str | None = None, channels: int
     """
     library, _, rest = name.rpartition(":")
     if library == "timm":
-        return _timm(rest, pretrained=False, num_classes=classes, **_channels_of_timm(channels))
+        return _timm(rest, pretrained=False, **library_options(name, classes, channels))
     if library == "torchvision":
         if channels not in (None, COLOURS):
             raise PoolsearchError(
                 f"the images have {channels} channels, and torchvision's networks take {COLOURS}. Use --channels "
                 f"{COLOURS}, to which images are converted, or a network of timm, which is built for any number."
             )
-        return _torchvision(rest, weights=None, num_classes=classes)
+        return _torchvision(rest, weights=None, **library_options(name, classes, channels))
     if file := file_of(name):
         factory = factory_of(Path(file).expanduser(), rest, "network", digest)
         return _built(name, lambda: factory(classes))
     raise PoolsearchError(f"'{name}' names no network: give {', '.join(FORMS)}.")
+
+
+def library_options(name: str, classes: int, channels: int | None) -> dict[str, bool | int]:
+    """What a library's function is given to make a network with fresh weights, here and in exported code.
+
+    Args:
+        name: ``timm:NAME`` or ``torchvision:NAME``.
+        classes: outputs.
+        channels: of the images; None: those that the network takes by itself.
+
+    Returns:
+        Arguments by their names.
+    """
+    library, _, rest = name.rpartition(":")
+    options: dict[str, bool | int] = {"num_classes": classes}
+    if library == "timm":
+        return options | _channels_of_timm(channels)
+    if rest in _AUXILIARY:
+        options |= {"aux_logits": False, "init_weights": True}  # the latter is their default, but a warning without
+    return options
 
 
 def taken_channels(model: nn.Module, size: ImageSize) -> int:
@@ -139,7 +159,9 @@ def pretrained_model(name: str, channels: int = COLOURS) -> nn.Module:
     try:
         if library == "timm":
             return _timm(rest, pretrained=True, **_channels_of_timm(channels))
-        return _torchvision(rest, weights="DEFAULT", progress=False)
+        # weights bring the auxiliary classifiers with them; googlenet drops them by itself
+        without = {"aux_logits": False} if rest in _AUXILIARY and rest != "googlenet" else {}
+        return _torchvision(rest, weights="DEFAULT", progress=False, **without)
     except PoolsearchError as error:
         raise PoolsearchError(
             f"no pretrained weights: {error} Where there is no network connection, or the library has no weights for "
@@ -180,10 +202,6 @@ def _torchvision(name: str, **options: Any) -> nn.Module:
     names = models.list_models(module=models)
     if name not in names:
         raise _no_model("torchvision", name, names)
-    if name in _AUXILIARY and not (name == "googlenet" and options.get("weights")):  # which drops them by itself
-        options["aux_logits"] = False
-    if name == "googlenet" and not options.get("weights"):
-        options["init_weights"] = True  # its default, but a warning without
     return _built(f"torchvision:{name}", lambda: models.get_model(name, **options))
 
 

@@ -101,6 +101,9 @@ def _equal(row: AnswerRow) -> str:
 
 def by_halvings(data: RunData) -> str:
     """The first of the ranking with each number of halvings; nothing where all placements have as many."""
+    net = cast("Json", cast("Json", data.run.get("settings") or {}).get("net") or {})
+    if net.get("halvings", "default") == "default":
+        return ""
     rows_by_halvings = defaultdict[int, list[RankingRow]](list)
     for row in data.ranking:
         blocks = _blocks_of(row.placement)

@@ -107,6 +107,9 @@ def test_there_is_no_such_figure_of_another_ranking(tmp_path):
 def test_the_first_of_each_number_of_halvings_is_told_where_there_are_several(tmp_path):
     folder = predicted_run(tmp_path / "run")
     assert by_halvings(read_run(folder)) == ""
+    record = json.loads((folder / "run.json").read_text())
+    record["settings"].setdefault("net", {})["halvings"] = "1-3"
+    (folder / "run.json").write_text(json.dumps(record))
     text = (folder / "ranking.csv").read_text()
     rows = [*csv.DictReader(io.StringIO(text))]
     for row, placement in zip(rows[4:6], ("4,3,2,1", "5,5"), strict=True):
