@@ -60,7 +60,9 @@ def draw_grid(grid: MapGrid) -> bytes:
         draw.text((x, 6), f"block {block + 1}", fill=INK, font=ImageFont.load_default(_FONT))
     for number, name in enumerate(grid.images):
         top = _HEADER + number * band
-        thumbnail = Image.fromarray(grid.pixels_SHWC[number]).resize((TILE, TILE), Image.Resampling.NEAREST)
+        pixels_HWC = grid.pixels_SHWC[number]
+        shown = pixels_HWC[..., :3] if pixels_HWC.shape[-1] >= 3 else pixels_HWC[..., 0]  # of many channels the first
+        thumbnail = Image.fromarray(shown).resize((TILE, TILE), Image.Resampling.NEAREST)
         picture.paste(thumbnail, (_MARGIN, top + 4))
         text = f"an image of class {name}"
         draw.text((_MARGIN + TILE + 10, top + TILE // 2 - 5), text, fill=MUTED, font=ImageFont.load_default(_FONT))

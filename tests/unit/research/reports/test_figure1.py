@@ -74,3 +74,9 @@ def test_a_coarse_map_is_drawn_with_larger_pixels():
     rows, columns = np.nonzero((abs(pixels - light) <= 2).all(2))
     assert len(rows) == (TILE // 2) ** 2
     assert (np.ptp(rows), np.ptp(columns)) == (TILE // 2 - 1, TILE // 2 - 1)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 13])
+def test_images_of_any_number_of_channels_are_shown(channels):
+    grid = MapGrid(["one"], ["cat"], np.full((1, 4, 4, channels), 200, np.uint8), [[np.zeros((1, 1, 2, 2), np.uint8)]])
+    assert Image.open(io.BytesIO(draw_grid(grid))).size[0] > TILE
