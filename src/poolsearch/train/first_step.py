@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from poolsearch.errors import PoolsearchError
 from poolsearch.image_size import ImageSize
 from poolsearch.nets.poolable import FixedPlacementNet, Poolable
+from poolsearch.nets.restride.trace import generators_kept
 from poolsearch.space import Placement
 from poolsearch.train.machine import Machine
 from poolsearch.train.optim import sgd
@@ -88,7 +89,8 @@ def first_step(
     if choose and machine.memory_format == torch.channels_last:
         formats.append(torch.contiguous_format)
     refused: str | None = None
-    with torch.random.fork_rng(devices=[machine.device] if machine.device.type == "cuda" else []):
+    cards = [machine.device] if machine.device.type == "cuda" else []
+    with generators_kept(), torch.random.fork_rng(devices=cards):
         torch.manual_seed(0)
         x_BCHW, y_B = torch.randn(images, net.channels, *image_size), torch.arange(images) % classes
         for memory_format in formats:
