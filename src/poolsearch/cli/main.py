@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ def _replace_what_cannot_be_shown() -> None:
     codecs.register_error("poolsearch", _replaced)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="poolsearch")
+            with suppress(OSError):  # of a stream whose file was changed for a pipe below it
+                stream.reconfigure(errors="poolsearch")
 
 
 def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:

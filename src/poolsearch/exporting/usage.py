@@ -210,7 +210,7 @@ def parts_of(image: Image.Image | np.ndarray) -> list[Image.Image]:
         image.draft(None, (2 * max(STORED), 2 * max(STORED)))  # decode large photographs at a part of their size
 {_converted(len(facts.mean))}
 
-def fitted(image: Image.Image) -> Image.Image:
+def fit_image(image: Image.Image) -> Image.Image:
     """An image of any size as the part of it that the network sees."""
     height, width = STORED
 {_FITTING[facts.fit]}{_cropping(facts)}    return image
@@ -218,7 +218,7 @@ def fitted(image: Image.Image) -> Image.Image:
 
 def preprocess(image: Image.Image | np.ndarray) -> Tensor:
     """An image as the network saw those it was trained on: ({len(facts.mean)}, *SIZE), as a batch of one."""
-    pixels = [np.atleast_3d(np.array(fitted(part))) for part in parts_of(image)]
+    pixels = [np.atleast_3d(np.array(fit_image(part))) for part in parts_of(image)]
     x = torch.from_numpy(np.concatenate(pixels, 2)).permute(2, 0, 1)[None].float()
 {_resizing(facts)}    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (MEAN, STD))
     return (x / 255 - mean) / std

@@ -1,5 +1,6 @@
 """Networks of libraries and of users as the original and a patch."""
 
+import ast
 import copy
 import random
 import runpy
@@ -44,6 +45,8 @@ def placements_of(net, count, seed=0):
 
 def check(code, model, net, placement, x, run_code, same_maps, slack=0):
     """Equal to the bit in evaluation, in training with the same draws, and as a backbone."""
+    defined = [part.name for part in ast.parse(code).body if isinstance(part, ast.FunctionDef | ast.ClassDef)]
+    assert len(defined) == len({*defined}), "one function takes the place of another of its name"
     exported = run_code(code, model.state_dict())
     patched = copy.deepcopy(model).eval()
     exported.place(patched)
@@ -191,7 +194,7 @@ def test_a_patch_is_short(name, facts, images):
     net = restride(seeded(SMALL[name]), images(64, count=2))
     codes = codes_of(net, placements_of(net, 1)[1], facts)
     assert len(codes) == 2
-    assert len(codes[0].splitlines()) < 200
+    assert len(codes[0].splitlines()) < 240
 
 
 def test_the_patch_of_a_resnet_by_hand(facts, images):

@@ -62,12 +62,10 @@ def test_running_out_of_memory_all_the_same_is_told_the_same_way(
     def no_memory(_: Machine, module: object) -> object:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
-    monkeypatch.setattr(Machine, "place", no_memory)
-    with (
-        open_run(tmp_path / "run", tiny(), False, SilentProgress()) as run,
-        pytest.raises(PoolsearchError, match="Use --batch 64 or less"),
-    ):
-        try_largest_step(run)
+    with open_run(tmp_path / "run", tiny(), False, SilentProgress()) as run:
+        monkeypatch.setattr(Machine, "place", no_memory)
+        with pytest.raises(PoolsearchError, match="Use --batch 64 or less"):
+            try_largest_step(run)
 
 
 def test_other_errors_of_a_step_stay_what_they_are(
@@ -76,9 +74,7 @@ def test_other_errors_of_a_step_stay_what_they_are(
     def broken(_: Machine, module: object) -> object:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr(Machine, "place", broken)
-    with (
-        open_run(tmp_path / "run", tiny(), False, SilentProgress()) as run,
-        pytest.raises(RuntimeError, match="a fault"),
-    ):
-        try_largest_step(replace(run))
+    with open_run(tmp_path / "run", tiny(), False, SilentProgress()) as run:
+        monkeypatch.setattr(Machine, "place", broken)
+        with pytest.raises(RuntimeError, match="a fault"):
+            try_largest_step(replace(run))
