@@ -58,6 +58,28 @@ def one_way(classes):
 def fails(classes):
     raise KeyError("no weights here")
 
+class View(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.body = nn.Sequential(Block(3, 4), Block(4, 4), Block(4, 4, 2), Block(4, 4))
+        self.fc = nn.Linear(4 * 8 * 8, classes)
+    def forward(self, x):
+        return self.fc(self.body(x).view(-1, 4 * 8 * 8))
+
+def view(classes):
+    return View(classes)
+
+class Weighed(nn.Module):
+    def __init__(self, inputs, outputs, stride=1):
+        super().__init__()
+        self.conv = nn.utils.weight_norm(nn.Conv2d(inputs, outputs, 3, stride, 1))
+    def forward(self, x):
+        return torch.relu(self.conv(x))
+
+def weighed(classes):
+    return nn.Sequential(Weighed(3, 4), Weighed(4, 4), Weighed(4, 4, 2), Weighed(4, 4), nn.AdaptiveAvgPool2d(1),
+                         nn.Flatten(), nn.Linear(4, classes))
+
 def nothing_to_move(classes):
     return nn.Sequential(Block(3, 4), Block(4, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes))
 
@@ -80,6 +102,11 @@ def test_a_network_of_a_file_holds(file):
     assert [block.partition(":")[0] for block in found.blocks] == ["0", "1", "2", "3"]
     assert found.parameters == (27 * 4 + 4) + 3 * (36 * 4 + 4) + 4 * 8 + 4 * 7 + 7
     assert found.op == "native" and found.axes == "hw" and found.ran == 3
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*")
+def test_weights_that_are_computed_hold(file):
+    assert check(f"{file}:weighed", 16, 3).holds  # such a network cannot be copied by copy.deepcopy
 
 
 def test_blocks_are_named(file):
@@ -149,6 +176,7 @@ def test_logits_that_are_not_the_originals_are_found(file):
         ("{file}:number", 32, "gave a int: it has to give a torch.nn.Module"),
         ("{file}:nothing_to_move", 32, "there is nothing to move"),
         ("{file}:one_way", 16, "does not run forward and backward on two images of 16x16: no way back"),
+        ("{file}:view", 32, "made for images of another size.*--image-size"),
         ("{file}:net", 1, "cannot be halved: use larger images"),
         ("resnet18", 8, "too small for 3 halvings"),
         ("{file}:net", 0, "--image-size is 0; allowed is at least 1"),

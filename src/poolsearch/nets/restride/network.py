@@ -437,10 +437,11 @@ def _measured(graph: fx.Graph, blank: nn.Module, model: nn.Module, example_BCHW:
     try:
         return measure(graph, blank, example_BCHW)
     except Exception as error:  # the model's own: it is told with its words
-        size = "x".join(map(str, example_BCHW.shape[1:]))
-        raise PoolsearchError(
-            f"{type(model).__name__} does not run on images of {size}: {reason_of(error)}."
-        ) from error
+        size, reason = "x".join(map(str, example_BCHW.shape[1:])), reason_of(error)
+        other = (
+            "" if "channel" in reason else " If it was made for images of another size, give that with --image-size."
+        )
+        raise PoolsearchError(f"{type(model).__name__} does not run on images of {size}: {reason}.{other}") from error
 
 
 def _few(names: Sequence[str]) -> str:
@@ -507,7 +508,8 @@ def _check_count(net: TracedNetwork, spans: Sequence[Span]) -> None:
             else ""
         )
         raise PoolsearchError(
-            f"{net.name} has {len(spans)} blocks that downsampling could move between; at least 2 are needed.{why} "
+            f"{net.name} has {len(spans)} block{'' if len(spans) == 1 else 's'} that downsampling could move between; "
+            f"at least 2 are needed.{why} "
             f"{how_to_name(net)}"
         )
 

@@ -126,7 +126,13 @@ def _check_head(blank: Poolable, state: Any, sizes: int) -> None:
     finally:
         for hook in hooks:
             hook.remove()
-    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != _images(state):
+    images = _images(state)
+    if isinstance(logits, Tensor) and logits.dim() == 2 and len(logits) != images:
+        raise HeadError(
+            f"the network gives {len(logits)} rows of logits for {images} images, as one that was made for images of "
+            "another size may: give its size with --image-size."
+        )
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
         raise HeadError("the network does not give class logits of shape (B, classes): wrap it in a module that does.")
 
 

@@ -94,7 +94,7 @@ REFUSED = {
         "Listing does not give the class logits as one tensor"),
     "one convolution": (
         lambda: nn.Sequential(conv(3, 4), nn.Flatten(), nn.Linear(4 * 16 * 16, 5)), {},
-        "has 1 blocks.*at least 2.*named with --blocks"),
+        "has 1 block .*at least 2.*named with --blocks"),
     "no convolution": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 5)), {}, "has 0 blocks"),
     "no halving": (
         lambda: Net([Residual(4, 4, 1), Residual(4, 4, 1)], 4), {},
