@@ -5,16 +5,21 @@ The file is loaded as Python loads a script: what lies beside it can be imported
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib.util
+import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Generator
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, all_suffixes
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from poolsearch.errors import PoolsearchError
@@ -85,17 +90,44 @@ class ModulePlace:
         Returns:
             Its place; a folder with ``__init__.py`` is a package.
         """
-        folder, parts = path.resolve().parent, list[str]()
+        path = path.resolve()
+        folder, parts = path.parent, list[str]()
         while (folder / "__init__.py").is_file() and folder.name.isidentifier():
             parts.insert(0, folder.name)
             folder = folder.parent
         package = ".".join(parts)
-        own = "user_file_" + re.sub(r"\W", "_", path.stem)
+        own = "_".join(("user_file", re.sub(r"\W", "_", path.stem), sha256(os.fsencode(path))[:12]))
         return ModulePlace(folder, package, f"{package}.{own}" if package else own)
 
 
+def imports_of(path: Path) -> list[Path]:
+    """The files that a file may import from beside it, and those that these may import in turn. None of them is run.
+
+    They are found by the import statements in their text, wherever these stand, and by ``import_module("name")`` with
+    the name written out. A name that is put together while the file runs is not found.
+
+    Args:
+        path: a Python file.
+
+    Returns:
+        Whole paths below the folder where its imports begin; none of a file that was installed.
+    """
+    path, root = path.resolve(), ModulePlace.of(path).root
+    starts = dict.fromkeys((path.parent, root))
+    found = dict[Path, Path]()  # by what a link stands for, so that links in circles end
+    left = [] if _INSTALLED & {*root.parts} else [path]
+    while left:
+        file = left.pop()
+        for module in _named_in(file):
+            for each in _files_of(module, file, root, starts):
+                if each.resolve() not in found:
+                    found[each.resolve()] = each
+                    left += [each] if each.suffix == ".py" else []
+    return sorted(found.values())
+
+
 def neighbours_of(path: Path) -> dict[str, Path]:
-    """The files that the last load of a file imported from beside it.
+    """The files beside a file that were imported for it, whoever imported them first.
 
     Args:
         path: a Python file that was loaded last.
@@ -103,9 +135,10 @@ def neighbours_of(path: Path) -> dict[str, Path]:
     Returns:
         Paths below the folder where its imports begin, with ``/``, and the files.
     """
-    root = ModulePlace.of(path).root
-    files = (getattr(sys.modules.get(name), "__file__", None) for name in _neighbours)
-    found = {Path(file).resolve() for file in files if file is not None}
+    root, named = ModulePlace.of(path).root, {file.resolve() for file in imports_of(path)}
+    files = {name: getattr(module, "__file__", None) for name, module in [*sys.modules.items()]}
+    loaded = {name: Path(file).resolve() for name, file in files.items() if isinstance(file, str)}
+    found = {file for name, file in loaded.items() if name in _neighbours or file in named}
     return {file.relative_to(root).as_posix(): file for file in sorted(found) if file.is_relative_to(root)}
 
 
@@ -181,17 +214,98 @@ def _importable(path: Path) -> Generator[None]:
     """Let imports begin beside a file inside the block, and note what is imported there."""
     place = ModulePlace.of(path)
     folders = list(dict.fromkeys((str(path.resolve().parent), str(place.root))))
-    before = {*sys.modules}
+    before, finder = {*sys.modules}, _FromSource(place.root)
     sys.path[:0] = folders
+    at = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else len(sys.meta_path)
+    sys.meta_path.insert(at, finder)
     try:
         yield
     finally:
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)
         for folder in folders:
             if folder in sys.path:
                 sys.path.remove(folder)
         new = {*sys.modules} - before if not _INSTALLED & {*place.root.parts} else set[str]()
         tops = {name for name in new if _home(sys.modules[name]) in folders and name != place.name}
         _neighbours.update(name for name in new if name != place.name and {name, *_parents(name)} & tops)
+
+
+@dataclass(eq=False, frozen=True)
+class _FromSource(MetaPathFinder):
+    """Imports what lies below ``root`` from the text that was looked at, never from a compiled file beside it."""
+
+    root: Path
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.origin is None or not isinstance(spec.loader, SourceFileLoader):
+            return None
+        if not Path(spec.origin).is_relative_to(self.root) or _INSTALLED & {*Path(spec.origin).parts}:
+            return None
+        spec.loader = _SourceLoader(fullname, spec.origin)
+        return spec
+
+
+class _SourceLoader(SourceFileLoader):
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+def _named_in(file: Path) -> Iterator[str]:
+    """Names of modules, as far as they can be modules, in the import statements of a file; ``*``: all of a package."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its text: they are told when it is loaded
+            tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # told when it is loaded
+        return
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names):
+                yield from (each.name for each in names)
+            case ast.ImportFrom(module, names, level):
+                start = "." * (level or 0) + (f"{module}." if module else "")
+                yield from (start + each.name for each in names)
+            case ast.Call(
+                ast.Name("import_module" | "__import__") | ast.Attribute(attr="import_module"),
+                [ast.Constant(str(name)), *_],
+            ):
+                yield name
+            case _:
+                pass
+
+
+def _files_of(module: str, file: Path, root: Path, starts: Iterable[Path]) -> Iterator[Path]:
+    """What is imported with a module that ``file`` names: it, and the packages that it is in."""
+    parts = module.lstrip(".").split(".")
+    level = len(module) - len(module.lstrip("."))
+    if level:
+        start = Path(*file.parts[:-level])
+        if not start.is_relative_to(root):
+            return
+        packages = (start, *start.parents)
+        yield from (each for folder in packages[: packages.index(root)] for each in _modules_at(folder))
+        starts = [start]
+    for start in starts:
+        here = start
+        for part in parts:
+            if part == "*":
+                yield from (each for each in sorted(here.glob("*.py")) if each.is_file())
+            if not part.isidentifier():
+                break
+            here = here / part
+            yield from _modules_at(here)
+
+
+def _modules_at(place: Path) -> Iterator[Path]:
+    """The files that Python may take for a module or package: the text, or a compiled file."""
+    stems = place / "__init__", place
+    files = (stem.with_name(stem.name + suffix) for stem in stems for suffix in all_suffixes())
+    return (file for file in files if file.is_file())
 
 
 def _home(module: ModuleType | None) -> str | None:

@@ -166,7 +166,7 @@ def test_with_trust_it_runs_and_is_remembered(evil: Callable[[str], Path], marke
 def test_what_lies_in_the_folder_needs_trust_every_time(
     evil: Callable[[str], Path], marker: Path, command: Command
 ) -> None:
-    """Its helpers lie beside it, and no digest covers them."""
+    """It may read data that lies beside it, which no digest covers."""
     out = strangers("runs/them", net=f"{evil('runs/them/net.py')}:make")
     assert "it ran" in command("rank", "--trust", "--out", out)[1]
     marker.unlink()
@@ -192,6 +192,29 @@ def test_the_same_content_elsewhere_is_not_what_was_named(
     assert "have not named before" in command("rank", "--out", out)[1] and not marker.exists()
 
 
+@pytest.mark.parametrize("begun", ["with it", "without it"])
+def test_what_a_file_imports_is_trusted_only_as_it_was(
+    begun: str, evil: Callable[[str], Path], marker: Path, command: Command
+) -> None:
+    net = Path("elsewhere/net.py").resolve()
+    net.parent.mkdir()
+    net.write_text("import helper_beside\ndef make(classes): raise RuntimeError('as it was')")
+    helper = net.with_name("helper_beside.py")
+    helper.write_text("")
+    code = {str(path): sha256(path.read_bytes()) for path in ([net, helper] if begun == "with it" else [net])}
+    out = strangers("runs/them", net=f"{net}:make")
+    (out / "run.json").write_text(json.dumps(json.loads((out / "run.json").read_text()) | {"code": code}))
+    assert "as it was" in command("rank", "--trust", "--out", out)[1]
+    assert "as it was" in command("rank", "--out", out)[1]
+    evil("elsewhere/helper_beside.py")
+    code_, said = command("rank", "--out", out)
+    assert not marker.exists()
+    assert code_ == 2 and f"{helper} (imported by {net}, SHA-256 {sha256(helper.read_bytes())})" in said
+    assert ("not what the run was begun with" if begun == "with it" else "have not named before") in said
+    command("rank", "--trust", "--out", out)
+    assert marker.exists()
+
+
 @pytest.fixture
 def mine() -> Path:
     path = Path("mine.py").resolve()
@@ -202,20 +225,26 @@ def mine() -> Path:
 def test_a_run_of_ones_own_goes_on_until_its_file_changes(
     mine: Path, marker: Path, command: Command, tiny: Callable[..., Settings]
 ) -> None:
-    out = Path("runs/mine")
+    out, helper, new = Path("runs/mine"), mine.with_name("helper_beside.py"), mine.with_name("new_beside.py")
+    mine.write_text(NET + "\nimport helper_beside\n")
+    helper.write_text("try:\n    import new_beside\nexcept ImportError:\n    pass\n")
     poolsearch.search(out, tiny(net="mine.py:make", width=None, members=1))
     record = json.loads((out / "run.json").read_text())
-    assert record["code"] == {str(mine): sha256(mine.read_bytes())}
+    assert record["code"] == {str(path): sha256(path.read_bytes()) for path in (mine, helper)}
     with open_run(out, None, True, SilentProgress()) as run:
         # a worker process has what it must find in the file, and asks nobody
         assert pickle.loads(pickle.dumps(run)).net_spec.digest == sha256(mine.read_bytes())
-    mine.write_text(NET + f"\nimport pathlib\npathlib.Path({str(marker)!r}).touch()\n")
+    mine.write_text(f"{mine.read_text()}\nimport pathlib\npathlib.Path({str(marker)!r}).touch()\n")
     code, said = command("rank", "--out", out)
     assert code == 2 and "is not what the run was begun with" in said and not marker.exists()
+    helper.write_text(helper.read_text() + "# changed\n")
+    new.touch()
     assert command("rank", "--trust", "--quiet", "--out", out)[0] == 0 and marker.exists()
     record = json.loads((out / "run.json").read_text())
-    assert record["code"] == {str(mine): sha256(mine.read_bytes())}
-    assert any("resumed with another" in text and str(mine) in text for text in record["warnings"])
+    assert record["code"] == {str(path): sha256(path.read_bytes()) for path in (mine, helper, new)}
+    for path in (mine, helper):
+        assert any(f"resumed with another {path}" in text for text in record["warnings"])
+    assert [f"resumed with {new}, which is imported now" in text for text in record["warnings"]].count(True) == 1
 
 
 def test_a_run_of_before_digests_were_kept_needs_trust_once(

@@ -75,6 +75,7 @@ from poolsearch.storage.run_record import (
 )
 from poolsearch.texts import command
 from poolsearch.train.machine import Machine, pick_machine
+from poolsearch.user_code import file_of
 
 _STATISTICS_BYTES = 2 << 30  # so much of the images is read for their mean and deviation
 
@@ -413,6 +414,12 @@ def _record(run: Run, given: Settings, record: dict[str, Any], found: CostedSpac
     write_text(run.dir.config, config_text(given))
     for file in (file for file, digest in run.code.items() if recorded.get(file, digest) != digest):
         run.warn(f"resumed with another {file} than the run was begun with: results may be of both.")
+    named = {file_of(run.settings.net.net), file_of(run.settings.search.method)}
+    for file in (file for file in run.code if recorded and file not in recorded and file not in named):
+        run.warn(
+            f"resumed with {file}, which is imported now and was not recorded when the run was begun: it is new, or "
+            "the run is of a version that recorded no imported files. Results may be of both."
+        )
     for text in changed(record, versions, hardware):
         run.warn(f"resumed with {text}")
     write_split(run.dir, run.images, run.split)

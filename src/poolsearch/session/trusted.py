@@ -18,7 +18,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 from poolsearch.settings import Settings
 from poolsearch.storage.files import sha256
-from poolsearch.user_code import file_of, source_of
+from poolsearch.user_code import file_of, imports_of, source_of
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _ONLY_MINE = 0o700
@@ -105,7 +105,9 @@ class FolderPermissions:
         return cls(folder, trust, named, code_of(record))
 
     def code(self, settings: Settings, progress: Progress, searched: bool = False) -> dict[str, str]:
-        """SHA-256 of each Python file that these settings name and that may run; what is new is remembered.
+        """SHA-256 of each Python file that may run: those that these settings name, and what these import from beside.
+
+        What is new is remembered.
 
         Args:
             settings: of the run, with whole paths.
@@ -113,7 +115,7 @@ class FolderPermissions:
             searched: the search has ended; later stages need no sampler, so that one that may not run is left out.
 
         Returns:
-            By the path as the settings write it.
+            By the path as the settings write it; of what is imported, by the whole path.
 
         Raises:
             PoolsearchError: there is no such file, or it may not run: why, and what to do.
@@ -130,19 +132,23 @@ class FolderPermissions:
         if (file := file_of(name)) is None:
             return {}
         path = _whole(file)
-        digest = sha256(source_of(path, what))
-        entry = str(path), digest
-        why = None if self.trust.everything else self._why_not(file, path, digest, entry in read_named())
-        if why:
-            raise PoolsearchError(
-                f"{self.folder} would run the Python file {path} (SHA-256 {digest}), {why} It was not run: it could do "
-                "whatever you can."
-            )
-        keep_named([entry], progress)
-        return {file: digest}
+        files = {file: path} | {str(each): each for each in imports_of(path) if each != path}
+        digests = {name: sha256(source_of(each, what)) for name, each in files.items()}
+        known, is_named = read_named(), path in self.named
+        for name, each in files.items():
+            digest, where = digests[name], "" if each == path else f"imported by {file}, "
+            is_mine = is_named or (str(each), digest) in known
+            why = None if self.trust.everything else self._why_not(name, each, digest, is_mine)
+            if why:
+                raise PoolsearchError(
+                    f"{self.folder} would run the Python file {each} ({where}SHA-256 {digest}), {why} It was not run: "
+                    "it could do whatever you can."
+                )
+        keep_named([(str(each), digests[name]) for name, each in files.items()], progress)
+        return digests
 
-    def _why_not(self, file: str, path: Path, digest: str, is_known: bool) -> str | None:
-        """Why a file may not run, and what to do; None: it may."""
+    def _why_not(self, file: str, path: Path, digest: str, is_mine: bool) -> str | None:
+        """Why a file may not run, and what to do; None: it may. ``is_mine``: the user named it, or what imports it."""
         before = self.recorded.get(file, digest)
         if before != digest:
             return (
@@ -154,7 +160,7 @@ class FolderPermissions:
                 "which lies inside that folder, as code that came with it does. Look at it, and at what it imports; if "
                 f"you trust all of that, give the same command with --trust {_PYTHON}."
             )
-        if path not in self.named and not is_known:
+        if not is_mine:
             return (
                 "which you have not named before, on this machine and with this content. Look at it; if you trust it, "
                 f"give the same command with --trust, once {_PYTHON}. A command that takes --net or --method also runs "
@@ -194,7 +200,7 @@ def code_of(record: Mapping[str, Any]) -> dict[str, str]:
         record: run.json.
 
     Returns:
-        SHA-256 by path; empty for older runs, of which nothing is known.
+        SHA-256 by path; empty for older runs, of which nothing is known. Later ones at first lacked what is imported.
     """
     code = record.get("code")
     return cast("dict[str, str]", code) if isinstance(code, dict) else {}
