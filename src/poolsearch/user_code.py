@@ -136,9 +136,11 @@ def neighbours_of(path: Path) -> dict[str, Path]:
         Paths below the folder where its imports begin, with ``/``, and the files.
     """
     root, named = ModulePlace.of(path).root, {file.resolve() for file in imports_of(path)}
+    names = {file.name for file in named}
     files = {name: getattr(module, "__file__", None) for name, module in [*sys.modules.items()]}
-    loaded = {name: Path(file).resolve() for name, file in files.items() if isinstance(file, str)}
-    found = {file for name, file in loaded.items() if name in _neighbours or file in named}
+    loaded = {name: Path(file) for name, file in files.items() if isinstance(file, str)}
+    new = {file.resolve() for name, file in loaded.items() if name in _neighbours}
+    found = new | (named & {file.resolve() for file in loaded.values() if file.name in names})
     return {file.relative_to(root).as_posix(): file for file in sorted(found) if file.is_relative_to(root)}
 
 
@@ -175,11 +177,14 @@ def source_of(path: Path, what: str, digest: str | None = None) -> bytes:
         Its bytes, not run.
 
     Raises:
-        PoolsearchError: there is no such file, or its content is another.
+        PoolsearchError: there is no such file, it cannot be read, or its content is another.
     """
     if not path.is_file():
         raise PoolsearchError(f"there is no file {path} to take a {what} from.")
-    source = path.read_bytes()
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise PoolsearchError(f"{path} cannot be read: {error.strerror}.") from error
     if digest is not None and (found := sha256(source)) != digest:
         raise PoolsearchError(
             f"{path} changed while the run was under way: its SHA-256 is {found}, and was {digest}. Put it back, or "
@@ -261,7 +266,7 @@ def _named_in(file: Path) -> Iterator[str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its text: they are told when it is loaded
             tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # told when it is loaded
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # told when it is loaded
         return
     for node in ast.walk(tree):
         match node:
@@ -283,6 +288,8 @@ def _files_of(module: str, file: Path, root: Path, starts: Iterable[Path]) -> It
     """What is imported with a module that ``file`` names: it, and the packages that it is in."""
     parts = module.lstrip(".").split(".")
     level = len(module) - len(module.lstrip("."))
+    if parts[0] == __name__.partition(".")[0] and not level:
+        return  # it is loaded already, from wherever it is installed
     if level:
         start = Path(*file.parts[:-level])
         if not start.is_relative_to(root):

@@ -96,7 +96,7 @@ def test_what_a_file_imports_is_found_without_running_it(write):
     leaves = ("plain", "late", "named", "parts__in____init__", "parts__in__one", "parts__in__two", "deep__in__leaf")
     folder = write(
         net="""
-            import os.path, plain as p
+            import os.path, poolsearch.errors, plain as p
             from parts import *
             raise SystemExit
             def make():
@@ -104,7 +104,8 @@ def test_what_a_file_imports_is_found_without_running_it(write):
                 import late
                 importlib.import_module("named"), importlib.import_module("na" + "med"), __import__("nothing")
         """,
-        unused="", broken="def (", circle="import net, circle, broken", **dict.fromkeys(leaves, "import circle"),
+        poolsearch__in__errors="", unused="",
+        broken="def (", circle="import net, circle, broken", **dict.fromkeys(leaves, "import circle"),
     )  # fmt: skip
     (folder / "compiled.so").touch()
     (folder / "late.py").write_text("import compiled, json\nfrom . import unused\nfrom ... import unused")
@@ -113,6 +114,7 @@ def test_what_a_file_imports_is_found_without_running_it(write):
     wanted = {f"{name.replace('__in__', '/')}.py" for name in (*leaves, "circle", "broken", "net", "unused")}
     found = {path.resolve().relative_to(folder.resolve()).as_posix() for path in imports_of(folder / "net.py")}
     assert found == {*wanted, "compiled.so"}
+    assert imports_of(folder / "gone.py") == []
 
 
 def test_what_was_imported_before_is_a_neighbour_too(write, monkeypatch):
