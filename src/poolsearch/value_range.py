@@ -72,4 +72,5 @@ class ValueRange(NamedTuple):
         return ValueRange(min(self.low, other.low), max(self.high, other.high))
 
     def __str__(self) -> str:
-        return f"{self.low:g},{self.high:g}"
+        """As a setting has it; :meth:`of` reads the same numbers from it."""
+        return ",".join(repr(float(value)).removesuffix(".0") for value in self)

@@ -13,6 +13,8 @@ from poolsearch.value_range import ValueRange
 def test_a_range_is_two_numbers() -> None:
     assert ValueRange.of("0,4095") == (0, 4095) and ValueRange.of("-1000, 1.5e3") == (-1000, 1500)
     assert str(ValueRange.of("0,4095")) == "0,4095"
+    for text in ("0,1048575", "0,1048580", "-0.1,0.30000000000000004", "-1e+30,1e-07"):
+        assert str(ValueRange.of(text)) == text
 
 
 @pytest.mark.parametrize("text", ["", "5", "5,5", "9,0", "a,b", "0,inf", "0,1,2"])

@@ -304,6 +304,14 @@ def test_twelve_bits_in_files_of_sixteen_keep_their_levels(tmp_path: Path) -> No
     assert len(entries(tmp_path / "cache")) == 3
 
 
+def test_ranges_that_differ_in_the_seventh_digit_have_pixels_of_their_own(tmp_path: Path) -> None:
+    source = sixteen_bits(tmp_path / "data", [4095] * 10)
+    for values in ("0,1048575", "0,1048580"):
+        images = open_images(source, 8, tmp_path / "cache", SilentProgress(), values=values)
+        assert str(images.values) == values
+    assert len(entries(tmp_path / "cache")) == 2
+
+
 def test_values_that_only_images_have_that_were_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "_SAMPLE", 2)
     source = sixteen_bits(tmp_path / "data", [900] * 9 + [40_000])
