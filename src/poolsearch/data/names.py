@@ -23,7 +23,8 @@ _PART_WORDS = {
     "val": "val|valid|validation|eval|evaluation|dev|development",
     "test": "test|tests|testing|holdout",
 }
-_FILLER = "(?:sets?|images?|imgs?|data|datasets?|splits?|folders?|dir|photos?|pictures?|samples?|seg|cropped|resized)*"
+# No word is made of others, as "dataset" is of "data" and "set": a long name would be tried in all ways to divide it.
+_FILLER = "(?:sets?|images?|imgs?|data|splits?|folders?|dir|photos?|pictures?|samples?|seg|cropped|resized)*"
 _PART = re.compile(f"{_FILLER}(?:{'|'.join(f'(?P<{part}>{words})' for part, words in _PART_WORDS.items())}){_FILLER}")
 _NO_LETTER = re.compile(r"[\W\d_]+")
 _UNLABELLED = re.compile(

@@ -64,6 +64,11 @@ def test_names_of_parts(part: str | None, names: str) -> None:
     assert {name: part_of(name) for name in names.split()} == dict.fromkeys(names.split(), part)
 
 
+def test_a_long_name_is_not_tried_in_all_ways() -> None:
+    assert part_of("dataset" * 2000) is None and part_of("dataset" * 2000 + "cat") is None
+    assert part_of("datasets" * 2000 + "_train") == "train" == part_of("train_" + "dataset" * 2000)
+
+
 @pytest.mark.parametrize(
     "folders",
     [
