@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -24,6 +24,7 @@ from poolsearch.data.decode import (
     central_box,
     channels_of_array,
     decode,
+    drops_pages,
     range_of,
     size_of,
 )
@@ -90,10 +91,14 @@ class DecodePlan:
 
 @dataclass(frozen=True)
 class DecodeResult:
-    """What was written: which images (as indices into the source), and which not and why."""
+    """What was written: which images (as indices into the source), and which not and why.
 
-    kept: list[int]
-    skipped: list[dict[str, str]]
+    ``first_pages``: of which images only the first of several pages was taken, in no order.
+    """
+
+    kept: list[int] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    first_pages: list[int] = field(default_factory=list)
 
 
 Batch = list[bytes | str]
@@ -137,6 +142,8 @@ def make_plan(source: Source, wanted: Wanted) -> DecodePlan:
     form = Form(wanted.size or _usual(common, wanted), wanted.fit or "crop", wanted.channels, wanted.values, clip=True)
     if wanted.values is None:
         form = replace(form, values=sampled_range(source), clip=False)
+    elif wanted.values != EACH_FILE and sampled_range(source) is None:
+        form = replace(form, values=None)  # that an image has more than 8 bits shows when it is decoded (OutOfRange)
     cut = cut_share(source, form.size) if form.fit == "crop" and form.size != common else 0.0
     if max(*form.size, *(first or form.size)) > QUICK:
         return DecodePlan(form, common, cut, available_cores(), processes=False)
@@ -202,6 +209,18 @@ def sampled_range(source: Source) -> ValueRange | None:
     return found
 
 
+def has_pages(source: Source) -> bool:
+    """Whether an even choice of images has one with several pages.
+
+    Args:
+        source: the data set.
+
+    Returns:
+        True where a file is such a TIFF.
+    """
+    return any(_drops_pages(raw, channels=1) for raw in _sample(source))
+
+
 def _sample(source: Source) -> Iterator[Raw]:
     """An even choice of images; those that cannot be read are passed over."""
     with warnings.catch_warnings():
@@ -263,12 +282,12 @@ def write_pixels(
         OutOfRange: an image has values beyond those of the plan.
         OSError: the file cannot be written.
     """
-    done = DecodeResult([], [])
+    done = DecodeResult()
     label = f"decoding {source.name}"
     with (
         open(path, "wb", buffering=0) as handle,
         progress.bar(label, len(source.items)) as update,
-        closing(_decoded(source, plan)) as batches,
+        closing(_decoded(source, plan, done.first_pages)) as batches,
     ):
         for batch in batches:
             block = b"".join(pixels for pixels in batch if not isinstance(pixels, str))
@@ -291,12 +310,12 @@ def _write_all(write: Callable[[memoryview], int | None], block: bytes) -> None:
         rest = rest[write(rest) or 0 :]
 
 
-def _decoded(source: Source, plan: DecodePlan) -> Generator[Batch]:
-    """Batches in the order of the source, the same whatever decodes them."""
+def _decoded(source: Source, plan: DecodePlan, first_pages: list[int]) -> Generator[Batch]:
+    """Batches in the order of the source, the same whatever decodes them; adds to ``first_pages``."""
     size = max(8, min(512, BATCH_BYTES // (plan.form.size.pixels * plan.form.channels)))
     number = len(source.items)
     batches = (range(start, min(start + size, number)) for start in range(0, number, size))
-    here = partial(_decode_batch, source, plan, Lock())
+    here = partial(_decode_batch, source, plan, Lock(), first_pages)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PIL's remarks on odd files; a file that cannot be used is listed instead
         if plan.workers == 1:
@@ -321,7 +340,12 @@ def _in_order(submit: Callable[[range], Future[Batch]], batches: Iterable[range]
 
 
 def _decode_batch(
-    source: Source, plan: DecodePlan, one_large: Lock, indices: range, worker: DecoderProcess | None = None
+    source: Source,
+    plan: DecodePlan,
+    one_large: Lock,
+    first_pages: list[int],
+    indices: range,
+    worker: DecoderProcess | None = None,
 ) -> Batch:
     """What the worker cannot decode is tried again here, where the reason is seen.
 
@@ -329,9 +353,12 @@ def _decode_batch(
     """
     found: Sequence[bytes | None] = [None] * len(indices)
     if worker is not None:
-        found = worker.decode([_read_or_none(source, index) for index in indices], plan.form, plan.size)
+        raws = [_read_or_none(source, index) for index in indices]
+        found = worker.decode(raws, plan.form, plan.size)
+        decoded = (pair for pair, pixels in zip(zip(indices, raws, strict=True), found, strict=True) if pixels)
+        first_pages.extend(index for index, raw in decoded if raw is not None and _drops_pages(raw, plan.form.channels))
     return [
-        _decode_or_reason(source, index, plan, one_large) if pixels is None else pixels
+        _decode_or_reason(source, index, plan, one_large, first_pages) if pixels is None else pixels
         for index, pixels in zip(indices, found, strict=True)
     ]
 
@@ -343,14 +370,26 @@ def _read_or_none(source: Source, index: int) -> Raw | None:
         return None
 
 
-def _decode_or_reason(source: Source, index: int, plan: DecodePlan, one_large: Lock) -> bytes | str:
+def _drops_pages(raw: Raw, channels: int) -> bool:
+    try:
+        return drops_pages(raw, channels)
+    except Exception:  # damaged after the first page, which was decoded
+        return False
+
+
+def _decode_or_reason(
+    source: Source, index: int, plan: DecodePlan, one_large: Lock, first_pages: list[int]
+) -> bytes | str:
     try:
         raw = source.items.read(index)
         try:
-            return decode(raw, plan.form, plan.size, PIXELS_AT_ONCE)
+            pixels = decode(raw, plan.form, plan.size, PIXELS_AT_ONCE)
         except TooLarge:
             with one_large:
-                return decode(raw, plan.form, plan.size)
+                pixels = decode(raw, plan.form, plan.size)
+        if _drops_pages(raw, plan.form.channels):
+            first_pages.append(index)
+        return pixels
     except (UnexpectedSize, OutOfRange, PoolsearchError):
         raise
     except Unreadable as error:

@@ -32,6 +32,7 @@ from poolsearch.data.build import (
     DecodePlan,
     Wanted,
     cut_share,
+    has_pages,
     large,
     make_plan,
     sampled_range,
@@ -75,9 +76,9 @@ class Images:
     ``pixels_NHWC`` is uint8, read-only, on disk. ``part_N`` is "train", "val" or "test" as the data set is divided.
     ``place_N`` counts the images of the data set, the skipped ones among them, from 0. ``skipped`` lists {file,
     reason}. ``fingerprint`` is a SHA-256 of pixels and labels. ``folder`` is where they are kept. ``group_N`` names
-    the group of each image, where the data set says so; ``doubts`` are those of the source. ``cut`` is the share of
-    their area that was cut away to make them of one shape, and ``values`` are those that became black and white in
-    images of more than 8 bits (None where there are none).
+    the group of each image, where the data set says so; ``doubts`` are those of the source, and that pages of images
+    are not used. ``cut`` is the share of their area that was cut away to make them of one shape, and ``values`` are
+    those that became black and white in images of more than 8 bits (None where there are none).
     """
 
     name: str
@@ -145,6 +146,7 @@ class _Entry:
     cut: float | None
     values: ValueRange | None
     knows_values: bool
+    first_pages: int
 
     def content(self, name: str) -> bytes:
         found = _content(self.folder / name)
@@ -255,9 +257,12 @@ def _build(source: Source, wanted: Wanted, folder: Path, progress: Progress) -> 
             except UnexpectedSize:  # mostly seen at the second image
                 plan = make_plan(source, replace(wanted, size=large(wanted.fit)))
             except OutOfRange as error:  # mostly not seen at all: some images were looked at before
-                known = plan.form.values
-                wider = error.values.with_(known) if isinstance(known, ValueRange) else error.values
-                plan = replace(plan, form=replace(plan.form, values=wider))
+                known, values = plan.form.values, error.values
+                if isinstance(wanted.values, ValueRange):
+                    values = wanted.values
+                elif isinstance(known, ValueRange):
+                    values = values.with_(known)
+                plan = replace(plan, form=replace(plan.form, values=values))
         _remove(folder)  # a damaged one; whoever has it open keeps the old files
         os.replace(temporary, folder)
     finally:
@@ -305,6 +310,7 @@ def _write(source: Source, key: str, plan: DecodePlan, folder: Path, progress: P
         "shape": [len(label_N), *shape],
         "cut": plan.cut,
         "values": None if plan.form.values == EACH_FILE else plan.form.values,
+        "first_pages": len(decoded.first_pages),
         "class_names": source.class_names,
         "skipped": decoded.skipped,
         "fingerprint": digest.hexdigest(),
@@ -338,8 +344,11 @@ def _read(folder: Path, source: Source, wanted: Wanted) -> Images | DamagedCache
     """The cached images, or why they cannot be used."""
     try:
         entry = _entry(folder)
-        if wanted.values is None and not entry.knows_values and sampled_range(source) is not None:
-            return DamagedCache("its images of more than 8 bits are not of one range")
+        if wanted.values is None and not entry.knows_values:  # of an older version
+            if sampled_range(source) is not None:
+                return DamagedCache("its images of more than 8 bits are not of one range")
+            if has_pages(source):
+                return DamagedCache("of images with several pages only the first was read")
         number = entry.shape[0]
         label_N = entry.array("labels.npy", np.int64, (number,))
         part_N = np.array(PARTS)[entry.array("parts.npy", np.uint8, (number,))]
@@ -354,9 +363,21 @@ def _read(folder: Path, source: Source, wanted: Wanted) -> Images | DamagedCache
     return Images(
         source.name, pixels_NHWC, label_N, part_N, source.class_names, entry.skipped, entry.fingerprint,
         source.flippable, place_N, folder,
-        None if source.group_N is None else [source.group_N[int(place)] for place in place_N], source.doubts,
-        _cut(entry, source), entry.values,
+        None if source.group_N is None else [source.group_N[int(place)] for place in place_N],
+        [*source.doubts, *_first_pages(entry)], _cut(entry, source), entry.values,
     )  # fmt: skip
+
+
+def _first_pages(entry: _Entry) -> list[str]:
+    """Whether pages are not used."""
+    if not entry.first_pages:
+        return []
+    one, channels = entry.first_pages == 1, entry.shape[3]
+    return [
+        f"{entry.first_pages:,} TIFF file{' has' if one else 's have'} several pages, of which only the first is used. "
+        f"Pages are read as channels where they are grey, of one size, and as many as --channels ({channels}); if they "
+        "are images of their own, save each as a file."
+    ]
 
 
 def _cut(entry: _Entry, source: Source) -> float:
@@ -385,7 +406,7 @@ def _entry(folder: Path) -> _Entry:
     values = meta.get("values")
     return _Entry(
         folder, tuple(meta["shape"]), meta["skipped"], meta["fingerprint"], meta["sums"], meta.get("cut"),
-        values and ValueRange(*values), "values" in meta,
+        values and ValueRange(*values), "values" in meta, meta.get("first_pages", 0),
     )  # fmt: skip
 
 

@@ -59,6 +59,8 @@ _MAY_TURN = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 
 
 _NPY = b"\x93NUMPY"
+_TIFF = (b"II", b"MM")
+_TIFF_NAMES = (".tif", ".tiff")
 
 
 class OutOfRange(Exception):
@@ -295,10 +297,10 @@ def _parts(image: Image.Image, form: Form) -> list[Image.Image]:
     match form.channels:
         case 1:
             return [_grey(_upright(image), form)]
+        case wanted if _pages_are_channels(image, wanted):
+            return [_grey(page, form) for page in _pages(image, wanted)]
         case 3:
             return [_rgb(_upright(image), form)]
-        case wanted if getattr(image, "n_frames", 1) == wanted:
-            return [_grey(page, form) for page in _pages(image, wanted)]
         case 2 | 4 as wanted:
             image = _upright(image)
             if "transparency" in image.info:
@@ -308,7 +310,59 @@ def _parts(image: Image.Image, form: Form) -> list[Image.Image]:
                 image = image.convert("LA" if wanted == 2 else "RGBA")
             return [*image.split()]
         case _:
-            raise _wrong(getattr(image, "n_frames", 1) * len(image.getbands()), form)
+            raise _wrong(_number_of_pages(image) * len(image.getbands()), form)
+
+
+def _pages_are_channels(image: Image.Image, channels: int) -> bool:
+    """Whether a file has a grey page for each channel, all of one size.
+
+    Pages in colours are images of their own; those of other sizes, as GeoTIFFs have, are the first one made smaller.
+    """
+    if channels == 1 or _number_of_pages(image) != channels:
+        return False
+    found: set[tuple[bool, ImageSize]] = set()
+    for page in range(channels):
+        image.seek(page)
+        found.add((image.mode in ("1", "L", *_WIDE), _size_of(image)))
+    image.seek(0)
+    return found == {(True, _size_of(image))}
+
+
+def _number_of_pages(image: Image.Image) -> int:
+    """1 but for TIFFs: frames of an animation, or other views of a photograph, are no pages."""
+    if image.format != "TIFF":
+        return 1
+    try:
+        return getattr(image, "n_frames", 1)
+    except Exception:  # damaged files can raise anything; the first page is read as if it were alone
+        image.seek(0)
+        return 1
+
+
+def drops_pages(raw: Raw, channels: int) -> bool:
+    """Whether only the first of several pages of an image is used.
+
+    Args:
+        raw: a path, the bytes of a file, or pixels.
+        channels: to which it is converted.
+
+    Returns:
+        True of a TIFF whose pages are not its channels; a file is known as one by its name.
+
+    Raises:
+        Unreadable, Exception: as :func:`size_of`.
+    """
+    if isinstance(raw, str):
+        if not raw.lower().endswith(_TIFF_NAMES):
+            return False
+        with open_regular(raw) as handle:
+            return _drops_pages(handle, channels)
+    return isinstance(raw, bytes) and raw.startswith(_TIFF) and _drops_pages(io.BytesIO(raw), channels)
+
+
+def _drops_pages(handle: BinaryIO, channels: int) -> bool:
+    image = _identified(handle)
+    return _number_of_pages(image) > 1 and not _pages_are_channels(image, channels)
 
 
 def _pages(image: Image.Image, number: int) -> Iterator[Image.Image]:

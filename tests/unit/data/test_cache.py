@@ -319,6 +319,46 @@ def test_values_that_only_images_have_that_were_not_looked_at(tmp_path: Path, mo
     assert open_images(source, None, tmp_path / "cache", SilentProgress()).values == (0, 65535)
 
 
+def test_a_given_range_is_that_of_images_of_more_than_8_bits_alone(
+    write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, cache = find_source(str(write_folder())), tmp_path / "cache"
+    images = open_images(source, None, cache, SilentProgress(), values="0,4095")
+    assert (
+        images.values is None and images.fingerprint == open_images(source, None, cache, SilentProgress()).fingerprint
+    )
+    monkeypatch.setattr(build, "_SAMPLE", 2)
+    wide = Image.fromarray(np.full((12, 12), 4000, np.uint16))
+    wide.save(tmp_path / "data" / "cat" / "002.png")  # not among those that are looked at before
+    source = find_source(str(tmp_path / "data"))
+    assert build.sampled_range(source) is None
+    images = open_images(source, None, cache, SilentProgress(), values="0,900")
+    assert images.values == (0, 900) and (images.pixels_NHWC[2] == 255).all()
+
+
+def test_that_only_first_pages_are_used_is_told(tmp_path: Path) -> None:
+    for number in range(10):
+        folder = tmp_path / "data" / f"class{number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        grey = [Image.new("L", (8, 8), 10 * page) for page in range(1, 3 if number < 2 else 4)]
+        grey[0].save(folder / f"{number:02d}.tif", save_all=True, append_images=grey[1:])
+    source, cache = find_source(str(tmp_path / "data")), tmp_path / "cache"
+    for _ in ("decoded", "from the cache"):
+        images = open_images(source, None, cache, SilentProgress())
+        (doubt,) = images.doubts
+        assert doubt.startswith("2 TIFF files have several pages, of which only the first is used.")
+        assert [image[0, 0].tolist() for image in images.pixels_NHWC[[0, 1]]] == [[10] * 3, [10, 20, 30]]
+    path = the_entry(cache) / "meta.json"  # of a version that read first pages alone
+    meta = json.loads(path.read_text())
+    del meta["values"], meta["first_pages"]
+    meta["sum"] = cache_module._sum(meta)
+    path.write_text(json.dumps(meta))
+    assert not open_images(source, None, cache, SilentProgress(), values="each-file").doubts, (
+        "a resumed run has its own"
+    )
+    assert open_images(source, None, cache, SilentProgress()).doubts == images.doubts
+
+
 def test_an_entry_of_a_version_that_guessed_each_files_range(tmp_path: Path) -> None:
     source = sixteen_bits(tmp_path / "data", [4095] * 10)
     wanted = open_images(source, None, tmp_path / "cache", SilentProgress())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from poolsearch.data.decode import (
     central_box,
     channels_of_array,
     decode,
+    drops_pages,
     range_of,
     size_of,
 )
@@ -247,6 +249,54 @@ def test_pages_are_channels() -> None:
     assert as_channels(raw, 5) == [10, 20, 30, 40, 50]
     with pytest.raises(WrongChannels, match="it has 5 channels, which are not converted to 13"):
         as_channels(raw, 13)
+
+
+def pages(kind: str, mode: str, number: int) -> bytes:
+    """Images in one file, the first of value 10, the second of 20 and so on."""
+    first, *rest = (
+        Image.new(mode, (4, 4), (n * 10,) * len(Image.new(mode, (1, 1)).getbands())) for n in range(1, number + 1)
+    )
+    return through_file(
+        first, kind, save_all=True, append_images=rest, **({"lossless": True} if kind == "WEBP" else {})
+    )
+
+
+def test_three_grey_pages_are_three_channels_and_others_are_dropped_and_told(tmp_path: Path) -> None:
+    grey = pages("TIFF", "L", 3)
+    assert as_channels(grey, 3) == [10, 20, 30] and not drops_pages(grey, 3)
+    assert as_channels(grey, 1) == [10] and drops_pages(grey, 1)
+    for number in (2, 4):
+        assert as_channels(pages("TIFF", "L", number), 3) == [10] * 3 and drops_pages(pages("TIFF", "L", number), 3)
+    colours = pages("TIFF", "RGB", 3)
+    assert as_channels(colours, 3) == [10] * 3 and drops_pages(colours, 3), "each page is an image of its own"
+    smaller = [Image.new("L", (side, side), 10) for side in (8, 4, 2)]
+    overviews = through_file(smaller[0], "TIFF", save_all=True, append_images=smaller[1:])
+    assert as_channels(overviews, 3) == [10] * 3 and drops_pages(overviews, 3)
+    path = tmp_path / "image.TIF"
+    path.write_bytes(grey)
+    assert drops_pages(str(path), 1) and not drops_pages(str(path), 3)
+    for other in (through_file(Image.new("L", (4, 4)), "TIFF"), np.zeros((4, 4), np.uint8)):
+        assert not drops_pages(other, 3)
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("GIF", "L"), ("PNG", "L"), ("WEBP", "RGB"), ("MPO", "RGB")])
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_frames_are_no_channels(kind: str, mode: str, channels: int) -> None:
+    raw = pages(kind, mode, channels)
+    assert Image.open(io.BytesIO(raw)).n_frames == channels  # type: ignore[attr-defined]
+    found = as_channels(raw, channels)
+    assert np.abs(np.array(found) - ([10, 255] if channels == 2 else [10, 10, 10, 255][:channels])).max() <= 2
+    assert not drops_pages(raw, channels)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_a_tiff_that_is_damaged_after_its_first_page() -> None:
+    raw = bytearray(through_file(Image.new("L", (4, 4), 9), "TIFF"))
+    at = int.from_bytes(raw[4:8], "little")
+    following = at + 2 + 12 * int.from_bytes(raw[at : at + 2], "little")
+    for wrong in (len(raw) + 1000, 3, len(raw) - 1):
+        raw[following : following + 4] = wrong.to_bytes(4, "little")
+        assert as_channels(bytes(raw), 3) == [9] * 3 and as_channels(bytes(raw), 2) == [9, 255]
 
 
 def npy(array: np.ndarray) -> bytes:
