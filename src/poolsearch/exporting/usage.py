@@ -98,7 +98,7 @@ STD = {literal(tuple(facts.std))}
 
 
 def _pillow(channels: int) -> str:
-    return "Image, ImageOps" if channels in (1, 3) else "Image, ImageOps, ImageSequence"
+    return "Image, ImageOps" if channels == 1 else "Image, ImageOps, ImageSequence"
 
 
 _STANDARD = ("import copy", "import operator", "import types")
@@ -202,10 +202,12 @@ def inference_code(facts: ModelCard) -> str:
 def parts_of(image: Image.Image | np.ndarray) -> list[Image.Image]:
     """An image, or an array (height, width, channels), as images whose bands are the channels, in order."""
     if isinstance(image, np.ndarray):
-        image = image[:, :, None] if image.ndim == 2 else image
-        if image.shape[2] != len(MEAN):
+        pixels = eight_bits(image)[:, :, None] if image.ndim == 2 else eight_bits(image)
+        if pixels.ndim == 3 and pixels.shape[2] == len(MEAN):
+            return [Image.fromarray(np.ascontiguousarray(band)) for band in np.moveaxis(pixels, 2, 0)]
+        if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or len(MEAN) > 4:
             raise ValueError(f"give an array of shape (H, W, {{len(MEAN)}}), not {{image.shape}}")
-        return [Image.fromarray(np.ascontiguousarray(band)) for band in np.moveaxis(eight_bits(image), 2, 0)]
+        image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels))
     if image.format in ("JPEG", "MPO") and min(image.size) >= 4 * max(STORED):
         image.draft(None, (2 * max(STORED), 2 * max(STORED)))  # decode large photographs at a part of their size
 {_converted(len(facts.mean))}
@@ -261,7 +263,8 @@ def _converted(channels: int) -> str:
     match channels:
         case 1 | 3:
             mode = "L" if channels == 1 else "RGB"
-            return f'{_UPRIGHT}{_WIDE}{_ON_WHITE}    return [image.convert("{mode}")]\n'
+            pages = "" if channels == 1 else _PAGES
+            return f'{pages}{_UPRIGHT}{_WIDE}{_ON_WHITE}    return [image.convert("{mode}")]\n'
         case 2 | 4:
             mode = "LA" if channels == 2 else "RGBA"
             return f'''{_PAGES}{_UPRIGHT}{_WIDE}    if "transparency" in image.info:
@@ -286,14 +289,18 @@ def of_eight_bits(image: Image.Image) -> Image.Image:
 
 _GREY = {
     True: f'''def eight_bits(values: np.ndarray) -> np.ndarray:
-    """Values of more than 8 bits as bytes, RANGE as black and white; bytes as they are."""
+    """Values of more than 8 bits as bytes, RANGE as black and white; bytes as they are; True as white."""
+    if values.dtype == bool:
+        return values.astype(np.uint8) * 255
     if values.dtype == np.uint8:
         return values
     low, high = RANGE
     return np.rint(np.clip((values.astype(np.float64) - low) * (255 / (high - low)), 0, 255)).astype(np.uint8)
 {_OF_EIGHT_BITS}''',
     False: f'''def eight_bits(values: np.ndarray) -> np.ndarray:
-    """Values of 8 bits, as all had that the network was trained on."""
+    """Values of 8 bits, as all had that the network was trained on; True as white."""
+    if values.dtype == bool:
+        return values.astype(np.uint8) * 255
     if values.dtype != np.uint8:
         raise ValueError("give an image of 8 bits per channel")
     return values
@@ -302,8 +309,11 @@ _GREY = {
 """By whether there were images of more than 8 bits."""
 
 _PAGES = """\
-    if getattr(image, "n_frames", 1) == len(MEAN):
-        return [of_eight_bits(page).convert("L") for page in ImageSequence.Iterator(image)]
+    if image.format == "TIFF" and image.n_frames == len(MEAN):  # grey pages of one size are the channels
+        pages = [of_eight_bits(page.copy()) for page in ImageSequence.Iterator(image)]
+        if all(page.mode in ("1", "L") and page.size == pages[0].size for page in pages):
+            return [page.convert("L") for page in pages]
+        image.seek(0)
 """
 
 _FITTING: dict[Fit, str] = {

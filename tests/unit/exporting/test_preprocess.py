@@ -65,16 +65,18 @@ def test_images_of_sixteen_bits_are_refused(facts, run_code):
 
 @pytest.mark.parametrize(
     ("channels", "kind"), [(1, "rgb"), (1, "alpha"), (1, "grey"), (2, "grey"), (4, "alpha"), (4, "rgb"), (3, "array"),
-                           (13, "array"), (4, "pages"), (6, "pages")],
+                           (13, "array"), (4, "pages"), (6, "pages"), (3, "pages"), (3, "frames"),
+                           (3, "coloured pages")],
 )  # fmt: skip
 def test_an_image_is_converted_to_the_channels_of_the_network(channels, kind, tmp_path, facts, run_code):
     draw, path = np.random.default_rng(0), tmp_path / "image"
     if kind == "array":
         path = tmp_path / "image.npy"
         np.save(path, draw.integers(0, 256, (40, 50, channels), dtype=np.uint8))
-    elif kind == "pages":
-        pages = [Image.fromarray(draw.integers(0, 256, (40, 50), dtype=np.uint8)) for _ in range(channels)]
-        pages[0].save(path, "TIFF", save_all=True, append_images=pages[1:])
+    elif kind in ("pages", "coloured pages", "frames"):
+        shape = (40, 50, 3) if kind == "coloured pages" else (40, 50)
+        pages = [Image.fromarray(draw.integers(0, 256, shape, dtype=np.uint8)) for _ in range(channels)]
+        pages[0].save(path, "GIF" if kind == "frames" else "TIFF", save_all=True, append_images=pages[1:])
     else:
         _image(kind, draw)[0].save(path, "PNG")
     spec, stored = NetSpec("cifar-resnet20", 3, 2, channels=channels), ImageSize.of(32)
@@ -87,6 +89,23 @@ def test_an_image_is_converted_to_the_channels_of_the_network(channels, kind, tm
     opened = np.load(path) if kind == "array" else Image.open(path)
     torch.testing.assert_close(exported.preprocess(opened), wanted, rtol=0, atol=2e-6)
     assert len(exported.predict(exported.load(), path)) == 3
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_arrays_are_converted_to_the_channels_of_the_network(channels, facts, run_code):
+    spec, stored, draw = NetSpec("cifar-resnet20", 3, 2, channels=channels), ImageSize.of(32), np.random.default_rng(0)
+    net = build(spec)
+    told = facts(spec, net.default, stored, stored)
+    exported = run_code(builtin_code(told, features_of(spec, net.default)), net.state_dict())
+    bytes_ = [draw.integers(0, 256, (40, 50, has), dtype=np.uint8) for has in (1, 2, 3, 4)]
+    for array in (*bytes_, bytes_[0][..., 0], bytes_[0] > 99, bytes_[0][..., 0] > 99, bytes_[2] > 99):
+        decoded = decode(array, Form(stored, channels=channels))
+        pixels = torch.frombuffer(bytearray(decoded), dtype=torch.uint8).view(1, *stored, channels)
+        wanted = normalise(pixels, torch.tensor(told.mean), torch.tensor(told.std))
+        torch.testing.assert_close(exported.preprocess(array), wanted, rtol=0, atol=2e-6)
+    for shape in ((40, 50, 7), (40,)):
+        with pytest.raises(ValueError, match=rf"give an array of shape \(H, W, {channels}\)"):
+            exported.preprocess(np.zeros(shape, np.uint8))
 
 
 @pytest.mark.parametrize(("channels", "kind"), [(1, "PNG"), (3, "TIFF"), (2, "pages"), (1, "array")])
