@@ -350,7 +350,12 @@ def check_same(run_dir: RunDir, record: dict[str, Any], data: dict[str, Any], sp
         changed = f"the groups, or the division of the images of {data['name']},"
     else:
         return
-    raise PoolsearchError(f"{changed} changed since {run_dir.root} was begun. Start a new run with --out.")
+    raise PoolsearchError(
+        f"{changed} changed since {run_dir.root} was begun. Start a new run with --out. If the files are the same, an "
+        "older poolsearch read them by other rules (it read hidden folders, did not know folders dev/ as a "
+        "part, passed over .npy files, read only the first page of a TIFF): go on with the version that began the run, "
+        "or start a new one."
+    )
 
 
 def check_weights(run_dir: RunDir, sha256: str | None) -> None:
