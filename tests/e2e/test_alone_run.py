@@ -104,6 +104,7 @@ def test_macs_alone_rank_what_the_budget_allows_and_nothing_is_trained_before_th
     assert json.loads((out / "export" / "export.json").read_text())["placement"] == "5,3,2"
 
 
+@pytest.mark.nightly
 def test_the_stages_one_by_one(tmp_path: Path, command: Command) -> None:
     out = tmp_path / "run"
     searched = command("search", "--out", out, "--method", "sweep", "--sweep-epochs", "1", *FLAGS)

@@ -38,6 +38,7 @@ def test_a_run_searches_ranks_retrains_and_tells(tmp_path: Path, tiny: Tiny, met
     assert {"relaxed.png", "relaxed.svg", "weights.png"} <= {path.name for path in files.figures.iterdir()}
 
 
+@pytest.mark.nightly
 def test_the_stages_one_by_one_and_a_page_at_every_point(tmp_path: Path, tiny: Tiny) -> None:
     pipeline.search(tmp_path, tiny(method="gaea", **SMALL))
     files = RunDir(tmp_path)

@@ -69,7 +69,14 @@ def test_a_plan_tells_of_every_method_and_leaves_nothing(
 
 
 @pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize("more", [{"placements_per_step": 2}, {"norm": "calibrate"}, {"axes": "h,w", "placements": ()}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"placements_per_step": 2},
+        {"norm": "calibrate"},
+        pytest.param({"axes": "h,w", "placements": ()}, marks=pytest.mark.nightly),
+    ],
+)
 def test_searches_of_every_kind_can_be_planned(tiny: Callable[..., Settings], more: dict[str, object]) -> None:
     found = poolsearch.plan(tiny(**{**SMALL, **more}))
     assert found.ways[-1].takes.seconds > 0

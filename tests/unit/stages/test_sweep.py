@@ -242,6 +242,7 @@ def test_a_sweep_ranks_by_validation_accuracy(tmp_path):
     assert not list(RunDir(tmp_path / "run").sweep.rglob("*.safetensors"))
 
 
+@pytest.mark.nightly
 def test_survivors_of_a_halving_end_as_if_they_had_never_been_stopped(tmp_path):
     """Under one schedule of the full length, through two stops: the sweep's networks, to the bit."""
     whole = {row["placement"]: row for row in rank(tmp_path / "sweep", "sweep")}
@@ -258,6 +259,7 @@ def test_a_halving_that_begins_at_its_end_is_a_sweep(tmp_path):
     assert rank(tmp_path / "a", "sweep") == rank(tmp_path / "b", "halving", halving_start=4)
 
 
+@pytest.mark.nightly
 def test_hyperband_ends_as_the_sweep_does_and_random_search_is_a_part_of_it(tmp_path):
     """Whoever is trained to the end is the sweep's network, to the bit; the cost counts a placement once."""
     whole = {row["placement"]: row for row in rank(tmp_path / "sweep", "sweep")}

@@ -57,6 +57,12 @@ def test_every_family_holds_the_proof(name, family, images, randomise_norms):
     assert model.eval()(x).std() > 1e-3  # not a comparison of zeros
 
 
+# one of each kind of block; others of FULL are larger members of the same families
+BY_DAY = {
+    "torchvision:resnet50", "torchvision:shufflenet_v2_x0_5", "torchvision:squeezenet1_1", "torchvision:mnasnet0_5",
+    "timm:mobilenetv4_conv_small", "timm:mixnet_s", "timm:res2net50_26w_4s", "timm:tresnet_m", "timm:legacy_xception",
+}  # fmt: skip
+
 OTHER_NUMBERS = (
     "torchvision resnet", "torchvision regnet_y", "torchvision convnext", "torchvision vgg_bn", "torchvision densenet",
     "timm resnet-d", "timm efficientnet", "timm mobilenetv3",
@@ -76,9 +82,12 @@ def test_other_numbers_of_halvings_hold_the_proof(name, family, images, randomis
 
 
 @pytest.mark.parametrize(
-    "most", [pytest.param(30, marks=pytest.mark.slow), pytest.param(None, marks=pytest.mark.nightly)]
+    ("name", "most"),
+    [
+        *(pytest.param(name, 30, marks=pytest.mark.slow if name in BY_DAY else pytest.mark.nightly) for name in FULL),
+        *(pytest.param(name, None, marks=pytest.mark.nightly) for name in FULL),
+    ],
 )
-@pytest.mark.parametrize("name", FULL)
 def test_full_members_hold_the_proof(name, most, images):
     model = seeded(lambda: load_model(name, 5))
     x = images(64, count=2)
