@@ -27,13 +27,7 @@ class FreeSpace(Space):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = ["--min-blocks"] * bool(self.low) + ["--max-blocks"] * bool(self.high)
-        given += ["--axes h,w"] * (self.axes != "hw")
-        if given:
-            raise PoolsearchError(
-                f"--paths any is the space of all paths, in which blocks are at any resolution in any order: it cannot "
-                f"be combined with {' and '.join(given)}. Leave one of them out, or name placements with --placements."
-            )
+        self._refuse_limits("--paths any is the space of all paths, in which blocks are at any resolution in any order")
 
     @classmethod
     def of(cls, space: Space) -> FreeSpace:

@@ -35,13 +35,7 @@ class HalvingsSpace(Space):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = ["--min-blocks"] * bool(self.low) + ["--max-blocks"] * bool(self.high)
-        given += ["--axes h,w"] * (self.axes != "hw")
-        if given:
-            raise PoolsearchError(
-                f"--halvings lets the number of resolutions vary, height and width together: it cannot be combined "
-                f"with {' and '.join(given)}. Leave one of them out, or name placements with --placements."
-            )
+        self._refuse_limits("--halvings lets the number of resolutions vary, height and width together")
         if not 1 <= self.fewest <= self.most < self.length:
             asked = f"{self.fewest}" if self.fewest == self.most else f"{self.fewest}-{self.most}"
             raise PoolsearchError(

@@ -68,6 +68,23 @@ class Space:
                 "blocks per resolution: widen the limits."
             )
 
+    def _refuse_limits(self, what: str) -> None:
+        """See that a space of other placements has none of the limits of this one, which do not mean anything there.
+
+        Args:
+            what: the option that asks for the space, and what that is.
+
+        Raises:
+            PoolsearchError: it has limits, or halves height and width each by itself.
+        """
+        given = ["--min-blocks"] * bool(self.low) + ["--max-blocks"] * bool(self.high)
+        given += ["--axes h,w"] * (self.axes != "hw")
+        if given:
+            raise PoolsearchError(
+                f"{what}: it cannot be combined with {' and '.join(given)}. Leave one of them out, or name placements "
+                "with --placements."
+            )
+
     @property
     def most_halvings(self) -> int:
         """Of any placement, or of the network's own."""
