@@ -26,6 +26,7 @@ from poolsearch.nets.resnet import Norm
 from poolsearch.nets.warm_start import InitialWeights, check_init, find_weights, load_weights, match_weights
 from poolsearch.progress import Progress, SilentProgress
 from poolsearch.session.apply_budget import CostedSpace, apply_budget
+from poolsearch.session.notes import shape_note, space_note, split_notes
 from poolsearch.session.prepare import (
     absolute,
     augment_of,
@@ -41,10 +42,7 @@ from poolsearch.session.prepare import (
     machine_settings,
     net_spec,
     resolved,
-    shape_note,
-    space_note,
     space_of,
-    split_notes,
     split_of,
     try_training,
 )

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from poolsearch.progress import SilentProgress
+from poolsearch.session.notes import classes_note
 from poolsearch.session.open_run import open_run
-from poolsearch.session.prepare import classes_note
 from poolsearch.settings import Settings
 
 
