@@ -236,7 +236,7 @@ def test_the_data_changed_since(
     assert main(["search", "--out", str(out), "--quiet", *tiny_flags, *flags]) == 0
     shutil.copy(folder / "class0" / "000.jpg", folder / "class0" / "999.jpg")
     said = refused("run", "--resume", "--out", out)
-    assert "changed since" in said and "Start a new run with --out" in said and "images from hidden folders" in said
+    assert "changed since" in said and "Start a new run with --out" in said and "it read hidden folders" in said
 
 
 def test_names_that_are_no_text_are_written_as_such(
