@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from poolsearch.errors import Interrupted, PoolsearchError
-    from poolsearch.pipeline import check, costs, export, plan, rank, report, retrain, run, search
+    from poolsearch.pipeline import check, costs, export, open, plan, rank, report, retrain, run, search  # noqa: A004
     from poolsearch.research.compare.compare import compare
+    from poolsearch.result import Result
     from poolsearch.session.trusted import Trust
     from poolsearch.settings import Settings
     from poolsearch.settings.research_groups import CompareSettings
@@ -24,6 +25,7 @@ __all__ = [
     "Interrupted",
     "Placement",
     "PoolsearchError",
+    "Result",
     "Settings",
     "Space",
     "Trust",
@@ -31,6 +33,7 @@ __all__ = [
     "compare",
     "costs",
     "export",
+    "open",
     "plan",
     "rank",
     "report",
@@ -44,6 +47,7 @@ _HOMES = {
     "compare": "research.compare.compare",
     "Interrupted": "errors",
     "PoolsearchError": "errors",
+    "Result": "result",
     "Placement": "space",
     "Settings": "settings",
     "Space": "space",

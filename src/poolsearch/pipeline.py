@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from torch import nn
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.inspection_results import Plan, fit_text, not_enough
-from poolsearch.progress import Progress, SilentProgress
+from poolsearch.nets.objects import NetworkObject
+from poolsearch.progress import Progress, SilentProgress, default_progress
 from poolsearch.reports import write_report
+from poolsearch.result import Result
 from poolsearch.session.join import join_run
+from poolsearch.session.objects import settings_with
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
@@ -32,41 +39,87 @@ from poolsearch.stages.sweep import assist
 from poolsearch.stages.sweep import sweep as _sweep
 from poolsearch.stages.trials import search_by_trials as _search_by_trials
 from poolsearch.storage.files import read_json
-from poolsearch.storage.run_dir import RunDir
+from poolsearch.storage.run_dir import RunDir, new_folder
 from poolsearch.storage.run_record import check_free, saved_settings
 
 
 def run(
-    out: str | Path,
+    out: str | Path | None = None,
     settings: Settings | None = None,
     resume: bool = False,
     progress: Progress | None = None,
     trust: Trust = NAMED,
     keep: Collection[str] = (),
-) -> Path:
+    *,
+    net: str | nn.Module | Callable[..., nn.Module] | None = None,
+    train: Any = None,
+    val: Any = None,
+    test: Any = None,
+    **values: Any,
+) -> Result:
     """The whole job: search, rank, retrain, report.
 
+    ``poolsearch.run(net=MyNet, train=dataset, test=others, trials=5)`` is all that is needed. What is given as objects
+    is taken as follows; a run that is resumed needs its network again, but not its images.
+
     Args:
-        out: the run directory; new or empty, unless ``resume``.
+        out: the run directory; new or empty, unless ``resume``. None: a new one in ``runs/``, named as the data.
         settings: of every stage; None is the defaults, or with ``resume`` those that the run was given.
         resume: go on with the run in ``out``; finished stages are not done again.
-        progress: where work shows itself; silent by default.
+        progress: where work shows itself; None: in a terminal or a notebook; ``SilentProgress()``: nowhere.
         trust: whether Python files that ``run.json`` names may run. Those that ``settings`` name may, and those named
             in a run before; others only with ``Trust(everything=True)``.
         keep: with ``hours`` in the settings, names of those that are not to be fitted to the hours though they have
             their default's value; those that have another never are.
+        net: the network: a name, as in the settings; a function or class that makes a module from the number of
+            classes, or from nothing, with fresh weights for each training; or a module. Trainings of a module begin
+            with the weights that it has, as with ``init`` where these were trained. Objects are trained in this
+            process alone, one training at a time.
+        train, val, test: the images: datasets with a length whose items are (image, target) or dictionaries, or pairs
+            (images, targets) of arrays or tensors; see :func:`poolsearch.data.objects.write_images`. They are read
+            once, before anything is trained. Without ``test`` the ``val`` images are the test split; without both a
+            fifth of the training images is. ``train`` alone may also be what the setting ``data`` may be.
+        **values: any settings by their names, such as ``trials=5``; they win over ``settings``.
 
     Returns:
-        The path of the page, ``report.html``.
+        What was found, with the path of the page.
 
     Raises:
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.
         Interrupted: stopped on request; everything is saved.
     """
-    with open_ranked(out, settings, resume, progress, trust, keep) as opened:
+    progress = progress or default_progress()
+    given = _given(out if resume else None, settings, net, {"train": train, "val": val, "test": test}, values, progress)
+    settings, network = given
+    if out is None:
+        if resume:
+            raise PoolsearchError("which run is to be resumed? Give its folder.")
+        out = new_folder(Path((settings or Settings()).data.data).expanduser().resolve().stem)
+        progress.say(f"Run folder: {out}")
+    with open_ranked(out, settings, resume, progress, trust, {*keep, *values}, network) as opened:
         if not opened.settings.is_benchmark:
             _retrain(opened)
-        return _report(opened.dir)
+        _report(opened.dir)
+        return Result(opened.dir.root, trust, network)
+
+
+def open(  # noqa: A001
+    folder: str | Path, trust: Trust = NAMED, net: nn.Module | Callable[..., nn.Module] | None = None
+) -> Result:
+    """What a run found so far, finished or not.
+
+    Args:
+        folder: of the run.
+        trust: whether Python files that it names may run; only :meth:`Result.network` runs any.
+        net: the network, where the run was begun with an object; only :meth:`Result.network` needs it.
+
+    Returns:
+        The result, which is read from the folder as it is asked for.
+
+    Raises:
+        PoolsearchError: there is no run in the folder.
+    """
+    return Result.of(folder, trust, net)
 
 
 @contextmanager
@@ -77,11 +130,13 @@ def open_ranked(
     progress: Progress | None = None,
     trust: Trust = NAMED,
     keep: Collection[str] = (),
+    network: NetworkObject | None = None,
 ) -> Generator[Run]:
     """Open a run, bring it to its ranking, and give it while it is open.
 
     Args:
         out, settings, resume, progress, trust, keep: see :func:`run`.
+        network: where it is given as an object.
 
     Yields:
         The open run, with a ``ranking.csv``; its folder is held until the block ends.
@@ -90,7 +145,8 @@ def open_ranked(
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.
         Interrupted: stopped on request; everything is saved.
     """
-    with _opened(Path(out).expanduser(), settings, resume, progress or SilentProgress(), trust, keep) as opened:
+    progress = progress or default_progress()
+    with _opened(Path(out).expanduser(), settings, resume, progress, trust, keep, network) as opened:
         if not _search_result(opened).exists():
             _SEARCH[_kind(opened)](opened)
         if not opened.dir.ranking.exists():
@@ -106,6 +162,7 @@ def search(
     join: bool = False,
     trust: Trust = NAMED,
     keep: Collection[str] = (),
+    net: nn.Module | Callable[..., nn.Module] | None = None,
 ) -> Path:
     """Train the supernets, or with a method without any rank the placements.
 
@@ -114,6 +171,7 @@ def search(
         join: help with the trainings of a sweep, a proxy or a halving that another process began in ``out``, on this
             machine or another; ends when all have ended. The process that holds the folder ranks; where there is none,
             ``resume`` does. ``settings`` may differ in what concerns the machine.
+        net: the network, where it is an object; such a run cannot be joined.
 
     Returns:
         The run directory.
@@ -126,9 +184,10 @@ def search(
     if join and resume:
         raise PoolsearchError("--join helps the process that holds the run, --resume becomes it: leave out one.")
     if join:
-        assist(join_run(out, settings, progress or SilentProgress(), trust))
+        assist(join_run(out, settings, progress or default_progress(), trust))
         return out
-    with _opened(out, settings, resume, progress or SilentProgress(), trust, keep) as opened:
+    progress, (settings, network) = progress or default_progress(), _given(out if resume else None, settings, net)
+    with _opened(out, settings, resume, progress, trust, keep, network) as opened:
         _SEARCH[_kind(opened)](opened)
     return out
 
@@ -138,6 +197,7 @@ def rank(
     settings: Settings | None = None,
     progress: Progress | None = None,
     trust: Trust = NAMED,
+    net: nn.Module | Callable[..., nn.Module] | None = None,
 ) -> Path:
     """Evaluate the placements of a finished search.
 
@@ -150,6 +210,7 @@ def rank(
         settings: None takes those of the run; others may differ from them only where nothing rests on that yet.
         progress: where work shows itself; silent by default.
         trust: see :func:`run`.
+        net: the network, where the run was begun with an object.
 
     Returns:
         The path of ``ranking.csv``.
@@ -158,7 +219,8 @@ def rank(
         PoolsearchError: the search is not finished, or settings or data do not fit the run.
         Interrupted: stopped on request; everything is saved.
     """
-    with open_run(Path(out).expanduser(), settings, True, progress or SilentProgress(), trust=trust) as opened:
+    progress, (settings, network) = progress or default_progress(), _given(out, settings, net)
+    with open_run(Path(out).expanduser(), settings, True, progress, trust=trust, network=network) as opened:
         _RANK[_kind(opened)](opened)
         _renew_report(opened.dir)
         return opened.dir.ranking
@@ -169,6 +231,7 @@ def retrain(
     settings: Settings | None = None,
     progress: Progress | None = None,
     trust: Trust = NAMED,
+    net: nn.Module | Callable[..., nn.Module] | None = None,
 ) -> Path:
     """Train the best of a ranking and the default, then open the test split.
 
@@ -180,6 +243,7 @@ def retrain(
         settings: None takes those of the run; others may differ from them only where nothing rests on that yet.
         progress: where work shows itself; silent by default.
         trust: see :func:`run`.
+        net: the network, where the run was begun with an object.
 
     Returns:
         The path of ``test.json``.
@@ -188,7 +252,8 @@ def retrain(
         PoolsearchError: there is no ranking, or settings or data do not fit the run.
         Interrupted: stopped on request; everything is saved.
     """
-    with open_run(Path(out).expanduser(), settings, True, progress or SilentProgress(), trust=trust) as opened:
+    progress, (settings, network) = progress or default_progress(), _given(out, settings, net)
+    with open_run(Path(out).expanduser(), settings, True, progress, trust=trust, network=network) as opened:
         _retrain(opened)
         _renew_report(opened.dir)
         return opened.dir.test
@@ -200,6 +265,7 @@ def export(
     seed: int = 0,
     progress: Progress | None = None,
     trust: Trust = NAMED,
+    net: nn.Module | Callable[..., nn.Module] | None = None,
 ) -> Path:
     """Write a retrained network as files that run without this package.
 
@@ -209,6 +275,7 @@ def export(
         seed: which of its trainings.
         progress: where work shows itself; silent by default.
         trust: see :func:`run`.
+        net: the network, where the run was begun with an object, of which no code can be written.
 
     Returns:
         The path of the folder.
@@ -216,7 +283,8 @@ def export(
     Raises:
         PoolsearchError: there is no such training, or what was written does not compute the same.
     """
-    with open_run(Path(out).expanduser(), None, True, progress or SilentProgress(), trust=trust) as opened:
+    progress, (_, network) = progress or default_progress(), _given(out, None, net)
+    with open_run(Path(out).expanduser(), None, True, progress, trust=trust, network=network) as opened:
         return _export(opened, placement, seed)
 
 
@@ -238,7 +306,13 @@ def report(out: str | Path, truth: str | Path | None = None) -> Path:
 
 @contextmanager
 def _opened(
-    out: Path, settings: Settings | None, resume: bool, progress: Progress, trust: Trust, keep: Collection[str] = ()
+    out: Path,
+    settings: Settings | None,
+    resume: bool,
+    progress: Progress,
+    trust: Trust,
+    keep: Collection[str] = (),
+    network: NetworkObject | None = None,
 ) -> Generator[Run]:
     """Open a run; with method ``auto`` or hours a new one is planned before, and one that is there keeps its choice."""
     found = None
@@ -248,10 +322,26 @@ def _opened(
         else:
             check_settings(settings)
             check_free(RunDir(out))
-            found = plan(settings, progress, trust, keep)
+            found = plan(settings, progress, trust, keep, network)
             settings = _as_planned(settings, found, progress)
-    with open_run(out, settings, resume, progress, found, trust) as opened:
+    with open_run(out, settings, resume, progress, found, trust, network) as opened:
         yield opened
+
+
+def _given(
+    resumed: str | Path | None,
+    settings: Settings | None,
+    net: Any,
+    images: Mapping[str, Any] = MappingProxyType({}),
+    values: Mapping[str, Any] = MappingProxyType({}),
+    progress: Progress = SilentProgress(),  # noqa: B008  # it has no state
+) -> tuple[Settings | None, NetworkObject | None]:
+    """The settings with all that was given beside them, and the network where it is an object."""
+    if isinstance(net, str):
+        net, values = None, {"net": net, **values}
+    network = None if net is None else NetworkObject.of(net)
+    folder = None if resumed is None else Path(resumed).expanduser()
+    return settings_with(settings, folder, network, images, values, progress), network
 
 
 def _as_planned(settings: Settings, found: Plan, progress: Progress) -> Settings:

@@ -81,6 +81,17 @@ class SilentProgress:
         pass
 
 
+def default_progress() -> Progress:
+    """The progress of a function that was told nothing.
+
+    Returns:
+        One that shows itself in a terminal or a notebook; elsewhere, as in a script whose output goes to a file, a
+        silent one.
+    """
+    seen = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return ConsoleProgress() if seen else SilentProgress()
+
+
 def _ignore(done: float, note: str) -> None:
     pass
 

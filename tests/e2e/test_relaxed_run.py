@@ -25,7 +25,7 @@ def text_of(page: Path) -> str:
 
 @pytest.mark.parametrize(("method", "order"), [("darts", 1), ("darts", 2), ("gaea", 1)])
 def test_a_run_searches_ranks_retrains_and_tells(tmp_path: Path, tiny: Tiny, method: str, order: int) -> None:
-    page = pipeline.run(tmp_path, tiny(method=method, arch_order=order, **SMALL))
+    page = pipeline.run(tmp_path, tiny(method=method, arch_order=order, **SMALL)).page
     files = RunDir(tmp_path)
     found = json.loads(files.relaxed.read_text())
     test = json.loads(files.test.read_text())

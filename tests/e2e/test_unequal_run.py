@@ -93,7 +93,6 @@ def test_a_network_that_is_restrided(tmp_path: Path, tiny: Callable[..., poolsea
         "    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes))\n"
     )
     settings = tiny(net=f"{tmp_path / 'mine.py'}:net", axes="h,w", width=None)
-    page = poolsearch.run(tmp_path / "run", settings)
-    files = RunDir(page.parent)
+    files = RunDir(poolsearch.run(tmp_path / "run", settings).folder)
     assert len(rows(files)) == 36  # 6 compositions of 5 blocks at 3 resolutions
     assert json.loads(files.ranking_summary.read_text())["largest_logit_difference"] == 0.0

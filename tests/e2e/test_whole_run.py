@@ -48,8 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
         device="cpu",
         control=("macs", "random", "input-size"),
     )
-    page = poolsearch.run(out, settings)
-    assert page == out / "report.html"
+    assert poolsearch.run(out, settings).page == out / "report.html"
     return RunDir(out)
 
 

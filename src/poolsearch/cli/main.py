@@ -25,7 +25,7 @@ from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.research.compare.folder import ComparisonDir, read_request
 from poolsearch.settings import Settings
 from poolsearch.settings.config_file import read_config
-from poolsearch.storage.run_dir import RunDir
+from poolsearch.storage.run_dir import RunDir, new_folder
 from poolsearch.storage.run_record import saved_settings
 
 _IN_ASCII = {"\u00b1": "+/-", "\u00d7": "x", "\u2264": "<=", "\u2013": "-", "\u00b7": "-"}
@@ -196,9 +196,7 @@ def _newest(kind: type[Command]) -> Path:
 def _free(command: Run | Search | Compare) -> Path:
     """A folder in runs/ that is not there yet, named as the data."""
     data = command.settings.data.data
-    name = Path(data).expanduser().resolve().stem + ("-compared" if isinstance(command, Compare) else "")
-    free = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in range(1, 10_000))
-    return next(path for path in free if not path.exists())
+    return new_folder(Path(data).expanduser().resolve().stem + ("-compared" if isinstance(command, Compare) else ""))
 
 
 def console() -> None:

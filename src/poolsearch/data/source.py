@@ -104,26 +104,27 @@ def default_cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "poolsearch"
 
 
-def private_folder(cache_dir: Path) -> Path:
-    """The folder for the user's decoded images, made if need be; nobody else may read or change it.
+def private_folder(cache_dir: Path, kind: str = "images") -> Path:
+    """The folder for the user's decoded images, or something alike, made if need be; nobody else may read or change it.
 
     Each user has one, so that several users, root among them, can share ``cache_dir``.
 
     Args:
         cache_dir: the folder that it lies in, made if need be.
+        kind: of what it is for.
 
     Returns:
-        ``cache_dir/images-USER``, with the user's number.
+        ``cache_dir/KIND-USER``, with the user's number.
 
     Raises:
         PoolsearchError: there is one that others may have changed.
         OSError: it cannot be made.
     """
-    folder = cache_dir / (f"images-{os.geteuid()}" if hasattr(os, "geteuid") else "images")
+    folder = cache_dir / (f"{kind}-{os.geteuid()}" if hasattr(os, "geteuid") else kind)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if reason := why_not_private(folder):
         raise PoolsearchError(
-            f"{folder} is not used for decoded images: {reason}. Delete it, and it is made again; or choose another "
+            f"{folder} is not used for decoded {kind}: {reason}. Delete it, and it is made again; or choose another "
             "place with --cache-dir."
         )
     return folder

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
@@ -39,7 +40,8 @@ class NetSpec:
     ``image_size`` (the side of a square, or height and width) and ``search_stem`` are of networks that are not ours:
     they are traced with images of that size. So are ``blocks``, names or patterns of submodules; none: they are found.
     ``digest`` is the SHA-256 that a file of the user's must have when it runs; None: whatever is in it may run.
-    ``channels``: of the images; None: those that the network takes by itself.
+    ``channels``: of the images; None: those that the network takes by itself. ``make``: makes a network that was given
+    as an object, of a number of classes, instead of what has its name.
     """
 
     name: str
@@ -52,6 +54,7 @@ class NetSpec:
     digest: str | None = None
     blocks: tuple[str, ...] = ()
     channels: int | None = None
+    make: Callable[[int], nn.Module] | None = field(default=None, compare=False, repr=False)
 
     @property
     def size(self) -> ImageSize:
@@ -162,7 +165,9 @@ def _restrided(spec: NetSpec) -> Poolable:
         flag = "--width" if spec.width is not None else "--zero-init"
         raise PoolsearchError(f"{flag} is for poolsearch's own networks, not for {spec.name}. Leave it out.")
     op = cast("Op", spec.op or "native")
-    return from_name(spec.name, spec.classes, spec.size, op, spec.search_stem, spec.digest, spec.blocks, spec.channels)
+    return from_name(
+        spec.name, spec.classes, spec.size, op, spec.search_stem, spec.digest, spec.blocks, spec.channels, spec.make
+    )
 
 
 def _is_cifar_family(name: str) -> bool:

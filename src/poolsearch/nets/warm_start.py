@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from poolsearch.errors import PoolsearchError
+from poolsearch.nets.objects import GIVEN, NetworkObject
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.restride.loading import COLOURS, check_library, pretrained_model
 from poolsearch.storage.files import sha256
@@ -68,7 +69,7 @@ def check_init(init: str, net: str) -> None:
     """See, without reading them, that there may be weights where ``--init`` says; see :func:`find_weights`.
 
     Args:
-        init: a file, or 'pretrained'.
+        init: a file, 'pretrained', or 'given' for those of a network that is given as an object.
         net: the network's name.
 
     Raises:
@@ -76,7 +77,7 @@ def check_init(init: str, net: str) -> None:
     """
     if init == PRETRAINED:
         check_library(net)
-    else:
+    elif init != GIVEN:
         _check_there(Path(init))
 
 
@@ -102,6 +103,20 @@ def find_weights(init: str, net: str, channels: int = COLOURS, key: str | None =
     return library_weights(net, channels)
 
 
+def object_weights(net: NetworkObject) -> InitialWeights:
+    """The weights of a module that was given as an object.
+
+    Args:
+        net: with a module.
+
+    Returns:
+        Copies of its weights; their SHA-256 is of names and values.
+    """
+    assert net.module is not None
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in net.module.state_dict().items()}
+    return InitialWeights(f"the weights of {net.name}", _digest(tensors), tensors)
+
+
 def library_weights(net: str, channels: int = COLOURS) -> InitialWeights:
     """What timm or torchvision offers for a network, out of its cache or fetched.
 
@@ -117,8 +132,12 @@ def library_weights(net: str, channels: int = COLOURS) -> InitialWeights:
     """
     with torch.random.fork_rng(devices=[]):  # building it draws weights, which must not move the draws of others
         tensors: dict[str, Tensor] = pretrained_model(net, channels).state_dict()
+    return InitialWeights(f"the pretrained weights of {net}", _digest(tensors), tensors)
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
     parts = ((name.encode(), _bytes(tensor)) for name, tensor in sorted(tensors.items()))
-    return InitialWeights(f"the pretrained weights of {net}", sha256(*chain.from_iterable(parts)), tensors)
+    return sha256(*chain.from_iterable(parts))
 
 
 def _bytes(tensor: Tensor) -> memoryview:

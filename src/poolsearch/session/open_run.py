@@ -21,9 +21,17 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.image_size import ImageSize
 from poolsearch.inspection_results import Plan
 from poolsearch.nets.build import NetSpec, blank, build
+from poolsearch.nets.objects import GIVEN, NetworkObject
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
-from poolsearch.nets.warm_start import InitialWeights, check_init, find_weights, load_weights, match_weights
+from poolsearch.nets.warm_start import (
+    InitialWeights,
+    check_init,
+    find_weights,
+    load_weights,
+    match_weights,
+    object_weights,
+)
 from poolsearch.progress import Progress, SilentProgress
 from poolsearch.session.apply_budget import CostedSpace, apply_budget
 from poolsearch.session.notes import shape_note, space_note, split_notes
@@ -61,6 +69,7 @@ from poolsearch.storage.run_record import (
     begin,
     changed,
     check_free,
+    check_network,
     check_same,
     check_weights,
     installed,
@@ -84,6 +93,7 @@ class Run:
 
     ``code`` has the SHA-256 of the Python files that may run, by their paths.
     ``joined``: another process holds the folder, or none; of it only trainings are written.
+    ``network``: where it was given as an object.
     """
 
     dir: RunDir
@@ -98,6 +108,7 @@ class Run:
     progress: Progress
     code: Mapping[str, str] = field(default_factory=dict[str, str])
     joined: bool = False
+    network: NetworkObject | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """For a worker process: all but images and weights, which it reads itself, and what belongs to this process."""
@@ -132,7 +143,7 @@ class Run:
     @property
     def net_spec(self) -> NetSpec:
         """What the network is."""
-        return net_spec(self.settings, self.images, self.image_size, self.code)
+        return net_spec(self.settings, self.images, self.image_size, self.code, self.network)
 
     def build(self, norm: Norm | None = None) -> Poolable:
         """Make the network with fresh weights, drawn from torch's generator.
@@ -152,10 +163,11 @@ class Run:
         Raises:
             PoolsearchError: they cannot be read, or are not those that the run was begun with.
         """
-        net = self.settings.net
-        found = (
-            None if net.init is None else find_weights(net.init, self.net_spec.name, self.images.channels, net.init_key)
-        )
+        net, found = self.settings.net, None
+        if net.init == GIVEN and self.network is not None:
+            found = object_weights(self.network)
+        elif net.init is not None:
+            found = find_weights(net.init, self.net_spec.name, self.images.channels, net.init_key)
         check_weights(self.dir, found and found.sha256)
         return found
 
@@ -255,6 +267,7 @@ def open_run(
     progress: Progress,
     plan: Plan | None = None,
     trust: Trust = NAMED,
+    network: NetworkObject | None = None,
 ) -> Generator[Run]:
     """Open ``out`` for this process alone: a new run with ``settings``, or with ``resume`` the one that is there.
 
@@ -265,6 +278,7 @@ def open_run(
         progress: where work shows itself.
         plan: by which the method of a new run was chosen; it is kept.
         trust: whether Python files that the folder names may run.
+        network: where it is given as an object.
 
     Yields:
         The open run; the folder is held until the block ends.
@@ -299,7 +313,7 @@ def open_run(
             given = settings or Settings()
             begin(run_dir, given, plan, code)
         try:
-            opened = _open(run_dir, given, trust, named, progress)
+            opened = _open(run_dir, given, trust, named, progress, network)
         except Exception:  # whatever it is
             if not resume:  # a run that could not begin must not stand in the way of the next
                 run_dir.remove_record()
@@ -307,14 +321,21 @@ def open_run(
         yield opened
 
 
-def _open(run_dir: RunDir, given: Settings, trust: Trust, named: frozenset[Path], progress: Progress) -> Run:
+def _open(
+    run_dir: RunDir,
+    given: Settings,
+    trust: Trust,
+    named: frozenset[Path],
+    progress: Progress,
+    network: NetworkObject | None,
+) -> Run:
     record = read_record(run_dir)
     if "data" not in record:  # nothing of the run was written yet
         digests.begin(run_dir.root)
     elif "digests" not in record:
         progress.say(f"{run_dir.root} was begun when no digests of files were kept: damage to them is not noticed")
     gate = FolderPermissions.of(run_dir.root, trust, named, record)
-    run, found = assemble(run_dir, given, record, gate, progress)
+    run, found = assemble(run_dir, given, record, gate, progress, network)
     data = _record(run, given, record, found)
     progress.say(f"machine: {run.machine}")
     progress.say(shape_note(run.images, run.settings.data, run.image_size))
@@ -326,7 +347,12 @@ def _open(run_dir: RunDir, given: Settings, trust: Trust, named: frozenset[Path]
 
 
 def assemble(
-    run_dir: RunDir, given: Settings, record: dict[str, Any], gate: FolderPermissions, progress: Progress
+    run_dir: RunDir,
+    given: Settings,
+    record: dict[str, Any],
+    gate: FolderPermissions,
+    progress: Progress,
+    network: NetworkObject | None = None,
 ) -> tuple[Run, CostedSpace]:
     """Put together everything that stages work with; nothing is written into the folder.
 
@@ -336,6 +362,7 @@ def assemble(
         record: run.json; what the run rests on is in it once it was opened before.
         gate: which Python files may run.
         progress: where work shows itself.
+        network: where it is given as an object.
 
     Returns:
         The open run, and the costs that it rests on.
@@ -346,13 +373,13 @@ def assemble(
     """
     code = gate.code(given, progress, searched=run_dir.scores.exists())
     given = images_as_before(gate.with_cache(given, progress), record)
-    images = images_of(given, progress, code)
+    images = images_of(given, progress, code, network)
     given = given.changed(channels=images.channels)
     split = split_of(given, images)
     image_size = image_size_of(given, images)
     settings = resolved(given, split, image_size, record)
     machine = pick_machine(machine_settings(settings.machine, record))
-    spec = net_spec(settings, images, image_size, code)
+    spec = net_spec(settings, images, image_size, code, network)
     net = blank(spec)
     for note in net.notes:
         progress.say(note)
@@ -366,8 +393,9 @@ def assemble(
         settings.machine, device=machine.device.type, precision=machine.precision, memory_format=machine.layout
     ))  # fmt: skip
     run = Run(
-        run_dir, settings, images, split, found.space, found.costs, space.size, image_size, machine, progress, code
-    )
+        run_dir, settings, images, split, found.space, found.costs, space.size, image_size, machine, progress, code,
+        network=network,
+    )  # fmt: skip
     check_sizes(settings, split, run.space.size)
     return run, found
 
@@ -402,12 +430,14 @@ def _record(run: Run, given: Settings, record: dict[str, Any], found: CostedSpac
     }  # fmt: skip
     versions, hardware, recorded = installed(), run.machine.describe(), code_of(record)
     write_costs(run.dir.costs, run.space, run.space_costs, dict(found.about))  # first: a budget rests on it
+    network = record.get("network") if run.network is None else {"sha256": run.network.digest(run.net_spec.classes)}
+    check_network(run.dir, record, network)
     if ranks_again(Settings.from_record(record["given"]), given):
         set_ranking_aside(run.dir)  # before run.json says how the next is made: stopped in between, this one is remade
     write_json(run.dir.run, record | {
         "given": given.to_dict(), "settings": run.settings.to_dict(), "versions": versions, "hardware": hardware,
         "seed": run.seed, "data": data, "space": space, "budget": found.budget, "init": init,
-        "split_hash": run.split.hash, "code": {**recorded, **run.code},
+        "network": network, "split_hash": run.split.hash, "code": {**recorded, **run.code},
     } | ({"digests": digests.NAME} if digests.are_kept(run.dir.root) else {}))  # fmt: skip
     write_text(run.dir.config, config_text(given))
     for file in (file for file, digest in run.code.items() if recorded.get(file, digest) != digest):

@@ -28,6 +28,7 @@ from poolsearch.data import (
 from poolsearch.errors import PoolsearchError
 from poolsearch.image_size import LARGEST_NATIVE, ImageSize
 from poolsearch.nets.build import NetSpec, build
+from poolsearch.nets.objects import GIVEN, NetworkObject
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.restride.loading import COLOURS, load_model, taken_channels
 from poolsearch.nets.warm_start import PRETRAINED
@@ -70,7 +71,7 @@ def absolute(settings: Settings) -> Settings:
             settings = settings.changed(**{name: f"{whole}:{value.removeprefix(f'{file}:')}"})
     if settings.data.groups is not None:
         settings = settings.changed(groups=str(Path(settings.data.groups).expanduser().resolve()))
-    if (init := settings.net.init) not in (None, PRETRAINED):
+    if (init := settings.net.init) not in (None, PRETRAINED, GIVEN):
         settings = settings.changed(init=str(Path(init).expanduser().resolve()))
     return settings
 
@@ -141,13 +142,19 @@ def images_as_before(given: Settings, record: Mapping[str, Any]) -> Settings:
     )
 
 
-def images_of(given: Settings, progress: Progress, code: Mapping[str, str] | None = None) -> Images:
+def images_of(
+    given: Settings,
+    progress: Progress,
+    code: Mapping[str, str] | None = None,
+    network: NetworkObject | None = None,
+) -> Images:
     """Open the images of the data set, decoded; those that are not in the cache are put there.
 
     Args:
         given: name or folder of the data, image size, and where the cache lies.
         progress: where decoding shows itself.
         code: SHA-256 of the files that may run, by their paths; a network of a file may decide on the channels.
+        network: one that was given as an object, which may decide on them, too.
 
     Returns:
         Stored somewhat larger than the image size where that is large, for crops.
@@ -160,7 +167,7 @@ def images_of(given: Settings, progress: Progress, code: Mapping[str, str] | Non
     if store is not None and not store.small and given.data.fit in (None, "crop"):
         store = store.times(256 / 224)  # random resized crops cut from a larger picture, as 224 is cut from 256
     source = find_source(given.data.data, cache / "torchvision")
-    channels = _channels_of(given, source, code or {})
+    channels = _channels_of(given, source, code or {}, network)
     data = given.data
     images = open_images(source, store, cache, progress, data.fit, channels, data.value_range)
     for sentence in (*source.told, classes_note(images)):
@@ -168,15 +175,16 @@ def images_of(given: Settings, progress: Progress, code: Mapping[str, str] | Non
     return images
 
 
-def _channels_of(given: Settings, source: Source, code: Mapping[str, str]) -> int:
+def _channels_of(given: Settings, source: Source, code: Mapping[str, str], network: NetworkObject | None) -> int:
     """To which number of channels images are converted."""
     asked, net = given.data.channels, given.net.net or ""
     if asked != "auto":
         return asked
-    if file_of(net) is not None:
+    if network is not None or file_of(net) is not None:
         size = ImageSize.of(given.data.image_size or LARGEST_NATIVE)
         with torch.random.fork_rng(devices=[]):  # building it draws weights, which must not move the draws of others
-            return taken_channels(load_model(net, len(source.class_names), digest_of(net, code)), size)
+            make = network and network.make
+            return taken_channels(load_model(net, len(source.class_names), digest_of(net, code), make=make), size)
     channels = None if net.startswith("torchvision:") else array_channels(source)
     return channels if channels is not None and channels not in (1, 3, 4) else COLOURS
 
@@ -234,7 +242,13 @@ def augment_of(settings: Settings, image_size: ImageSize, flippable: bool) -> Au
     return "crop-flip" if flippable else "crop"
 
 
-def net_spec(settings: ResolvedSettings, images: Images, image_size: ImageSize, code: Mapping[str, str]) -> NetSpec:
+def net_spec(
+    settings: ResolvedSettings,
+    images: Images,
+    image_size: ImageSize,
+    code: Mapping[str, str],
+    network: NetworkObject | None = None,
+) -> NetSpec:
     """The network that the settings describe.
 
     Args:
@@ -242,9 +256,10 @@ def net_spec(settings: ResolvedSettings, images: Images, image_size: ImageSize, 
         images: whose classes and channels it is built for.
         image_size: that the network sees.
         code: SHA-256 of the files that may run, by their paths.
+        network: where it was given as an object.
 
     Returns:
-        All that is needed to build it, in this process or another.
+        All that is needed to build it, in this process, and where it is no object in another.
 
     Raises:
         PoolsearchError: it is from a Python file that may not run.
@@ -253,7 +268,7 @@ def net_spec(settings: ResolvedSettings, images: Images, image_size: ImageSize, 
     digest = digest_of(net.net, code)
     return NetSpec(
         net.net, len(images.class_names), net.width, net.op, net.zero_init, image_size, net.search_stem, digest,
-        tuple(net.blocks), images.channels,
+        tuple(net.blocks), images.channels, network and network.make,
     )  # fmt: skip
 
 

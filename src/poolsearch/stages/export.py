@@ -51,8 +51,12 @@ def export(run: Run, placement: str | None = None, seed: int = 0) -> Path:
     Raises:
         PoolsearchError: there is no such training, or it is damaged; or what was written computes something else.
     """
-    chosen = _chosen(run, placement)
-    net = _trained(run, chosen, seed)
+    chosen, net = trained_network(run, placement, seed)
+    if run.network is not None:
+        raise PoolsearchError(
+            f"{run.net_spec.name} was given as a Python object, so there is no code of it to export. Save what "
+            "Result.network() gives, by torch.save or torch.export; or begin the run with net='FILE.py:FACTORY'."
+        )
     if isinstance(net, Restrided):
         check_patchable(chosen)
     facts = _facts(run, chosen, seed)
@@ -73,13 +77,38 @@ def export(run: Run, placement: str | None = None, seed: int = 0) -> Path:
     return run.dir.export
 
 
-def _chosen(run: Run, asked: str | None) -> Placement:
-    if asked == "default":
-        return run.space.default
-    if asked is not None:
-        return Placement.parse(asked)
-    looks = judged_looks(read_opening(run.dir))
-    return Placement.parse(looks[-1]["winner"] if looks else read_ranking(run.dir)[0]["placement"])
+def trained_network(run: Run, placement: str | None = None, seed: int = 0) -> tuple[Placement, Poolable]:
+    """A network that was retrained.
+
+    Args:
+        run: open, with retrained networks.
+        placement: one that was retrained, or "default"; None is the winner, see :func:`winner_of`.
+        seed: which of its trainings.
+
+    Returns:
+        Its placement, and the network with the weights of that training, on the CPU, in evaluation mode.
+
+    Raises:
+        PoolsearchError: there is no such training, or it is damaged.
+    """
+    if placement is None:
+        chosen = winner_of(run.dir)
+    else:
+        chosen = run.space.default if placement == "default" else Placement.parse(placement)
+    return chosen, _trained(run, chosen, seed)
+
+
+def winner_of(files: RunDir) -> Placement:
+    """The placement that a run is about.
+
+    Args:
+        files: of a run with a ranking.
+
+    Returns:
+        That which the verdict is about; before there is one, the first of the ranking.
+    """
+    looks = judged_looks(read_opening(files))
+    return Placement.parse(looks[-1]["winner"] if looks else read_ranking(files)[0]["placement"])
 
 
 def _weights(files: RunDir, placement: Placement, seed: int) -> Path:

@@ -123,3 +123,16 @@ class RunDir:
         begun = self.run, self.config, self.split, self.images, self.duplicates, self.skipped, self.costs
         for path in (*begun, self.root / NAME):
             path.unlink(missing_ok=True)
+
+
+def new_folder(name: str) -> Path:
+    """A place for a run that has none yet.
+
+    Args:
+        name: what it is about, such as the name of its data.
+
+    Returns:
+        The path of a folder in ``runs/`` that is not there yet, with this name and a number where it is taken.
+    """
+    free = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in range(1, 10_000))
+    return next(path for path in free if not path.exists())

@@ -358,6 +358,24 @@ def check_same(run_dir: RunDir, record: dict[str, Any], data: dict[str, Any], sp
     )
 
 
+def check_network(run_dir: RunDir, record: dict[str, Any], network: dict[str, str] | None) -> None:
+    """See that a resumed run has the network that it began with, where that is given as an object.
+
+    Args:
+        run_dir: of the run, for the message.
+        record: run.json.
+        network: what run.json would say of it now; None: it is given by its name.
+
+    Raises:
+        PoolsearchError: it has another.
+    """
+    if "split_hash" in record and record.get("network") != network:
+        raise PoolsearchError(
+            f"{run_dir.root} was begun with another network: its modules, or the shapes of their weights, were not "
+            "those of the one that is given now. Give that one, or start a new run in another folder."
+        )
+
+
 def check_weights(run_dir: RunDir, sha256: str | None) -> None:
     """See that a resumed run begins its networks with the weights that it began with.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import nn
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.image_size import ImageSize
+from poolsearch.nets.objects import LIBRARY
 from poolsearch.nets.poolable import Op
 from poolsearch.nets.restride.network import Restrided, restride
 from poolsearch.nets.restride.trace import blank_copy, check_kind
@@ -36,11 +37,12 @@ def from_name(
     digest: str | None = None,
     blocks: Sequence[str] = (),
     channels: int | None = None,
+    make: Callable[[int], nn.Module] | None = None,
 ) -> Restrided:
     """A network by name, with fresh weights, made searchable.
 
     Args:
-        name, classes, digest, channels: as of :func:`load_model`.
+        name, classes, digest, channels, make: as of :func:`load_model`.
         image_size: of the images; the side of a square, or height and width.
         op, search_stem, blocks: as of :func:`~poolsearch.nets.restride.restride`.
 
@@ -50,7 +52,7 @@ def from_name(
     Raises:
         PoolsearchError: see :func:`load_model` and :func:`~poolsearch.nets.restride.restride`.
     """
-    model, size = load_model(name, classes, digest, channels), ImageSize.of(image_size)
+    model, size = load_model(name, classes, digest, channels, make), ImageSize.of(image_size)
     example_BCHW = torch.zeros(2, channels or taken_channels(model, size), *size)
     try:
         return restride(model, example_BCHW, tuple(blocks) or None, op, search_stem)
@@ -61,7 +63,13 @@ def from_name(
         raise PoolsearchError(f"{error} {hint}") from error
 
 
-def load_model(name: str, classes: int, digest: str | None = None, channels: int | None = None) -> nn.Module:
+def load_model(
+    name: str,
+    classes: int,
+    digest: str | None = None,
+    channels: int | None = None,
+    make: Callable[[int], nn.Module] | None = None,
+) -> nn.Module:
     """The unmodified network ``timm:NAME``, ``torchvision:NAME`` or ``FILE.py:FACTORY``, with fresh weights.
 
     Args:
@@ -69,6 +77,7 @@ def load_model(name: str, classes: int, digest: str | None = None, channels: int
         classes: outputs.
         digest: SHA-256 that FILE.py must have; None: the caller names it, so that whatever is in it may run.
         channels: of the images; None: those that the network takes by itself. timm's are made for any number.
+        make: makes a network that was given as an object, from the number of classes; the name is only told then.
 
     Returns:
         The library's or the user's own module, on torch's default device.
@@ -78,6 +87,13 @@ def load_model(name: str, classes: int, digest: str | None = None, channels: int
             or a network of torchvision is to take another number of channels.
     """
     library, _, rest = name.rpartition(":")
+    if make is not None:
+        return _built(name, lambda: make(classes))
+    if library == LIBRARY:
+        raise PoolsearchError(
+            f"the network {rest} was given as a Python object, which no file holds. Give it again, in Python: "
+            "poolsearch.run(FOLDER, resume=True, net=...), and so with search, rank and retrain."
+        )
     if library == "timm":
         return _timm(rest, pretrained=False, **library_options(name, classes, channels))
     if library == "torchvision":

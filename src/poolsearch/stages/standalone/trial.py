@@ -207,7 +207,8 @@ def worker_layout(run: Run, trials: int) -> tuple[int, int, list[str]]:
     """How many train at once on the run's machine.
 
     Args:
-        run: open; ``--workers``, the device and the size of its images decide.
+        run: open; ``--workers``, the device and the size of its images decide. A network that was given as an object
+            is trained in this process: others cannot make it.
         trials: how many trainings there are in all, finished ones too.
 
     Returns:
@@ -216,7 +217,8 @@ def worker_layout(run: Run, trials: int) -> tuple[int, int, list[str]]:
     device = run.machine.device.type
     cards = cuda_cards() if device == "cuda" else []
     small = device == "cpu" and run.image_size.pixels <= LARGEST_NATIVE**2
-    workers, threads = plan_workers(run.settings.machine.workers, trials, torch.get_num_threads(), len(cards), small)
+    asked = run.settings.machine.workers if run.network is None else 1
+    workers, threads = plan_workers(asked, trials, torch.get_num_threads(), len(cards), small)
     return workers, threads, cards
 
 

@@ -1,0 +1,303 @@
+"""Images that the user has as Python objects: written once as parquet files, which everything else reads.
+
+So a run that was begun with objects is resumed, joined and looked at like any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import operator
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from poolsearch.data.decode import check_shape
+from poolsearch.data.gate import PASSING, Unreadable
+from poolsearch.data.items import PARTS
+from poolsearch.data.parquet import LABEL_NAMES
+from poolsearch.data.source import private_folder
+from poolsearch.errors import PoolsearchError
+from poolsearch.progress import Progress
+from poolsearch.storage.disk import workspace
+
+IMAGE_KEYS = ("image", "images", "img", "pixel_values", "x")
+TARGET_KEYS = (*LABEL_NAMES, "targets", "y")
+"""Where an item that is a dictionary has its image and its class; the first that is there is taken."""
+
+_GROUP_BYTES = 32 << 20
+"""So much of the images is held at once, and stands together in a file."""
+
+_READ_TWICE = 3
+"""So many of the first items are read twice, to see that they stay the same."""
+
+_EXPECTED = "Give a map-style dataset of (image, target) or of dictionaries with these, or a pair (images, targets)"
+
+
+def write_images(parts: Mapping[str, Any], cache_dir: Path, progress: Progress) -> Path:
+    """Write a data set of objects as a folder of parquet files, of which there is one for the same images.
+
+    Images are PIL's, NumPy arrays of shape (H, W) or (H, W, C), or tensors of shape (H, W) or (C, H, W); they may
+    differ in size. PIL's are kept without loss, arrays and tensors as they are.
+
+    Args:
+        parts: under "train", "val" and "test" what there is: a dataset with a length whose items are (image, target) or
+            dictionaries with these under :data:`IMAGE_KEYS` and :data:`TARGET_KEYS`; or a pair of (N, ...) images and
+            (N,) targets, as arrays or tensors. Targets are class numbers or class names.
+        cache_dir: in whose folder for objects it is put.
+        progress: where reading shows itself.
+
+    Returns:
+        The folder.
+
+    Raises:
+        PoolsearchError: a dataset has no length, an item is no image with a class or cannot be read, or the items are
+            not the same when read again.
+    """
+    datasets = {part: _dataset(part, parts[part]) for part in PARTS if parts.get(part) is not None}
+    if "train" not in datasets:
+        raise PoolsearchError(f"no training images were given. {_EXPECTED} as train.")
+    root = private_folder(cache_dir, "objects")
+    names = _class_names(parts["train"])
+    digest = hashlib.sha256(json.dumps(names).encode())
+    try:
+        with workspace(root) as unfinished:
+            for part, dataset in datasets.items():
+                _write(unfinished / f"{part}-00000.parquet", part, dataset, names, digest.update, progress)
+            folder = root / f"{_name(parts['train'])}-{digest.hexdigest()[:16]}"
+            if not folder.is_dir():
+                unfinished.rename(folder)
+                unfinished.mkdir()  # for the workspace to remove
+    except OSError as error:
+        if error.errno in PASSING:
+            raise
+        raise PoolsearchError(
+            f"the images cannot be written to {root} ({error.strerror or error}). Choose another place with cache_dir."
+        ) from error
+    return folder
+
+
+# --- datasets --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Images and targets that are given apart."""
+
+    images: Any
+    targets: Any
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return self.images[index], self.targets[index]
+
+
+def _dataset(part: str, given: Any) -> Any:
+    """What was given for a part as something with a length and items."""
+    if isinstance(given, tuple):
+        if len(given) != 2:
+            raise PoolsearchError(f"{part} is a tuple of {len(given)}. {_EXPECTED}.")
+        given = _Pairs(*given)
+        lengths = [_length(part, one) for one in (given.images, given.targets)]
+        if lengths[0] != lengths[1]:
+            raise PoolsearchError(
+                f"{part} has {lengths[0]:,} images but {lengths[1]:,} targets; one is needed for each."
+            )
+    if not _length(part, given):
+        raise PoolsearchError(f"{part} has no images.")
+    if not hasattr(given, "__getitem__"):
+        raise PoolsearchError(f"{part} is a {type(given).__name__}, whose items cannot be had by number. {_EXPECTED}.")
+    return given
+
+
+def _length(part: str, given: Any) -> int:
+    if hasattr(given, "dataset") and hasattr(given, "batch_size"):
+        raise PoolsearchError(f"{part} is a {type(given).__name__}: give its dataset, without loader.")
+    try:
+        return len(given)
+    except TypeError:
+        raise PoolsearchError(
+            f"{part} is a {type(given).__name__} without a length. {_EXPECTED}; of a stream of items that fits into "
+            "memory, list(dataset)."
+        ) from None
+
+
+def _class_names(dataset: Any) -> list[str] | None:
+    """What a dataset of torchvision or of Hugging Face says that its classes are called."""
+    while True:
+        found = getattr(dataset, "classes", None)
+        if found is None and isinstance(features := getattr(dataset, "features", None), Mapping):
+            named = [getattr(features.get(key), "names", None) for key in TARGET_KEYS]
+            found = next((names for names in named if names), None)
+        if isinstance(found, Sequence) and not isinstance(found, str):
+            return [str(name) for name in cast("Sequence[Any]", found)]
+        if not hasattr(dataset, "dataset"):
+            return None
+        dataset = dataset.dataset  # as of a Subset
+
+
+def _name(dataset: Any) -> str:
+    """Of the folder: the kind of the dataset inside of all subsets."""
+    while hasattr(dataset, "dataset"):
+        dataset = dataset.dataset
+    return "arrays" if isinstance(dataset, (tuple, list)) else type(dataset).__name__
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def _write(
+    path: Path,
+    part: str,
+    dataset: Any,
+    names: list[str] | None,
+    see: Callable[[bytes], object],
+    progress: Progress,
+) -> None:
+    """One part as a parquet file; ``see`` gets everything that is in it."""
+    for index in range(min(_READ_TWICE, len(dataset))):
+        if _encoded(part, dataset, index) != _encoded(part, dataset, index):
+            raise PoolsearchError(
+                f"item {index} of {part} is not the same when it is read again: the dataset varies its images. "
+                "Images are read once and varied by poolsearch (augment=...): give the dataset without random "
+                "transforms."
+            )
+    writer: pq.ParquetWriter | None = None
+    try:
+        with progress.bar(f"reading {part}", len(dataset)) as update:
+            for images, targets, done in _groups(part, dataset):
+                update(done, "")
+                for image, target in zip(images, targets, strict=True):
+                    see(f"{part} {len(image)} {target!r} ".encode())
+                    see(image)
+                group = _table(part, images, targets, names)
+                if writer is None:
+                    writer = pq.ParquetWriter(path, group.schema, compression="NONE", use_dictionary=False)
+                if group.schema != writer.schema:
+                    raise PoolsearchError(f"targets of {part} are numbers in some items and names in others.")
+                writer.write_table(group)
+    finally:
+        if writer is not None:
+            writer.close()
+    os.utime(path, (0, 0))  # so that the same images are the same files, however often they are written
+
+
+def _groups(part: str, dataset: Any) -> Iterator[tuple[list[bytes], list[int | str], int]]:
+    """Encoded images and their targets, so many that they stay small, and how many there were so far."""
+    images, targets, held = list[bytes](), list[int | str](), 0
+    for index in range(len(dataset)):
+        image, target = _encoded(part, dataset, index)
+        images.append(image)
+        targets.append(target)
+        held += len(image)
+        if held >= _GROUP_BYTES or index == len(dataset) - 1:
+            yield images, targets, index + 1
+            images, targets, held = [], [], 0
+
+
+def _table(part: str, images: list[bytes], targets: list[int | str], names: list[str] | None) -> pa.Table:
+    numbers = all(isinstance(target, int) for target in targets)
+    if not numbers and not all(isinstance(target, str) for target in targets):
+        raise PoolsearchError(f"targets of {part} are numbers in some items and names in others.")
+    label: dict[str, Any] = {"_type": "Value"}
+    if numbers and names is not None:
+        label = {"_type": "ClassLabel", "names": names}
+    about = {"info": {"features": {"image": {"_type": "Image"}, "label": label}}}
+    return pa.table(
+        {"image": pa.array(images, pa.binary()), "label": pa.array(targets, pa.int64() if numbers else pa.string())}
+    ).replace_schema_metadata({"huggingface": json.dumps(about)})
+
+
+# --- items -----------------------------------------------------------------------------------------------------------
+
+
+def _encoded(part: str, dataset: Any, index: int) -> tuple[bytes, int | str]:
+    """An image as the content of a file, and its class."""
+    where = f"item {index} of {part}"
+    try:
+        item = dataset[index]
+    except Exception as error:  # the dataset is the user's
+        raise PoolsearchError(f"{where} cannot be read: {type(error).__name__}: {error}") from error
+    image, target = _image_and_target(where, item)
+    return _file_of(where, image), _class_of(where, target)
+
+
+def _image_and_target(where: str, item: Any) -> tuple[Any, Any]:
+    if isinstance(item, Mapping):
+        keys = [next((key for key in wanted if key in item), None) for wanted in (IMAGE_KEYS, TARGET_KEYS)]
+        if None in keys:
+            raise PoolsearchError(
+                f"{where} has the keys {', '.join(map(str, item))}. An image is looked for under "
+                f"{', '.join(IMAGE_KEYS)}; its class under {', '.join(TARGET_KEYS)}."
+            )
+        return item[keys[0]], item[keys[1]]
+    if isinstance(item, (tuple, list)) and len(cast("Sequence[Any]", item)) == 2:
+        return cast("tuple[Any, Any]", tuple(cast("Sequence[Any]", item)))
+    count = f" of {len(cast('Sequence[Any]', item))}" if isinstance(item, (tuple, list)) else ""
+    raise PoolsearchError(f"{where} is a {type(item).__name__}{count}. {_EXPECTED}.")
+
+
+def _file_of(where: str, image: Any) -> bytes:
+    """What a file of this image would hold: a PNG, or of an array NumPy's form."""
+    held = io.BytesIO()
+    if isinstance(image, Image.Image):
+        try:
+            image.save(held, "PNG", compress_level=1)
+        except OSError:  # a mode that PNG does not have
+            held = io.BytesIO()
+            image.save(held, "TIFF")
+        return held.getvalue()
+    array = _array_of(where, image)
+    np.save(held, array, allow_pickle=False)
+    return held.getvalue()
+
+
+def _array_of(where: str, image: Any) -> np.ndarray[Any, Any]:
+    """The pixels of an image, channels last."""
+    if hasattr(image, "detach"):  # a tensor of torch, whose channels come first
+        tensor = image.detach().cpu()
+        try:
+            array = tensor.numpy()
+        except TypeError:  # of a kind that NumPy does not have, such as bfloat16
+            array = tensor.float().numpy()
+        array = np.moveaxis(array, 0, -1) if array.ndim == 3 else array
+    elif isinstance(image, np.ndarray):
+        array = cast("np.ndarray[Any, Any]", image)
+    else:
+        raise PoolsearchError(
+            f"{where} has a {type(image).__name__} for an image. Give PIL images, NumPy arrays of shape (H, W) or "
+            "(H, W, C), or tensors of shape (H, W) or (C, H, W)."
+        )
+    if array.dtype.kind not in "buif":
+        raise PoolsearchError(f"{where} has an image of {array.dtype}. Give numbers.")
+    try:
+        check_shape(array.shape)
+    except Unreadable as error:
+        raise PoolsearchError(f"{where} has {error}.") from None
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise PoolsearchError(f"{where} has pixels that are NaN or infinite.")
+    return np.ascontiguousarray(array)
+
+
+def _class_of(where: str, target: Any) -> int | str:
+    if isinstance(target, str):
+        return target
+    try:
+        return operator.index(target)  # whole numbers of Python, NumPy and torch
+    except TypeError:
+        shape = tuple(getattr(target, "shape", ()))
+        hint = " Of one-hot targets give target.argmax()." if shape and shape != (1,) else ""
+        raise PoolsearchError(
+            f"{where} has the target {str(target)[:60]} ({type(target).__name__}). Give the number or the name of its "
+            f"class.{hint}"
+        ) from None
