@@ -44,11 +44,11 @@ def settings_with(
     if images and "data" in changes:
         raise PoolsearchError("data is given beside train, val or test. Leave out one.")
     if settings is None and resumed is not None:
+        if network is None and not changes and not images:
+            return None
         settings = saved_settings(resumed)
         if network is not None and (settings.net.net or "").startswith(f"{LIBRARY}:"):
             network = None  # what its function is called is no matter; whether it is the same is seen when it is made
-        if network is None and not changes and not images:
-            return None
     if network is not None:
         changes["net"] = network.name
         if network.is_trained and changes.get("init", settings and settings.net.init) is None:
