@@ -146,6 +146,17 @@ class Answer:
     high: float | None = None
     better: bool = False
 
+    def __str__(self) -> str:
+        limit = "Without a limit" if self.limit is None else f"Within {self.limit:g} times the MACs"
+        if self.placement is None:
+            return f"{limit}: none was ranked"
+        told = f"{limit}: {self.placement.shown}{' (default)' if self.is_default else ''}"
+        if self.macs_ratio is not None:
+            told += f", at {self.macs_ratio:.2f} times"
+        if self.difference is not None and self.low is not None and self.high is not None:
+            told += f", {100 * self.difference:+.2f} points ({100 * self.low:+.2f} to {100 * self.high:+.2f})"
+        return told
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -299,7 +310,7 @@ class Result:
         return f"Result of {self.folder}: {self.verdict}"
 
     def _repr_html_(self) -> str:
-        answers = "".join(f"<li>{escape(_told(answer))}</li>" for answer in self.answers)
+        answers = "".join(f"<li>{escape(str(answer))}</li>" for answer in self.answers)
         return (
             f"<p><strong>{escape(self.verdict)}</strong></p><ul>{answers}</ul>{self.ranking.to_html()}"
             f"<p>Page: {escape(str(RunDir(self.folder).report))}</p>"
@@ -315,16 +326,3 @@ def _answer(row: AnswerRow) -> Answer:
         None if row.tested is None else row.tested["mean"], found.get("mean"), found.get("low"), found.get("high"),
         row.better,
     )  # fmt: skip
-
-
-def _told(answer: Answer) -> str:
-    """An answer in a line."""
-    limit = "Without a limit" if answer.limit is None else f"Within {answer.limit:g} times the MACs"
-    if answer.placement is None:
-        return f"{limit}: none was ranked"
-    told = f"{limit}: {answer.placement.shown}{' (default)' if answer.is_default else ''}"
-    if answer.macs_ratio is not None:
-        told += f", at {answer.macs_ratio:.2f} times"
-    if answer.difference is not None and answer.low is not None and answer.high is not None:
-        told += f", {100 * answer.difference:+.2f} points ({100 * answer.low:+.2f} to {100 * answer.high:+.2f})"
-    return told

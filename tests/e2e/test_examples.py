@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -201,3 +202,16 @@ def test_picks_after_trials_are_simulated(tmp_path: Path, python: Python) -> Non
     rows = {line.split(" | ")[0][2:]: line.split(" | ")[1:] for line in lines}
     assert float(rows["calibrated, no supernet"][2]) < float(rows["most MACs"][2])
     assert {path.name for path in tmp_path.iterdir()} == {"learning.png", "regret.png"}
+
+
+def test_the_notebook_goes_from_images_to_an_exported_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cells as they are, but for how much is trained."""
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((EXAMPLES / "first_steps.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    much, little = "trials=6, retrain_epochs=8", "trials=2, retrain_epochs=1"
+    assert much in code
+    names: dict[str, Any] = {"__name__": "first_steps"}
+    exec(compile(code.replace(much, little), "first_steps.ipynb", "exec"), names)
+    assert names["same"] is True
+    assert names["result"].page.exists() and (tmp_path / "runs" / "first-steps.pt2").exists()
