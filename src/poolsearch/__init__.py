@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from poolsearch.callbacks import Callback, EpochEvent, StageEvent, StepEvent, TrialEvent
     from poolsearch.errors import Interrupted, PoolsearchError
     from poolsearch.pipeline import check, costs, export, open, plan, rank, report, retrain, run, search  # noqa: A004
     from poolsearch.research.compare.compare import compare
@@ -21,13 +22,18 @@ if TYPE_CHECKING:
     from poolsearch.space import Placement, Space
 
 __all__ = [
+    "Callback",
     "CompareSettings",
+    "EpochEvent",
     "Interrupted",
     "Placement",
     "PoolsearchError",
     "Result",
     "Settings",
     "Space",
+    "StageEvent",
+    "StepEvent",
+    "TrialEvent",
     "Trust",
     "check",
     "compare",
@@ -43,6 +49,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Callback": "callbacks",
+    "EpochEvent": "callbacks",
+    "StageEvent": "callbacks",
+    "StepEvent": "callbacks",
+    "TrialEvent": "callbacks",
     "CompareSettings": "settings.groups",
     "compare": "research.compare.compare",
     "Interrupted": "errors",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from poolsearch.callbacks import Callback, Callbacks, StageEvent
 from poolsearch.errors import PoolsearchError
 from poolsearch.inspection_results import Plan, fit_text, not_enough
 from poolsearch.nets.objects import NetworkObject
@@ -41,6 +42,7 @@ from poolsearch.stages.trials import search_by_trials as _search_by_trials
 from poolsearch.storage.files import read_json
 from poolsearch.storage.run_dir import RunDir, new_folder
 from poolsearch.storage.run_record import check_free, saved_settings
+from poolsearch.trackers import trackers_of
 
 
 def run(
@@ -55,6 +57,7 @@ def run(
     train: Any = None,
     val: Any = None,
     test: Any = None,
+    callbacks: Sequence[Callback] = (),
     **values: Any,
 ) -> Result:
     """The whole job: search, rank, retrain, report.
@@ -79,6 +82,7 @@ def run(
             (images, targets) of arrays or tensors; see :func:`poolsearch.data.objects.write_images`. They are read
             once, before anything is trained. Without ``test`` the ``val`` images are the test split; without both a
             fifth of the training images is. ``train`` alone may also be what the setting ``data`` may be.
+        callbacks: are told how it goes, see :class:`poolsearch.Callback`.
         **values: any settings by their names, such as ``trials=5``; they win over ``settings``.
 
     Returns:
@@ -96,10 +100,10 @@ def run(
             raise PoolsearchError("which run is to be resumed? Give its folder.")
         out = new_folder(Path((settings or Settings()).data.data).expanduser().resolve().stem)
         progress.say(f"Run folder: {out}")
-    with open_ranked(out, settings, resume, progress, trust, {*keep, *values}, network) as opened:
+    with open_ranked(out, settings, resume, progress, trust, {*keep, *values}, network, callbacks) as opened:
         if not opened.settings.is_benchmark:
             _retrain(opened)
-        _report(opened.dir)
+        _report_told(opened)
         return Result(opened.dir.root, trust, network)
 
 
@@ -131,11 +135,12 @@ def open_ranked(
     trust: Trust = NAMED,
     keep: Collection[str] = (),
     network: NetworkObject | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Generator[Run]:
     """Open a run, bring it to its ranking, and give it while it is open.
 
     Args:
-        out, settings, resume, progress, trust, keep: see :func:`run`.
+        out, settings, resume, progress, trust, keep, callbacks: see :func:`run`.
         network: where it is given as an object.
 
     Yields:
@@ -145,8 +150,8 @@ def open_ranked(
         PoolsearchError: a mistake in what was asked for; the message says how to fix it.
         Interrupted: stopped on request; everything is saved.
     """
-    progress = progress or default_progress()
-    with _opened(Path(out).expanduser(), settings, resume, progress, trust, keep, network) as opened:
+    out, progress = Path(out).expanduser(), progress or default_progress()
+    with _opened(out, settings, resume, progress, trust, keep, network, callbacks) as opened:
         if not _search_result(opened).exists():
             _SEARCH[_kind(opened)](opened)
         if not opened.dir.ranking.exists():
@@ -163,11 +168,12 @@ def search(
     trust: Trust = NAMED,
     keep: Collection[str] = (),
     net: nn.Module | Callable[..., nn.Module] | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Path:
     """Train the supernets, or with a method without any rank the placements.
 
     Args:
-        out, settings, resume, progress, trust, keep: see :func:`run`.
+        out, settings, resume, progress, trust, keep, callbacks: see :func:`run`.
         join: help with the trainings of a sweep, a proxy or a halving that another process began in ``out``, on this
             machine or another; ends when all have ended. The process that holds the folder ranks; where there is none,
             ``resume`` does. ``settings`` may differ in what concerns the machine.
@@ -183,11 +189,15 @@ def search(
     out = Path(out).expanduser()
     if join and resume:
         raise PoolsearchError("--join helps the process that holds the run, --resume becomes it: leave out one.")
+    progress = progress or default_progress()
     if join:
-        assist(join_run(out, settings, progress or default_progress(), trust))
+        opened = join_run(out, settings, progress, trust, Callbacks(callbacks))
+        if opened.settings.machine.tracker != "none":
+            progress.say(f"--tracker {opened.settings.machine.tracker}: the process that holds {out} writes it")
+        assist(opened)
         return out
-    progress, (settings, network) = progress or default_progress(), _given(out if resume else None, settings, net)
-    with _opened(out, settings, resume, progress, trust, keep, network) as opened:
+    settings, network = _given(out if resume else None, settings, net)
+    with _opened(out, settings, resume, progress, trust, keep, network, callbacks) as opened:
         _SEARCH[_kind(opened)](opened)
     return out
 
@@ -198,6 +208,7 @@ def rank(
     progress: Progress | None = None,
     trust: Trust = NAMED,
     net: nn.Module | Callable[..., nn.Module] | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Path:
     """Evaluate the placements of a finished search.
 
@@ -209,7 +220,7 @@ def rank(
         out: the run directory, with a finished search.
         settings: None takes those of the run; others may differ from them only where nothing rests on that yet.
         progress: where work shows itself; silent by default.
-        trust: see :func:`run`.
+        trust, callbacks: see :func:`run`.
         net: the network, where the run was begun with an object.
 
     Returns:
@@ -220,9 +231,9 @@ def rank(
         Interrupted: stopped on request; everything is saved.
     """
     progress, (settings, network) = progress or default_progress(), _given(out, settings, net)
-    with open_run(Path(out).expanduser(), settings, True, progress, trust=trust, network=network) as opened:
+    with _begun(Path(out).expanduser(), settings, progress, trust, network, callbacks) as opened:
         _RANK[_kind(opened)](opened)
-        _renew_report(opened.dir)
+        _renew_report(opened)
         return opened.dir.ranking
 
 
@@ -232,6 +243,7 @@ def retrain(
     progress: Progress | None = None,
     trust: Trust = NAMED,
     net: nn.Module | Callable[..., nn.Module] | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Path:
     """Train the best of a ranking and the default, then open the test split.
 
@@ -242,7 +254,7 @@ def retrain(
         out: the run directory, with a ranking.
         settings: None takes those of the run; others may differ from them only where nothing rests on that yet.
         progress: where work shows itself; silent by default.
-        trust: see :func:`run`.
+        trust, callbacks: see :func:`run`.
         net: the network, where the run was begun with an object.
 
     Returns:
@@ -253,9 +265,9 @@ def retrain(
         Interrupted: stopped on request; everything is saved.
     """
     progress, (settings, network) = progress or default_progress(), _given(out, settings, net)
-    with open_run(Path(out).expanduser(), settings, True, progress, trust=trust, network=network) as opened:
+    with _begun(Path(out).expanduser(), settings, progress, trust, network, callbacks) as opened:
         _retrain(opened)
-        _renew_report(opened.dir)
+        _renew_report(opened)
         return opened.dir.test
 
 
@@ -311,21 +323,50 @@ def _opened(
     resume: bool,
     progress: Progress,
     trust: Trust,
-    keep: Collection[str] = (),
-    network: NetworkObject | None = None,
+    keep: Collection[str],
+    network: NetworkObject | None,
+    callbacks: Sequence[Callback],
 ) -> Generator[Run]:
     """Open a run; with method ``auto`` or hours a new one is planned before, and one that is there keeps its choice."""
-    found = None
-    if settings is not None and (settings.search.method == "auto" or settings.search.hours is not None):
-        if resume:
-            settings = _as_begun(settings, saved_settings(out), keep)
-        else:
-            check_settings(settings)
-            check_free(RunDir(out))
-            found = plan(settings, progress, trust, keep, network)
-            settings = _as_planned(settings, found, progress)
-    with open_run(out, settings, resume, progress, found, trust, network) as opened:
+    with _told(out, settings, callbacks) as told:
+        found = None
+        if settings is not None and (settings.search.method == "auto" or settings.search.hours is not None):
+            if resume:
+                settings = _as_begun(settings, saved_settings(out), keep)
+            else:
+                check_settings(settings)
+                check_free(RunDir(out))
+                found = plan(settings, progress, trust, keep, network)
+                settings = _as_planned(settings, found, progress)
+        with open_run(out, settings, resume, progress, found, trust, network, told) as opened:
+            yield opened
+
+
+@contextmanager
+def _begun(
+    out: Path,
+    settings: Settings | None,
+    progress: Progress,
+    trust: Trust,
+    network: NetworkObject | None,
+    callbacks: Sequence[Callback],
+) -> Generator[Run]:
+    """Open a run that was begun."""
+    with (
+        _told(out, settings, callbacks) as told,
+        open_run(out, settings, True, progress, None, trust, network, told) as opened,
+    ):
         yield opened
+
+
+@contextmanager
+def _told(out: Path, settings: Settings | None, callbacks: Sequence[Callback]) -> Generator[Callbacks]:
+    """Who is told how a run goes: the callbacks, and the tracker that its settings ask for."""
+    Callbacks(callbacks)  # what is none is refused before anything else
+    if settings is None:
+        settings = saved_settings(out) if RunDir(out).run.exists() else Settings()
+    with trackers_of(settings, out) as trackers:
+        yield Callbacks([*callbacks, *trackers])
 
 
 def _given(
@@ -386,9 +427,17 @@ def _search_result(opened: Run) -> Path:
     return {"sampled": files.scores, "relaxed": files.relaxed}.get(_kind(opened), files.ranking)
 
 
-def _renew_report(files: RunDir) -> None:
-    if files.report.exists():
-        _report(files)
+def _renew_report(opened: Run) -> None:
+    if opened.dir.report.exists():
+        _report_told(opened)
+
+
+def _report_told(opened: Run) -> None:
+    """Write the page of an open run, and tell its callbacks."""
+    folder = opened.dir.root
+    opened.callbacks.stage(StageEvent(folder, "report", "begin"))
+    _report(opened.dir)
+    opened.callbacks.stage(StageEvent(folder, "report", "end"))
 
 
 def _report(files: RunDir, truth: str | Path | None = None) -> Path:

@@ -67,6 +67,18 @@ class Progress(Protocol):
         ...
 
 
+class TrialProgress(Progress, Protocol):
+    """The progress of one of several trials, which also takes what the trial tells to the process that asked for it."""
+
+    def tell(self, told: Any) -> None:
+        """Hand on what the trial tells.
+
+        Args:
+            told: anything that can be pickled, as the trial may be done by a worker process.
+        """
+        ...
+
+
 class SilentProgress:
     """Shows nothing."""
 
@@ -250,10 +262,13 @@ class OverallProgress:
         costs: of each part.
         update: of a bar of 100.
         progress: where the parts show themselves.
+        told: is given what the parts tell; None: nobody is.
     """
 
-    def __init__(self, costs: Sequence[float], update: Update, progress: Progress) -> None:
-        self.progress = progress
+    def __init__(
+        self, costs: Sequence[float], update: Update, progress: Progress, told: Callable[[Any], None] | None = None
+    ) -> None:
+        self.progress, self.told = progress, told
         self._costs, self._update = costs, update
         self._share, self._finished = [0.0] * len(costs), 0
 
@@ -294,13 +309,17 @@ class OverallProgress:
 
 
 class PartialProgress:
-    """A progress that also moves the bar of the whole."""
+    """A :class:`TrialProgress` that also moves the bar of the whole."""
 
     def __init__(self, whole: OverallProgress, number: int) -> None:
         self._whole, self._number = whole, number
 
     def say(self, text: str) -> None:
         self._whole.progress.say(text)
+
+    def tell(self, told: Any) -> None:
+        if self._whole.told:
+            self._whole.told(told)
 
     def table(self, table: ProgressTable, line: str = "") -> None:
         self._whole.progress.table(table, line)

@@ -25,7 +25,9 @@ def versions(lines, pattern):
 
 def test_the_oldest_versions_in_the_tests_are_the_oldest_that_are_allowed(project):
     extras = project["optional-dependencies"]
-    allowed = versions([*project["dependencies"], *extras["onnx"], *extras["timm"]], r"([\w-]+)>=([\d.]+)")
+    allowed = versions(
+        [*project["dependencies"], *extras["onnx"], *extras["tensorboard"], *extras["timm"]], r"([\w-]+)>=([\d.]+)"
+    )
     lines = (ROOT / "constraints" / "oldest.txt").read_text().splitlines()
     assert versions([line for line in lines if not line.startswith("#")], r"([\w-]+)==([\d.]+)$") == allowed
 

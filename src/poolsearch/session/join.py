@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from poolsearch.callbacks import Callbacks
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 from poolsearch.session.open_run import Run, assemble
@@ -23,7 +24,13 @@ from poolsearch.texts import command
 _WAIT_SECONDS = 0.5
 
 
-def join_run(out: Path, settings: Settings | None, progress: Progress, trust: Trust = NAMED) -> Run:
+def join_run(
+    out: Path,
+    settings: Settings | None,
+    progress: Progress,
+    trust: Trust = NAMED,
+    callbacks: Callbacks | None = None,
+) -> Run:
     """Open a sweep that is under way, or was begun, on this machine or on another that has the folder, too.
 
     The run folder is not held, and nothing is written into it. Where a process has just begun the run, this waits until
@@ -34,6 +41,7 @@ def join_run(out: Path, settings: Settings | None, progress: Progress, trust: Tr
         settings: of this process's machine; all others must be the run's, which None takes.
         progress: where work shows itself.
         trust: whether Python files that the folder names may run.
+        callbacks: are told of what this process trains.
 
     Returns:
         An open run, marked as joined: nothing but its trainings may be written.
@@ -63,7 +71,8 @@ def join_run(out: Path, settings: Settings | None, progress: Progress, trust: Tr
             f"joined are trainings of placements alone: --method {', '.join(named('alone'))}."
         )
     record = _begun(run_dir, progress)
-    return _beside(run_dir, given, record, FolderPermissions.of(out, trust, said, record), progress)
+    run = _beside(run_dir, given, record, FolderPermissions.of(out, trust, said, record), progress)
+    return run if callbacks is None else replace(run, callbacks=callbacks)
 
 
 def open_beside(out: Path, settings: Settings, progress: Progress, trust: Trust = NAMED) -> Run | None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch import rng
+from poolsearch.callbacks import Callbacks, StageEvent
 from poolsearch.cost import Costs, CostTable, cost_table
 from poolsearch.cost.file import write_costs
 from poolsearch.data import Images, Loader, Split, mean_std, write_split
@@ -84,6 +85,7 @@ from poolsearch.texts import command
 from poolsearch.train.machine import Machine, pick_machine
 from poolsearch.user_code import file_of
 
+_NOBODY = Callbacks()
 _STATISTICS_BYTES = 2 << 30  # so much of the images is read for their mean and deviation
 
 
@@ -94,6 +96,7 @@ class Run:
     ``code`` has the SHA-256 of the Python files that may run, by their paths.
     ``joined``: another process holds the folder, or none; of it only trainings are written.
     ``network``: where it was given as an object.
+    ``callbacks``: are told of stages, epochs, steps and trials; those of a worker process by its parent.
     """
 
     dir: RunDir
@@ -109,16 +112,17 @@ class Run:
     code: Mapping[str, str] = field(default_factory=dict[str, str])
     joined: bool = False
     network: NetworkObject | None = None
+    callbacks: Callbacks = field(default_factory=Callbacks)
 
     def __getstate__(self) -> dict[str, Any]:
         """For a worker process: all but images and weights, which it reads itself, and what belongs to this process."""
-        left_out = ("images", "weights", "machine", "progress")
+        left_out = ("images", "weights", "machine", "progress", "callbacks")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         settings = state["settings"]
         images, machine = images_of(settings, SilentProgress()), pick_machine(settings.machine)
-        vars(self).update(state, images=images, machine=machine, progress=SilentProgress())
+        vars(self).update(state, images=images, machine=machine, progress=SilentProgress(), callbacks=Callbacks())
 
     @property
     def seed(self) -> int:
@@ -243,7 +247,7 @@ class Run:
 
     @contextmanager
     def stage(self, name: str, resumed_at_step: int | None = None) -> Generator[None]:
-        """Record that a stage began, and when it ended; where the block fails, the end stays open.
+        """Record and tell that a stage began, and when it ended; where the block fails, the end stays open.
 
         Args:
             name: of the stage, as it is to stand in run.json.
@@ -255,8 +259,10 @@ class Run:
         began = datetime.now(timezone.utc)
         place = len(read_record(self.dir)["stages"])
         write_stage(self.dir, place, name, began, None, resumed_at_step)
+        self.callbacks.stage(StageEvent(self.dir.root, name, "begin"))
         yield
         write_stage(self.dir, place, name, began, datetime.now(timezone.utc), resumed_at_step)
+        self.callbacks.stage(StageEvent(self.dir.root, name, "end"))
 
 
 @contextmanager
@@ -268,6 +274,7 @@ def open_run(
     plan: Plan | None = None,
     trust: Trust = NAMED,
     network: NetworkObject | None = None,
+    callbacks: Callbacks = _NOBODY,
 ) -> Generator[Run]:
     """Open ``out`` for this process alone: a new run with ``settings``, or with ``resume`` the one that is there.
 
@@ -279,6 +286,7 @@ def open_run(
         plan: by which the method of a new run was chosen; it is kept.
         trust: whether Python files that the folder names may run.
         network: where it is given as an object.
+        callbacks: are told how it goes.
 
     Yields:
         The open run; the folder is held until the block ends.
@@ -313,7 +321,7 @@ def open_run(
             given = settings or Settings()
             begin(run_dir, given, plan, code)
         try:
-            opened = _open(run_dir, given, trust, named, progress, network)
+            opened = _open(run_dir, given, trust, named, progress, network, callbacks)
         except Exception:  # whatever it is
             if not resume:  # a run that could not begin must not stand in the way of the next
                 run_dir.remove_record()
@@ -328,6 +336,7 @@ def _open(
     named: frozenset[Path],
     progress: Progress,
     network: NetworkObject | None,
+    callbacks: Callbacks,
 ) -> Run:
     record = read_record(run_dir)
     if "data" not in record:  # nothing of the run was written yet
@@ -335,7 +344,7 @@ def _open(
     elif "digests" not in record:
         progress.say(f"{run_dir.root} was begun when no digests of files were kept: damage to them is not noticed")
     gate = FolderPermissions.of(run_dir.root, trust, named, record)
-    run, found = assemble(run_dir, given, record, gate, progress, network)
+    run, found = assemble(run_dir, given, record, gate, progress, network, callbacks)
     data = _record(run, given, record, found)
     progress.say(f"machine: {run.machine}")
     progress.say(shape_note(run.images, run.settings.data, run.image_size))
@@ -353,6 +362,7 @@ def assemble(
     gate: FolderPermissions,
     progress: Progress,
     network: NetworkObject | None = None,
+    callbacks: Callbacks = _NOBODY,
 ) -> tuple[Run, CostedSpace]:
     """Put together everything that stages work with; nothing is written into the folder.
 
@@ -363,6 +373,7 @@ def assemble(
         gate: which Python files may run.
         progress: where work shows itself.
         network: where it is given as an object.
+        callbacks: are told how it goes.
 
     Returns:
         The open run, and the costs that it rests on.
@@ -394,7 +405,7 @@ def assemble(
     ))  # fmt: skip
     run = Run(
         run_dir, settings, images, split, found.space, found.costs, space.size, image_size, machine, progress, code,
-        network=network,
+        network=network, callbacks=callbacks,
     )  # fmt: skip
     check_sizes(settings, split, run.space.size)
     return run, found

@@ -411,3 +411,10 @@ class MachineSettings:
         at_least=1,
         may_change="always",
     )
+    tracker: Literal["none", "tensorboard"] = setting(
+        "none",
+        "tensorboard: write curves of all trainings, and the verdict, into tensorboard/ in the run's folder "
+        "(needs the package tensorboard). For other trackers: docs/callbacks.md.",
+        may_change="always",
+        expert=True,
+    )

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from poolsearch.callbacks import SUPERNETS
 from poolsearch.errors import PoolsearchError
 from poolsearch.mixture.balance import entropy
 from poolsearch.session.open_run import Run
@@ -47,7 +48,10 @@ def relax(run: Run) -> None:
         files = LoopFiles(
             run.dir.checkpoint, run.dir.events, run.settings.machine.checkpoint_seconds, search_identity(run)
         )
-        run_loop(task, files, run.settings.search.method, run.progress, {"stage": "search"}, run.seed)
+        run_loop(
+            task, files, run.settings.search.method, run.progress, {"stage": "search"}, run.seed,
+            run.callbacks.watch(SUPERNETS),
+        )  # fmt: skip
         task.check_loss()
         found = task.history.write(run.dir, run.settings.search.method)
         run.progress.say(f"{run.settings.search.method} found {found}; the network's own is {run.space.default}")
@@ -122,7 +126,7 @@ class RelaxTask:
         if not np.isfinite(self.last_loss):
             raise search_diverged(self._run, "the relaxed supernet", " or --arch-lr")
 
-    def step(self, step: int) -> None:
+    def step(self, step: int) -> Tensor:
         if step and step % self.steps_per_epoch == 0:
             self.check_loss()
         rate = self._rates.at(step)
@@ -132,13 +136,15 @@ class RelaxTask:
         if self._order == 2:
             self._step_architecture(train, val, rate)
         weight_LR = self.architecture.weight_LR().detach()
-        self._loss += train_step(
+        loss = train_step(
             lambda: backward(lambda x_BCHW: self._relaxed(x_BCHW, weight_LR), *train, self._scaler, self._run.machine),
             self._optimizer,
             self._scaler,
         )
+        self._loss += loss
         if self._order == 1:
             self._step_architecture(train, val, rate)
+        return loss
 
     def _step_architecture(self, train: tuple[Tensor, Tensor], val: tuple[Tensor, Tensor], rate: float) -> None:
         """A step of the architecture; the metric of the validation minibatch is kept by the way.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from poolsearch import rng
+from poolsearch.callbacks import SUPERNETS
 from poolsearch.mixture.balance import entropy
 from poolsearch.mixture.mixture import Mixture, MixtureRules
 from poolsearch.nets.poolable import Poolable
@@ -52,8 +53,8 @@ def search(run: Run) -> None:
         task = SearchTask(run)
         settings = run.settings
         files = LoopFiles(run.dir.checkpoint, run.dir.events, settings.machine.checkpoint_seconds, search_identity(run))
-        identity = {"stage": "search"}
-        run_loop(task, files, "search", run.progress, identity, run.seed)
+        identity, watch = {"stage": "search"}, run.callbacks.watch(SUPERNETS)
+        run_loop(task, files, "search", run.progress, identity, run.seed, watch)
         task.check_loss()
         task.history.write(run.dir, run.space)
         if settings.search.sharing != "shared":
@@ -133,7 +134,7 @@ class SearchTask:
         if not np.isfinite(self.last_loss):
             raise search_diverged(self._run, "the supernets")
 
-    def step(self, step: int) -> None:
+    def step(self, step: int) -> Tensor:
         if step % self.steps_per_epoch == 0:
             self.check_loss()
         mixture, settings = self.mixture, self._settings
@@ -142,11 +143,12 @@ class SearchTask:
         set_lr(self._optimizers[member], self._rates.at(step))
         x_BCHW, y_B = self._train.batch(step)
         supernet, placements = self.members[member].train(), [self._run.space[number] for number in numbers]
-        self._loss += train_step(
+        loss = train_step(
             lambda: tree_backward(supernet, x_BCHW, y_B, placements, self._scaler, self._run.machine),
             self._optimizers[member],
             self._scaler,
         )
+        self._loss += loss
         for number in numbers:
             mixture.trained(number, member)
         if step % settings.val_every == 0:
@@ -156,6 +158,7 @@ class SearchTask:
             self._score([number], member, step, asked=False)
         last = step == self.epochs * self.steps_per_epoch - 1
         self._take_in(step if last else step - settings.score_lag)
+        return loss
 
     def _draw(self, step: int) -> tuple[int, list[int]]:
         """The member, and the numbers of the placements, that are trained in this step."""

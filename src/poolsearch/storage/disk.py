@@ -21,7 +21,8 @@ _UNFINISHED = re.compile(r"\.poolsearch-[a-z0-9_]{8}\.tmp")  # as tempfile names
 RECORDS = ("run.json", "compare.json", "recipe.json")
 """What marks the folder of a run, a comparison or a recipe."""
 
-_PARTS = ("checkpoint", "sweep", "trials", "retrain", "figures", "export", "scratch")  # the folders of a run
+# the folders of a run
+_PARTS = ("checkpoint", "sweep", "trials", "retrain", "figures", "tensorboard", "export", "scratch")
 _DEPTH = 6  # of a comparison: runs/CASE/SEED/sweep/PLACEMENT/SEED
 
 

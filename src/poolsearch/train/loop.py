@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from poolsearch.callbacks import StepEvent, Watch
 from poolsearch.errors import Interrupted
 from poolsearch.progress import Progress
 from poolsearch.storage import digests
@@ -33,11 +34,14 @@ class Task(Protocol):
     steps_per_epoch: int
     device: torch.device
 
-    def step(self, step: int) -> None:
+    def step(self, step: int) -> Tensor:
         """Do one training step.
 
         Args:
             step: of all epochs together (0-based); it keys all random draws.
+
+        Returns:
+            The loss, shape (), detached and still on the device.
         """
         ...
 
@@ -102,7 +106,13 @@ class LoopFiles:
 
 
 def run_loop(
-    task: Task, files: LoopFiles, label: str, progress: Progress, identity: dict[str, Any], seed: int
+    task: Task,
+    files: LoopFiles,
+    label: str,
+    progress: Progress,
+    identity: dict[str, Any],
+    seed: int,
+    watch: Watch | None = None,
 ) -> float:
     """Train ``task`` from its checkpoint, if there is one, to its end, and leave a checkpoint of the end.
 
@@ -116,6 +126,7 @@ def run_loop(
         progress: where to show it.
         identity: put in front of every event.
         seed: for torch's own generators, which layers such as dropout draw from; the caller's are left as they were.
+        watch: who is told of epochs and steps; None: nobody.
 
     Returns:
         Seconds, over all processes that worked on it.
@@ -123,13 +134,14 @@ def run_loop(
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
         PoolsearchError: the checkpoint is damaged, or no space is left.
+        Exception: whatever is raised by who is told; the state is saved.
     """
     with torch.random.fork_rng(devices=[task.device] if task.device.type == "cuda" else []):
         torch.manual_seed(seed)
         start, earlier = _resume(task, files)
         began = time.monotonic() - earlier
         with stop_requests() as stopped, progress.bar(label, task.epochs * task.steps_per_epoch) as update:
-            for done in _steps(task, files, start, began, identity, stopped, progress.say):
+            for done in _steps(task, files, start, began, identity, stopped, progress.say, watch):
                 update(done, task.note())
             if files.events.exists():
                 digests.seal(files.events)
@@ -146,27 +158,46 @@ def _steps(
     identity: dict[str, Any],
     stopped: Callable[[], bool],
     say: Callable[[str], None],
+    watch: Watch | None,
 ) -> Iterator[int]:
     """Do the steps from ``start`` on, log epochs, save; give the number of steps done after each."""
     total = task.epochs * task.steps_per_epoch
     saved, first = time.monotonic(), True
+    on_step = None if watch is None else watch.step
     for step in range(start, total):
-        epoch, done = step // task.steps_per_epoch, step + 1
-        task.step(step)
+        epoch, done, failed = step // task.steps_per_epoch, step + 1, None
+        loss = task.step(step)
+        if watch and on_step:
+            failed = _error_of(on_step, StepEvent(**vars(watch.name), step=done, loss=loss))
         if done % task.steps_per_epoch == 0:
-            event = {**identity, "epoch": epoch, "step": done, "seconds": round(time.monotonic() - began, 3)}
+            seconds = round(time.monotonic() - began, 3)
+            event, logged = {**identity, "epoch": epoch, "step": done, "seconds": seconds}, task.epoch_ends(epoch, done)
             # durably: a checkpoint must not outlive the events it counts
-            append(files.events, json.dumps(finite(event | task.epoch_ends(epoch, done))) + "\n")
+            append(files.events, json.dumps(finite(event | logged)) + "\n")
+            if watch:
+                error = _error_of(watch.epoch_ended, epoch, done, seconds, logged)
+                failed = failed or error
         yield done
-        stop = stopped()
+        stop = stopped() or failed is not None
         if done == total or stop or time.monotonic() - saved >= files.every_seconds:
             _save(task, files, done, time.monotonic() - began)
             saved = time.monotonic()
             if first and done < total:
                 megabytes, first = _size(files.checkpoint) / 1e6, False
                 say(f"checkpoint: {megabytes:.1f} MB, every {files.every_seconds:g} s, in {files.checkpoint}")
+        if failed is not None:
+            raise failed
         if stop and done < total:
             raise Interrupted
+
+
+def _error_of(tell: Callable[..., None], *told: Any) -> Exception | None:
+    """What is raised by who is told: it is kept until the state is saved."""
+    try:
+        tell(*told)
+    except Exception as error:  # of the user's own code: whatever it is
+        return error
+    return None
 
 
 def _save(task: Task, files: LoopFiles, done: int, seconds: float) -> None:

@@ -19,16 +19,17 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NoReturn, TypeVar
 
 from poolsearch.errors import Interrupted, PoolsearchError
-from poolsearch.progress import OverallProgress, PartialProgress, Progress, Update
+from poolsearch.progress import OverallProgress, PartialProgress, Progress, TrialProgress, Update
 from poolsearch.workers.queue import Busy, TrialQueue
 from poolsearch.workers.signals import stop_requests
-from poolsearch.workers.worker import STOP, BarClosed, BarMoved, BarOpened, Message, TrialFailed, TrialFinished
+from poolsearch.workers.worker import STOP, BarClosed, BarMoved, BarOpened, Message, Told, TrialFailed, TrialFinished
 
 T = TypeVar("T")
 R = TypeVar("R")
-Work = Callable[[T, Progress], R | Busy]
+Work = Callable[[T, TrialProgress], R | Busy]
 """``work(trial, progress)``: does a trial, leaves what it found in files of the trial's own, gives a small result:
-the same of a trial that others have done; of one that they are doing, :class:`Busy`, at once."""
+the same of a trial that others have done; of one that they are doing, :class:`Busy`, at once. Meanwhile it may
+``progress.tell`` anything."""
 
 _POLL_SECONDS = 0.1
 
@@ -43,6 +44,7 @@ def run_trials(
     threads: int = 1,
     cards: Sequence[str] = (),
     done: Callable[[T, R], None] | None = None,
+    told: Callable[[Any], None] | None = None,
 ) -> list[R]:
     """Do all trials; gives their results in the trials' order.
 
@@ -53,8 +55,9 @@ def run_trials(
     A trial for which ``work`` answers :class:`Busy` is asked for again later, after those that nobody does: so several
     processes that call this with the same trials share them, and each ends when all are done.
 
-    When a worker is killed the others do the rest, and an error tells at the end. When a trial raises, the others
-    save and stop, and its error is raised. Workers end when this process does, however it ends.
+    When a worker is killed the others do the rest, and an error tells at the end. When a trial raises, or ``done`` or
+    ``told`` does, the others save and stop, and the error is raised. Workers end when this process does, however it
+    ends.
 
     Args:
         work, trials: what is done with what; ``str(trial)`` names it in errors.
@@ -64,14 +67,15 @@ def run_trials(
         workers, threads: how many trials at once, and torch's threads in each worker process.
         cards: values of CUDA_VISIBLE_DEVICES, dealt to the worker processes in turn; none leaves it as it is.
         done: told each trial and its result as it ends, in this process.
+        told: given what trials tell by their progress while they are done, in this process.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; every worker saved its state.
         PoolsearchError: a worker was killed; the message names it, its exit status and its trial.
-        Exception: whatever a trial raises, with the worker's traceback as its cause.
+        Exception: whatever a trial raises, with the worker's traceback as its cause; or ``done``, or ``told``.
     """
     with progress.bar(label, 100) as update:
-        whole = OverallProgress(costs, update, progress)
+        whole = OverallProgress(costs, update, progress, told)
         if workers > 1:
             return _Workers(work, trials, costs, whole, done).run(min(workers, len(trials)), threads, cards)
         return _one_by_one(work, trials, whole, done)
@@ -148,11 +152,13 @@ class _Worker:
         self.trial, self._part = trial, part
         self.order(pickled)
 
-    def show(self, message: Message | BarOpened | BarMoved | BarClosed) -> None:
+    def show(self, message: Message | Told | BarOpened | BarMoved | BarClosed) -> None:
         assert self._part is not None, "a worker speaks only while it does a trial"
         match message:
             case Message(text):
                 self._part.say(text)
+            case Told(told):
+                self._part.tell(told)
             case BarOpened(label, total):
                 self._update = self._bar.enter_context(self._part.bar(label, total))
             case BarMoved(done, note):
@@ -195,6 +201,7 @@ class _Workers:
         self._results: dict[int, Any] = {}
         self._lost: list[str] = []
         self._failed: TrialFailed | None = None
+        self._raised: Exception | None = None
 
     def run(self, workers: int, threads: int, cards: Sequence[str]) -> list[Any]:
         pickled = pickle.dumps(self._work)
@@ -214,7 +221,7 @@ class _Workers:
     def _work_through(self, stopped: Callable[[], bool]) -> None:
         stopping = False
         while self._alive:
-            if not stopping and (stopped() or self._failed):
+            if not stopping and (stopped() or self._failed or self._raised):
                 stopping = True
                 self._waiting.clear()
                 for worker in self._alive.values():
@@ -242,14 +249,24 @@ class _Workers:
                 assert worker.trial is not None
                 self._results[worker.trial] = result
                 if self._done:
-                    self._done(self._trials[worker.trial], result)
+                    self._call(self._done, self._trials[worker.trial], result)
                 self._whole.finished(worker.trial)
                 self._begin_next(worker)
             case TrialFailed():
                 self._failed = self._failed or message
                 del self._alive[worker.pipe]
+            case Told():
+                self._call(worker.show, message)
             case _:
                 worker.show(message)
+
+    def _call(self, caller: Callable[..., None], *told: Any) -> None:
+        """Tell the caller; what it raises first is raised when all workers have saved and stopped."""
+        try:
+            caller(*told)
+        except Exception as error:  # of the user's own code: whatever it is
+            self._raised = self._raised or error
+            self._waiting.clear()
 
     def _begin_next(self, worker: _Worker) -> None:
         if not self._waiting:
@@ -271,6 +288,8 @@ class _Workers:
         self._whole.progress.say(f"{self._lost[-1]}.")
 
     def _outcome(self, stopped: bool) -> list[Any]:
+        if self._raised:
+            raise self._raised
         if self._failed:
             _raise(self._failed)
         if self._lost and len(self._results) < len(self._trials):

@@ -40,6 +40,13 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Told:
+    """Something that the trial tells whoever asked for it."""
+
+    told: Any
+
+
+@dataclass(frozen=True)
 class BarOpened:
     """The bar of what is under way."""
 
@@ -140,6 +147,10 @@ class _PipeProgress:
 
     def say(self, text: str) -> None:
         self._parent.send(Message(text))
+
+    def tell(self, told: Any) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # the parent is gone, and the listener ends this process
+            self._parent.send(Told(told))
 
     def table(self, table: ProgressTable, line: str = "") -> None:
         if line:  # above the bars is the place of the parent's own

@@ -36,7 +36,7 @@ class Made:
         self.left, self.trained = stop_after, []
         monkeypatch.setattr(training, "run_trials", self)
 
-    def __call__(self, work, trials, costs, progress, label, workers, threads, cards, ended):
+    def __call__(self, work, trials, costs, progress, label, workers, threads, cards, ended, told):
         run, _recipe, root, *_ = work.args
         for trial in trials:
             if self.left == 0:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from poolsearch.callbacks import EpochEvent, StepEvent, TrainingName, Watch
 from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.progress import SilentProgress
 from poolsearch.settings.groups import MachineSettings
@@ -131,10 +132,11 @@ class Walk:
         self.log: list[Any] = []
         self._stop_after = stop_after
 
-    def step(self, step: int) -> None:
+    def step(self, step: int) -> Tensor:
         self.x = self.x * 0.9 + step / (1 + step // self.steps_per_epoch) + torch.rand(1, dtype=torch.float64)
         if step == self._stop_after:
             os.kill(os.getpid(), signal.SIGINT)
+        return self.x
 
     def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
         return {"x": self.x.item()}
@@ -152,11 +154,11 @@ class Walk:
         self.x = tensors["x"]
 
 
-def loop(task: Walk, folder: Path) -> int:
+def loop(task: Walk, folder: Path, watch: Watch | None = None) -> int:
     """Run the task to its end, or to where it is stopped; gives the step that it began at."""
     files = LoopFiles(folder / "c.safetensors", folder / "events.jsonl", every_seconds=1000, of={"stage": "walk"})
     began = checkpoint.step_of(files.checkpoint) or 0
-    run_loop(task, files, "walk", SilentProgress(), {"stage": "walk"}, seed=1)
+    run_loop(task, files, "walk", SilentProgress(), {"stage": "walk"}, seed=1, watch=watch)
     return began
 
 
@@ -186,6 +188,44 @@ def test_events_after_the_checkpoint_are_cut_off(tmp_path: Path) -> None:
         handle.write('{"epoch": 1, "x": 7}\n{"half a li')  # what a killed process wrote after its last checkpoint
     loop(Walk(), tmp_path / "killed")
     assert events(tmp_path / "killed") == events(tmp_path)
+
+
+class Told:
+    """Keeps the steps and epochs that it is told; raises at one of them."""
+
+    def __init__(self, raise_at: int | None = None, at: type = StepEvent) -> None:
+        self.told: list[tuple[str, int]] = []
+        self._raise_at, self._at = raise_at, at
+        self.watch = Watch(TrainingName(stage="walk", training="walk"), self, self)
+
+    def __call__(self, event: EpochEvent | StepEvent) -> None:
+        self.told.append((type(event).__name__, event.step))
+        if event.step == self._raise_at and isinstance(event, self._at):
+            raise ZeroDivisionError("of the user's own")
+
+
+def test_steps_and_epochs_are_told_in_their_order(tmp_path: Path) -> None:
+    told, task = Told(), Walk()
+    loop(task, tmp_path, told.watch)
+    steps = [("StepEvent", step) for step in range(1, 16)]
+    for step in (15, 10, 5):
+        steps.insert(step, ("EpochEvent", step))
+    assert told.told == steps
+
+
+@pytest.mark.parametrize(
+    ("at", "step"), [(StepEvent, 1), (StepEvent, 7), (StepEvent, 15), (EpochEvent, 5), (EpochEvent, 15)]
+)
+def test_who_is_told_and_raises_loses_nothing_and_is_told_nothing_twice(tmp_path: Path, at: type, step: int) -> None:
+    whole, all_told = Walk(), Told()
+    loop(whole, tmp_path / "whole", all_told.watch)
+    first, then, again = Told(step, at), Told(), Walk()
+    with pytest.raises(ZeroDivisionError):
+        loop(Walk(), tmp_path / "stopped", first.watch)
+    assert loop(again, tmp_path / "stopped", then.watch) == step
+    assert first.told + then.told == all_told.told
+    assert torch.equal(again.x, whole.x)
+    assert events(tmp_path / "stopped") == events(tmp_path / "whole")
 
 
 def test_a_finished_loop_does_nothing_more(tmp_path: Path) -> None:

@@ -63,6 +63,16 @@ def shared(trial, progress):
             with open(f"{folder}/log", "a") as handle: handle.write(f"{name}\\n")
         return name, int(found.read_text())
 
+def telling(trial, progress):
+    for part in range(3): progress.tell((trial, part))
+
+def tells_until_stopped(folder, progress):
+    with stop_requests() as stopped:
+        progress.tell(folder)
+        while not stopped(): time.sleep(0.01)
+    Path(folder, "saved").touch()
+    raise Interrupted
+
 class Odd(Exception):
     def __init__(self, a, b):
         super().__init__(f"{a} and {b}")
@@ -126,6 +136,29 @@ def test_each_result_is_told_here_as_it_comes(jobs: ModuleType, workers: int) ->
     assert sorted(told) == list(zip("abc", results, strict=True))
     if workers == 1:
         assert [trial for trial, _ in told] == list("abc")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_trials_tell_arrives_here_in_their_order(jobs: ModuleType, workers: int) -> None:
+    told: list[tuple[str, int]] = []
+    run(jobs.telling, list("ab"), workers=workers, told=told.append)
+    assert {name: [part for of, part in told if of == name] for name in "ab"} == {"a": [0, 1, 2], "b": [0, 1, 2]}
+
+
+def test_when_what_is_told_raises_here_all_save_and_stop(jobs: ModuleType, tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        folder.mkdir()
+    told: list[str] = []
+
+    def raises_when_both_are_told(folder: str) -> None:
+        told.append(folder)
+        if len(told) == 2:
+            raise KeyError("of the user's own")
+
+    with pytest.raises(KeyError, match="of the user's own"):
+        run(jobs.tells_until_stopped, list(map(str, folders)), workers=2, told=raises_when_both_are_told)
+    assert all((folder / "saved").exists() for folder in folders)
 
 
 def test_no_more_workers_than_trials(jobs: ModuleType) -> None:

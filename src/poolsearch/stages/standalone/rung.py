@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from poolsearch.evaluation import metrics
-from poolsearch.progress import Progress
+from poolsearch.progress import TrialProgress
 from poolsearch.samplers.successive_halving import Rung, rungs
 from poolsearch.session.open_run import Run
 from poolsearch.settings import ResolvedSettings
@@ -30,6 +30,7 @@ from poolsearch.stages.standalone.trial import (
     TrainingConfig,
     Trial,
     has_diverged,
+    tell_ended,
     train_standalone,
     worker_layout,
 )
@@ -192,10 +193,12 @@ def train_rung(
     live = _live(run, rung, root, label, macs_of, scored_of, later)
 
     def ended(trial: Trial, found: ScoredTraining) -> None:
+        tell_ended(run, root, trial, found.value)
         scored(trial, found)
         live.ended(trial, found.value)
 
-    run_trials(work, left, [macs_of[trial] for trial in left], live, label, workers, threads, cards, ended)
+    costs, told = [macs_of[trial] for trial in left], run.callbacks.epoch
+    run_trials(work, left, costs, live, label, workers, threads, cards, ended, told)
     return scored_of
 
 
@@ -222,7 +225,7 @@ def _live(
 
 
 def train_trial(
-    run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Trial, progress: Progress
+    run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Trial, progress: TrialProgress
 ) -> ScoredTraining | Busy:
     """Train one and score it, unless another process does, or has done so.
 
@@ -252,7 +255,7 @@ def train_trial(
 
 
 def _train_and_score(
-    run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Trial, progress: Progress
+    run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Trial, progress: TrialProgress
 ) -> ScoredTraining:
     """Train one as far as the recipe goes, and score it on the search-val images, or those of test.
 

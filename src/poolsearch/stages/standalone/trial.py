@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from poolsearch import rng
+from poolsearch.callbacks import TrainingName, TrialEvent
 from poolsearch.image_size import LARGEST_NATIVE, ImageSize
 from poolsearch.nets.poolable import FixedPlacementNet, parameters_of
-from poolsearch.progress import Progress
+from poolsearch.progress import TrialProgress
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.diverged import retraining_diverged
@@ -65,6 +67,21 @@ class Trial:
             The same run where the sizes are equal.
         """
         return run.at(self.image_size or run.image_size)
+
+    def name(self, run: Run, root: Path) -> TrainingName:
+        """What callbacks are told it is.
+
+        Args:
+            run: the run.
+            root: of the trials of a stage, in the run's folder.
+
+        Returns:
+            Its stage, folder, placement and seed.
+        """
+        folder = self.folder(root).relative_to(run.dir.root)
+        return TrainingName(
+            stage=folder.parts[0], training=folder.as_posix(), placement=str(self.placement), seed=self.seed
+        )
 
     def identity(self, run: Run) -> dict[str, Any]:
         """What tells it from others, for the headers of its files.
@@ -136,13 +153,15 @@ class StandaloneTask:
         self._loss = torch.zeros((), device=self.device)
         self.last_loss = float("nan")
 
-    def step(self, step: int) -> None:
+    def step(self, step: int) -> Tensor:
         set_lr(self._optimizer, self._rates.at(step))
         self.net.train()
         x_BCHW, y_B = self._train.batch(step)
-        self._loss += train_step(
+        loss = train_step(
             lambda: backward(self.net, x_BCHW, y_B, self._scaler, self._machine), self._optimizer, self._scaler
         )
+        self._loss += loss
+        return loss
 
     def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
         self.last_loss = float(self._loss) / self.steps_per_epoch
@@ -186,18 +205,22 @@ def train_trials(
         PoolsearchError: a training of a needed placement diverged.
     """
 
-    def ended(trial: Trial, _: object = None) -> None:
+    def check(trial: Trial) -> None:
         if trial.placement in needed and trial.image_size is None and has_diverged(trial.folder(root)):
             raise retraining_diverged(run, str(trial))
+
+    def ended(trial: Trial, _: object) -> None:
+        tell_ended(run, root, trial, None)
+        check(trial)
 
     workers, threads, cards = worker_layout(run, len(trials))
     left = [trial for trial in trials if not _finished(trial.folder(root))]
     for trial in trials:
         if trial not in left:
-            ended(trial)
+            check(trial)
     costs = [trial.of(run).costs.macs(trial.placement) for trial in left]
     work = partial(_train, run, recipe, root, workers)
-    run_trials(work, left, costs, run.progress, recipe.purpose, workers, threads, cards, ended)
+    run_trials(work, left, costs, run.progress, recipe.purpose, workers, threads, cards, ended, run.callbacks.epoch)
     for trial in trials:
         if has_diverged(trial.folder(root)):
             run.warn(f"the training of {trial} diverged: lower --retrain-lr in a new run.")
@@ -256,7 +279,25 @@ def unfinished_folder(folder: Path) -> Path:
     return folder / "checkpoint.safetensors"
 
 
-def _train(run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Trial, progress: Progress) -> None:
+def tell_ended(run: Run, root: Path, trial: Trial, metric: float | None) -> None:
+    """Tell the callbacks that a training ended.
+
+    Args:
+        run: open.
+        root: of the trials' folders.
+        trial: which; its metrics are there.
+        metric: how good it is, a fraction; None where that is not known yet.
+
+    Raises:
+        Exception: whatever a callback raises.
+    """
+    found = read_metrics(trial.folder(root))
+    loss = math.nan if found["train_loss"] is None else found["train_loss"]
+    name = vars(trial.name(run, root))
+    run.callbacks.trial(TrialEvent(**name, epochs=found["epochs"], train_loss=loss, metric=metric))
+
+
+def _train(run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Trial, progress: TrialProgress) -> None:
     """Train one, in a worker process or in ours; what it finds goes into its own folder only."""
     folder = trial.folder(root)
     task, metrics = train_standalone(run, recipe, root, workers, trial, progress)
@@ -267,7 +308,7 @@ def _train(run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Tr
 
 
 def train_standalone(
-    run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Trial, progress: Progress
+    run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Trial, progress: TrialProgress
 ) -> tuple[StandaloneTask, dict[str, Any]]:
     """Train one from its checkpoint, if there is one, as far as the recipe goes.
 
@@ -279,7 +320,7 @@ def train_standalone(
         root: of the trials' folders.
         workers: how many train at once, for the metrics.
         trial: which.
-        progress: where its bar shows itself.
+        progress: where its bar shows itself, and its epochs are told.
 
     Returns:
         The trained task, and what ``metrics.json`` says about every trial.
@@ -292,7 +333,8 @@ def train_standalone(
     every_seconds, of = run.settings.machine.checkpoint_seconds, trial.identity(run) | {"stage": recipe.purpose}
     files = LoopFiles(unfinished_folder(folder), folder / "events.jsonl", every_seconds, of)
     identity = {"stage": recipe.purpose, "placement": str(trial.placement), "seed": trial.seed}
-    seconds = run_loop(task, files, str(trial), progress, identity, task.seed)
+    watch = run.callbacks.watch(trial.name(run, root), progress.tell)
+    seconds = run_loop(task, files, str(trial), progress, identity, task.seed, watch)
     return task, {
         "placement": str(trial.placement), "seed": trial.seed, "epochs": task.epochs,
         "steps": task.epochs * task.steps_per_epoch, "seconds": round(seconds, 1),
