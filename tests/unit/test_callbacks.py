@@ -163,12 +163,12 @@ def test_a_callback_that_raises_stops_a_search_which_then_goes_on_as_if_nothing_
 
 
 def test_worker_processes_tell_by_their_parent_and_are_saved_when_it_raises(tmp_path: Path) -> None:
-    out, first, then = tmp_path / "run", StepRecorder(), StepRecorder()
+    out, first, then = tmp_path / "run", StepRecorder(), Recorder()
     raises = Raises("on_epoch", Interrupted())
     with pytest.raises(Interrupted):
         poolsearch.search(out, by_trials(workers=2), callbacks=[raises, first])
     assert first.told[0] == "trials begin" and "trials end" not in first.told
-    poolsearch.search(out, resume=True, callbacks=[then])
+    poolsearch.search(out, by_trials(workers=1), resume=True, callbacks=[then])
     told = [*first.told, *then.told]
     for seed in (0, 1):
         name = f"trials/4,3,3/{seed}"
