@@ -22,7 +22,7 @@ from poolsearch.settings.methods import usual_method
 from poolsearch.settings.resolve import resolve
 from poolsearch.stages.planning.advice import advise
 from poolsearch.stages.planning.alone_prices import time_standalone
-from poolsearch.stages.planning.fitted import Asked, fit, members_to_price, prices_of, told
+from poolsearch.stages.planning.fitted import Asked, fit, members_to_price, prices_of, sizes_of, told
 from poolsearch.stages.planning.jobs import alone_jobs, retraining_job, standalone_jobs
 from poolsearch.stages.planning.measure import time_search, time_standalone_passes
 from poolsearch.stages.planning.memory import try_largest_step
@@ -94,12 +94,14 @@ def _planned(run: Run, given: Settings, update: Update) -> Plan:
     update(3, "passes in evaluation")
     passes = time_standalone_passes(run, work)
     update(4, "stand-alone trainings")
-    jobs, last = standalone_jobs(run, given), retraining_job(run)
+    bayes = _as_bayes(run, given)
+    trials = bayes.rank.trials if usual_method(given.search.preset) == "bayes" else 0
+    jobs, last = standalone_jobs(run, given), retraining_job(run, trials)
     alone = time_standalone(run, work, [last, *(job for each in jobs.values() for job in each)])
     prices = Measurements(work, memory, search, passes, alone)
     alone_ones = (standalone_estimate(method, each, prices) for method, each in jobs.items())
-    bayes = bayes_estimate(run, _as_bayes(run, given), last, prices)
-    ways = (*alone_ones, bayes, untrained_estimate(), *supernet_estimates(run, sizes, last, prices))
+    by_trials = bayes_estimate(run, bayes, last, prices)
+    ways = (*alone_ones, by_trials, untrained_estimate(), *supernet_estimates(run, sizes, last, prices))
     after = retraining_estimate(run, last, prices)
     members = run.settings.search.members
     rest = sum(stage.takes.seconds for stage in after)
@@ -141,7 +143,7 @@ def _fitted(run: Run, asked: Asked, given: Settings, begun: float, update: Updat
     update(3, "stand-alone trainings")
     last, sweep = retraining_job(run), alone_jobs(run, given, "sweep")
     measured = Measurements(work, memory, search, search.passes, time_standalone(run, work, [last, *sweep]))
-    prices = prices_of(run, last, measured, opened, members)
+    prices = prices_of(run, last, measured, opened, members, sizes_of(run, asked)[-1].trials)
     way = standalone_estimate("sweep", sweep, measured)
     fitted = fit(run, asked, prices, way.takes, time.monotonic() - begun)
     found = told(run, asked, fitted)

@@ -29,7 +29,7 @@ from poolsearch.stages.planning.hours import (
     largest_within,
     least_epochs,
 )
-from poolsearch.stages.planning.jobs import Job
+from poolsearch.stages.planning.jobs import Job, rankings_after
 from poolsearch.stages.planning.options import Measurements, rank_estimate, search_estimate, test_seconds
 from poolsearch.storage.run_record import typed
 from poolsearch.texts import command
@@ -128,7 +128,7 @@ def _steps(run: Run) -> tuple[int, int]:
     return len(split.search_train) // settings.search.batch, len(split.train_all) // settings.retrain.retrain_batch
 
 
-def prices_of(run: Run, last: Job, prices: Measurements, opened: float, members: list[int]) -> JobPrices:
+def prices_of(run: Run, last: Job, prices: Measurements, opened: float, members: list[int], trials: int) -> JobPrices:
     """What the parts of the job cost here.
 
     Args:
@@ -137,6 +137,7 @@ def prices_of(run: Run, last: Job, prices: Measurements, opened: float, members:
         prices: measured for it, and for these members.
         opened: seconds that opening the run took.
         members: each M to price.
+        trials: as many as the job may have.
 
     Returns:
         Prices of all sizes with one of these M.
@@ -161,6 +162,7 @@ def prices_of(run: Run, last: Job, prices: Measurements, opened: float, members:
         trial_steps=_steps(run)[0],
         trial_epochs=settings.given.alone.trial_epochs,
         trial_score=float(test.mean()) * len(run.split.search_val) / len(run.split.test),
+        by_trials=rankings_after(run, trials),
     )
 
 

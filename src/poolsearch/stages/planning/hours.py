@@ -10,10 +10,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from poolsearch.evaluation.budget_picks import answers_of
 from poolsearch.inspection_results import NOTHING, Estimate, StageCost
 from poolsearch.settings.groups import Control
 from poolsearch.stages.planning.estimate import StepTime, WorkerLayout, makespan, trial_rounds
+from poolsearch.stages.planning.rankings import Ranking, by_macs, retrained
 
 Floats = NDArray[np.float64]
 
@@ -30,8 +30,6 @@ LEAST_SEEDS, USUAL_SEEDS, MOST_SEEDS = 2, 3, 10
 """Trainings of each finalist: a verdict needs two; more than ten make the smallest difference hardly smaller."""
 
 _PACES = 30  # steps in which epochs grow
-_RANKINGS = 16  # drawn to know who will be retrained
-_LIKE_MACS = 0.7  # correlation of a ranking with log MACs; kendall_tau 0.5, as MACs alone have with Table 6
 
 
 @dataclass(frozen=True)
@@ -154,6 +152,8 @@ class JobPrices:
         trial_steps: of a stand-alone training on search-train, in an epoch.
         trial_epochs: of each trial; None: as many as of the retraining.
         trial_score: seconds of scoring one on search-val.
+        by_trials: rankings that may come out after 0, 1, ... trials; after more as after the last. Empty: where there
+            are trials as where there are none.
     """
 
     start: Estimate
@@ -170,6 +170,7 @@ class JobPrices:
     trial_steps: int = 0
     trial_epochs: int | None = None
     trial_score: float = 0.0
+    by_trials: Sequence[Sequence[Ranking]] = ()
 
     def stages(self, size: JobSize) -> tuple[StageCost, ...]:
         """A job of this size.
@@ -233,7 +234,10 @@ class JobPrices:
     def _chosen(self, size: JobSize) -> list[list[int]]:
         """Who is retrained after each of some rankings that may come out; the space's number of each."""
         always = {self._own, *([int(self.macs_ratio_A.argmax())] * ("macs" in size.control))}
-        return [sorted({*order[: size.top_k], *picks, *always}) for order, picks in self._rankings]
+        rankings = self._by_macs
+        if size.trials and self.by_trials:
+            rankings = self.by_trials[min(size.trials, len(self.by_trials) - 1)]
+        return [retrained(ranking, size.top_k, (*always,)) for ranking in rankings]
 
     @property
     def _own(self) -> int:
@@ -241,18 +245,5 @@ class JobPrices:
         return int(np.abs(self.macs_ratio_A - 1).argmin()) if self.default is None else self.default
 
     @cached_property
-    def _rankings(self) -> list[tuple[list[int], list[int]]]:
-        """Rankings that may come out, and the picks of each.
-
-        They agree with MACs as much as rankings do: so costly placements are in front more often.
-        """
-        draw = np.random.default_rng(0)
-        like_A = np.log(self.macs_ratio_A)
-        like_A = (like_A - like_A.mean()) / (like_A.std() or 1.0)
-        found: list[tuple[list[int], list[int]]] = []
-        for _ in range(_RANKINGS):
-            luck_A = draw.standard_normal(len(like_A))
-            order = np.argsort(-(_LIKE_MACS * like_A + math.sqrt(1 - _LIKE_MACS**2) * luck_A)).tolist()
-            answers = answers_of(self.macs_ratio_A[order].tolist(), self.answer_at)
-            found.append((order, [order[answer.place] for answer in answers if answer.place is not None]))
-        return found
+    def _by_macs(self) -> list[Ranking]:
+        return by_macs(self.macs_ratio_A, self.answer_at)

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from poolsearch.calibration.features import Features
 from poolsearch.samplers.successive_halving import Rung, concurrent_rungs, rungs
 from poolsearch.session.open_run import Run
 from poolsearch.settings import ResolvedSettings, Settings
 from poolsearch.settings.check import with_method
 from poolsearch.settings.methods import named
 from poolsearch.settings.resolve import resolve
+from poolsearch.stages.planning.rankings import Ranking, by_macs, by_prediction, retrained
 from poolsearch.stages.retrain import retrain_config
 from poolsearch.stages.standalone.rung import sweep_config
 from poolsearch.stages.standalone.trial import TrainingConfig
 from poolsearch.stages.sweep import at_fidelity
+
+_PREDICTED = 48  # placements of which rankings by prediction are drawn: how many are retrained hardly depends on it
+_TRIALS = 12  # and after how many trials at most
 
 
 @dataclass(frozen=True)
@@ -66,20 +73,48 @@ class Job:
         return self.epochs * (self.images // self.recipe.batch)
 
 
-def retraining_job(run: Run) -> Job:
+def rankings_after(run: Run, trials: int) -> list[list[Ranking]]:
+    """Rankings by prediction that may come out of a run, see :func:`.by_prediction`.
+
+    Args:
+        run: open.
+        trials: at most.
+
+    Returns:
+        After 0, 1, ... ``trials`` (or some, where there are more), of numbers of placements; of a large space of some
+        of its placements.
+    """
+    ratio_A = run.macs_A / run.costs.macs(run.space.default)
+    own = run.space.index(run.space.default) if run.space.default in run.space else int(np.abs(ratio_A - 1).argmin())
+    numbers = np.arange(run.space.size)
+    if run.space.size > _PREDICTED:
+        others = np.random.default_rng(0).choice(run.space.size, _PREDICTED, replace=False)
+        numbers = np.unique([*others, own])
+    placements = [run.space[int(number)] for number in numbers]
+    features = Features.of(placements, run.macs_A[numbers], int(np.flatnonzero(numbers == own)[0]))
+    found = by_prediction(features, ratio_A[numbers], run.settings.retrain.answer_at, min(trials, _TRIALS))
+    return [[ranking.of_numbers(numbers) for ranking in each] for each in found]
+
+
+def retraining_job(run: Run, trials: int = 0) -> Job:
     """Retraining of the top-k, the default, the picks of the answers and the controls.
 
-    They may coincide, and who they are is not known before the ranking: counted is one less than all of them.
+    They may coincide, and who they are is not known before the ranking: counted is their mean over rankings that may
+    come out.
 
     Args:
         run: open; its settings say how many there are.
+        trials: that the ranking learns from; 0: it is one by supernets, or by trainings of all placements.
 
     Returns:
         All of these trainings as one job.
     """
-    settings = run.settings
-    beside = len(settings.retrain.answer_at) + len(settings.retrain.control)
-    finalists = min(settings.retrain.top_k + 1 + max(0, beside - 1), run.space.size)
+    settings, ratio_A = run.settings, run.macs_A / run.costs.macs(run.space.default)
+    control, limits = settings.retrain.control, settings.retrain.answer_at
+    rankings = rankings_after(run, trials)[-1] if trials else by_macs(ratio_A, limits)
+    always = [int(np.abs(ratio_A - 1).argmin()), *([int(ratio_A.argmax())] * ("macs" in control))]
+    chosen = [len(retrained(ranking, settings.retrain.top_k, always)) for ranking in rankings]
+    finalists = round(float(np.mean(chosen))) + ("random" in control) + ("input-size" in control)
     recipe, images = retrain_config(settings), len(run.split.train_all)
     return Job(recipe, settings.net.width, finalists, settings.retrain.retrain_seeds, recipe.epochs, images)
 
