@@ -13,6 +13,7 @@ import many_networks
 import memory
 import methods
 import mixture_work
+import own_loop
 import ranking
 import search_step
 import several_placements
@@ -23,6 +24,7 @@ import validation
 ROOT = Path(__file__).parents[1]
 PARTS = {
     "Search step": search_step,
+    "Ask and tell in a loop of one's own": own_loop,
     "Ranking": ranking,
     "Several placements a step": several_placements,
     "The mixture's own work, and balancing": mixture_work,

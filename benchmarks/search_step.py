@@ -44,6 +44,12 @@ class InOrder:
     def tell(self, placement: Placement, reward: float) -> None:
         pass
 
+    def state(self) -> None:
+        pass
+
+    def load_state(self, state: None) -> None:
+        pass
+
 
 def images(folder: Path, number: int) -> Path:
     """Random images of CIFAR-10's size."""
@@ -55,9 +61,7 @@ def images(folder: Path, number: int) -> Path:
 
 def ours(run: Run) -> tuple[SearchTask, Iterator[int]]:
     """The search's own task; the steps are counted on."""
-    task = SearchTask(run)
-    task._sampler = InOrder(list(run.space))  # type: ignore[assignment]
-    return task, iter(range(10**9))
+    return SearchTask(run, InOrder(list(run.space))), iter(range(10**9))
 
 
 def bare(run: Run, task: SearchTask) -> Iterator[None]:

@@ -32,7 +32,7 @@ def draws(many: int, steps: int) -> list[Draw]:
 def task_of(run: Run, given: list[Draw]) -> tuple[SearchTask, Iterator[int]]:
     """A search that trains what it is given, again and again."""
     task, again = SearchTask(run), cycle(given)
-    task._draw = lambda _: next(again)  # type: ignore[method-assign]
+    task.search._draw = lambda *_: next(again)  # type: ignore[method-assign]
     return task, iter(range(10**9))
 
 

@@ -4,6 +4,9 @@
 ``report`` are its stages; ``export`` writes the network that was found as files that stand alone. ``check`` proves that
 a network can be searched, ``costs`` says what its placements cost, ``plan`` what a search will. ``compare`` holds
 methods against each other. See ``poolsearch --help`` for the same on the command line.
+
+Around a training loop of your own: ``restride`` moves the downsampling of any CNN, ``MixtureSearch`` says what to train
+next and is told how good it was (docs/library.md).
 """
 
 from __future__ import annotations
@@ -11,8 +14,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from poolsearch.ask_tell import MixtureSearch
     from poolsearch.callbacks import Callback, EpochEvent, StageEvent, StepEvent, TrialEvent
+    from poolsearch.cost.costs import placement_costs
     from poolsearch.errors import Interrupted, PoolsearchError
+    from poolsearch.mixture.mixture import MixtureRules
+    from poolsearch.nets.restride import restride
     from poolsearch.pipeline import check, costs, export, open, plan, rank, report, retrain, run, search  # noqa: A004
     from poolsearch.research.compare.compare import compare
     from poolsearch.result import Result
@@ -20,12 +27,16 @@ if TYPE_CHECKING:
     from poolsearch.settings import Settings
     from poolsearch.settings.research_groups import CompareSettings
     from poolsearch.space import Placement, Space
+    from poolsearch.supernet.evaluate import evaluate_tree
+    from poolsearch.supernet.own_network import SuperNet
 
 __all__ = [
     "Callback",
     "CompareSettings",
     "EpochEvent",
     "Interrupted",
+    "MixtureRules",
+    "MixtureSearch",
     "Placement",
     "PoolsearchError",
     "Result",
@@ -33,16 +44,20 @@ __all__ = [
     "Space",
     "StageEvent",
     "StepEvent",
+    "SuperNet",
     "TrialEvent",
     "Trust",
     "check",
     "compare",
     "costs",
+    "evaluate_tree",
     "export",
     "open",
+    "placement_costs",
     "plan",
     "rank",
     "report",
+    "restride",
     "retrain",
     "run",
     "search",
@@ -54,14 +69,20 @@ _HOMES = {
     "StageEvent": "callbacks",
     "StepEvent": "callbacks",
     "TrialEvent": "callbacks",
-    "CompareSettings": "settings.groups",
+    "CompareSettings": "settings.research_groups",
     "compare": "research.compare.compare",
     "Interrupted": "errors",
     "PoolsearchError": "errors",
     "Result": "result",
     "Placement": "space",
+    "MixtureRules": "mixture.mixture",
+    "MixtureSearch": "ask_tell",
     "Settings": "settings",
     "Space": "space",
+    "SuperNet": "supernet.own_network",
+    "evaluate_tree": "supernet.evaluate",
+    "placement_costs": "cost.costs",
+    "restride": "nets.restride",
     "Trust": "session.trusted",
 }
 

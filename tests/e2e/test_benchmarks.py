@@ -15,6 +15,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
     ("name", "small", "holds"),
     [
         ("search_step", "batch=8, steps=2, rounds=1", "search / bare: "),
+        ("own_loop", "batch=4, steps=2, rounds=1, width=2", "ask and tell / bare: "),
         (
             "ranking",
             "batch=4, rounds=1, width=2, large={'cifar-resnet50': (2, 2, 32)}",

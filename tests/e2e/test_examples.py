@@ -190,6 +190,13 @@ def test_a_sampler_of_ones_own_keeps_the_contract_and_searches(
     assert RunDir(tmp_path / "run").scores.exists()
 
 
+def test_a_loop_of_ones_own_ends_in_a_ranking(python: Python) -> None:
+    found = told(python(EXAMPLES / "own_loop.py", "--epochs", "1")).splitlines()
+    assert len(found) == 1 + 10 and found[0].split()[:4] == ["rank", "placement", "number", "val_metric"]
+    assert all(0 <= float(line.split()[3]) <= 1 for line in found[1:])
+    assert len((EXAMPLES / "own_loop.py").read_text().splitlines()) < 80
+
+
 def test_the_prior_of_the_calibration_is_what_the_truths_say(python: Python) -> None:
     truths = EXAMPLES.parent / "docs" / "results" / "truths"
     assert told(python(EXAMPLES / "calibration.py", truths, "--prior")).strip() == repr(PRIOR)

@@ -14,7 +14,9 @@ from poolsearch.cost.latency import LatencyTable, latencies
 from poolsearch.cost.macs import CostTable, cost_table
 from poolsearch.cost.memory import StepTable, peak_bytes, step_table
 from poolsearch.cost.routes import Grid, Routes, sum_entries
+from poolsearch.image_size import ImageSize
 from poolsearch.nets.poolable import Poolable
+from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.space import Placement, Space
 
 
@@ -113,3 +115,27 @@ def profile(net: Poolable, space: Space, height: int, width: int, batch: int, dt
         except Exception as error:  # the network's own, in layers that torch cannot run without numbers; it may train
             memory = f"{type(error).__name__}: {error}"
     return Profile(table, field_table(net, height, width, space), memory)
+
+
+def placement_costs(
+    net: Poolable, image_size: ImageSize | int | str | tuple[int, int], space: Space | None = None, batch: int = 256
+) -> Costs:
+    """What placements of a network cost, counted on a copy without numbers: nothing is computed.
+
+    Args:
+        net: a network whose downsampling can be moved, such as :func:`poolsearch.restride` gives; not changed.
+        image_size: of the images: the side of a square, "48x96" or (height, width).
+        space: the placements; all of the network where not given.
+        batch: images of a training step, in float32, whose memory is told.
+
+    Returns:
+        Arrays in the order of the space: ``macs_A`` (multiply-adds of one image), ``memory_A`` (bytes of a training
+        step beside weights and momentum; None where it is not known), and receptive fields. Latency is not measured.
+
+    Raises:
+        PoolsearchError: the images are too small for a placement.
+    """
+    space, size = space or net.space, ImageSize.of(image_size)
+    blank = blank_copy(net)
+    blank.check_input(*size, space)
+    return profile(blank, space, *size, batch, torch.float32).costs(space)

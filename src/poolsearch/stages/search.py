@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from poolsearch import rng
+from poolsearch.ask_tell.mixture_search import MixtureSearch, Trial, WaitingTrial
 from poolsearch.callbacks import SUPERNETS
 from poolsearch.mixture.balance import entropy
 from poolsearch.mixture.mixture import Mixture, MixtureRules
@@ -23,7 +23,7 @@ from poolsearch.samplers.make import make_sampler
 from poolsearch.session.open_run import Run
 from poolsearch.session.trusted import digest_of
 from poolsearch.settings.resolved import ResolvedSearch
-from poolsearch.space import KEEP, Exponents
+from poolsearch.space import KEEP, Exponents, Placement
 from poolsearch.stages.diverged import search_diverged
 from poolsearch.stages.searching.filters import evenness, filter_steps, write_filters
 from poolsearch.stages.searching.history import ScoreHistory
@@ -73,23 +73,16 @@ def search_identity(run: Run) -> dict[str, Any]:
     return run.identity | {"stage": "search", "method": run.settings.search.method}
 
 
-@dataclass(frozen=True)
-class _Score:
-    """The metric of a minibatch on its way from the device. ``asked``: the sampler waits for it."""
-
-    number: int
-    member: int
-    step: int
-    asked: bool
-    read: Callable[[], float]
+_Scores = tuple[Trial, dict[Placement, Callable[[], float]]]
+"""A trial whose metrics are on their way from the device."""
 
 
 class SearchTask:
     """The mixture's training as a :class:`~poolsearch.train.loop.Task`.
 
-    A step draws a placement by the sampler (uniformly, for a mixture) and a member by the assignment, trains the member
-    on one search-train minibatch and scores the pair on one search-val minibatch (paper, Figure 2). With one member and
-    a uniform sampler this is SPOS, step for step; the sampler is told the score.
+    A step asks a :class:`~poolsearch.ask_tell.MixtureSearch` for a placement and a member, trains the member on one
+    search-train minibatch, scores the pair on one search-val minibatch, and tells the score (paper, Figure 2). With one
+    member and a uniform sampler this is SPOS, step for step.
 
     Differs: on request several placements of one member share a minibatch (``placements_per_step``), and scores are
     read some steps late (``score_lag``), so that a GPU need not be waited for in every step.
@@ -110,20 +103,26 @@ class SearchTask:
             sgd(m.parameters(), settings.lr, settings.momentum, settings.weight_decay) for m in self.members
         ]
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=run.machine.precision == "fp16")
-        self.mixture = Mixture(run.space.size, mixture_rules(settings), run.seed)
         self._train = run.loader(run.split.search_train, settings.batch, "search-train", run.seed, augmented=True)
         self._val = run.loader(run.split.search_val, settings.val_batch, "search-val", run.seed, augmented=False)
         self.steps_per_epoch = self._train.steps_per_epoch
         self.epochs = search_epochs(settings)
         self._rates = search_rates(settings, self.epochs, self.steps_per_epoch)
-        draws = self.epochs * self.steps_per_epoch * settings.placements_per_step
-        self._sampler = sampler or make_sampler(
-            settings.method, run.space, settings, run.seed, draws, digest_of(settings.method, run.code)
-        )
+        steps = self.epochs * self.steps_per_epoch
+        draws, digest = steps * settings.placements_per_step, digest_of(settings.method, run.code)
+        self.search = MixtureSearch(
+            run.space, steps=steps, seed=run.seed, rules=mixture_rules(settings), steps_per_epoch=self.steps_per_epoch,
+            sampler=sampler or make_sampler(settings.method, run.space, settings, run.seed, draws, digest),
+        )  # fmt: skip
         self.history = ScoreHistory(run.space.size, settings.members, self.epochs)
-        self._pending: deque[_Score] = deque()
+        self._pending: deque[_Scores] = deque()
         self.last_loss = 0.0
         self._start_epoch()
+
+    @property
+    def mixture(self) -> Mixture:
+        """Scores, assignment and training steps so far."""
+        return self.search.mixture
 
     def check_loss(self) -> None:
         """See that the loss of the last epoch that ended was a finite number.
@@ -137,58 +136,44 @@ class SearchTask:
     def step(self, step: int) -> Tensor:
         if step % self.steps_per_epoch == 0:
             self.check_loss()
-        mixture, settings = self.mixture, self._settings
-        mixture.prepare(step, self._progress(step), step % self.steps_per_epoch == 0)
-        member, numbers = self._draw(step)
-        set_lr(self._optimizers[member], self._rates.at(step))
+        settings = self._settings
+        trial = self.search.ask(settings.placements_per_step)
+        optimizer = self._optimizers[trial.member]
+        set_lr(optimizer, self._rates.at(step))
         x_BCHW, y_B = self._train.batch(step)
-        supernet, placements = self.members[member].train(), [self._run.space[number] for number in numbers]
+        supernet = self.members[trial.member].train()
         loss = train_step(
-            lambda: tree_backward(supernet, x_BCHW, y_B, placements, self._scaler, self._run.machine),
-            self._optimizers[member],
+            lambda: tree_backward(supernet, x_BCHW, y_B, trial.placements, self._scaler, self._run.machine),
+            optimizer,
             self._scaler,
         )
         self._loss += loss
-        for number in numbers:
-            mixture.trained(number, member)
         if step % settings.val_every == 0:
-            self._score(list(dict.fromkeys(numbers)), member, step, asked=True)
+            self._score(trial, step)
         if settings.refresh and step % settings.refresh == 0:
-            number, member = mixture.stalest()
-            self._score([number], member, step, asked=False)
+            self._score(self.search.ask_stalest(), step)
         last = step == self.epochs * self.steps_per_epoch - 1
         self._take_in(step if last else step - settings.score_lag)
         return loss
 
-    def _draw(self, step: int) -> tuple[int, list[int]]:
-        """The member, and the numbers of the placements, that are trained in this step."""
-        draw = rng.generator(self._run.seed, "member", step)
-        index, many = self._run.space.index, self._settings.placements_per_step
-        if many > 1 and len(self.members) > 1:
-            member = int(draw.integers(len(self.members)))
-            return member, self.mixture.placements(member, draw.random(many)).tolist()
-        numbers = [index(self._sampler.ask()) for _ in range(many)]
-        return self.mixture.member(numbers[0], draw.random()), numbers
-
-    def _score(self, numbers: list[int], member: int, step: int, asked: bool) -> None:
-        """Start finding the metric of these placements of a member on the step's validation minibatch."""
-        placements = [self._run.space[number] for number in numbers]
+    def _score(self, trial: Trial, step: int) -> None:
+        """Start finding the metric of the placements of a trial on the step's validation minibatch."""
+        placements = list(dict.fromkeys(trial.placements))
         x_BCHW, y_B = self._val.batch(step)
         machine = self._run.machine
-        metric, supernet = self._run.settings.data.metric, self.members[member].eval()
-        for position, score in tree_scores(supernet, x_BCHW, y_B, placements, metric, machine):
-            self._pending.append(_Score(numbers[position], member, step, asked, machine.send(score)))
+        metric, supernet = self._run.settings.data.metric, self.members[trial.member].eval()
+        scores = tree_scores(supernet, x_BCHW, y_B, placements, metric, machine)
+        self._pending.append((trial, {placements[position]: machine.send(score) for position, score in scores}))
 
     def _take_in(self, until: int) -> None:
         """Take what was found up to step ``until`` into the scores (Eq. 2)."""
-        while self._pending and self._pending[0].step <= until:
-            score = self._pending.popleft()
-            value = score.read()
-            self.mixture.scored(score.number, score.member, value, score.step)
-            if score.asked:
-                self._sampler.tell(self._run.space[score.number], value)
-            self._val_sum += value
-            self._val_count += 1
+        while self._pending and self._pending[0][0].step <= until:
+            trial, reads = self._pending.popleft()
+            values = {placement: read() for placement, read in reads.items()}
+            self.search.tell(trial, values)
+            for value in values.values():  # not sum(): newer Pythons round that in another way
+                self._val_sum += value
+            self._val_count += len(values)
 
     def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
         mixture = self.mixture
@@ -197,7 +182,7 @@ class SearchTask:
         trained_M = mixture.trained_AM.sum(0)
         event = {
             "learning_rate": self._rates.at(step - 1),
-            "inv_temp": mixture.inv_temp(self._progress(step - 1)),
+            "inv_temp": mixture.inv_temp(self.search.progress(step - 1)),
             "train_loss": self.last_loss,
             "val_metric": self._val_sum / self._val_count if self._val_count else None,
             "assign_entropy": None if np.isnan(uncertainty) else uncertainty,
@@ -229,37 +214,45 @@ class SearchTask:
 
     def meta(self) -> Any:
         return {
-            "sampler": self._sampler.state(),
+            "sampler": self.search.sampler.state(),
             "scaler": self._scaler.state_dict(),
             "last_loss": self.last_loss,
             "epoch": [self._val_sum, self._val_count, self._iterations],
-            "pending": [[s.number, s.member, s.step, s.asked, s.read()] for s in self._pending],
+            "pending": [
+                [self._run.space.index(placement), trial.member, trial.step, trial.trained, read()]
+                for trial, reads in self._pending
+                for placement, read in reads.items()
+            ],
         }
 
     def load(self, tensors: dict[str, Tensor], meta: Any) -> None:
-        self.mixture.load_state({k: t.numpy() for k, t in checkpoint.under_prefix("mixture", tensors).items()})
+        tables = {k: t.numpy() for k, t in checkpoint.under_prefix("mixture", tensors).items()}
+        steps = int(tables["trained_AM"].sum()) // self._settings.placements_per_step
+        waiting = [_waiting(list(scores)) for _, scores in groupby(meta["pending"], key=lambda score: score[1:4])]
+        trials = self.search.resume(steps, tables, meta["sampler"], [told for told, _ in waiting])
+        self._pending = deque(
+            (trial, dict(zip(trial.placements, reads, strict=True)))
+            for trial, (_, reads) in zip(trials, waiting, strict=True)
+        )
         self.history.load(checkpoint.under_prefix("history", tensors))
         self._loss = tensors["loss"].to(self.device)
         for i, (member, optimizer) in enumerate(zip(self.members, self._optimizers, strict=True)):
             member.load_weights(checkpoint.under_prefix(f"member{i}", tensors))
             load_momentum(optimizer, checkpoint.under_prefix(f"momentum{i}", tensors))
-        self._sampler.load_state(meta["sampler"])
         self._scaler.load_state_dict(meta["scaler"])
         self.last_loss = meta.get("last_loss", 0.0)  # checkpoints of older versions lack it
         self._val_sum, self._val_count, self._iterations = meta["epoch"]
-        self._pending = deque(
-            _Score(number, member, step, asked, partial(float, value))
-            for number, member, step, asked, value in meta["pending"]
-        )
 
     def _start_epoch(self) -> None:
         self._loss = torch.zeros((), device=self.device)
         self._val_sum, self._val_count = 0.0, 0
         self._iterations = self.mixture.iterations
 
-    def _progress(self, step: int) -> float:
-        """Part of the search that is done, from 0 at the first step to 1 at the last."""
-        return step / max(1, self.epochs * self.steps_per_epoch - 1)
+
+def _waiting(scores: list[Any]) -> tuple[WaitingTrial, list[Callable[[], float]]]:
+    """A trial of a checkpoint that is still to be told, and its metrics, from their lines in the header."""
+    numbers, members, steps, trained, values = zip(*scores, strict=True)
+    return WaitingTrial(steps[0], members[0], numbers, trained[0]), [partial(float, value) for value in values]
 
 
 def search_epochs(settings: ResolvedSearch) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.restride.norms import use_batch_statistics
-from poolsearch.space import Exponents
+from poolsearch.space import Exponents, Placement
 
 SupernetNorm = Literal["batch", "calibrate", "per_placement"]
 
@@ -143,6 +144,31 @@ class PrefixNorms:
             norm.running_mean = kept[i].mean_C if kept else None
             norm.running_var = kept[i].var_C if kept else None
             norm.num_batches_tracked = kept[i].batches if kept else None
+
+    def select_all(self, placement: Placement) -> None:
+        """Put the statistics of a placement into the layers of all parts, as for its evaluation.
+
+        Args:
+            placement: of the network's number of blocks.
+        """
+        for block in self._norms:
+            self.select(block, () if block == self.STEM else placement.sites[:block], False)
+
+    def select_start(self) -> None:
+        """Put the statistics that every prefix begins with into the layers, as copies."""
+        for block, norms in self._norms.items():
+            for (_, norm), start in zip(norms, self._fresh(block), strict=True):
+                norm.running_mean, norm.running_var = start.mean_C, start.var_C
+                norm.num_batches_tracked = start.batches
+
+    def apply(self, change: Callable[[Tensor], Tensor]) -> None:
+        """Move or cast what was kept, as torch does with the buffers of a module.
+
+        Args:
+            change: what is done to each tensor.
+        """
+        for key, kept in self._kept.items():
+            self._kept[key] = [_Statistics(change(s.mean_C), change(s.var_C), change(s.batches)) for s in kept]
 
     def tensors(self) -> dict[str, Tensor]:
         """All statistics that were kept, as tensors by name.

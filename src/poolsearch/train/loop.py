@@ -89,8 +89,8 @@ class Task(Protocol):
             meta: what :meth:`meta` gave.
 
         Raises:
-            KeyError, TypeError, ValueError, RuntimeError: they are of another task; the loop reports a damaged
-                checkpoint.
+            KeyError, IndexError, TypeError, ValueError, RuntimeError: they are of another task; the loop reports a
+                damaged checkpoint.
         """
         ...
 
@@ -221,7 +221,7 @@ def _resume(task: Task, files: LoopFiles) -> tuple[int, float]:
     try:
         task.load(tensors, meta["task"])
         checkpoint.load_random_state(tensors, task.device)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         raise damaged(files.checkpoint, f"it does not fit this training: {error!r}") from None
     if _size(files.events) > meta["events_bytes"]:
         cut(files.events, meta["events_bytes"])

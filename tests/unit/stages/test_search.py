@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
+from poolsearch.ask_tell import MixtureSearch
 from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
-from poolsearch.stages.search import SearchTask
+from poolsearch.stages.search import SearchTask, make_members, search_rates
+from poolsearch.train.optim import sgd
 
 Tiny = Callable[..., Settings]
 
@@ -79,3 +82,35 @@ def test_state_goes_on_where_it_was(tmp_path: Path, tiny: Tiny, changes: dict[st
         assert np.array_equal(table, second.mixture.state()[name]), name
     for a, b in zip(whole.members, second.members, strict=True):
         assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def test_a_loop_of_ones_own_around_ask_and_tell_is_the_stage_to_the_bit(tmp_path: Path, tiny: Tiny) -> None:
+    """Scores, assignment, training steps and weights, from the same networks, images and learning rates."""
+    task = SearchTask(opened(tmp_path / "stage", tiny(members=3)))
+    total = task.epochs * task.steps_per_epoch
+    steps(task, 0, total)
+
+    run = opened(tmp_path / "own", tiny(members=3))
+    settings, members = run.settings.search, make_members(run, "batch")
+    optimizers = [sgd(m.parameters(), settings.lr, settings.momentum, settings.weight_decay) for m in members]
+    train = run.loader(run.split.search_train, settings.batch, "search-train", run.seed, augmented=True)
+    val = run.loader(run.split.search_val, settings.val_batch, "search-val", run.seed, augmented=False)
+    rates = search_rates(settings, task.epochs, task.steps_per_epoch)
+    search = MixtureSearch(run.space, members=3, steps=total, seed=run.seed)
+    for step in range(total):
+        trial = search.ask()
+        member, optimizer = members[trial.member], optimizers[trial.member]
+        optimizer.param_groups[0]["lr"] = rates.at(step)
+        x_BCHW, y_B = train.batch(step)
+        optimizer.zero_grad()
+        F.cross_entropy(member(x_BCHW, trial.placement), y_B).backward()
+        optimizer.step()
+        with torch.no_grad():
+            x_BCHW, y_B = val.batch(step)
+            search.tell(trial, (member(x_BCHW, trial.placement).argmax(1) == y_B).float().mean())
+
+    assert search.mixture.scored_AM.sum() == total > 4
+    for name, table in task.mixture.state().items():
+        assert np.array_equal(table, search.mixture.state()[name]), name
+    for ours, theirs in zip(members, task.members, strict=True):
+        assert all(torch.equal(p, q) for p, q in zip(ours.parameters(), theirs.parameters(), strict=True))
