@@ -1,18 +1,19 @@
-"""A run tracked by MLflow: a callback of some lines, and a store of plain files.
+"""A run tracked by MLflow, with a callback of a few lines.
 
-python examples/track_with_mlflow.py --data my_photos
-mlflow ui --backend-store-uri mlruns
+python examples/track_with_mlflow.py my_photos
+mlflow ui
 """
 
 from __future__ import annotations
 
-import argparse
+import sys
 from pathlib import Path
+from typing import Any
 
 import mlflow
 
 import poolsearch
-from poolsearch import Callback, EpochEvent, Settings, StageEvent, TrialEvent
+from poolsearch import Callback, EpochEvent, Result, StageEvent, TrialEvent
 
 
 class MlflowTracker(Callback):
@@ -34,23 +35,15 @@ class MlflowTracker(Callback):
             mlflow.log_artifact(str(event.folder / "report.html"))
 
 
-def main() -> None:
-    """Run the whole job, tracked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", default="digits", help="images, as for 'poolsearch run'")
-    parser.add_argument("--out", type=Path, default=Path("runs/tracked"), help="the run's folder")
-    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="MLflow's folder")
-    parser.add_argument("--epochs", type=int, help="of each training")
-    arguments = parser.parse_args()
-
-    mlflow.set_tracking_uri(arguments.store.resolve().as_uri())
-    mlflow.set_experiment("poolsearch")
-    settings = Settings.of(data=arguments.data, trial_epochs=arguments.epochs, retrain_epochs=arguments.epochs)
-    with mlflow.start_run(run_name=arguments.out.name):
-        mlflow.log_params({name: value for _, name, value in settings.flat() if value != () and value is not None})
-        page = poolsearch.run(arguments.out, settings, callbacks=[MlflowTracker()])
-    print(page)
+def run_tracked(out: Path, **settings: Any) -> Result:
+    """The whole job, as a run of MLflow with its settings, curves, trainings, page and verdict."""
+    with mlflow.start_run(run_name=out.name):
+        mlflow.log_params(settings)
+        result = poolsearch.run(out, callbacks=[MlflowTracker()], **settings)
+        mlflow.set_tag("verdict", result.verdict)
+    return result
 
 
 if __name__ == "__main__":
-    main()
+    data = sys.argv[1] if len(sys.argv) > 1 else "digits"
+    print(run_tracked(Path("runs") / f"{Path(data).name}-tracked", data=data))
