@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import subprocess
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from poolsearch.calibration.prior import PRIOR
 from poolsearch.space import Placement, Space
@@ -195,6 +197,49 @@ def test_a_loop_of_ones_own_ends_in_a_ranking(python: Python) -> None:
     assert len(found) == 1 + 10 and found[0].split()[:4] == ["rank", "placement", "number", "val_metric"]
     assert all(0 <= float(line.split()[3]) <= 1 for line in found[1:])
     assert len((EXAMPLES / "own_loop.py").read_text().splitlines()) < 80
+
+
+def test_a_module_of_lightning_is_searched_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lightning = pytest.importorskip("lightning")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    mixture_of = importlib.import_module("lightning_module").Mixture
+    images, targets = torch.randn(24, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 10
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, targets), 8)
+
+    def fit(epochs: int, checkpoint: Path | None) -> Any:
+        torch.manual_seed(0)
+        mixture, quiet = mixture_of(images[:2], members=2, steps=6), {"logger": False, "enable_progress_bar": False}
+        trainer = lightning.Trainer(max_epochs=epochs, accelerator="cpu", enable_checkpointing=False, **quiet)
+        trainer.fit(mixture, {"train": loader, "val": loader}, ckpt_path=checkpoint)
+        trainer.save_checkpoint(tmp_path / "last.ckpt")
+        return mixture
+
+    whole = fit(2, None)
+    assert fit(1, None).search.step == 3
+    resumed = fit(2, tmp_path / "last.ckpt")
+    assert resumed.search.step == 6
+    assert str(resumed.search.ranking()) == str(whole.search.ranking())
+    for one, other in zip(resumed.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert len((EXAMPLES / "lightning_module.py").read_text().splitlines()) < 80
+
+
+def test_a_data_set_of_hugging_face_is_searched_by_its_divisions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("datasets")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    example = importlib.import_module("huggingface_dataset")
+    data = example.digits()
+    some = {"train": data["train"].select(range(200)), "test": data["test"].select(range(100))}
+    few = {"width": 2, "batch": 64, "placements": ("4,3,3", "5,3,2"), "trials": 1, "control": (), "answer_at": ()}
+    short = {"retrain_epochs": 1, "retrain_seeds": 1, "top_k": 1, "workers": 1, "precision": "fp32", "device": "cpu"}
+    monkeypatch.setattr("poolsearch.pipeline.write_report", lambda folder, _: folder / "report.html")
+    result = example.search(type(data)(some), tmp_path / "run", net="cifar-resnet20", **few, **short)
+    assert len(result.ranking) == 2
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["data"]["class_names"] == list("0123456789")
+    assert json.loads((tmp_path / "run" / "test.json").read_text())["images"] == 100
 
 
 def test_the_prior_of_the_calibration_is_what_the_truths_say(python: Python) -> None:
