@@ -267,3 +267,8 @@ def test_the_notebook_goes_from_images_to_an_exported_network(tmp_path: Path, mo
     exec(compile(code.replace(much, little), "first_steps.ipynb", "exec"), names)
     assert names["same"] is True
     assert names["result"].page.exists() and (tmp_path / "runs" / "first-steps.pt2").exists()
+
+
+def test_a_segmenter_s_encoder_is_ranked_and_trained_alone(python: Python) -> None:
+    found = told(python(EXAMPLES / "segmentation.py", "4"))
+    assert "kendall_tau of the ranking with these" in found and "(n = 10)" in found

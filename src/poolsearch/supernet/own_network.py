@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.nets.poolable import FixedPlacementNet, Poolable
 from poolsearch.space import Placement, Space
+from poolsearch.supernet.maps import run_maps
 from poolsearch.supernet.norms import SupernetNorm
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
@@ -58,6 +59,24 @@ class SuperNet(SinglePath):
     def space(self) -> Space:
         """All placements with as many downsamplings as the network's own."""
         return self.net.space
+
+    def maps(self, images: Tensor, placement: Placement) -> list[Tensor]:
+        """The map after each block, for a decoder, a detector or another head of one's own.
+
+        The channels of a block's map are the same at every placement; its height and width are not, so a head that
+        takes maps of several blocks resizes them to one size, or to that of its targets.
+
+        Args:
+            images: (B, C, H, W), normalised.
+            placement: of as many blocks as the network has.
+
+        Returns:
+            A map (B, C, H, W) for each block, with gradients; of several that are alive after a block the first.
+
+        Raises:
+            PoolsearchError: the placement has another number of blocks.
+        """
+        return list(run_maps(self, images, placement))
 
     def extract(self, placement: Placement) -> FixedPlacementNet:
         """A copy of the network at one placement: a plain module of images, without the other placements.

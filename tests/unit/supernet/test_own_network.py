@@ -203,3 +203,21 @@ def test_costs_of_ones_own_network_are_in_the_order_of_its_space(net):
         by_hand[number] = total + 6 * 5
     assert dict(enumerate(costs.macs_A.tolist())) == by_hand
     assert placement_costs(net, "8x8", net.space.take([2])).macs_A.tolist() == [by_hand[2]]
+
+
+def test_the_maps_of_blocks_are_those_that_the_output_is_made_of(net, images):
+    """Against a plain network with the strides moved by hand."""
+    supernet, x = SuperNet(net).eval(), images(8, 2)
+    for placement in net.space:
+        by_hand = copy.deepcopy(supernet.net.original)
+        for unit, site in zip(by_hand.units[1:], placement.sites, strict=True):
+            unit.conv.stride = (2, 2) if site == (1, 1) else (1, 1)
+        expected, state = [], x
+        for unit in by_hand.units.train():  # a supernet normalises by the batch at hand
+            state = unit(state)
+            expected.append(state)
+        found = supernet.maps(x, placement)
+        assert len(found) == 5 and all(map(torch.equal, found, expected))
+        assert torch.equal(by_hand.head(found[-1].mean((2, 3))), supernet(x, placement))
+    found[-1].sum().backward()
+    assert all(unit.conv.weight.grad is not None for unit in supernet.net.original.units)
