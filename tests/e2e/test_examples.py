@@ -272,3 +272,8 @@ def test_the_notebook_goes_from_images_to_an_exported_network(tmp_path: Path, mo
 def test_a_segmenter_s_encoder_is_ranked_and_trained_alone(python: Python) -> None:
     found = told(python(EXAMPLES / "segmentation.py", "4"))
     assert "kendall_tau of the ranking with these" in found and "(n = 10)" in found
+
+
+def test_several_classes_in_an_image_are_searched_for(python: Python) -> None:
+    found = told(python(EXAMPLES / "multi_label.py", "1"))
+    assert len(found.splitlines()) == 1 + 10  # the heading, and all placements
