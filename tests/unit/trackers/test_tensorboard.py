@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import poolsearch
-from poolsearch import PoolsearchError, Settings
+from poolsearch import EpochEvent, PoolsearchError, Settings
 from poolsearch.storage.run_dir import RunDir
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,6 +49,22 @@ def test_the_curves_of_each_training_and_the_verdict_are_read_back(tmp_path: Pat
     whole = accumulator.EventAccumulator(str(out / "tensorboard")).Reload()
     said = [text.tensor_proto.string_val[0].decode() for text in whole.Tensors("verdict/text_summary")]
     assert said[-1].startswith(test["verdict"])
+
+
+def test_what_a_killed_process_told_after_its_last_checkpoint_is_shown_once(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from poolsearch.trackers.tensorboard import TensorBoard
+
+    for loss_at in ({2: 0.9, 4: 0.5, 6: 0.4}, {4: 0.75, 6: 0.25}):
+        tracker = TensorBoard(tmp_path / "tensorboard")
+        for step, loss in loss_at.items():
+            name = {"stage": "search", "training": "search", "epoch": step // 2 - 1, "step": step, "seconds": 1.0}
+            tracker.on_epoch(EpochEvent(**name, values={"train_loss": loss}))
+        tracker.close()
+    found = accumulator.EventAccumulator(str(tmp_path / "tensorboard" / "search")).Reload()
+    assert [(e.step, e.value) for e in found.Scalars("search/train_loss")] == [
+        (2, pytest.approx(0.9)), (4, 0.75), (6, 0.25),
+    ]  # fmt: skip
 
 
 def test_without_its_package_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

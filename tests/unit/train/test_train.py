@@ -228,6 +228,16 @@ def test_who_is_told_and_raises_loses_nothing_and_is_told_nothing_twice(tmp_path
     assert events(tmp_path / "stopped") == events(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("stop_after", [3, 4, 14])
+def test_a_loop_that_is_stopped_and_gone_on_with_tells_everything_once(tmp_path: Path, stop_after: int) -> None:
+    all_told, first, then = Told(), Told(), Told()
+    loop(Walk(), tmp_path / "whole", all_told.watch)
+    with pytest.raises(Interrupted):
+        loop(Walk(stop_after), tmp_path / "stopped", first.watch)
+    loop(Walk(), tmp_path / "stopped", then.watch)
+    assert first.told + then.told == all_told.told
+
+
 def test_a_finished_loop_does_nothing_more(tmp_path: Path) -> None:
     first, second = Walk(), Walk()
     loop(first, tmp_path)
