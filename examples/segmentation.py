@@ -75,5 +75,5 @@ if __name__ == "__main__":
             alone.step(*train, row.placement)
         values.append(alone.iou(row.placement, x, y))
         print(f"{row.placement.shown} {values[-1]:.1%}", flush=True)
-    tau = kendalltau([row.val_metric for row in ranking], values).statistic
-    print(f"kendall_tau of the ranking with these: {tau:.2f} (n = {len(values)})")
+    kendall_tau = kendalltau([row.val_metric for row in ranking], values).statistic
+    print(f"kendall_tau of the ranking with these: {kendall_tau:.2f} (n = {len(values)})")
