@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from poolsearch.ask_tell import MixtureSearch
+    from poolsearch.ask_tell import MixtureSearch, TrialSearch
     from poolsearch.callbacks import Callback, EpochEvent, StageEvent, StepEvent, TrialEvent
     from poolsearch.cost.costs import placement_costs
     from poolsearch.errors import Interrupted, PoolsearchError
@@ -46,6 +46,7 @@ __all__ = [
     "StepEvent",
     "SuperNet",
     "TrialEvent",
+    "TrialSearch",
     "Trust",
     "check",
     "compare",
@@ -77,6 +78,7 @@ _HOMES = {
     "Placement": "space",
     "MixtureRules": "mixture.mixture",
     "MixtureSearch": "ask_tell",
+    "TrialSearch": "ask_tell",
     "Settings": "settings",
     "Space": "space",
     "SuperNet": "supernet.own_network",

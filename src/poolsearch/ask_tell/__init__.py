@@ -8,5 +8,14 @@ from __future__ import annotations
 
 from poolsearch.ask_tell.mixture_search import MixtureSearch, RankedPlacement, Trial
 from poolsearch.ask_tell.ranking import Ranking
+from poolsearch.ask_tell.trial_search import PredictedPlacement, StandaloneTrial, TrialSearch
 
-__all__ = ["MixtureSearch", "RankedPlacement", "Ranking", "Trial"]
+__all__ = [
+    "MixtureSearch",
+    "PredictedPlacement",
+    "RankedPlacement",
+    "Ranking",
+    "StandaloneTrial",
+    "Trial",
+    "TrialSearch",
+]

@@ -7,26 +7,27 @@ weights and sees the same minibatches.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from poolsearch.ask_tell.placement_model import PlacementModel
+from poolsearch.ask_tell.trial_search import TrialSearch
 from poolsearch.calibration.choose import WORTH
-from poolsearch.calibration.model import Posterior
 from poolsearch.samplers.successive_halving import Rung
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
 from poolsearch.stages import by_macs
-from poolsearch.stages.learning.placement_model import PlacementModel
+from poolsearch.stages.learning.placement_model import model_of
 from poolsearch.stages.ranking.table import answer_entries, as_csv
 from poolsearch.stages.standalone.rung import train_rung
 from poolsearch.stages.standalone.trial import Trial, has_diverged, unfinished_folder, worker_layout
 from poolsearch.storage.files import remove, write_json, write_text
 from poolsearch.storage.locks import remove_lock
-from poolsearch.storage.trials_record import Prediction, RecordedTrial, TrialsRecord, read_trials
+from poolsearch.storage.trials_record import RecordedTrial, TrialsRecord, read_trials
 
 MOST_AT_ONCE = 4
 """Trainings of a round unless ``--workers`` asks for more: what is chosen together cannot learn from each other."""
@@ -52,10 +53,8 @@ def learn(
         Interrupted: stopped on request; the state is saved.
     """
     with run.stage("trials"):
-        model = PlacementModel.of(run, rows, score_A)
-        record = _train(run, model)
-        belief = model.belief(record.trials)
-        ranked = rows_by_prediction(rows, model, belief, record.trials)
+        search, record = _train(run, model_of(run, rows, score_A))
+        belief, ranked = search.belief(), rows_by_prediction(rows, search)
         # of a proxy that of its own trainings is told, in units of their length
         work = {} if "rungs" in summary else {"whole_trainings": record.whole_trainings(_whole_epochs(run))}
         write_json(run.dir.ranking_summary, summary | {
@@ -83,21 +82,17 @@ def search_by_trials(run: Run) -> None:
     learn(run, rows, summary, None)
 
 
-def rows_by_prediction(
-    rows: Sequence[dict[str, Any]], model: PlacementModel, belief: Posterior, trials: Sequence[RecordedTrial]
-) -> list[dict[str, Any]]:
+def rows_by_prediction(rows: Sequence[dict[str, Any]], search: TrialSearch) -> list[dict[str, Any]]:
     """The rows of ranking.csv by prediction; a tie is decided by fewer MACs, then by number.
 
     Args:
         rows: in the order of the rule without trainings.
-        model: of their placements, or of a part of them; others come last, in the order given.
-        belief: what it holds.
-        trials: that it learned from.
+        search: of their placements, or of a part of them; others come last, in the order given.
 
     Returns:
         The same rows in their new order, with a value of each of the columns of a prediction.
     """
-    predicted, trained = model.predictions(belief), [one.placement for one in trials]
+    predicted, trained = search.predictions(), [one.placement for one in search.trials]
 
     def place(row: dict[str, Any]) -> tuple[float, ...]:
         known = predicted.get(row["placement"])
@@ -112,17 +107,19 @@ def rows_by_prediction(
     return found
 
 
-def _train(run: Run, model: PlacementModel) -> TrialsRecord:
+def _train(run: Run, model: PlacementModel) -> tuple[TrialSearch, TrialsRecord]:
     """Round by round, until all are trained or nothing promises enough."""
     most = run.settings.rank.trials
     record = read_trials(run.dir) or TrialsRecord(
         _at_once(run), run.settings.alone.trial_epochs, str(model.reference), []
     )
-    record = _trained(run, model, record, most)
-    while begun := model.next_round(record.trials, record.at_once, most):
-        record = replace(record, trials=[*record.trials, *begun])
+    begun = [replace(one, value=None, low=None, high=None) for one in record.trials]  # told anew from their folders
+    search = TrialSearch.of_model(model, record.at_once, begun)
+    record = _trained(run, search, record, most)
+    while search.ask_round(most):
+        record = replace(record, trials=search.trials)
         _write(run, record)  # before anything of the round is trained: who goes on trains the same
-        record = _trained(run, model, record, most)
+        record = _trained(run, search, record, most)
     _write(run, record)
     for one in record.trials:
         remove_lock(_trial(one).folder(run.dir.trials))
@@ -130,10 +127,10 @@ def _train(run: Run, model: PlacementModel) -> TrialsRecord:
         run.warn(f"{len(lost)} of {len(record.trials)} trials diverged, as {_trial(lost[0])}: lower --lr in a new run.")
     if len(record.trials) < most:
         run.progress.say(f"after {len(record.trials)} of {most} trials no other promises {WORTH:g} points")
-    return record
+    return search, record
 
 
-def _trained(run: Run, model: PlacementModel, record: TrialsRecord, most: int) -> TrialsRecord:
+def _trained(run: Run, search: TrialSearch, record: TrialsRecord, most: int) -> TrialsRecord:
     """The record with what came of all its trainings; those that have not ended are trained now."""
     if not record.trials:
         return record
@@ -144,21 +141,18 @@ def _trained(run: Run, model: PlacementModel, record: TrialsRecord, most: int) -
         run, rung, rung.epochs, trials, "trials", lambda trial, _: remove(unfinished_folder(trial.folder(root))),
         root=root, at_once=record.at_once, later=max(0, most - len(trials)),
     )  # fmt: skip
-    known = [
-        replace(one, value=scored.value, low=scored.low, high=scored.high)
-        for one, scored in ((one, found[trial]) for one, trial in zip(record.trials, trials, strict=True))
-    ]
-    last = known[-1].round
-    after = model.predictions(model.belief(known))
-    known = [replace(one, after=after.get(one.placement)) if one.round == last else one for one in known]
-    record = replace(record, trials=known)
+    for trial in search.waiting():
+        scored = found[Trial(trial.placement, trial.seed)]
+        search.tell(trial, scored.value, scored.low, scored.high)
+    record = replace(record, trials=search.trials)
     _write(run, record)
-    _tell(run, model, record, after)
+    _tell(run, search, record)
     return record
 
 
-def _tell(run: Run, model: PlacementModel, record: TrialsRecord, predicted: Mapping[str, Prediction]) -> None:
+def _tell(run: Run, search: TrialSearch, record: TrialsRecord) -> None:
     """Say what is the best so far within each limit, after a round."""
+    model, predicted = search.model, search.predictions()
     ratio = dict(zip(map(str, model.placements), model.macs_ratio_A.tolist(), strict=True))
     texts: list[str] = []
     for limit in (*sorted(model.limits), None):

@@ -116,10 +116,21 @@ def read_trials(files: RunDir) -> TrialsRecord | None:
         return None
     found = read_object(files.trials_record, TRIALS)
     trials: list[dict[str, Any]] = found["trials"]
-    return TrialsRecord(found["at_once"], found["epochs"], found["against"], [_recorded(one) for one in trials])
+    return TrialsRecord(found["at_once"], found["epochs"], found["against"], [recorded_trial(one) for one in trials])
 
 
-def _recorded(one: dict[str, Any]) -> RecordedTrial:
+def recorded_trial(one: dict[str, Any]) -> RecordedTrial:
+    """A trial from JSON values.
+
+    Args:
+        one: by the names of the fields of :class:`RecordedTrial`.
+
+    Returns:
+        The trial.
+
+    Raises:
+        KeyError, TypeError: a field is missing.
+    """
     known = {field.name: one[field.name] for field in dataclasses.fields(RecordedTrial)}
     predicted: dict[str, Any] = {name: one[name] and Prediction(**one[name]) for name in ("before", "after")}
     return RecordedTrial(**{**known, **predicted})

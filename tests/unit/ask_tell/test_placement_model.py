@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from poolsearch.ask_tell import placement_model
+from poolsearch.ask_tell.placement_model import PlacementModel, noise_floor
 from poolsearch.calibration.features import Features
 from poolsearch.space import Placement, Space
-from poolsearch.stages.learning import placement_model
-from poolsearch.stages.learning.placement_model import PlacementModel, noise_floor
 from poolsearch.storage.trials_record import Prediction, RecordedTrial
 
 SPACE = Space(10, 2, Placement.of_blocks([4, 3, 3]))
@@ -20,7 +20,8 @@ NOTHING = Prediction(0.0, 0.0, 0.0)
 
 def model(score_A=None, limits=(1.0, 1.5)):
     ratio_A = MACS_A / MACS_A[DEFAULT]
-    return PlacementModel(PLACEMENTS, Features.of(PLACEMENTS, MACS_A, DEFAULT, score_A), ratio_A, limits, 1000)
+    features = Features.of(PLACEMENTS, MACS_A, DEFAULT, score_A)
+    return PlacementModel(PLACEMENTS, range(len(PLACEMENTS)), MACS_A, features, ratio_A, limits, 1000)
 
 
 def value(trial):
@@ -89,42 +90,6 @@ def test_before_any_training_the_prediction_is_the_prior_s_and_of_the_reference_
     assert list(predicted) == [str(placement) for placement in PLACEMENTS]
     assert all(one.low <= one.mean <= one.high for one in predicted.values())
     assert predicted[str(PLACEMENTS[-1])].mean > predicted[str(PLACEMENTS[0])].mean
-
-
-def row(number, **changes):
-    macs = int(MACS_A[number])
-    return {
-        "placement": str(PLACEMENTS[number]), "number": number, "macs": macs, "macs_ratio": macs / MACS_A[DEFAULT],
-        "is_default": number == DEFAULT, **changes,
-    }  # fmt: skip
-
-
-class FakeRun:
-    """What the model reads of an open run."""
-
-    def __init__(self):
-        self.seed = 3
-        self.settings = type("", (), {"retrain": type("", (), {"answer_at": (1.0,)})})
-        self.split = type("", (), {"search_val": range(500)})
-
-
-def test_where_the_default_is_not_ranked_predictions_are_against_the_placement_nearest_in_macs():
-    rows = [row(number) for number in range(len(PLACEMENTS)) if number != DEFAULT]
-    of = PlacementModel.of(FakeRun(), rows, None)
-    nearest = min(rows, key=lambda one: abs(math.log(one["macs_ratio"])))
-    assert str(of.reference) == nearest["placement"]
-    assert str(PlacementModel.of(FakeRun(), [row(n) for n in range(36)], None).reference) == str(SPACE.default)
-
-
-@pytest.mark.parametrize("scored", [True, False])
-def test_of_a_long_ranking_a_part_is_predicted_with_the_reference(monkeypatch, scored):
-    monkeypatch.setattr(placement_model, "MOST_PREDICTED", 10)
-    rows = [row(number) for number in reversed(range(len(PLACEMENTS)))]
-    of = PlacementModel.of(FakeRun(), rows, np.arange(36.0) if scored else None)
-    names = [str(placement) for placement in of.placements]
-    assert str(SPACE.default) in names and len(names) in (10, 11)
-    assert (names[:10] == [one["placement"] for one in rows[:10]]) == scored
-    assert len(of.predictions(of.belief([]))) == len(names)
 
 
 def test_the_noise_floor_is_what_images_alone_make_of_a_training():
