@@ -162,6 +162,7 @@ def test_a_callback_that_raises_stops_a_search_which_then_goes_on_as_if_nothing_
     assert (out / "scores.parquet").read_bytes() == (whole / "scores.parquet").read_bytes()
 
 
+@pytest.mark.slow
 def test_worker_processes_tell_by_their_parent_and_are_saved_when_it_raises(tmp_path: Path) -> None:
     out, first, then = tmp_path / "run", StepRecorder(), Recorder()
     raises = Raises("on_epoch", Interrupted())
