@@ -1,7 +1,8 @@
 """The proof of restriding, family by family, as a table: every placement where there are at most 1,000, else 200.
 
 python examples/prove_families.py timm:resnet18d torchvision:mobilenet_v2     (needs timm; without names: all below)
-python examples/prove_families.py --modules     which networks can be cut, one of every module; nothing is computed
+python examples/prove_families.py --modules     which networks can be cut, one of every module, and why the others
+                                                cannot; nothing is computed
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import argparse
 import copy
 import importlib
 import random
+import re
 from collections.abc import Iterator
 
 import torch
+from torch import nn
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.restride import load_model, prove, restride
@@ -55,27 +58,69 @@ def row(name: str, side: int) -> Iterator[str]:
 
 
 def one_of_every_module() -> list[str]:
-    """The first network by name of every module of timm and torchvision."""
+    """The first network by name of every module of timm and torchvision, and some more of modules with unlike ones."""
     timm = importlib.import_module("timm")
     models = importlib.import_module("torchvision.models")
     first = {models.get_model_builder(name).__module__: name for name in reversed(models.list_models(module=models))}
     of_timm = (timm.list_models(module=module) for module in timm.list_modules())
-    return [
-        *(f"timm:{names[0]}" for names in of_timm if names),
-        *(f"torchvision:{first[name]}" for name in sorted(first)),
-    ]
+    names = [f"timm:{names[0]}" for names in of_timm if names]
+    names += [f"torchvision:{first[name]}" for name in sorted(first)]
+    return [*names, *(name for name in BESIDE if name not in names)]
 
 
-def cut(name: str) -> Iterator[str]:
-    """The cells of a network's row: what it is cut into, or why it is not."""
+BESIDE = ("timm:resnet10t", "timm:cspresnet50", "timm:ese_vovnet19b_dw", "timm:poolformer_s12")
+
+REASONS = {
+    r"has \d blocks?": "fewer than two blocks: no spatial convolutions between which downsampling could move",
+    r"one size of maps only|images of one size": "position embeddings or linear layers over whole maps",
+    r"nothing to move": "every site has a halving, or none has",
+    r"several sizes": "maps of several sizes are alive between blocks",
+    r"is not \(B, C, H, W\)": "what is alive between blocks is no map (tokens, a list)",
+    r"in a way that cannot be moved": "a layer shrinks its maps otherwise than by a stride of 2",
+    r"shrinks its maps by": "a block shrinks its maps by 4 or more",
+    r"one graph": "the forward pass decides by values",
+}
+
+
+def reason(error: PoolsearchError) -> str:
+    """The kind of a refusal, in words."""
+    return next((words for pattern, words in REASONS.items() if re.search(pattern, str(error))), "others")
+
+
+def built(name: str) -> nn.Module:
+    """A network without numbers; many are built so at once, the others are emptied."""
+    try:
+        with torch.device("meta"):
+            return load_model(name, 5)
+    except PoolsearchError:
+        return load_model(name, 5).to("meta")
+
+
+def cut(name: str) -> tuple[list[str], str | None]:
+    """The cells of a network's row: what it is cut into, or why it is not; and the kind of the reason."""
     side = 299 if "inception" in name else 224
     try:
-        model = load_model(name, 5).to("meta")
-        net = restride(model, torch.empty(2, 3, side, side, device="meta"))
+        net = restride(built(name), torch.empty(2, 3, side, side, device="meta"))
     except PoolsearchError as error:
-        yield from (name, "", "", "", str(error).partition(". ")[0])
-    else:
-        yield from (name, str(len(net.blocks)), str(net.default), f"{net.space.size:,}", "")
+        return [name, "", "", "", str(error).partition(". ")[0]], reason(error)
+    except Exception as error:  # a fault of ours, which is not to hide the other networks
+        return [name, "", "", "", f"{type(error).__name__}: {error}".partition("\n")[0]], "an error that is not told"
+    return [name, str(len(net.blocks)), str(net.default), f"{net.space.size:,}", ""], None
+
+
+def modules_table() -> Iterator[str]:
+    """A row for each network, then how many are cut, and for each reason the others."""
+    yield "| network | blocks | its own placement | space | refused |\n|" + " --- |" * 5
+    names, refused = one_of_every_module(), dict[str, list[str]]()
+    for name in names:
+        cells, why = cut(name)
+        if why is not None:
+            refused.setdefault(why, []).append(name)
+        yield f"| {' | '.join(cells)} |"
+    yield f"\n{len(names) - sum(map(len, refused.values()))} of {len(names)} are cut.\n"
+    yield "| refused, since | how many | networks |\n| --- | --- | --- |"
+    for why, some in sorted(refused.items(), key=lambda item: -len(item[1])):
+        yield f"| {why} | {len(some)} | {', '.join(some)} |"
 
 
 def main() -> None:
@@ -86,9 +131,8 @@ def main() -> None:
     parser.add_argument("--modules", action="store_true")
     given = parser.parse_args()
     if given.modules:
-        print("| network | blocks | its own placement | space | refused |\n|" + " --- |" * 5)
-        for name in one_of_every_module():
-            print(f"| {' | '.join(cut(name))} |", flush=True)
+        for line in modules_table():
+            print(line, flush=True)
         return
     titles = (
         "network", "blocks", "its own placement", "space", "proved", "hold", "logit difference, evaluation", "training",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class PoolsearchError(ValueError):
@@ -18,20 +18,21 @@ class Interrupted(Exception):
     """The work was stopped on request (Ctrl-C, SIGTERM) and everything done so far is saved."""
 
 
-def unknown(kind: str, given: str, allowed: Iterable[str]) -> PoolsearchError:
+def unknown(kind: str, given: str, allowed: Iterable[str], near: Sequence[str] = ()) -> PoolsearchError:
     """The error for a name that does not exist.
 
     Args:
         kind: what it should be a name of, such as "network".
         given: the name as the user wrote it.
         allowed: all names there are.
+        near: names that were probably meant; none: the nearest one of ``allowed`` is found.
 
     Returns:
         An error to raise, which names the nearest one and lists what is allowed.
     """
     names = sorted(allowed)
-    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    near = near or difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return PoolsearchError(f"unknown {kind} '{given}'.{hint} Allowed: {', '.join(names)}.")
 
 

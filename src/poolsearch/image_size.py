@@ -58,6 +58,7 @@ class ImageSize(NamedTuple):
 
     @property
     def pixels(self) -> int:
+        """How many there are: height times width."""
         return self.height * self.width
 
     def times(self, factor: float) -> ImageSize:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, all_suffixes
+from itertools import chain
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -62,8 +63,25 @@ def factory_of(path: Path, name: str, what: str, digest: str | None = None) -> C
     factory = getattr(module, name, None) if name.isidentifier() else None
     if not callable(factory):
         names = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
-        raise PoolsearchError(f"{path} has no function '{name}'; it has {', '.join(names) or 'none'}.")
+        there = f"it has {', '.join(names) or 'none'}."
+        if name in vars(module):
+            raise PoolsearchError(f"'{name}' in {path} is a {type(factory).__name__}, not a function; {there}")
+        raise PoolsearchError(f"{path} has no function '{name}'; {there}")
     return _beside(path, factory)
+
+
+def functions_in(path: Path) -> list[str]:
+    """The functions and classes that a Python file defines, which is not run.
+
+    Args:
+        path: a Python file.
+
+    Returns:
+        Their names in the file's order; none where it cannot be read as Python.
+    """
+    return [
+        node.name for node in _tree(path) if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name[0] != "_"
+    ]
 
 
 @dataclass(frozen=True)
@@ -260,15 +278,19 @@ class _SourceLoader(SourceFileLoader):
         return self.source_to_code(self.get_data(path), path)
 
 
-def _named_in(file: Path) -> Iterator[str]:
-    """Names of modules, as far as they can be modules, in the import statements of a file; ``*``: all of a package."""
+def _tree(file: Path) -> list[ast.stmt]:
+    """The statements of a file; none where it cannot be read as Python, which is told when it is loaded."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its text: they are told when it is loaded
-            tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # told when it is loaded
-        return
-    for node in ast.walk(tree):
+            return ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+
+
+def _named_in(file: Path) -> Iterator[str]:
+    """Names of modules, as far as they can be modules, in the import statements of a file; ``*``: all of a package."""
+    for node in chain.from_iterable(map(ast.walk, _tree(file))):
         match node:
             case ast.Import(names):
                 yield from (each.name for each in names)

@@ -141,8 +141,8 @@ def make_plan(source: Source, wanted: Wanted) -> DecodePlan:
     common = first if wanted.size is None and first and first.small else None
     form = Form(wanted.size or _usual(common, wanted), wanted.fit or "crop", wanted.channels, wanted.values, clip=True)
     if wanted.values is None:
-        form = replace(form, values=sampled_range(source), clip=False)
-    elif wanted.values != EACH_FILE and sampled_range(source) is None:
+        form = replace(form, values=sampled_range(source, wanted.channels), clip=False)
+    elif wanted.values != EACH_FILE and sampled_range(source, wanted.channels) is None:
         form = replace(form, values=None)  # that an image has more than 8 bits shows when it is decoded (OutOfRange)
     cut = cut_share(source, form.size) if form.fit == "crop" and form.size != common else 0.0
     if max(*form.size, *(first or form.size)) > QUICK:
@@ -190,11 +190,12 @@ def cut_share(source: Source, shape: ImageSize) -> float:
     return sum(shares) / len(shares) if shares else 0.0
 
 
-def sampled_range(source: Source) -> ValueRange | None:
+def sampled_range(source: Source, channels: int = 1) -> ValueRange | None:
     """The least usual range that holds the values of an even choice of images.
 
     Args:
         source: the data set.
+        channels: to which images are converted.
 
     Returns:
         The range; None where all of them have 8 bits.
@@ -202,11 +203,55 @@ def sampled_range(source: Source) -> ValueRange | None:
     found: ValueRange | None = None
     for raw in _sample(source):
         try:
-            one = range_of(raw)
+            one = range_of(raw, channels)
         except Exception:  # as in _first
             continue
         found = found if one is None else one if found is None else found.with_(one)
     return found
+
+
+def whole_range(source: Source, channels: int, progress: Progress) -> ValueRange | None:
+    """The least usual range that holds the values of all images.
+
+    Args:
+        source: the data set.
+        channels: to which images are converted.
+        progress: shows how many images have been looked at.
+
+    Returns:
+        The range; None where all images that can be read have 8 bits.
+    """
+    one_large, number = Lock(), len(source.items)
+
+    def look(indices: range) -> list[ValueRange]:
+        return [one for index in indices if (one := _range_or_none(source, index, channels, one_large)) is not None]
+
+    found: ValueRange | None = None
+    batches = [range(start, min(start + _SAMPLE, number)) for start in range(0, number, _SAMPLE)]
+    with (
+        warnings.catch_warnings(),
+        progress.bar(f"range of values of {source.name}", len(batches)) as update,
+        ThreadPoolExecutor(available_cores()) as threads,
+    ):
+        warnings.simplefilter("ignore")
+        for done, ranges in enumerate(threads.map(look, batches), 1):
+            for one in ranges:
+                found = one if found is None else found.with_(one)
+            update(done, "")
+    return found
+
+
+def _range_or_none(source: Source, index: int, channels: int, one_large: Lock) -> ValueRange | None:
+    """As :func:`range_of`; of an image that cannot be read, None. ``one_large`` is as of :func:`_decode_batch`."""
+    try:
+        raw = source.items.read(index)
+        try:
+            return range_of(raw, channels, PIXELS_AT_ONCE)
+        except TooLarge:
+            with one_large:
+                return range_of(raw, channels)
+    except Exception:  # as in _first
+        return None
 
 
 def has_pages(source: Source) -> bool:

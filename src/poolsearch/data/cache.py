@@ -20,7 +20,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from poolsearch.data.build import (
     make_plan,
     sampled_range,
     wanted_form,
+    whole_range,
     write_pixels,
 )
 from poolsearch.data.checks import check_classes
@@ -76,7 +77,7 @@ class Images:
     ``pixels_NHWC`` is uint8, read-only, on disk. ``part_N`` is "train", "val" or "test" as the data set is divided.
     ``place_N`` counts the images of the data set, the skipped ones among them, from 0. ``skipped`` lists {file,
     reason}. ``fingerprint`` is a SHA-256 of pixels and labels. ``folder`` is where they are kept. ``group_N`` names
-    the group of each image, where the data set says so; ``doubts`` are those of the source, and that pages of images
+    the group of each image, where the data set says so; ``warnings`` are those of the source, and that pages of images
     are not used. ``cut`` is the share of their area that was cut away to make them of one shape, and ``values`` are
     those that became black and white in images of more than 8 bits (None where there are none).
     """
@@ -92,7 +93,7 @@ class Images:
     place_N: npt.NDArray[np.int64]
     folder: Path
     group_N: Sequence[str] | None = None
-    doubts: Sequence[str] = ()
+    warnings: Sequence[str] = ()
     cut: float = 0.0
     values: ValueRange | None = None
 
@@ -256,13 +257,8 @@ def _build(source: Source, wanted: Wanted, folder: Path, progress: Progress) -> 
                 break
             except UnexpectedSize:  # mostly seen at the second image
                 plan = make_plan(source, replace(wanted, size=large(wanted.fit)))
-            except OutOfRange as error:  # mostly not seen at all: some images were looked at before
-                known, values = plan.form.values, error.values
-                if isinstance(wanted.values, ValueRange):
-                    values = wanted.values
-                elif isinstance(known, ValueRange):
-                    values = values.with_(known)
-                plan = replace(plan, form=replace(plan.form, values=values))
+            except OutOfRange as error:  # some images were looked at before; now it is all of them, so that it ends
+                plan = replace(plan, form=replace(plan.form, values=_wider(source, wanted, plan, error, progress)))
         _remove(folder)  # a damaged one; whoever has it open keeps the old files
         os.replace(temporary, folder)
     finally:
@@ -274,6 +270,14 @@ def _build(source: Source, wanted: Wanted, folder: Path, progress: Progress) -> 
             "another place with --cache-dir."
         )
     return images
+
+
+def _wider(source: Source, wanted: Wanted, plan: DecodePlan, error: OutOfRange, progress: Progress) -> ValueRange:
+    """The range to decode with, after an image with values beyond those of the plan."""
+    if isinstance(wanted.values, ValueRange):
+        return wanted.values
+    found = [plan.form.values, whole_range(source, wanted.channels, progress)]
+    return reduce(ValueRange.with_, [one for one in found if isinstance(one, ValueRange)], error.values)
 
 
 def _remove(path: Path) -> None:
@@ -364,7 +368,7 @@ def _read(folder: Path, source: Source, wanted: Wanted) -> Images | DamagedCache
         source.name, pixels_NHWC, label_N, part_N, source.class_names, entry.skipped, entry.fingerprint,
         source.flippable, place_N, folder,
         None if source.group_N is None else [source.group_N[int(place)] for place in place_N],
-        [*source.doubts, *_first_pages(entry)], _cut(entry, source), entry.values,
+        [*source.warnings, *_first_pages(entry)], _cut(entry, source), entry.values,
     )  # fmt: skip
 
 

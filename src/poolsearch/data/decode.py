@@ -466,29 +466,36 @@ def least_range(values: npt.NDArray[Any]) -> ValueRange:
     return ValueRange.around(low, high, values.dtype.kind != "f")
 
 
-def range_of(raw: Raw) -> ValueRange | None:
+def range_of(raw: Raw, channels: int = 1, most: int = PIXELS) -> ValueRange | None:
     """The least usual range that holds the values of an image.
 
     Args:
         raw: a path, the bytes of a file, or pixels.
+        channels: to which it is to be converted; pages that are none of them do not count.
+        most: as of :func:`decode`.
 
     Returns:
         The range; None where the image has 8 bits.
 
     Raises:
-        Unreadable, Exception: as :func:`decode`.
+        TooLarge, Unreadable, Exception: as :func:`decode`.
     """
     if isinstance(raw, str):
         with open_regular(raw) as handle:
             wide = _header(handle)[2]
     else:
         wide = _header(io.BytesIO(raw))[2] if isinstance(raw, bytes) else raw.dtype.itemsize > 1
-    if wide:
+    found: ValueRange | None = None
+    while wide:  # once more for each page with values beyond those of the pages before
         try:
-            decode(raw, Form(ImageSize(1, 1), channels=1))
+            decode(raw, Form(ImageSize(1, 1), channels=channels, values=found), most=most)
         except OutOfRange as error:
-            return error.values
-    return None
+            found = error.values if found is None else error.values.with_(found)
+            continue
+        except WrongChannels:  # it is left out later, with the reason
+            pass
+        break
+    return found
 
 
 def fitted(image: Image.Image, form: Form) -> Image.Image:

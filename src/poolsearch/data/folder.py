@@ -74,8 +74,8 @@ def folder_source(root: Path) -> Source:
         str(root),
         _pieces(root, found.images, names),
         names,
-        told=_layout_told(root, part_folders),
-        doubts=_doubts(root, part_folders, found),
+        notes=_layout_notes(root, part_folders),
+        warnings=_warnings(root, part_folders, found),
     )
 
 
@@ -313,7 +313,7 @@ def _pieces(root: Path, listed: Mapping[str, Mapping[str, list[str]]], names: Se
 # --- what there is to tell -------------------------------------------------------------------------------------------
 
 
-def _layout_told(root: Path, part_folders: Mapping[str, Path]) -> list[str]:
+def _layout_notes(root: Path, part_folders: Mapping[str, Path]) -> list[str]:
     """Which folder is taken for what, where that is not plain."""
     if all(folder in (root, root / part) for part, folder in part_folders.items()):
         return []
@@ -323,28 +323,28 @@ def _layout_told(root: Path, part_folders: Mapping[str, Path]) -> list[str]:
     return [f"folders are taken as {named}"]
 
 
-def _doubts(root: Path, part_folders: Mapping[str, Path], found: _Listing) -> list[str]:
+def _warnings(root: Path, part_folders: Mapping[str, Path], found: _Listing) -> list[str]:
     """Images that are there and not used, whatever the reason."""
     unused, archives = _unused(root, part_folders, found)
-    doubts: list[str] = []
+    warnings: list[str] = []
     if unused:
         named = ", ".join(f"{place} ({count:,})" for place, count in unused.most_common(NAMED))
         more = f" and {len(unused) - NAMED:,} more places" if len(unused) > NAMED else ""
-        doubts.append(
+        warnings.append(
             f"{unused.total():,} images of {root} are not used, since they lie in no class folder of train, val or "
             f"test: {named}{more}."
         )
     if found.crossing:
-        doubts.append(
+        warnings.append(
             f"links into another class, or to images that are counted already, are not followed: "
             f"{_below(root, found.crossing)}."
         )
     if archives := [*archives, *found.archives]:
-        doubts.append(
+        warnings.append(
             f"archives are not read: {_below(root, archives)}. If images in them are missing, unpack them and begin "
             "a new run."
         )
-    return doubts
+    return warnings
 
 
 def _unused(root: Path, part_folders: Mapping[str, Path], found: _Listing) -> tuple[Counter[str], list[str]]:

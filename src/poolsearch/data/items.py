@@ -67,8 +67,8 @@ class Source:
 
     ``label_N`` numbers into ``class_names``; ``part_N`` holds "train", "val" or "test" as the data set itself is
     divided (``split`` decides what each part is for). ``flippable``: a mirrored image still shows its class.
-    ``group_N``: the name of the group that each image belongs to, where the data set says so. ``told``: sentences on
-    how it was read; ``doubts``: sentences on what may be wrong with it, which belong into the report, too.
+    ``group_N``: the name of the group that each image belongs to, where the data set says so. ``notes``: sentences on
+    how it was read; ``warnings``: sentences on what may be wrong with it, which belong into the report, too.
     """
 
     name: str
@@ -79,8 +79,8 @@ class Source:
     flippable: bool
     fingerprint: str
     group_N: Sequence[str] | None = None
-    told: Sequence[str] = ()
-    doubts: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +99,8 @@ def make_source(
     flippable: bool = True,
     *,
     group_N: Sequence[str] | None = None,
-    told: Sequence[str] = (),
-    doubts: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
 ) -> Source:
     """Join the parts of a data set.
 
@@ -110,8 +110,8 @@ def make_source(
         class_names: what the labels number.
         flippable: a mirrored image still shows its class.
         group_N: the name of the group of each image; None: the data set does not say.
-        told: sentences on how it was read.
-        doubts: sentences on what may be wrong with it.
+        notes: sentences on how it was read.
+        warnings: sentences on what may be wrong with it.
 
     Returns:
         The data set, whose fingerprint changes when an image, a label, a part or a class name may have.
@@ -127,7 +127,7 @@ def make_source(
     check_classes(name, label_N, part_N, names)
     text = json.dumps([items.fingerprint(), *names])
     fingerprint = files.sha256(text.encode(), label_N.tobytes(), part_N.tobytes())
-    return Source(name, items, label_N, part_N, names, flippable, fingerprint, group_N, told, doubts)
+    return Source(name, items, label_N, part_N, names, flippable, fingerprint, group_N, notes, warnings)
 
 
 class ArrayItems:

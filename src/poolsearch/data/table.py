@@ -72,7 +72,7 @@ def table_source(path: Path) -> Source:
     if not pieces:
         raise PoolsearchError(f"no images found in {path}: it has no rows below its heading. {EXPECTED}.")
     group_N = column["group"] and [column["group"][i] for i in order]
-    return make_source(str(path), pieces, names, group_N=group_N, told=[_told(path, heading, place, column)])
+    return make_source(str(path), pieces, names, group_N=group_N, notes=[_columns_note(path, heading, place, column)])
 
 
 def _place(path: Path, heading: Sequence[str], names: Sequence[str]) -> int | None:
@@ -206,7 +206,9 @@ def _where(root: str, text: str) -> str:
     return ""
 
 
-def _told(path: Path, heading: Sequence[str], place: dict[str, int | None], column: dict[str, list[str] | None]) -> str:
+def _columns_note(
+    path: Path, heading: Sequence[str], place: dict[str, int | None], column: dict[str, list[str] | None]
+) -> str:
     read = [heading[at] for name, at in place.items() if at is not None and column[name] is not None]
     others = [name for at, name in enumerate(heading) if name and at not in place.values()]
     empty = [name for name, at in place.items() if at is not None and column[name] is None]

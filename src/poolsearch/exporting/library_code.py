@@ -77,7 +77,8 @@ def library_codes(facts: ModelCard, net: Restrided, features: Sequence[Feature])
         patch = short_patch(model, own, now, ends, modules)
     except CannotPatch:
         patch = Patch()
-    if patch.taps or patch.features is not None:
+    gives_logits = net.main is None or not net.main.names  # of several outputs the whole forward pass gives one alone
+    if gives_logits and (patch.taps or patch.features is not None):
         yield _code(facts, features, patch, names, model)
     yield _code(facts, features, flat_patch(now, ends, modules), names, model)
 

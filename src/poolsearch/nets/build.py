@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -15,8 +16,9 @@ from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.image_size import ImageSize
 from poolsearch.nets.poolable import Op, Poolable
 from poolsearch.nets.resnet import BasicBlock, Bottleneck, Norm, resnet
-from poolsearch.nets.restride.loading import COLOURS, FORMS, from_name
+from poolsearch.nets.restride.loading import COLOURS, FORMS, LIBRARIES, from_name, names_like
 from poolsearch.nets.restride.trace import blank_copy
+from poolsearch.user_code import file_of, functions_in
 
 _DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
@@ -26,6 +28,7 @@ _DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] 
 }
 OWN_OPS: tuple[Op, ...] = ("max", "avg", "blur", "stride")
 _CIFAR_DEPTHS = (20, 32, 44, 56, 110)  # 6n+2
+_WEIGHTS = (".pth", ".pt", ".ckpt", ".safetensors", ".bin")
 
 NAMES: tuple[str, ...] = (
     *(f"cifar-resnet{d}" for d in (*_CIFAR_DEPTHS, *_DEPTHS)),
@@ -112,10 +115,10 @@ def build(spec: NetSpec, norm: Norm = stand_alone_norm) -> Poolable:
         PoolsearchError: the name or the op is unknown, an option does not belong to the network, or it cannot be
             built or restrided.
     """
-    if ":" in spec.name:
+    if spec.name.rpartition(":")[0] in LIBRARIES or file_of(spec.name) is not None:
         return _restrided(spec)
     if spec.name not in NAMES:
-        raise unknown("network", spec.name, (*NAMES, *FORMS))
+        raise _no_network(spec.name)
     op = spec.op or default_op(spec.name)
     if op not in OWN_OPS:
         raise unknown(f"downsampling op of {spec.name}", op, OWN_OPS)
@@ -168,6 +171,28 @@ def _restrided(spec: NetSpec) -> Poolable:
     return from_name(
         spec.name, spec.classes, spec.size, op, spec.search_stem, spec.digest, spec.blocks, spec.channels, spec.make
     )
+
+
+def _no_network(name: str) -> PoolsearchError:
+    """What is said of a name that is of no network, by what was probably meant."""
+    path = Path(name).expanduser()
+    if path.suffix == ".py":
+        if not path.is_file():
+            return PoolsearchError(f"there is no file {path} to take a network from.")
+        there = f" It has {', '.join(names)}." if (names := functions_in(path)) else ""
+        return PoolsearchError(
+            f"--net {name} does not say which function of the file makes the network: give {name}:FACTORY, where "
+            f"FACTORY(classes) returns a torch.nn.Module.{there}"
+        )
+    if path.suffix in _WEIGHTS:
+        return PoolsearchError(
+            f"--net {name} is a file of weights, which is not enough to build a network: name the network with --net, "
+            f"as {', '.join(FORMS)}, and give its weights with --init {name}."
+        )
+    near = [each for each in NAMES if each.endswith(f"-{name}")]
+    if not near and not name.startswith("cifar-"):  # the libraries take seconds to import
+        near = names_like(name, NAMES)
+    return unknown("network", name, (*NAMES, *FORMS), near)
 
 
 def _is_cifar_family(name: str) -> bool:

@@ -17,7 +17,7 @@ from poolsearch.space import Space
 _UNSEEN, _MUCH = 0.005, 0.4  # shares of the images' area that are cut away: worth a word, worth a warning
 
 UNEQUAL = 3
-"""Where the largest class has more than so many times the images of the smallest, accuracy is doubted."""
+"""Where the largest class has more than so many times the images of the smallest, there is a warning of accuracy."""
 
 CLASSES_SHOWN = 30
 """So many classes are listed one by one."""
@@ -74,17 +74,17 @@ def split_notes(
         copies: how many images are copies, as of :func:`duplicates_of`.
 
     Returns:
-        Which images are for what, in a sentence, and a sentence for each thing that there is to doubt about it.
+        Which images are for what, in a sentence; and warnings, a sentence for each thing that may be wrong with it.
     """
     parts = set(images.part_N.tolist())
     source = "the data's test part" if "test" in parts else "the data's val part" if "val" in parts else "held out"
-    told = (
+    division = (
         f"images: {len(split.search_train):,} search-train, {len(split.search_val):,} search-val, "
         f"{len(split.test):,} test ({source})"
     )
     named = {"search-train half": split.search_train, "search-val half": split.search_val, "test split": split.test}
-    doubts = [
-        *images.doubts,
+    warnings = [
+        *images.warnings,
         *_cut_away(images),
         *_groups_across(split),
         *_copies_across(split, copies),
@@ -94,13 +94,13 @@ def split_notes(
         absent = np.setdiff1d(np.arange(len(images.class_names)), images.label_N[indices])
         if len(absent):
             listed = ", ".join(images.class_names[c] for c in absent[:5]) + (", ..." if len(absent) > 5 else "")
-            doubts.append(f"the {name} has no image of {len(absent)} of {len(images.class_names)} classes: {listed}.")
+            warnings.append(f"the {name} has no image of {len(absent)} of {len(images.class_names)} classes: {listed}.")
     if Path(settings.data).is_dir() and (unread := unread_kinds(Path(settings.data))):
         kinds = ", ".join(f"{count:,} {ending}" for ending, count in sorted(unread.items()))
-        doubts.append(f"files of kinds that cannot be read were passed over: {kinds}. Convert them to JPEG or PNG.")
+        warnings.append(f"files of kinds that cannot be read were passed over: {kinds}. Convert them to JPEG or PNG.")
     if images.skipped:
-        doubts.append(f"{len(images.skipped)} files could not be used and were left out: see skipped.json.")
-    return told, doubts
+        warnings.append(f"{len(images.skipped)} files could not be used and were left out: see skipped.json.")
+    return division, warnings
 
 
 def shape_note(images: Images, settings: DataSettings, image_size: ImageSize) -> str:
@@ -114,16 +114,16 @@ def shape_note(images: Images, settings: DataSettings, image_size: ImageSize) ->
     Returns:
         A line of text.
     """
-    told = f"images are seen at {image_size} (height x width)"
+    note = f"images are seen at {image_size} (height x width)"
     if images.channels != COLOURS:
-        told += f" with {images.channels} channel{'s' if images.channels > 1 else ''}"
+        note += f" with {images.channels} channel{'s' if images.channels > 1 else ''}"
     if images.values is not None:
-        told += f", their values {images.values} as black and white"
+        note += f", their values {images.values} as black and white"
     if settings.fit in ("squeeze", "pad"):
-        return f"{told}, those of another shape {settings.fit}{'d' if settings.fit == 'squeeze' else 'ded'}"
+        return f"{note}, those of another shape {settings.fit}{'d' if settings.fit == 'squeeze' else 'ded'}"
     if images.cut < _UNSEEN:
-        return told
-    return f"{told}, those of another shape cropped (--fit): {images.cut:.0%} of their area is cut away"
+        return note
+    return f"{note}, those of another shape cropped (--fit): {images.cut:.0%} of their area is cut away"
 
 
 def _cut_away(images: Images) -> list[str]:
@@ -141,7 +141,7 @@ def _groups_across(split: Split) -> list[str]:
     """What --groups says against a division that the data itself has, and that is kept."""
     if split.groups is None:
         return []
-    doubts: list[str] = []
+    warnings: list[str] = []
     boundaries = (
         ("training images", split.train_all, "test", split.test),
         ("search-train", split.search_train, "search-val", split.search_val),
@@ -149,27 +149,27 @@ def _groups_across(split: Split) -> list[str]:
     for one, images, other, others in boundaries:
         if len(shared := split.groups.across(images, others)):
             touched = int(np.isin(split.groups.number_N[others], shared).sum())
-            doubts.append(
+            warnings.append(
                 f"{len(shared):,} groups have images on both sides of the data's own division into {one} and {other} "
                 f"({touched:,} of {len(others):,} images of {other}): accuracy on {other} may be too high. "
                 "It was left as it is."
             )
-    return doubts
+    return warnings
 
 
 def _copies_across(split: Split, copies: dict[str, dict[str, int]]) -> list[str]:
     """What copies of images make doubtful."""
-    doubts: list[str] = []
+    warnings: list[str] = []
     for part, others in (("test", "training"), ("search_val", "search-train")):
         exact, near = copies[part]["exact"], copies[part]["near"]
         if exact + near:
             name = part.replace("_", "-")
-            doubts.append(
+            warnings.append(
                 f"{exact + near:,} of {len(getattr(split, part)):,} {name} images are copies of {others} images "
                 f"({exact:,} exact, {near:,} nearly), listed in duplicates.json: right answers to them say little "
                 "about new images. They are left as they are. Copies in one group of --groups stay together."
             )
-    return doubts
+    return warnings
 
 
 def _unequal(images: Images, split: Split, metric: Metric) -> list[str]:

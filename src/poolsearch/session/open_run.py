@@ -348,10 +348,10 @@ def _open(
     data = _record(run, given, record, found)
     progress.say(f"machine: {run.machine}")
     progress.say(shape_note(run.images, run.settings.data, run.image_size))
-    told, doubts = split_notes(run.images, run.split, run.settings.data, data["duplicates"])
-    progress.say(told)
-    for doubt in doubts:
-        run.warn(doubt)
+    division, warnings = split_notes(run.images, run.split, run.settings.data, data["duplicates"])
+    progress.say(division)
+    for warning in warnings:
+        run.warn(warning)
     return run
 
 

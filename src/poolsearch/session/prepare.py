@@ -170,7 +170,7 @@ def images_of(
     channels = _channels_of(given, source, code or {}, network)
     data = given.data
     images = open_images(source, store, cache, progress, data.fit, channels, data.value_range)
-    for sentence in (*source.told, classes_note(images)):
+    for sentence in (*source.notes, classes_note(images)):
         progress.say(sentence)
     return images
 

@@ -52,10 +52,7 @@ class DataSettings:
     )
     fit: Fit | None = setting(
         None,
-        "How images of another shape get into --image-size. crop: the largest part of its shape, in the centre. "
-        "squeeze: the whole image, its proportions changed. pad: the whole image between black bars. Default: crop; "
-        "small images of one size are kept whole without --image-size.",
-        expert=True,
+        "Images of another shape: cut to their centre, or whole (squeezed, padded). Default: crop.",
     )
     channels: int | Literal["auto"] = setting(
         "auto",
@@ -122,7 +119,7 @@ class NetSettings:
     )
     search_stem: bool = setting(
         False,
-        "Move the downsampling of the stem, too, where the network is not ours.",
+        "Move the downsampling of the stem, too, where the network is not ours. --halvings then counts its halvings.",
         expert=True,
     )
     blocks: tuple[str, ...] = setting(
@@ -148,8 +145,7 @@ class NetSettings:
     )
     halvings: str = setting(
         "default",
-        "How often a placement halves its maps: 3, 2-5 (any of these numbers), or default, as often as the network "
-        "itself. With --search-stem the stem's halvings count, too.",
+        "How often a placement halves its maps: 3, 2-5, or default (as the network does).",
         used_by=PLACED,
     )
     zero_init: bool = setting(False, "Start the residual branches of stand-alone networks at zero.", expert=True)

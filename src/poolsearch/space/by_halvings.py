@@ -63,6 +63,7 @@ class HalvingsSpace(Space):
 
     @property
     def most_halvings(self) -> int:
+        """As of :class:`Space`: the network's own number counts, also where fewer are asked for."""
         return max(self.most, self.poolings)
 
     @property

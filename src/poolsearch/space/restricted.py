@@ -87,7 +87,7 @@ class Space:
 
     @property
     def most_halvings(self) -> int:
-        """Of any placement, or of the network's own."""
+        """How often the placement with the most halvings halves; the network's own counts, too."""
         return self.poolings
 
     @property

@@ -160,8 +160,8 @@ def _check_outputs(out_BK: object, name: str, images: int, classes: int) -> None
     if out_BK.shape[1] != classes:
         raise PoolsearchError(
             f"{name} has {out_BK.shape[1]} outputs, and there are {classes} classes. Give it as many outputs as there "
-            "are classes (a FACTORY is told their number), or name the network and data that belong together "
-            "(poolsearch check: --classes)."
+            "are classes (a FACTORY is told their number as its first argument), or name the network and data that "
+            "belong together (poolsearch check: --classes)."
         )
 
 

@@ -314,9 +314,12 @@ def test_ranges_that_differ_in_the_seventh_digit_have_pixels_of_their_own(tmp_pa
 
 def test_values_that_only_images_have_that_were_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "_SAMPLE", 2)
-    source = sixteen_bits(tmp_path / "data", [900] * 9 + [40_000])
+    source = sixteen_bits(tmp_path / "data", [900] * 4 + [2000, 900, 4000, 9000, 20_000, 40_000])
     assert build.sampled_range(source) == (0, 1023)
+    begun: list[object] = []
+    monkeypatch.setattr(cache_module, "write_pixels", lambda *args: begun.append(0) or build.write_pixels(*args))
     assert open_images(source, None, tmp_path / "cache", SilentProgress()).values == (0, 65535)
+    assert len(begun) == 2, "after the first of them all images are looked at, so that decoding begins once more"
 
 
 def test_a_given_range_is_that_of_images_of_more_than_8_bits_alone(
@@ -345,18 +348,18 @@ def test_that_only_first_pages_are_used_is_told(tmp_path: Path) -> None:
     source, cache = find_source(str(tmp_path / "data")), tmp_path / "cache"
     for _ in ("decoded", "from the cache"):
         images = open_images(source, None, cache, SilentProgress())
-        (doubt,) = images.doubts
-        assert doubt.startswith("2 TIFF files have several pages, of which only the first is used.")
+        (warning,) = images.warnings
+        assert warning.startswith("2 TIFF files have several pages, of which only the first is used.")
         assert [image[0, 0].tolist() for image in images.pixels_NHWC[[0, 1]]] == [[10] * 3, [10, 20, 30]]
     path = the_entry(cache) / "meta.json"  # of a version that read first pages alone
     meta = json.loads(path.read_text())
     del meta["values"], meta["first_pages"]
     meta["sum"] = cache_module._sum(meta)
     path.write_text(json.dumps(meta))
-    assert not open_images(source, None, cache, SilentProgress(), values="each-file").doubts, (
+    assert not open_images(source, None, cache, SilentProgress(), values="each-file").warnings, (
         "a resumed run has its own"
     )
-    assert open_images(source, None, cache, SilentProgress()).doubts == images.doubts
+    assert open_images(source, None, cache, SilentProgress()).warnings == images.warnings
 
 
 def test_an_entry_of_a_version_that_guessed_each_files_range(tmp_path: Path) -> None:

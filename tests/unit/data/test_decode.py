@@ -358,6 +358,12 @@ def test_one_range_holds_for_all_images(kind: str) -> None:
     assert caught.value.values == (0, 8191)
 
 
+def test_the_range_of_pages_that_are_channels_is_that_of_all_pages() -> None:
+    first, *rest = (Image.fromarray(np.full((2, 2), top, np.uint16)) for top in (100, 3000, 900))
+    raw = through_file(first, "TIFF", save_all=True, append_images=rest)
+    assert [range_of(raw, channels) for channels in (1, 3)] == [(0, 255), (0, 4095)]
+
+
 def test_the_range_of_all_sixteen_bits_divides_by_257() -> None:
     values = [*range(0, 65536, 37), 65535]
     assert in_range(values, "NPY", ValueRange(0, 65535)) == np.rint(np.array(values) / 257).tolist()

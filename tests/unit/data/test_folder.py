@@ -83,14 +83,14 @@ def test_a_long_name_is_not_tried_in_all_ways() -> None:
 def test_folders_of_parts_are_found(make: Make, folders: tuple[str, str]) -> None:
     source = find_source(str(make(*of_classes(*folders))))
     assert source.class_names == CLASSES and counted(source) == {"train": 8, "val": 0, "test": 8}
-    assert source.told == [f"folders are taken as train: '{folders[0]}', test: '{folders[1]}'"]
-    assert not source.doubts
+    assert source.notes == [f"folders are taken as train: '{folders[0]}', test: '{folders[1]}'"]
+    assert not source.warnings
     assert files_of(source)[0] == f"{folders[0]}/cat/0.jpg", "named from the folder that was given"
 
 
 def test_usual_names_need_no_word(make: Make) -> None:
     source = find_source(str(make(*of_classes("train", "val", "test"))))
-    assert counted(source) == {"train": 8, "val": 8, "test": 8} and not source.told and not source.doubts
+    assert counted(source) == {"train": 8, "val": 8, "test": 8} and not source.notes and not source.warnings
 
 
 def test_dev_and_eval_are_val(make: Make) -> None:
@@ -102,14 +102,14 @@ def test_dev_and_eval_are_val(make: Make) -> None:
 def test_a_folder_with_nothing_beside_it_is_entered(make: Make) -> None:
     root = make(*of_classes("archive/photos"))
     source = find_source(str(root))
-    assert source.class_names == CLASSES and source.told == [
+    assert source.class_names == CLASSES and source.notes == [
         f"the class folders are those in {root / 'archive/photos'}"
     ]
 
 
 def test_a_class_may_have_the_name_of_a_part(make: Make) -> None:
     source = find_source(str(make("train", "bus", "car")))
-    assert source.class_names == ("bus", "car", "train") and not source.doubts
+    assert source.class_names == ("bus", "car", "train") and not source.warnings
 
 
 def test_parquet_files_of_parts(tmp_path: Path) -> None:
@@ -154,11 +154,11 @@ def test_every_place_of_images_that_are_not_used_is_named(make: Make) -> None:
     (root / "cover.png").touch()
     source = find_source(str(root))
     assert counted(source) == {"train": 8, "val": 0, "test": 0}
-    (doubt,) = source.doubts
-    assert doubt.startswith(f"21 images of {root} are not used")
+    (warning,) = source.warnings
+    assert warning.startswith(f"21 images of {root} are not used")
     for place in ("'more' (8)", "directly in 'test' (4)", "'seg_pred' (4)", "'deep' (4)"):
-        assert place in doubt
-    assert f"directly in '{root}' (1)" in doubt
+        assert place in warning
+    assert f"directly in '{root}' (1)" in warning
 
 
 def test_images_that_lie_in_no_class_folder(make: Make) -> None:
@@ -178,7 +178,7 @@ def test_what_systems_and_editors_leave_is_passed_over_at_every_depth(make: Make
     (root / "@eaDir" / "old.heic").touch()
     source = find_source(str(root))
     assert source.class_names == CLASSES and counted(source) == {"train": 8, "val": 0, "test": 8}
-    assert not source.doubts and not unread_kinds(root)
+    assert not source.warnings and not unread_kinds(root)
 
 
 # --- links -----------------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_a_link_into_another_class_is_not_followed(make: Make, link: str, to: st
     linked(root, link, to)
     source = find_source(str(root))
     assert source.class_names == CLASSES and source.label_N.tolist() == [0] * 4 + [1] * 8
-    assert source.doubts == [
+    assert source.warnings == [
         f"links into another class, or to images that are counted already, are not followed: '{link}'."
     ]
 
@@ -215,7 +215,7 @@ def test_a_part_that_is_a_link_to_another_one_is_not_followed(make: Make) -> Non
     linked(root, "val", "train")
     source = find_source(str(root))
     assert counted(source) == {"train": 8, "val": 0, "test": 0}
-    assert "not followed: 'val/cat', 'val/dog'" in source.doubts[0]
+    assert "not followed: 'val/cat', 'val/dog'" in source.warnings[0]
 
 
 def test_links_to_images_elsewhere_are_followed_once(make: Make, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_links_to_images_elsewhere_are_followed_once(make: Make, tmp_path: Path)
     assert source.class_names == ("cat", "dog", "fox")
     assert files_of(source)[4:6] == ["cat/a/0.jpg", "cat/one.jpg"]
     assert source.label_N.tolist() == [0] * 6 + [1] * 4 + [2] * 4
-    assert source.doubts == [
+    assert source.warnings == [
         "links into another class, or to images that are counted already, are not followed: 'dog/all'."
     ]
 
@@ -293,8 +293,8 @@ def test_archives_beside_images_are_told(make: Make) -> None:
     root = make(*CLASSES)
     zipped(root / "cat" / "more.zip", "0.jpg")
     zipped(root / "data.zip", "0.jpg")
-    (doubt,) = find_source(str(root)).doubts
-    assert doubt.startswith("archives are not read: 'cat/more.zip', 'data.zip'.")
+    (warning,) = find_source(str(root)).warnings
+    assert warning.startswith("archives are not read: 'cat/more.zip', 'data.zip'.")
 
 
 def test_only_images_of_kinds_that_cannot_be_read(tmp_path: Path) -> None:

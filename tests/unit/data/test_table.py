@@ -63,19 +63,19 @@ def test_delimiters_and_encodings(write: Write, delimiter: str, encoding: str, e
     assert source.class_names == ("chat, \u00e9t\u00e9", "dog")
     assert source.label_N.tolist() == [0, 1] * 6 and set(source.part_N) == {"train"}
     assert files_of(source) == NAMES and source.group_N is None
-    assert source.told == [f"{name}: columns file, label"]
+    assert source.notes == [f"{name}: columns file, label"]
 
 
 def test_columns_in_any_order_and_others(write: Write) -> None:
     lines = rows([str(n) for n in range(12)], LABELS, ["7"] * 12, NAMES, [""] * 12, heading=",Class,Width,Image,Split")
     source = find_source(str(write(*lines)))
     assert files_of(source) == NAMES and source.class_names == ("cat", "dog")
-    assert source.told == ["labels.csv: columns image, class; not used: width; empty: split"]
+    assert source.notes == ["labels.csv: columns image, class; not used: width; empty: split"]
 
 
 def test_label_comes_before_its_synonym(write: Write) -> None:
     source = find_source(str(write(*rows(NAMES, ["1"] * 12, LABELS, heading="file,class,label"))))
-    assert source.class_names == ("cat", "dog") and "not used: class" in source.told[0]
+    assert source.class_names == ("cat", "dog") and "not used: class" in source.notes[0]
 
 
 def test_numbers_are_in_their_order(write: Write) -> None:

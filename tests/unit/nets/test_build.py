@@ -1,5 +1,7 @@
 """From a name to a network: names, defaults, mistakes."""
 
+import sys
+
 import pytest
 import torch
 
@@ -46,3 +48,34 @@ def test_weights_come_from_torchs_seed(tiny_net):
 def test_mistakes_are_answered_with_what_is_allowed(spec, message):
     with pytest.raises(PoolsearchError, match=message):
         build(spec)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet20", "Did you mean 'cifar-resnet20'"),
+        ("mobilenet_v2", r"Did you mean 'torchvision:mobilenet_v2'\?"),
+        ("torchvision.models.mobilenet_v2", "Did you mean 'torchvision:mobilenet_v2'"),
+        ("efficentnet_b0", "Did you mean 'torchvision:efficientnet_b0'"),
+        ("resent18", "Did you mean 'resnet18'"),
+        ("nowhere.py", "there is no file nowhere.py"),
+        ("net.pth", "net.pth is a file of weights.*--init net.pth"),
+    ],
+)
+def test_what_was_probably_meant_is_said(name, message, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)  # as if it were not installed
+    with pytest.raises(PoolsearchError, match=message):
+        build(NetSpec(name, 10))
+
+
+def test_a_file_without_a_function_is_answered_with_those_that_it_has(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("raise SystemExit\ndef small(classes): ...\nclass Net: ...\ndef _helper(): ...\n")
+    with pytest.raises(PoolsearchError, match=r"mine.py:FACTORY, where FACTORY\(classes\) .* It has small, Net."):
+        build(NetSpec(str(path), 10))
+
+
+def test_a_name_of_timm_is_known_without_its_prefix():
+    pytest.importorskip("timm")
+    with pytest.raises(PoolsearchError, match="Did you mean 'timm:resnet18d'"):
+        build(NetSpec("resnet18d", 10))

@@ -67,5 +67,5 @@ def test_what_is_cut_away_is_said(tmp_path):
         seen = image_size_of(asked, images)
         told = shape_note(images, asked.data, seen)
         assert str(seen) == size and told.startswith(f"images are seen at {size} (height x width)") and note in told
-        doubts = split_notes(images, split_of(asked, images), asked.data, nothing)[1]
-        assert any("88% of their area is cut away" in doubt for doubt in doubts) == warned
+        warnings = split_notes(images, split_of(asked, images), asked.data, nothing)[1]
+        assert any("88% of their area is cut away" in warning for warning in warnings) == warned

@@ -87,9 +87,10 @@ def wrong(kind, progress):
 def until_stopped_or_wrong(trial, progress):
     folder, name = trial
     begun = Path(folder, "begun")
-    if name == "wrong":
+    if name in ("wrong", "short"):
         while not begun.exists(): time.sleep(0.01)
-        raise PoolsearchError("one is wrong")
+        if name == "wrong": raise PoolsearchError("one is wrong")
+        return name
     with stop_requests() as stopped:
         begun.touch()
         while not stopped(): time.sleep(0.01)
@@ -222,6 +223,15 @@ def test_when_a_trial_raises_the_others_save_and_stop(jobs: ModuleType, tmp_path
     trials = [(str(tmp_path), "long"), (str(tmp_path), "wrong")]
     with pytest.raises(PoolsearchError, match="one is wrong"):
         run(jobs.until_stopped_or_wrong, trials, workers=2)
+    assert (tmp_path / "saved").exists()
+
+
+def test_when_what_is_told_of_results_raises_the_others_save_and_stop(jobs: ModuleType, tmp_path: Path) -> None:
+    def done(trial: Any, result: str) -> None:
+        raise PoolsearchError(f"{result} diverged")
+
+    with pytest.raises(PoolsearchError, match="short diverged"):
+        run(jobs.until_stopped_or_wrong, [(str(tmp_path), "long"), (str(tmp_path), "short")], workers=2, done=done)
     assert (tmp_path / "saved").exists()
 
 

@@ -76,11 +76,8 @@ def _start(net: TracedNetwork) -> list[fx.Node]:
 
 
 def _result(net: TracedNetwork) -> list[fx.Node]:
-    result = next(n for n in net.graph.nodes if n.op == "output").args[0]
-    if not isinstance(result, fx.Node):
-        raise PoolsearchError(
-            f"{net.name} does not give the class logits as one tensor: wrap it in a module that picks them out."
-        )
+    result = net.graph.output_node().args[0]
+    assert isinstance(result, fx.Node), "one output is kept when a network is traced"
     return [result]
 
 
@@ -182,16 +179,18 @@ def _odd_change(net: TracedNetwork, part: Segment, node: fx.Node) -> str:
     read, out = net.measured.maps[net.measured.inputs(node)[0]], net.measured.maps[node]
     a, b = ("x".join(map(str, m.size if read.size != out.size else m.large)) for m in (read, out))
     what = f"'{node.target}'" if node.op == "call_module" else f"'{node.name}'"
+    if node.op == "call_module" and (why := net.kept.get(str(node.target))):
+        kind = type(net.layers[str(node.target)]).__name__
+        return (
+            f"{what} ({kind}) of {net.name} is run whole, since its forward pass cannot be traced ({why}); as it makes "
+            f"maps of {a} into {b}, a stride inside it would have to be moved. Compute without a branch that depends "
+            "on values: where chance skips a block, multiply its result by 0 or 1 instead, as "
+            "torchvision.ops.StochasticDepth does."
+        )
     return (
         f"{what} in block '{part.path}' of {net.name} makes maps of {a} into {b} in a way that cannot be moved. Known "
         "are convolutions, poolings, slices and pixel unshuffling with strides of 2, and what takes off a few pixels."
-        f"{_why_whole(net, node)}"
     )
-
-
-def _why_whole(net: TracedNetwork, node: fx.Node) -> str:
-    why = net.kept.get(str(node.target)) if node.op == "call_module" else None
-    return f" It is run whole, since its forward pass cannot be traced ({why})." if why else ""
 
 
 def _level(part: Segment, shrinks: dict[fx.Node, Shrink], net: TracedNetwork) -> Exponents:

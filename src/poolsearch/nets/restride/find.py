@@ -32,6 +32,7 @@ class TracedNetwork:
         order: the nodes that compute something.
         alive: entry k counts the maps that are needed before node k of ``order``.
         kept: why a submodule is kept whole, by its name.
+        uneven: names of those that are since they cannot be traced in one of the modes.
     """
 
     name: str
@@ -43,16 +44,24 @@ class TracedNetwork:
     order: list[fx.Node]
     alive: list[int]
     kept: Mapping[str, str]
+    uneven: frozenset[str]
 
     @classmethod
-    def of(cls, graph: fx.Graph, blank: nn.Module, measured: MeasuredGraph, kept: Mapping[str, str]) -> TracedNetwork:
+    def of(
+        cls,
+        graph: fx.Graph,
+        blank: nn.Module,
+        measured: MeasuredGraph,
+        kept: Mapping[str, str],
+        uneven: frozenset[str] = frozenset(),
+    ) -> TracedNetwork:
         """A traced network, with what can be read off its graph.
 
         Args:
             graph: of ``blank``.
             blank: the model on the meta device; set to evaluation.
             measured: what was seen when the graph was run.
-            kept: why a submodule is kept whole, by its name.
+            kept, uneven: see above.
 
         Returns:
             The network, with a copy of ``blank`` in training.
@@ -63,7 +72,7 @@ class TracedNetwork:
         training = blank_copy(blank).train()
         use_batch_statistics(training)  # running averages may need numbers, which there are none of
         layers = dict(blank.named_modules())
-        return cls(type(blank).__name__, graph, blank.eval(), training, layers, measured, order, alive, kept)
+        return cls(type(blank).__name__, graph, blank.eval(), training, layers, measured, order, alive, kept, uneven)
 
     def spatial(self, node: fx.Node) -> bool:
         """Whether a node is a convolution that sees its neighbours.
@@ -75,7 +84,20 @@ class TracedNetwork:
             True for a ``Conv2d`` layer with a kernel of more than one pixel along some axis.
         """
         layer = self.layers.get(str(node.target)) if node.op == "call_module" else None
-        return isinstance(layer, nn.Conv2d) and max(layer.kernel_size) > 1
+        return layer is not None and _is_spatial(layer)
+
+    def convolves(self, node: fx.Node) -> bool:
+        """Whether a block can begin with a node: as :meth:`spatial`, or a module that holds such a convolution.
+
+        Args:
+            node: of the network's graph.
+
+        Returns:
+            True for such a layer, and for such a module that is kept whole since chance decides in training what it
+            computes.
+        """
+        whole = self.layers[str(node.target)].modules() if str(node.target) in self.uneven else ()
+        return self.spatial(node) or any(map(_is_spatial, whole))
 
 
 @dataclass(frozen=True)
@@ -103,6 +125,28 @@ def how_to_name(net: TracedNetwork) -> str:
         f"Other blocks are named with --blocks (in Python blocks=[...]): names of submodules such as "
         f"{', '.join(repr(path) for path in own[:3])}, or patterns of them such as 'layer*.*'."
     )
+
+
+def run_whole(net: TracedNetwork) -> str:
+    """Which parts of a network may hold sites that are not found, and why.
+
+    Args:
+        net: the traced network.
+
+    Returns:
+        A sentence, or nothing.
+    """
+    parts = [(path, why) for path, why in net.kept.items() if any(map(_is_spatial, net.layers[path].modules()))]
+    if not parts:
+        return ""
+    path, why = parts[0]
+    more = f" (and {len(parts) - 1} more)" if len(parts) > 1 else ""
+    kind = type(net.layers[path]).__name__
+    return f"'{path}' ({kind}){more} of {net.name} is run whole, since its forward pass cannot be traced ({why}). "
+
+
+def _is_spatial(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv2d) and max(layer.kernel_size) > 1
 
 
 def named_blocks(net: TracedNetwork, names: Sequence[BlockName]) -> list[Span]:
@@ -255,7 +299,7 @@ def _passage(net: TracedNetwork, span: Span) -> bool:
     """Whether one map alone goes in and out, with a spatial convolution between."""
     inside = net.order[span.first : span.last + 1]
     one = net.alive[span.first] == 1 and net.alive[span.last + 1] == 1
-    return one and any(net.spatial(node) for node in inside)
+    return one and any(net.convolves(node) for node in inside)
 
 
 def unit_blocks(net: TracedNetwork, first: int, end: int) -> list[Span]:
@@ -272,7 +316,7 @@ def unit_blocks(net: TracedNetwork, first: int, end: int) -> list[Span]:
     """
     starts: list[int] = []
     for i in range(first, end):
-        if net.spatial(net.order[i]):
+        if net.convolves(net.order[i]):
             start = next((j for j in range(i, first - 1, -1) if net.alive[j] == 1), None)
             if start is not None and start not in starts:
                 starts.append(start)
@@ -292,7 +336,7 @@ def _convolution_blocks(net: TracedNetwork, first: int) -> list[Span]:
     for i, node in enumerate(net.order[first:], first):
         if any(read in reached for read in node.all_input_nodes):
             reached.add(node)
-        if not (net.spatial(node) or _mixes(net, node)):
+        if not (net.convolves(node) or _mixes(net, node)):
             continue
         places = [k for k in range(after, i + 1) if maps[k]]
         if places and (not starts or node in reached):
@@ -332,7 +376,7 @@ def _unit(net: TracedNetwork, first: int, end: int, cuttable: Callable[[int], bo
         pools = net.alive[i] == 1 == net.alive[i + 1] and resizes(node, net.measured) and not _convolves(net, node)
         if pools and convolved:
             break
-        convolved |= net.spatial(node)
+        convolved |= net.convolves(node)
         last = i if cuttable(i + 1) else last
     path = str(net.order[first].meta["path"]) or net.order[first].name
     return Span(path, "unit", first, last)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,6 +26,8 @@ _AUXILIARY = ("googlenet", "inception_v3")
 
 COLOURS = 3
 """Channels of the images that networks take unless they are made for others: red, green and blue."""
+
+LIBRARIES = ("torchvision", "timm")
 
 FORMS = ("timm:NAME", "torchvision:NAME", "FILE.py:FACTORY")
 
@@ -55,7 +59,7 @@ def from_name(
     model, size = load_model(name, classes, digest, channels, make), ImageSize.of(image_size)
     example_BCHW = torch.zeros(2, channels or taken_channels(model, size), *size)
     try:
-        return restride(model, example_BCHW, tuple(blocks) or None, op, search_stem)
+        return restride(model, example_BCHW, tuple(blocks) or None, op, search_stem, classes)
     except PoolsearchError as error:
         if channels is None or channels == (first := _first_convolution(model)):
             raise
@@ -105,8 +109,57 @@ def load_model(
         return _torchvision(rest, weights=None, **library_options(name, classes, channels))
     if file := file_of(name):
         factory = factory_of(Path(file).expanduser(), rest, "network", digest)
+        _check_factory(name, factory, classes)
         return _built(name, lambda: factory(classes))
     raise PoolsearchError(f"'{name}' names no network: give {', '.join(FORMS)}.")
+
+
+def _check_factory(name: str, factory: Callable[..., Any], classes: int) -> None:
+    """See that what a user's file has under a name makes networks out of a number of classes.
+
+    Raises:
+        PoolsearchError: it is a network, or takes other arguments.
+    """
+    remedy = "Give a function that makes the network and takes the number of classes, such as def make(classes): ..."
+    made = inspect.unwrap(factory)
+    if isinstance(made, nn.Module):
+        raise PoolsearchError(f"{name} is a network that is made already, a {type(made).__name__}. {remedy}")
+    try:
+        inspect.signature(factory).bind(classes)
+    except TypeError as error:
+        raise PoolsearchError(f"{name} cannot be called with the number of classes: {error}. {remedy}") from None
+    except ValueError:  # of what is not written in Python nothing is known before it is called
+        pass
+
+
+def names_like(name: str, others: Iterable[str]) -> list[str]:
+    """The networks that may be meant by a name that is of none.
+
+    Args:
+        name: as a user wrote it, such as ``resnet18d``, ``timm/resnet18d`` or ``efficentnet_b0``.
+        others: names of networks beside those of torchvision and timm.
+
+    Returns:
+        The networks of this name in each library that is installed; else up to three whose names are near.
+    """
+    word = re.split(r"[:/.]", name)[-1].lower()
+    known = {other: other for other in others}
+    known |= {f"{library}:{each}": each for library in LIBRARIES for each in _listed(library)}
+    if same := [full for full, each in known.items() if each == word.replace("-", "_")]:
+        return same
+    near = dict.fromkeys(get_close_matches(word, known.values(), n=3, cutoff=0.8))
+    return [next(full for full, each in known.items() if each == one) for one in near]
+
+
+def _listed(library: str) -> list[str]:
+    """The networks of a library; none where it is not installed."""
+    try:
+        if library == "timm":
+            return importlib.import_module("timm").list_models()
+        models: Any = importlib.import_module("torchvision.models")
+        return models.list_models(module=models)
+    except ModuleNotFoundError:
+        return []
 
 
 def library_options(name: str, classes: int, channels: int | None) -> dict[str, bool | int]:
@@ -194,7 +247,7 @@ def check_library(name: str) -> None:
     Raises:
         PoolsearchError: it is not.
     """
-    if name.rpartition(":")[0] not in ("timm", "torchvision"):
+    if name.rpartition(":")[0] not in LIBRARIES:
         raise PoolsearchError(
             f"--init pretrained is for networks of timm and torchvision, and {name} has no weights of a library. Give "
             "a file of weights: --init FILE."

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import takewhile
-from typing import Any
+from typing import Any, cast
 
 from torch import fx
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.restride.find import Span, TracedNetwork
+from poolsearch.nets.restride.measure import MeasuredGraph
 from poolsearch.nets.restride.trace import path_of
 
 
@@ -23,47 +25,111 @@ def outputs_of(value: Any) -> list[Any]:
     Returns:
         The values in their order.
     """
+    return [one for _, one in _named_outputs(value)]
+
+
+def _named_outputs(value: Any, name: str = "") -> list[tuple[str, Any]]:
+    """As :func:`outputs_of`, each with its key or place, such as ``aux.0``; that of one value is empty."""
     if isinstance(value, Mapping):
-        return [one for part in value.values() for one in outputs_of(part)]
-    if isinstance(value, (tuple, list)):
-        return [one for part in value for one in outputs_of(part)]
-    return [value]
+        pairs = [(str(key), part) for key, part in cast("Mapping[Any, Any]", value).items()]
+    elif isinstance(value, (tuple, list)):
+        pairs = [(str(place), part) for place, part in enumerate(cast("Sequence[Any]", value))]
+    else:
+        return [(name, value)]
+    return [found for key, part in pairs for found in _named_outputs(part, f"{name}.{key}".removeprefix("."))]
 
 
-def keep_main_output(evaluation: fx.Graph, training: fx.Graph) -> tuple[int | None, tuple[str, ...]]:
-    """Make the graph of training give what that of evaluation gives, without auxiliary outputs.
+@dataclass(frozen=True)
+class MainOutput:
+    """Which of a network's outputs is kept, where it has several.
+
+    Attributes:
+        at: which one in evaluation, and which in training, in the order of :func:`outputs_of`.
+        names: what the outputs in evaluation are called: keys of a dictionary, places in a tuple; empty where there is
+            one tensor alone.
+    """
+
+    at: tuple[int, int]
+    names: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What that in evaluation is called."""
+        return self.names[self.at[0]] if self.names else ""
+
+
+def keep_main_output(
+    graphs: Sequence[fx.Graph], measured: Callable[[fx.Graph], MeasuredGraph], classes: int | None, name: str
+) -> tuple[MainOutput | None, tuple[str, ...]]:
+    """Make graphs give the class logits alone.
+
+    Of several outputs in evaluation that is the one tensor of shape (B, classes); in training it is the one that is
+    computed alike.
 
     Args:
-        evaluation: stays as it is.
-        training: loses its other outputs, and what only these need.
+        graphs: in evaluation, and in training where that is another one. They lose their other outputs, and what only
+            these need.
+        measured: measures a graph; asked only where one in evaluation has to be chosen.
+        classes: how many there are, to choose by; None: it is not known.
+        name: of the network, for errors.
 
     Returns:
-        Which of the outputs in training it is, in the order of :func:`outputs_of`, or None where there is one alone;
-        and the names of the submodules that no graph runs any more.
+        Which output is kept, or None where there is one alone; and the names of the submodules that no graph runs any
+        more.
 
     Raises:
-        PoolsearchError: none of them is that of evaluation.
+        PoolsearchError: none can be the class logits, or several can; or none in training is that of evaluation.
     """
-    result, found = (graph.output_node().args[0] for graph in (evaluation, training))
-    if isinstance(found, fx.Node) or not isinstance(result, fx.Node):
+    evaluation, *others = graphs
+    outputs = [_named_outputs(graph.output_node().args[0]) for graph in graphs]
+    if all(isinstance(graph.output_node().args[0], fx.Node) for graph in graphs):
         return None, ()
-    nodes = outputs_of(found)
-    twin = _twins([*evaluation.nodes], [*training.nodes]).get(result)
-    if twin not in nodes:
+    one = isinstance(evaluation.output_node().args[0], fx.Node)
+    names = () if one else tuple(key for key, _ in outputs[0])
+    at = [0 if one else _logits(outputs[0], measured(evaluation).values, classes, name)]
+    for training, found in zip(others, outputs[1:], strict=True):
+        nodes = [node for _, node in found]
+        twin = _twins([*evaluation.nodes], [*training.nodes]).get(outputs[0][at[0]][1])
+        if len(nodes) > 1 and twin not in nodes:
+            raise PoolsearchError(
+                "in training the network gives several outputs, of which none is computed like that in evaluation: "
+                "wrap it in a module that gives the class logits alone."
+            )
+        at.append(nodes.index(twin) if len(nodes) > 1 else 0)
+    before = set[str]().union(*map(_modules, graphs))
+    for graph, found, place in zip(graphs, outputs, at, strict=True):
+        _give(graph, found, place)
+    now = set[str]().union(*map(_modules, graphs))
+    return MainOutput((at[0], at[-1]), names), _outermost(before, now)
+
+
+def _logits(outputs: Sequence[tuple[str, Any]], values: Mapping[fx.Node, Any], classes: int | None, name: str) -> int:
+    """Which of several outputs is the class logits."""
+    shapes = [(*getattr(values.get(node), "shape", ()),) for _, node in outputs]
+    fit = [i for i, shape in enumerate(shapes) if len(shape) == 2]
+    if len(fit) > 1 and classes is not None:
+        fit = [i for i in fit if shapes[i][1] == classes]
+    if len(fit) != 1:
+        forms = [f"[{', '.join(map(str, ('B', *shape[1:])))}]" if shape else "no tensor" for shape in shapes]
+        given = ", ".join(f"'{key}' ({form})" for (key, _), form in zip(outputs, forms, strict=True)) or "nothing"
         raise PoolsearchError(
-            "in training the network gives several outputs, of which none is computed like that in evaluation: wrap it "
-            "in a module that gives the class logits alone."
+            f"{name} does not give the class logits as one tensor: it gives {given}, of which "
+            f"{'several are' if fit else 'none is'} of shape [B, {classes or 'classes'}]. Wrap it in a module that "
+            "gives the class logits alone."
         )
-    training.output_node().args = (twin,)
-    before = _modules(training)
-    unread = [node for node in nodes if isinstance(node, fx.Node)]
+    return fit[0]
+
+
+def _give(graph: fx.Graph, outputs: Sequence[tuple[str, Any]], place: int) -> None:
+    """Make a graph give one of its outputs, without what only the others need."""
+    graph.output_node().args = (outputs[place][1],)
+    unread = [other for _, other in outputs if isinstance(other, fx.Node)]
     while unread:
-        node = unread.pop()
-        if not node.users and node.op != "placeholder" and node in training.nodes:
-            read = node.all_input_nodes
-            training.erase_node(node)
+        other = unread.pop()
+        if not other.users and other.op != "placeholder" and other in graph.nodes:
+            read = other.all_input_nodes
+            graph.erase_node(other)
             unread += read
-    return nodes.index(twin), _outermost(before, _modules(training) | _modules(evaluation))
 
 
 def _outermost(before: set[str], now: set[str]) -> tuple[str, ...]:

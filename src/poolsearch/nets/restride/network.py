@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -20,11 +21,12 @@ from poolsearch.nets.restride.find import (
     block_choices,
     how_to_name,
     named_blocks,
+    run_whole,
     unit_blocks,
 )
 from poolsearch.nets.restride.forms import block_programs, head_program, whole_program
 from poolsearch.nets.restride.measure import MeasuredGraph, measure
-from poolsearch.nets.restride.modes import keep_main_output, same_spans
+from poolsearch.nets.restride.modes import MainOutput, keep_main_output, same_spans
 from poolsearch.nets.restride.norms import use_batch_statistics
 from poolsearch.nets.restride.program import Program
 from poolsearch.nets.restride.shrink import resizes, shrink_of
@@ -157,8 +159,8 @@ class Restrided(Poolable):
 
     Attributes:
         model: the network it was made from.
-        main: which of the model's outputs in training is computed, where it has several: the one that it has in
-            evaluation. None: it has one.
+        main: which of the model's outputs is computed, where it has several in evaluation or in training; None: it
+            gives one tensor.
         left_out: names of submodules that only the others need, which are not run.
         only_size: (height, width) of the images, where others do not go with the head; else None.
         stem, blocks, head, default, op: as of :class:`~poolsearch.nets.poolable.Poolable`.
@@ -179,7 +181,7 @@ class Restrided(Poolable):
         self.__dict__.update(views)  # not children: every layer is one of the model already
         self.default = default
         self.op: Op = op
-        self.main: int | None = None
+        self.main: MainOutput | None = None
         self.left_out: tuple[str, ...] = ()
         self.only_size: tuple[int, int] | None = None
 
@@ -195,8 +197,10 @@ class Restrided(Poolable):
     @property
     def notes(self) -> tuple[str, ...]:
         found: list[str] = []
+        if self.main is not None and len(self.main.names) > 1:
+            found.append(f"of the outputs {_few(self.main.names)}, '{self.main.name}' is taken for the class logits")
         if self.left_out:
-            found.append(f"auxiliary outputs in training are left out, so these are not trained: {_few(self.left_out)}")
+            found.append(f"other outputs are left out, so these modules are not trained: {_few(self.left_out)}")
         if self.only_size is not None:
             found.append(
                 "where a placement makes its last maps a few pixels larger or smaller than the head needs, their "
@@ -296,16 +300,19 @@ def restride(
     blocks: Sequence[BlockName] | None = None,
     op: Op = "native",
     search_stem: bool = False,
+    classes: int | None = None,
 ) -> Restrided:
     """Make an existing network searchable. The network is not changed, and shares its parameters with the result.
 
     Args:
-        model: gives class logits (B, classes) for images (B, C, H, W).
+        model: gives class logits (B, classes) for images (B, C, H, W); of several outputs, in a tuple or dictionary,
+            the one of this shape is taken.
         example_BCHW: images of the size to work with; their values do not matter.
         blocks: names of the submodules between which downsampling may move, or shell patterns of such names (a tuple
             of names makes one block of several); found where not given.
         op: ``native`` moves the network's own strides and poolings; ``max``, ``avg`` and ``blur`` pool before a block.
         search_stem: move the downsampling of the stem, too.
+        classes: how many there are; needed only where several outputs of the network are tensors with two axes.
 
     Returns:
         A network that takes the placement as an argument; its ``default`` is what the model computes.
@@ -318,20 +325,25 @@ def restride(
     check_kind(model)
     _check_names(model)
     _check_example(model, example_BCHW)
-    with generators_kept():
-        restrided = _restrided(model, example_BCHW, blocks, op, search_stem)
+    with generators_kept(), torch.random.fork_rng(devices=[]):
+        restrided = _restrided(model, example_BCHW, blocks, op, search_stem, classes)
     restrided.channels = example_BCHW.shape[1]
     return restrided
 
 
 def _restrided(
-    model: nn.Module, example_BCHW: Tensor, blocks: Sequence[BlockName] | None, op: Op, search_stem: bool
+    model: nn.Module,
+    example_BCHW: Tensor,
+    blocks: Sequence[BlockName] | None,
+    op: Op,
+    search_stem: bool,
+    classes: int | None,
 ) -> Restrided:
     refused: PoolsearchError | None = None
     for decide in (False, True):  # branches on sizes are followed only where the network cannot be had without
         modes = None
         try:
-            modes = _traced(model, example_BCHW, decide)
+            modes = _traced(model, example_BCHW, decide, classes)
             choices = block_choices(modes.evaluation) if not blocks else [named_blocks(modes.evaluation, blocks)]
             return _first_that_moves(model, modes, choices, op, search_stem, example_BCHW)
         except _SizesError:
@@ -350,7 +362,7 @@ class _Modes:
 
     evaluation: TracedNetwork
     training: TracedNetwork | None
-    main: int | None
+    main: MainOutput | None
     left_out: tuple[str, ...]
 
     @property
@@ -405,7 +417,7 @@ def _check_example(model: nn.Module, example_BCHW: Tensor) -> None:
             )
 
 
-def _traced(model: nn.Module, example_BCHW: Tensor, decide: bool) -> _Modes:
+def _traced(model: nn.Module, example_BCHW: Tensor, decide: bool, classes: int | None) -> _Modes:
     """The graphs of a model, with childless layers of unknown kind opened where they resize their maps."""
     blank = blank_copy(model)
     opened: frozenset[str] = frozenset()
@@ -417,9 +429,10 @@ def _traced(model: nn.Module, example_BCHW: Tensor, decide: bool) -> _Modes:
         if found.uneven:  # whole in one mode, so in the other, too
             whole |= found.uneven
             continue
-        main, left_out = (None, ()) if found.training is None else keep_main_output(found.graph, found.training)
         graphs = [found.graph, *([found.training] if found.training is not None else [])]
-        nets = [TracedNetwork.of(g, blank, _measured(g, blank, model, example_BCHW), why) for g in graphs]
+        measured = partial(_measured, blank=blank, model=model, example_BCHW=example_BCHW)
+        main, left_out = keep_main_output(graphs, measured, classes, type(model).__name__)
+        nets = [TracedNetwork.of(graph, blank, measured(graph), why, whole) for graph in graphs]
         closed = {
             str(n.target)
             for net in nets
@@ -508,9 +521,8 @@ def _check_count(net: TracedNetwork, spans: Sequence[Span]) -> None:
             else ""
         )
         raise PoolsearchError(
-            f"{net.name} has {len(spans)} block{'' if len(spans) == 1 else 's'} that downsampling could move between; "
-            f"at least 2 are needed.{why} "
-            f"{how_to_name(net)}"
+            f"{run_whole(net)}{net.name} has {len(spans)} block{'' if len(spans) == 1 else 's'} that downsampling "
+            f"could move between; at least 2 are needed.{why} {how_to_name(net)}"
         )
 
 
@@ -538,8 +550,8 @@ def _assembled(model: nn.Module, modes: _Modes, spans: Sequence[Span], op: Op, f
     if len({*sites}) == 1:
         what = "no" if HALVE not in sites else "every"
         raise PoolsearchError(
-            f"{what} site between the blocks of {net.name} has a halving: there is nothing to move (blocks: "
-            f"{', '.join(b.path for b in blocks)}). {how_to_name(net)}"
+            f"{run_whole(net)}{what} site between the blocks of {net.name} has a halving: there is nothing to move "
+            f"(blocks: {', '.join(b.path for b in blocks)}). {how_to_name(net)}"
         )
     default = Placement(tuple(sites))
     most = 1 + sum(max(map(abs, part.trim)) + max(part.slack) for part in moved)

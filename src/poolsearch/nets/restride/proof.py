@@ -157,7 +157,7 @@ def _logits(net: Poolable, theirs: nn.Module, images_BCHW: Tensor) -> tuple[floa
         for run in (theirs.train(training), FixedPlacementNet(net.train(training), net.default)):
             with _seeded(with_python=training and not problems), nullcontext() if main is None else _SameDraws():
                 outputs = outputs_of(run(images_BCHW))
-            found.append(outputs[main if main is not None and len(outputs) > 1 else 0])
+            found.append(outputs[main.at[training] if main is not None and len(outputs) > 1 else 0])
         if not torch.equal(*found):
             mode = "training" if training else "evaluation"
             gap = (found[0] - found[1]).abs().max().item()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import operator
 import random
@@ -246,7 +247,7 @@ def reason_of(error: BaseException) -> str:
     return f"{said}; {line}" if line else said
 
 
-_NOT_USERS = tuple(str(Path(file).parent) for file in (torch.__file__, __file__))
+_NOT_USERS = (*(str(Path(file).parent) for file in (torch.__file__, __file__)), contextlib.__file__)
 
 
 def _line_of(frames: traceback.StackSummary) -> str:
@@ -280,16 +281,16 @@ def _no_draws() -> Generator[None]:
         RuntimeError: something was drawn.
     """
     before = _drawn()
-    with generators_kept():
+    with generators_kept(), torch.random.fork_rng(devices=[]):
         yield
         if _drawn() != before:
-            raise RuntimeError("it draws numbers from Python's or NumPy's random module, which no graph can hold")
+            raise RuntimeError("it draws numbers while it runs and goes on as they say, which no graph can hold")
 
 
 def _drawn() -> tuple[Any, ...]:
-    """How far the generators are that users draw from without torch."""
+    """How far the generators are from which a forward pass can draw numbers that are no part of a graph."""
     _, numbers, position, *_ = cast("tuple[Any, ...]", np.random.get_state())
-    return random.getstate(), bytes(numbers), position
+    return random.getstate(), bytes(numbers), position, bytes(torch.get_rng_state().numpy())
 
 
 class _Call(nn.Module):
@@ -314,6 +315,7 @@ class _Tracer(fx.Tracer):
         self._shallow = shallow
         self._example_BCHW = example_BCHW
         self._values: dict[fx.Node, Any] = {}
+        self._draws: set[fx.Node] = set()
         self._computing = False
         self._stack: list[str] = []
         self._entered: list[tuple[str, fx.Node]] = []
@@ -355,9 +357,21 @@ class _Tracer(fx.Tracer):
         value = super().to_bool(obj) if self._example_BCHW is None else self._value(obj.node)
         if isinstance(value, Tensor):
             raise RuntimeError("a branch depends on the values of a tensor")
+        if self._is_drawn(obj.node):
+            raise RuntimeError("a branch depends on numbers that are drawn")
         where = _line_of(traceback.extract_stack())
         self.create_proxy("call_function", expect, (obj, bool(value), where), {})
         return bool(value)
+
+    def _is_drawn(self, node: fx.Node) -> bool:
+        """Whether a value depends on random numbers."""
+        seen, left = set[fx.Node](), [node]
+        while left:
+            if (one := left.pop()) in self._draws:
+                return True
+            seen.add(one)
+            left += [read for read in one.all_input_nodes if read not in seen]
+        return False
 
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:
         """Shapes and tuples are as long as for the example."""
@@ -371,6 +385,7 @@ class _Tracer(fx.Tracer):
         return attr_val if self._computing else super().getattr(attr, attr_val, parameter_proxy_cache)
 
     @torch.no_grad()
+    @torch.random.fork_rng(devices=[])
     def _value(self, node: fx.Node) -> Any:
         """What a node gives for the example, on the meta device."""
         assert self._example_BCHW is not None
@@ -381,7 +396,10 @@ class _Tracer(fx.Tracer):
         try:
             for other in self.graph.nodes:
                 if other not in run.env:
+                    before = torch.get_rng_state()
                     run.env[other] = run.run_node(other)
+                    if not torch.equal(before, torch.get_rng_state()):
+                        self._draws.add(other)
         finally:
             self._computing = False
         return run.env[node]

@@ -42,6 +42,13 @@ def broken(classes):
 
 def nothing(classes):
     return "a network"
+
+class NoArguments(nn.Module):
+    def __init__(self):
+        super().__init__()
+
+made = small(5)
+width = 4
 """
 
 
@@ -103,6 +110,9 @@ def test_a_network_of_each_library():
         ("{}:tiny", "mine.py has no function 'tiny'; it has small, grey, last_made_first, broken, nothing"),
         ("{}:broken", "mine.py:broken could not be built: KeyError: 'width'"),
         ("{}:nothing", "mine.py:nothing gave a str: it has to give a torch.nn.Module"),
+        ("{}:made", r"mine.py:made is a network that is made already, a Sequential. Give .* def make\(classes\)"),
+        ("{}:width", "'width' in .*mine.py is a int, not a function; it has small, grey"),
+        ("{}:NoArguments", r"cannot be called with the number of classes: too many .*def make\(classes\)"),
     ],
 )
 def test_what_is_no_network_is_said(name, message, file):

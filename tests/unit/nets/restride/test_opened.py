@@ -120,10 +120,30 @@ class Dropping(nn.Module):
 
 
 class Skipping(Dropping):
+    """Skips itself by chance, drawn in one of several ways."""
+
     def forward(self, x):
-        if self.training and self.keeps and random.random() < 0.5:
+        if self.training and self.keeps and self.skips():
             return x
         return super().forward(x)
+
+    def skips(self):
+        return random.random() < 0.5
+
+
+class SkippingByItem(Skipping):
+    def skips(self):
+        return torch.rand(1).item() < 0.5
+
+
+class SkippingByConstant(Skipping):
+    def skips(self):
+        return torch.bernoulli(torch.tensor(0.5)) == 0
+
+
+class SkippingStride(SkippingByItem):
+    def forward(self, x):
+        return self.conv(x) if self.training and self.skips() else Dropping.forward(self, x)
 
 
 def body(kind):
@@ -174,15 +194,67 @@ def test_both_modes_are_cut_at_the_same_blocks(case, images):
     assert [note for note in net.notes if "not trained: aux" in note] == [*net.notes]
 
 
-def test_blocks_that_are_skipped_by_pythons_chance_are_kept_whole(images):
-    model = seeded(lambda: Net(body(Skipping), 8))
+class Several(Net):
+    """Gives more than the class logits."""
+
+    def __init__(self, blocks, channels):
+        super().__init__(blocks, channels)
+        self.projector = nn.Linear(channels, 7)
+
+    def forward(self, x):
+        features = self.body(self.stem(x)).mean((2, 3))
+        return self.form(self.fc(features), features, self.projector(features))
+
+
+class Dictionary(Several):
+    def form(self, logits, features, projected):
+        return {"features": features, "logits": logits, "projected": projected}
+
+
+class Tuple(Several):
+    def form(self, logits, *others):
+        return logits, [*others]
+
+
+class OtherOrder(Several):
+    def form(self, logits, _, projected):
+        return (projected, logits) if self.training else (logits, projected)
+
+
+class Listed(Several):
+    def form(self, logits, *_):
+        return [logits]
+
+
+SEVERAL = {Dictionary: "logits", Tuple: "0", OtherOrder: "0", Listed: "0"}
+
+
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_the_class_logits_are_taken_of_several_outputs(kind, images):
+    model = seeded(lambda: kind(body(Dropping), 8))
+    net, bad = problems(model, images(16), classes=5)
+    assert bad == [] and net.main is not None and net.main.name == SEVERAL[kind]
+    assert net(images(16), net.default).shape == (3, 5)
+    if kind is not Listed:
+        assert net.left_out == ("projector",) and f"'{SEVERAL[kind]}' is taken for the class logits" in net.notes[0]
+
+
+@pytest.mark.parametrize("kind", [Skipping, SkippingByItem, SkippingByConstant])
+def test_blocks_that_are_skipped_by_chance_are_kept_whole(kind, images):
+    model = seeded(lambda: Net(body(kind), 8))
     random.seed(5)
-    before = random.getstate()
+    before = random.getstate(), torch.get_rng_state()
     restride(model, images(16))
-    assert random.getstate() == before
+    assert random.getstate() == before[0] and torch.equal(torch.get_rng_state(), before[1])
     net, bad = problems(model, images(16))
-    assert bad == []
+    assert ([b.path for b in net.blocks], bad) == ([f"body.{i}" for i in range(5)], [])
     assert len({net.train()(images(16), net.default).sum().item() for _ in range(12)}) > 2
+
+
+def test_a_stride_in_a_block_that_is_skipped_by_chance_is_refused_with_its_cause_first(images):
+    cause = r"'body.1' \(SkippingStride\) of Net is run whole, since .*test_opened.py: return self.conv"
+    with pytest.raises(PoolsearchError, match=rf"^{cause}.*16x16 into 8x8.*multiply its result by 0 or 1"):
+        restride(Net([SkippingStride(4, 4, 1), SkippingStride(4, 6, 2), SkippingStride(6, 6, 1)], 6), images(16))
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
