@@ -135,7 +135,7 @@ def _parse(arguments: list[str]) -> Command:
     options = vars(found)
     name = options.pop("command")
     kind = COMMANDS[name]
-    check_rest(rest, name, kind, before=bool(rest) and asked.index(rest[0]) < asked.index(name))
+    check_rest(rest, name, COMMANDS, before=bool(rest) and asked.index(rest[0]) < asked.index(name))
     values = typed_values(options, {option.name: option for _, _, option in options_of(kind)})
     return _made(kind, values)
 

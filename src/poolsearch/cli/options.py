@@ -77,13 +77,13 @@ def typed_values(options: Mapping[str, Any], declared_: Mapping[str, Declared]) 
     return {name: _read(declared_[name], value) for name, value in options.items() if name in declared_}
 
 
-def check_rest(rest: Sequence[str], command: str, kind: type[Any], before: bool = False) -> None:
+def check_rest(rest: Sequence[str], command: str, commands: Mapping[str, type[Any]], before: bool = False) -> None:
     """See that nothing is left over that is no option.
 
     Args:
         rest: words that argparse did not take.
-        command: its name.
-        kind: its dataclass.
+        command: the name of the command.
+        commands: dataclasses of all commands by name.
         before: the first of them stands before the command.
 
     Raises:
@@ -95,12 +95,21 @@ def check_rest(rest: Sequence[str], command: str, kind: type[Any], before: bool 
                 raise PoolsearchError(
                     f"{word} stands before the command. Options go after it: poolsearch {command} {word}"
                 )
-            flags = {option.flag for _, _, option in options_of(kind) if not option.rule.positional}
-            raise unknown(f"option of 'poolsearch {command}':", word.partition("=")[0], flags)
+            flag, flags = word.partition("=")[0], _flags(commands[command])
+            if elsewhere := [name for name, kind in commands.items() if flag in _flags(kind)]:
+                raise PoolsearchError(
+                    f"'poolsearch {command}' has no use for {flag}, an option of {listed(elsewhere)}: leave it out. "
+                    f"Allowed: {', '.join(sorted(flags))}."
+                )
+            raise unknown(f"option of 'poolsearch {command}':", flag, flags)
         raise PoolsearchError(
             f"'{word}' is one word too many for 'poolsearch {command}'. Images are named with --data, a run's folder "
             "with --out; a value with spaces needs quotes."
         )
+
+
+def _flags(kind: type[Any]) -> set[str]:
+    return {option.flag for _, _, option in options_of(kind) if not option.rule.positional}
 
 
 def _add(parser: argparse.ArgumentParser, kind: type[Any], everything: bool) -> None:

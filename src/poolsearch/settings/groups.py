@@ -52,7 +52,7 @@ class DataSettings:
     )
     fit: Fit | None = setting(
         None,
-        "Images of another shape: cut to their centre, or whole (squeezed, padded). Default: crop.",
+        "Images of another shape: cut to their centre, squeezed or padded. Default: crop.",
     )
     channels: int | Literal["auto"] = setting(
         "auto",
@@ -145,7 +145,7 @@ class NetSettings:
     )
     halvings: str = setting(
         "default",
-        "How often a placement halves its maps: 3, 2-5, or default (as the network does).",
+        "How often a placement halves maps: 3, 2-5. Default: default, as the network does.",
         used_by=PLACED,
     )
     zero_init: bool = setting(False, "Start the residual branches of stand-alone networks at zero.", expert=True)

@@ -101,6 +101,11 @@ def test_mistakes_are_told_with_what_is_allowed(words: list[str], message: str) 
         settings_of(*words)
 
 
+def test_an_option_of_other_commands_is_said_to_be_one() -> None:
+    with pytest.raises(PoolsearchError, match="'poolsearch costs' has no use for --init, an option of run, search"):
+        _parse(["costs", "cifar-resnet20", "--init=pretrained"])
+
+
 def test_a_folder_is_named_with_or_without_a_flag() -> None:
     for words in (["run", "runs/x", "--resume"], ["report", "runs/x"], ["rank", "runs/x"], ["retrain", "--out=runs/x"]):
         assert _parse(words).where.out == Path("runs/x")  # pyright: ignore[reportAttributeAccessIssue]

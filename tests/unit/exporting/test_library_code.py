@@ -147,10 +147,24 @@ def dropping():
     return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
 
 
-@pytest.mark.parametrize(("make", "placement"), [(Flattening, "2,1"), (dropping, "1,2")])
-def test_lost_pixels_and_two_modes_are_exported(make, placement, facts, run_code, images, same_maps):
+class Several(nn.Module):
+    """Gives a dictionary, of which an export gives the class logits alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(*(nn.Conv2d(*io, 3, s, 1) for *io, s in ((3, 4, 1), (4, 8, 2), (8, 8, 1))))
+        self.fc, self.projector = nn.Linear(8, 5), nn.Linear(8, 3)
+
+    def forward(self, x):
+        maps = self.body(x)
+        pooled = maps.mean((2, 3))
+        return {"maps": maps, "projected": self.projector(pooled), "logits": self.fc(pooled)}
+
+
+@pytest.mark.parametrize(("make", "placement"), [(Flattening, "2,1"), (dropping, "1,2"), (Several, "1,2")])
+def test_lost_pixels_two_modes_and_several_outputs_are_exported(make, placement, facts, run_code, images, same_maps):
     model, x = seeded(make), images(32, count=2)
-    net, placement = restride(model, x), Placement.parse(placement)
+    net, placement = restride(model, x, classes=5), Placement.parse(placement)
     check(codes_of(net, placement, facts, side=32)[0], model, net, placement, x, run_code, same_maps, slack=8)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from difflib import SequenceMatcher
+from inspect import signature
 from itertools import takewhile
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ def outputs_of(value: Any) -> list[Any]:
     """What a forward pass gives, as a flat list.
 
     Args:
-        value: one value, or tuples, lists and dictionaries of them.
+        value: one value, or tuples, lists, dictionaries and dataclasses of them.
 
     Returns:
         The values in their order.
@@ -30,13 +31,30 @@ def outputs_of(value: Any) -> list[Any]:
 
 def _named_outputs(value: Any, name: str = "") -> list[tuple[str, Any]]:
     """As :func:`outputs_of`, each with its key or place, such as ``aux.0``; that of one value is empty."""
-    if isinstance(value, Mapping):
-        pairs = [(str(key), part) for key, part in cast("Mapping[Any, Any]", value).items()]
-    elif isinstance(value, (tuple, list)):
-        pairs = [(str(place), part) for place, part in enumerate(cast("Sequence[Any]", value))]
-    else:
+    parts = _parts(value)
+    if parts is None:
         return [(name, value)]
-    return [found for key, part in pairs for found in _named_outputs(part, f"{name}.{key}".removeprefix("."))]
+    return [found for key, part in parts.items() for found in _named_outputs(part, f"{name}.{key}".removeprefix("."))]
+
+
+def _parts(value: Any) -> Mapping[str, Any] | None:
+    """What a value consists of, by key, field or place; None: it is one."""
+    if isinstance(value, Mapping):
+        return {str(key): part for key, part in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return cast("Any", value)._asdict()
+    if isinstance(value, (tuple, list)):
+        return {str(place): part for place, part in enumerate(cast("Sequence[Any]", value))}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: getattr(value, one.name) for one in fields(value)}
+    if isinstance(value, fx.Node) and isinstance(value.target, type):  # a named tuple or dataclass in a graph
+        return signature(value.target).bind(*value.args, **value.kwargs).arguments
+    return None
+
+
+def _has_one(graph: fx.Graph) -> bool:
+    """Whether a graph gives one value."""
+    return _parts(graph.output_node().args[0]) is None
 
 
 @dataclass(frozen=True)
@@ -82,9 +100,9 @@ def keep_main_output(
     """
     evaluation, *others = graphs
     outputs = [_named_outputs(graph.output_node().args[0]) for graph in graphs]
-    if all(isinstance(graph.output_node().args[0], fx.Node) for graph in graphs):
+    if all(map(_has_one, graphs)):
         return None, ()
-    one = isinstance(evaluation.output_node().args[0], fx.Node)
+    one = _has_one(evaluation)
     names = () if one else tuple(key for key, _ in outputs[0])
     at = [0 if one else _logits(outputs[0], measured(evaluation).values, classes, name)]
     for training, found in zip(others, outputs[1:], strict=True):
@@ -122,8 +140,8 @@ def _logits(outputs: Sequence[tuple[str, Any]], values: Mapping[fx.Node, Any], c
 
 def _give(graph: fx.Graph, outputs: Sequence[tuple[str, Any]], place: int) -> None:
     """Make a graph give one of its outputs, without what only the others need."""
+    unread = [*graph.output_node().all_input_nodes, *(other for _, other in outputs if isinstance(other, fx.Node))]
     graph.output_node().args = (outputs[place][1],)
-    unread = [other for _, other in outputs if isinstance(other, fx.Node)]
     while unread:
         other = unread.pop()
         if not other.users and other.op != "placeholder" and other in graph.nodes:

@@ -451,6 +451,11 @@ def _measured(graph: fx.Graph, blank: nn.Module, model: nn.Module, example_BCHW:
         return measure(graph, blank, example_BCHW)
     except Exception as error:  # the model's own: it is told with its words
         size, reason = "x".join(map(str, example_BCHW.shape[1:])), reason_of(error)
+        if "meta tensors" in reason:
+            raise PoolsearchError(
+                f"{type(model).__name__} decides by the values of a tensor, which are not known before it runs "
+                f"({reason}). Compute without such a branch, with torch.where say."
+            ) from error
         other = (
             "" if "channel" in reason else " If it was made for images of another size, give that with --image-size."
         )

@@ -1,6 +1,8 @@
 """Ordinary networks that need more than blocks of one's own: single convolutions as blocks, two modes, lost pixels."""
 
 import random
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -221,12 +223,33 @@ class OtherOrder(Several):
         return (projected, logits) if self.training else (logits, projected)
 
 
+class Named(Several):
+    class Outputs(NamedTuple):
+        logits: torch.Tensor
+        features: torch.Tensor
+        projected: torch.Tensor
+
+    def form(self, logits, features, projected):
+        return self.Outputs(logits, features, projected=projected)
+
+
+@dataclass
+class Output:
+    logits: torch.Tensor
+    hidden: tuple[torch.Tensor, ...] | None = None
+
+
+class Dataclass(Several):
+    def form(self, logits, *others):
+        return Output(logits, others)
+
+
 class Listed(Several):
     def form(self, logits, *_):
         return [logits]
 
 
-SEVERAL = {Dictionary: "logits", Tuple: "0", OtherOrder: "0", Listed: "0"}
+SEVERAL = {Dictionary: "logits", Tuple: "0", OtherOrder: "0", Named: "logits", Dataclass: "logits", Listed: "0"}
 
 
 @pytest.mark.parametrize("kind", SEVERAL)
