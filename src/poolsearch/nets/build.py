@@ -14,6 +14,7 @@ from torch import nn
 
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.image_size import ImageSize
+from poolsearch.nets import objects
 from poolsearch.nets.poolable import Op, Poolable
 from poolsearch.nets.resnet import BasicBlock, Bottleneck, Norm, resnet
 from poolsearch.nets.restride.loading import COLOURS, FORMS, LIBRARIES, from_name, names_like
@@ -115,7 +116,7 @@ def build(spec: NetSpec, norm: Norm = stand_alone_norm) -> Poolable:
         PoolsearchError: the name or the op is unknown, an option does not belong to the network, or it cannot be
             built or restrided.
     """
-    if spec.name.rpartition(":")[0] in LIBRARIES or file_of(spec.name) is not None:
+    if spec.name.rpartition(":")[0] in (*LIBRARIES, objects.LIBRARY) or file_of(spec.name) is not None:
         return _restrided(spec)
     if spec.name not in NAMES:
         raise _no_network(spec.name)
