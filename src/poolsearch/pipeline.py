@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from poolsearch.callbacks import Callback, Callbacks, StageEvent
-from poolsearch.errors import PoolsearchError
+from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.inspection_results import Plan, fit_text, not_enough
 from poolsearch.nets.objects import NetworkObject
 from poolsearch.progress import Progress, SilentProgress, default_progress
@@ -30,7 +30,7 @@ from poolsearch.stages.check import check as check
 from poolsearch.stages.costs import costs as costs
 from poolsearch.stages.derive import derive as _derive
 from poolsearch.stages.export import export as _export
-from poolsearch.stages.plan import plan as plan
+from poolsearch.stages.plan import plan as _plan
 from poolsearch.stages.planning.fitted import SIZES, with_settings
 from poolsearch.stages.rank import rank as _rank
 from poolsearch.stages.relax import relax as _relax
@@ -40,7 +40,7 @@ from poolsearch.stages.sweep import assist
 from poolsearch.stages.sweep import sweep as _sweep
 from poolsearch.stages.trials import search_by_trials as _search_by_trials
 from poolsearch.storage.files import read_json
-from poolsearch.storage.run_dir import RunDir, new_folder
+from poolsearch.storage.run_dir import RunDir, new_folder, newest_folder
 from poolsearch.storage.run_record import check_free, saved_settings
 from poolsearch.trackers import trackers_of
 
@@ -57,7 +57,7 @@ def run(
     train: Any = None,
     val: Any = None,
     test: Any = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Callback] | None = (),
     **values: Any,
 ) -> Result:
     """The whole job: search, rank, retrain, report.
@@ -66,7 +66,8 @@ def run(
     is taken as follows; a run that is resumed needs its network again, but not its images.
 
     Args:
-        out: the run directory; new or empty, unless ``resume``. None: a new one in ``runs/``, named as the data.
+        out: the run directory; new or empty, unless ``resume``. None: a new one in ``runs/``, named as the data, or
+            with ``resume`` the newest there.
         settings: of every stage; None is the defaults, or with ``resume`` those that the run was given.
         resume: go on with the run in ``out``; finished stages are not done again.
         progress: where work shows itself; None: in a terminal or a notebook; ``SilentProgress()``: nowhere.
@@ -80,8 +81,9 @@ def run(
             process alone, one training at a time.
         train, val, test: the images: datasets with a length whose items are (image, target) or dictionaries, or pairs
             (images, targets) of arrays or tensors; see :func:`poolsearch.data.objects.write_images`. They are read
-            once, before anything is trained. Without ``test`` the ``val`` images are the test split; without both a
-            fifth of the training images is. ``train`` alone may also be what the setting ``data`` may be.
+            once, before anything is trained, and then varied and normalised by poolsearch: give them without random
+            transforms and without ``Normalize``. Without ``test`` the ``val`` images are the test split; without both
+            a fifth of the training images is. ``train`` alone may also be what the setting ``data`` may be.
         callbacks: are told how it goes, see :class:`poolsearch.Callback`.
         **values: any settings by their names, such as ``trials=5``; they win over ``settings``.
 
@@ -93,18 +95,55 @@ def run(
         Interrupted: stopped on request; everything is saved.
     """
     progress = progress or default_progress()
-    given = _given(out if resume else None, settings, net, {"train": train, "val": val, "test": test}, values, progress)
-    settings, network = given
+    images = {"train": train, "val": val, "test": test}
+    if out is None and resume:
+        out = newest_folder()
+    settings, network = _given(out if resume else None, settings, net, images, values, progress)
     if out is None:
-        if resume:
-            raise PoolsearchError("which run is to be resumed? Give its folder.")
         out = new_folder(Path((settings or Settings()).data.data).expanduser().resolve().stem)
-        progress.say(f"Run folder: {out}")
-    with open_ranked(out, settings, resume, progress, trust, {*keep, *values}, network, callbacks) as opened:
-        if not opened.settings.is_benchmark:
-            _retrain(opened)
-        _report_told(opened)
-        return Result(opened.dir.root, trust, network)
+    progress.say(f"Run folder: {out}")
+    try:
+        with open_ranked(out, settings, resume, progress, trust, {*keep, *values}, network, callbacks) as opened:
+            if not opened.settings.is_benchmark:
+                _retrain(opened)
+            _report_told(opened)
+    except Interrupted:
+        again = ", net=..." if network is not None else ""
+        raise Interrupted(
+            f"stopped; everything is saved. Go on: poolsearch.run({str(out)!r}, resume=True{again})"
+        ) from None
+    return Result(Path(out), trust, network)
+
+
+def plan(
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    trust: Trust = NAMED,
+    keep: Collection[str] = (),
+    *,
+    net: str | nn.Module | Callable[..., nn.Module] | None = None,
+    train: Any = None,
+    val: Any = None,
+    test: Any = None,
+    **values: Any,
+) -> Plan:
+    """What each method would cost here; with ``hours``, what fits into them.
+
+    Args:
+        settings, progress, trust, keep: as of :func:`poolsearch.stages.plan.plan`.
+        net, train, val, test: as of :func:`run`.
+        **values: settings by their names, as of :func:`run`.
+
+    Returns:
+        See :func:`poolsearch.stages.plan.plan`.
+
+    Raises:
+        PoolsearchError: a mistake in what was asked for.
+    """
+    progress = progress or default_progress()
+    images = {"train": train, "val": val, "test": test}
+    settings, network = _given(None, settings, net, images, values, progress)
+    return _plan(settings, progress, trust, {*keep, *values}, network)
 
 
 def open(  # noqa: A001
@@ -135,7 +174,7 @@ def open_ranked(
     trust: Trust = NAMED,
     keep: Collection[str] = (),
     network: NetworkObject | None = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Callback] | None = (),
 ) -> Generator[Run]:
     """Open a run, bring it to its ranking, and give it while it is open.
 
@@ -168,7 +207,7 @@ def search(
     trust: Trust = NAMED,
     keep: Collection[str] = (),
     net: nn.Module | Callable[..., nn.Module] | None = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Callback] | None = (),
 ) -> Path:
     """Train the supernets, or with a method without any rank the placements.
 
@@ -191,7 +230,7 @@ def search(
         raise PoolsearchError("--join helps the process that holds the run, --resume becomes it: leave out one.")
     progress = progress or default_progress()
     if join:
-        opened = join_run(out, settings, progress, trust, Callbacks(callbacks))
+        opened = join_run(out, settings, progress, trust, Callbacks(callbacks or ()))
         if opened.settings.machine.tracker != "none":
             progress.say(f"--tracker {opened.settings.machine.tracker}: the process that holds {out} writes it")
         assist(opened)
@@ -208,7 +247,7 @@ def rank(
     progress: Progress | None = None,
     trust: Trust = NAMED,
     net: nn.Module | Callable[..., nn.Module] | None = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Callback] | None = (),
 ) -> Path:
     """Evaluate the placements of a finished search.
 
@@ -243,7 +282,7 @@ def retrain(
     progress: Progress | None = None,
     trust: Trust = NAMED,
     net: nn.Module | Callable[..., nn.Module] | None = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Callback] | None = (),
 ) -> Path:
     """Train the best of a ranking and the default, then open the test split.
 
@@ -325,7 +364,7 @@ def _opened(
     trust: Trust,
     keep: Collection[str],
     network: NetworkObject | None,
-    callbacks: Sequence[Callback],
+    callbacks: Sequence[Callback] | None,
 ) -> Generator[Run]:
     """Open a run; with method ``auto`` or hours a new one is planned before, and one that is there keeps its choice."""
     with _told(out, settings, callbacks) as told:
@@ -336,7 +375,7 @@ def _opened(
             else:
                 check_settings(settings)
                 check_free(RunDir(out))
-                found = plan(settings, progress, trust, keep, network)
+                found = _plan(settings, progress, trust, keep, network)
                 settings = _as_planned(settings, found, progress)
         with open_run(out, settings, resume, progress, found, trust, network, told) as opened:
             yield opened
@@ -349,7 +388,7 @@ def _begun(
     progress: Progress,
     trust: Trust,
     network: NetworkObject | None,
-    callbacks: Sequence[Callback],
+    callbacks: Sequence[Callback] | None,
 ) -> Generator[Run]:
     """Open a run that was begun."""
     with (
@@ -360,8 +399,9 @@ def _begun(
 
 
 @contextmanager
-def _told(out: Path, settings: Settings | None, callbacks: Sequence[Callback]) -> Generator[Callbacks]:
+def _told(out: Path, settings: Settings | None, callbacks: Sequence[Callback] | None) -> Generator[Callbacks]:
     """Who is told how a run goes: the callbacks, and the tracker that its settings ask for."""
+    callbacks = () if callbacks is None else callbacks
     Callbacks(callbacks)  # what is none is refused before anything else
     if settings is None:
         settings = saved_settings(out) if RunDir(out).run.exists() else Settings()

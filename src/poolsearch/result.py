@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 from torch import nn
 
+from poolsearch.errors import PoolsearchError
 from poolsearch.nets.objects import NetworkObject
 from poolsearch.nets.poolable import FixedPlacementNet
 from poolsearch.progress import SilentProgress
@@ -59,12 +60,18 @@ class Table:
         return self._arrow
 
     def to_pandas(self) -> Any:
-        """As a data frame of pandas, which must be installed.
+        """As a data frame of pandas.
 
         Returns:
             A ``pandas.DataFrame``.
+
+        Raises:
+            PoolsearchError: pandas is not installed.
         """
-        return self._arrow.to_pandas()
+        try:
+            return self._arrow.to_pandas()
+        except ModuleNotFoundError:
+            raise PoolsearchError("pandas is not installed: pip install pandas. Or take to_arrow().") from None
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self._arrow.__arrow_c_stream__(requested_schema)
@@ -194,6 +201,9 @@ class Result:
     folder: Path
     trust: Trust = field(default=NAMED, repr=False)
     given: NetworkObject | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder).expanduser())
 
     @classmethod
     def of(cls, folder: str | Path, trust: Trust = NAMED, net: Any = None) -> Result:

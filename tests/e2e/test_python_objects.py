@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from poolsearch.storage.files import read_json
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (96, 8, 8, 3), dtype=np.uint8)
 LABELS = np.arange(96) % 3
+TEST = (PIXELS[72:], LABELS[72:])
 VALUES: dict[str, Any] = {
     "method": "macs", "retrain_epochs": 1, "retrain_seeds": 2, "top_k": 1, "control": (), "device": "cpu",
     "precision": "fp32", "batch": 16, "retrain_batch": 16, "answer_at": (1.0,),
@@ -43,7 +46,7 @@ class Small(nn.Module):
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> poolsearch.Result:
     out = tmp_path_factory.mktemp("objects") / "run"
-    return poolsearch.run(out, net=Small, train=(PIXELS[:72], LABELS[:72]), test=(PIXELS[72:], LABELS[72:]), **VALUES)
+    return poolsearch.run(out, net=Small, train=(PIXELS[:72], LABELS[:72]), test=TEST, **VALUES)
 
 
 def test_it_says_what_the_folder_says(found: poolsearch.Result) -> None:
@@ -82,6 +85,10 @@ def test_its_network_reaches_what_was_tested(found: poolsearch.Result) -> None:
     assert not network.training
     with pytest.raises(poolsearch.PoolsearchError, match="has no retrained network"):
         found.network(seed=7)
+    held = io.BytesIO()
+    torch.save(network, held)
+    held.seek(0)
+    assert torch.equal(torch.load(held, weights_only=False)(x_BCHW), network(x_BCHW))
 
 
 def test_it_is_resumed_with_its_network_and_without_its_images(found: poolsearch.Result) -> None:
@@ -90,6 +97,32 @@ def test_it_is_resumed_with_its_network_and_without_its_images(found: poolsearch
     assert poolsearch.open(found.folder, net=Small).network().training is False
     more = poolsearch.run(found.folder, resume=True, net=Small, retrain_seeds=3)
     assert len({one["seed"] for one in read_json(more.folder / "test.json")["trials"]}) == 3
+
+
+def test_other_images_are_refused(found: poolsearch.Result) -> None:
+    with pytest.raises(poolsearch.PoolsearchError, match="changed since"):
+        poolsearch.run(found.folder, resume=True, net=Small, train=(255 - PIXELS[:72], LABELS[:72]), test=TEST)
+
+
+def test_a_result_may_be_sent_elsewhere(found: poolsearch.Result) -> None:
+    assert pickle.loads(pickle.dumps(found)).verdict == found.verdict
+    assert poolsearch.Result(str(found.folder)).page == found.page  # pyright: ignore[reportArgumentType]
+
+
+def test_a_network_that_is_an_object_is_looked_at_before(tmp_path: Path) -> None:
+    assert poolsearch.check(Small, 8, 3).holds
+    assert poolsearch.costs(Small(), 8, 3).placements == 2
+    plan = poolsearch.plan(net=Small, train=(PIXELS, LABELS), hours=1e-4, **(VALUES | {"method": "bayes"}))
+    assert plan.net == "object:Small" and plan.fit is not None and not plan.fit.fits
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    class Stop(poolsearch.Callback):
+        def on_stage(self, event: poolsearch.StageEvent) -> None:
+            raise poolsearch.Interrupted
+
+    with pytest.raises(poolsearch.Interrupted, match=r"poolsearch\.run\('.*run', resume=True, net=...\)"):
+        poolsearch.run(tmp_path / "run", net=Small, train=(PIXELS, LABELS), callbacks=[Stop()], **VALUES)
 
 
 def test_without_or_with_another_network_it_is_not(
@@ -105,7 +138,7 @@ def test_without_or_with_another_network_it_is_not(
 
 
 def test_it_has_no_code_to_export(found: poolsearch.Result) -> None:
-    with pytest.raises(poolsearch.PoolsearchError, match=r"Result.network\(\)"):
+    with pytest.raises(poolsearch.PoolsearchError, match="torch.export.export"):
         poolsearch.export(found.folder, net=Small)
 
 
@@ -128,9 +161,15 @@ def test_trainings_begin_with_a_trained_module_as_it_is(tmp_path: Path) -> None:
         ({"train": "digits", "test": (PIXELS, LABELS)}, "give it alone"),
         ({"net": 3}, "net is a int"),
         ({"trails": 3}, "trails"),
-        ({"resume": True}, "which run"),
+        ({"resume": True}, "there is no run in runs/"),
+        ({"net": Small}, "no images were given"),
+        ({"net": Small, "train": TEST, "workers": 2}, "in this process alone"),
+        ({"settings": {"trials": 3}}, "settings is a dict"),
     ],
 )
-def test_what_is_given_wrongly(given: dict[str, Any], said: str) -> None:
+def test_what_is_given_wrongly(
+    given: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(poolsearch.PoolsearchError, match=said):
         poolsearch.run(**given)

@@ -25,7 +25,7 @@ from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.research.compare.folder import ComparisonDir, read_request
 from poolsearch.settings import Settings
 from poolsearch.settings.config_file import read_config
-from poolsearch.storage.run_dir import RunDir, new_folder
+from poolsearch.storage.run_dir import RunDir, new_folder, newest_folder
 from poolsearch.storage.run_record import saved_settings
 
 _IN_ASCII = {"\u00b1": "+/-", "\u00d7": "x", "\u2264": "<=", "\u2013": "-", "\u00b7": "-"}
@@ -186,11 +186,9 @@ def _newest(kind: type[Command]) -> Path:
         PoolsearchError: there is none.
     """
     record, what = ("compare.json", "comparison") if kind is Compare else ("run.json", "run")
-    runs = sorted(Path("runs").glob(f"*/{record}"), key=lambda p: p.stat().st_mtime)
-    if not runs:
-        raise PoolsearchError(f"there is no {what} in runs/ to go on with. Name its folder with --out.")
-    _say(f"Taking the newest {what} in runs/: {runs[-1].parent}. Another is named with --out.")
-    return runs[-1].parent
+    newest = newest_folder(record, what)
+    _say(f"Taking the newest {what} in runs/: {newest}. Another is named with --out.")
+    return newest
 
 
 def _free(command: Run | Search | Compare) -> Path:

@@ -24,7 +24,7 @@ from poolsearch.data.decode import check_shape
 from poolsearch.data.gate import PASSING, Unreadable
 from poolsearch.data.items import PARTS
 from poolsearch.data.parquet import LABEL_NAMES
-from poolsearch.data.source import private_folder
+from poolsearch.data.source import OBJECTS, private_folder
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 from poolsearch.storage.disk import workspace
@@ -36,8 +36,8 @@ TARGET_KEYS = (*LABEL_NAMES, "targets", "y")
 _GROUP_BYTES = 32 << 20
 """So much of the images is held at once, and stands together in a file."""
 
-_READ_TWICE = 3
-"""So many of the first items are read twice, to see that they stay the same."""
+_READ_TWICE = 32
+"""So many items, from all over, are read twice, to see that they stay the same."""
 
 _EXPECTED = "Give a map-style dataset of (image, target) or of dictionaries with these, or a pair (images, targets)"
 
@@ -65,13 +65,15 @@ def write_images(parts: Mapping[str, Any], cache_dir: Path, progress: Progress) 
     datasets = {part: _dataset(part, parts[part]) for part in PARTS if parts.get(part) is not None}
     if "train" not in datasets:
         raise PoolsearchError(f"no training images were given. {_EXPECTED} as train.")
-    root = private_folder(cache_dir, "objects")
+    root = private_folder(cache_dir, OBJECTS)
     names = _class_names(parts["train"])
     digest = hashlib.sha256(json.dumps(names).encode())
     try:
         with workspace(root) as unfinished:
             for part, dataset in datasets.items():
                 _write(unfinished / f"{part}-00000.parquet", part, dataset, names, digest.update, progress)
+            for path in unfinished.iterdir():
+                _stamp(path, digest.hexdigest())
             folder = root / f"{_name(parts['train'])}-{digest.hexdigest()[:16]}"
             if not folder.is_dir():
                 unfinished.rename(folder)
@@ -104,6 +106,11 @@ class _Pairs:
 
 def _dataset(part: str, given: Any) -> Any:
     """What was given for a part as something with a length and items."""
+    if isinstance(given, Mapping):
+        names = ", ".join(map(str, cast("Mapping[Any, Any]", given)))
+        raise PoolsearchError(f"{part} is a dictionary with {names}. {_EXPECTED}, such as train=given['train'].")
+    if isinstance(given, list) and len(cast("list[Any]", given)) == 2 and hasattr(given[0], "shape"):
+        raise PoolsearchError(f"{part} is a list of two. Give a tuple: {part}=(images, targets).")
     if isinstance(given, tuple):
         if len(given) != 2:
             raise PoolsearchError(f"{part} is a tuple of {len(given)}. {_EXPECTED}.")
@@ -141,15 +148,23 @@ def _class_names(dataset: Any) -> list[str] | None:
             found = next((names for names in named if names), None)
         if isinstance(found, Sequence) and not isinstance(found, str):
             return [str(name) for name in cast("Sequence[Any]", found)]
-        if not hasattr(dataset, "dataset"):
+        if (inner := _inside(dataset)) is None:
             return None
-        dataset = dataset.dataset  # as of a Subset
+        dataset = inner
+
+
+def _inside(dataset: Any) -> Any:
+    """What a Subset is of, or the first part of a ConcatDataset; None where it is neither."""
+    if hasattr(dataset, "dataset"):
+        return dataset.dataset
+    parts = getattr(dataset, "datasets", None)
+    return parts[0] if isinstance(parts, list) and parts else None
 
 
 def _name(dataset: Any) -> str:
     """Of the folder: the kind of the dataset inside of all subsets."""
-    while hasattr(dataset, "dataset"):
-        dataset = dataset.dataset
+    while (inner := _inside(dataset)) is not None:
+        dataset = inner
     return "arrays" if isinstance(dataset, (tuple, list)) else type(dataset).__name__
 
 
@@ -165,7 +180,7 @@ def _write(
     progress: Progress,
 ) -> None:
     """One part as a parquet file; ``see`` gets everything that is in it."""
-    for index in range(min(_READ_TWICE, len(dataset))):
+    for index in range(0, len(dataset), -(-len(dataset) // _READ_TWICE)):
         if _encoded(part, dataset, index) != _encoded(part, dataset, index):
             raise PoolsearchError(
                 f"item {index} of {part} is not the same when it is read again: the dataset varies its images. "
@@ -189,7 +204,15 @@ def _write(
     finally:
         if writer is not None:
             writer.close()
-    os.utime(path, (0, 0))  # so that the same images are the same files, however often they are written
+
+
+def _stamp(path: Path, digest: str) -> None:
+    """Give a file a time that follows from the content of all: the fingerprint of a data set in files rests on it.
+
+    So the same images have the same one however often they are written, and others have another.
+    """
+    seconds, nanoseconds = int(digest[:16], 16) % (1 << 31), int(digest[16:32], 16) % 10**9
+    os.utime(path, ns=(0, seconds * 10**9 + nanoseconds))
 
 
 def _groups(part: str, dataset: Any) -> Iterator[tuple[list[bytes], list[int | str], int]]:
@@ -251,11 +274,13 @@ def _file_of(where: str, image: Any) -> bytes:
     """What a file of this image would hold: a PNG, or of an array NumPy's form."""
     held = io.BytesIO()
     if isinstance(image, Image.Image):
-        try:
-            image.save(held, "PNG", compress_level=1)
-        except OSError:  # a mode that PNG does not have
-            held = io.BytesIO()
-            image.save(held, "TIFF")
+        for form, options in (("PNG", {"compress_level": 1}), ("TIFF", {})):
+            try:
+                image.save(held, form, **options)
+                return held.getvalue()
+            except OSError:  # a mode that files of this kind do not have
+                held = io.BytesIO()
+        image.convert("RGB").save(held, "PNG", compress_level=1)
         return held.getvalue()
     array = _array_of(where, image)
     np.save(held, array, allow_pickle=False)
@@ -266,6 +291,11 @@ def _array_of(where: str, image: Any) -> np.ndarray[Any, Any]:
     """The pixels of an image, channels last."""
     if hasattr(image, "detach"):  # a tensor of torch, whose channels come first
         tensor = image.detach().cpu()
+        if tensor.ndim == 3 and tensor.shape[0] > 4 >= tensor.shape[-1]:
+            raise PoolsearchError(
+                f"{where} has a tensor of shape {tuple(tensor.shape)}, whose channels come last. Those of tensors come "
+                "first: image.permute(2, 0, 1). Or give a NumPy array."
+            )
         try:
             array = tensor.numpy()
         except TypeError:  # of a kind that NumPy does not have, such as bfloat16
@@ -292,6 +322,8 @@ def _array_of(where: str, image: Any) -> np.ndarray[Any, Any]:
 def _class_of(where: str, target: Any) -> int | str:
     if isinstance(target, str):
         return target
+    if getattr(target, "shape", None) == (1,):
+        target = target[0]
     try:
         return operator.index(target)  # whole numbers of Python, NumPy and torch
     except TypeError:

@@ -20,6 +20,8 @@ from poolsearch.data.table import table_source
 from poolsearch.errors import PoolsearchError, unknown
 
 DIGITS = "digits"
+OBJECTS = "objects"
+"""The kind of a user's folder for images that were given as Python objects."""
 
 
 def find_source(data: str, data_root: Path | None = None) -> Source:
@@ -62,6 +64,11 @@ def _digits() -> Source:
 
 
 def _from_path(path: Path) -> Source:
+    if not path.exists() and path.parent.name.startswith(f"{OBJECTS}-"):
+        raise PoolsearchError(
+            f"{path} is gone, where images that were given as Python objects were kept. Give them again, and they are "
+            "written anew: poolsearch.run(FOLDER, resume=True, train=..., test=...)."
+        )
     if not path.exists():
         raise PoolsearchError(f"{path} does not exist.{_nearest(path)} Give {_ALLOWED}.")
     try:

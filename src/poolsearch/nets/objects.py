@@ -55,9 +55,14 @@ class NetworkObject:
         Raises:
             PoolsearchError: it is neither, or a function that needs more arguments.
         """
+        net = getattr(net, "_orig_mod", net)  # that torch.compile was given
         if isinstance(net, nn.Module):
+            if any(tensor.is_meta for tensor in net.state_dict().values()):
+                raise PoolsearchError(
+                    "net is a module on the meta device, which has no weights. Give the function that makes it."
+                )
             own = copy.deepcopy(net)
-            return cls(f"{LIBRARY}:{type(net).__name__}", lambda _: copy.deepcopy(own), own)
+            return cls(f"{LIBRARY}:{type(net).__name__}", partial(_copy, own), own)
         if not callable(net):
             raise PoolsearchError(
                 f"net is a {type(net).__name__}. Give the name of a network, a torch.nn.Module, or a function that "
@@ -89,6 +94,24 @@ class NetworkObject:
         return any(_was_trained(norm) for norm in self.module.modules() if isinstance(norm, _NORMS))
 
 
+def named_network(net: Any) -> tuple[str, Callable[[int], nn.Module] | None]:
+    """What a user gives for a network, by name or as an object.
+
+    Args:
+        net: a name, or as of :meth:`NetworkObject.of`.
+
+    Returns:
+        Its name, and what makes it where it is an object.
+
+    Raises:
+        PoolsearchError: see :meth:`NetworkObject.of`.
+    """
+    if isinstance(net, str):
+        return net, None
+    found = NetworkObject.of(net)
+    return found.name, found.make
+
+
 def _maker(name: str, function: Callable[..., Any]) -> Callable[[int], Any]:
     """The function with one argument, the number of classes."""
     try:
@@ -96,11 +119,11 @@ def _maker(name: str, function: Callable[..., Any]) -> Callable[[int], Any]:
     except (TypeError, ValueError):  # one that does not say what it takes
         return function
     if named := [one.name for one in parameters if one.name in _CLASSES and one.kind != one.POSITIONAL_ONLY]:
-        return lambda classes: function(**{named[0]: classes})
+        return partial(_call_by_name, function, named[0])
     open_ones = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     needed = [one for one in parameters if one.default is one.empty and one.kind not in open_ones]
     if not needed:
-        return lambda _: function()
+        return partial(_call_alone, function)
     if len(needed) > 1 or needed[0].kind == inspect.Parameter.KEYWORD_ONLY:
         names = ", ".join(one.name for one in needed)
         raise PoolsearchError(
@@ -108,6 +131,18 @@ def _maker(name: str, function: Callable[..., Any]) -> Callable[[int], Any]:
             f"lambda classes: {name}(...)."
         )
     return function
+
+
+def _copy(module: nn.Module, classes: int) -> nn.Module:
+    return copy.deepcopy(module)
+
+
+def _call_by_name(function: Callable[..., Any], name: str, classes: int) -> Any:
+    return function(**{name: classes})
+
+
+def _call_alone(function: Callable[..., Any], classes: int) -> Any:
+    return function()
 
 
 def _was_trained(norm: Any) -> bool:

@@ -39,6 +39,11 @@ def settings_with(
     Raises:
         PoolsearchError: a setting is unknown, or what was given is no network, or no images.
     """
+    if settings is not None and not isinstance(settings, Settings):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PoolsearchError(
+            f"settings is a {type(settings).__name__}. Give poolsearch.Settings.of(trials=3, ...), or settings by "
+            "their names: poolsearch.run(..., trials=3)."
+        )
     changes = dict(values)
     images = {part: given for part, given in images.items() if given is not None}
     if images and "data" in changes:
@@ -50,6 +55,13 @@ def settings_with(
         if network is not None and (settings.net.net or "").startswith(f"{LIBRARY}:"):
             network = None  # what its function is called is no matter; whether it is the same is seen when it is made
     if network is not None:
+        if resumed is None and not images and settings is None and "data" not in changes:
+            raise PoolsearchError("no images were given: give train=..., or data='...' for a folder, or a name.")
+        if changes.get("workers") not in (None, 1):
+            raise PoolsearchError(
+                f"workers is {changes['workers']}, and a network that is given as a Python object is trained in this "
+                "process alone. Leave workers out, or give the network as net='FILE.py:FACTORY'."
+            )
         changes["net"] = network.name
         if network.is_trained and changes.get("init", settings and settings.net.init) is None:
             changes["init"] = GIVEN

@@ -3,15 +3,17 @@ trains."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.image_size import ImageSize
 from poolsearch.inspection_results import CheckReport
 from poolsearch.nets.build import NetSpec, build
+from poolsearch.nets.objects import named_network
 from poolsearch.nets.poolable import Poolable, parameters_of
 from poolsearch.nets.restride.proof import Proof, prove
 from poolsearch.nets.restride.trace import blank_copy
@@ -31,7 +33,7 @@ _RUNS = 5  # of them run forward and backward: seconds each, where sizes alone t
 
 
 def check(
-    name: str,
+    net: str | nn.Module | Callable[..., nn.Module],
     image_size: ImageSize | int | str | None = None,
     classes: int = 10,
     op: str | None = None,
@@ -49,7 +51,8 @@ def check(
     See :func:`~poolsearch.nets.restride.prove` and :func:`~poolsearch.train.first_step.first_step`.
 
     Args:
-        name: as in ``--net``.
+        net: a name, as in ``--net``; a module; or a function or class that makes one from the number of classes or
+            from nothing.
         image_size: of the images, the side of a square, "48x96" or a pair, height first; 32 for poolsearch's ``cifar-``
             networks and 224 for others if None.
         classes: outputs.
@@ -72,21 +75,23 @@ def check(
             is asked for with a space of more than 100,000.
     """
     progress = progress or SilentProgress()
+    name, make = named_network(net)
     size = image_size_for(name, image_size, classes)
     progress.say(f"building {name} and trying its blocks at every size, without computing anything")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = build(
+        movable = build(
             NetSpec(
-                name, classes, op=op, image_size=size, search_stem=search_stem, blocks=tuple(blocks), channels=channels
+                name, classes, op=op, image_size=size, search_stem=search_stem, blocks=tuple(blocks), channels=channels,
+                make=make,
             )
-        )
-    space = with_halvings(replace(net.space, axes=axes), halvings)
-    blank_copy(net).check_input(*size, space)
-    proofs = _proofs(name, net, _chosen(space, whole), size, progress)
+        )  # fmt: skip
+    space = with_halvings(replace(movable.space, axes=axes), halvings)
+    blank_copy(movable).check_input(*size, space)
+    proofs = _proofs(name, movable, _chosen(space, whole), size, progress)
     ends = [space[0], space[space.size - 1]]
-    step = first_step(net, name, size, classes, ends, _BATCH, pick_machine(MachineSettings()))
-    return _checked(name, net, size, space, proofs, step)
+    step = first_step(movable, name, size, classes, ends, _BATCH, pick_machine(MachineSettings()))
+    return _checked(name, movable, size, space, proofs, step)
 
 
 def image_size_for(name: str, image_size: ImageSize | int | str | None, classes: int) -> ImageSize:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import torch
+from torch import nn
 
 from poolsearch import rng
 from poolsearch.cost.choose import WHOLE_UP_TO, costs_of_kind, quantiles, within_limits
@@ -16,6 +17,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.image_size import ImageSize
 from poolsearch.inspection_results import PARTS, CostColumn, CostReport
 from poolsearch.nets.build import NetSpec, blank, build
+from poolsearch.nets.objects import named_network
 from poolsearch.progress import Progress, SilentProgress
 from poolsearch.session.apply_budget import check_memory, latency_machine, measure_latency
 from poolsearch.session.prepare import with_halvings
@@ -30,7 +32,7 @@ _SAMPLE = 100_000  # placements of larger spaces
 
 
 def costs(
-    name: str,
+    net: str | nn.Module | Callable[..., nn.Module],
     image_size: ImageSize | int | str | None = None,
     classes: int = 10,
     op: str | None = None,
@@ -48,7 +50,8 @@ def costs(
     """Count, and where ``budget`` asks for it measure, what the placements of a network cost.
 
     Args:
-        name: as in ``--net``.
+        net: a name, as in ``--net``; a module; or a function or class that makes one from the number of classes or
+            from nothing.
         image_size: of the images, the side of a square, "48x96" or a pair, height first; 32 for poolsearch's ``cifar-``
             networks and 224 for others if None.
         classes: outputs.
@@ -74,18 +77,20 @@ def costs(
     """
     progress, budget = progress or SilentProgress(), budget or BudgetSettings()
     limits = limits_of(budget)
+    name, make = named_network(net)
     size = image_size_for(name, image_size, classes)
     _check_batches(batch, budget.latency_batch)
     machine = pick_machine(MachineSettings(precision=precision))
     spec = NetSpec(
-        name, classes, op=op, image_size=size, search_stem=search_stem, blocks=tuple(blocks), channels=channels
-    )
+        name, classes, op=op, image_size=size, search_stem=search_stem, blocks=tuple(blocks), channels=channels,
+        make=make,
+    )  # fmt: skip
     progress.say(f"building {name} and trying its blocks at every size, without computing anything")
     with torch.random.fork_rng(devices=[]):
-        net = blank(spec)
-    space = with_halvings(replace(net.space, axes=axes), halvings)
-    net.check_input(*size, space)
-    found, on = profile(net, space, *size, batch, machine.dtype), None
+        movable = blank(spec)
+    space = with_halvings(replace(movable.space, axes=axes), halvings)
+    movable.check_input(*size, space)
+    found, on = profile(movable, space, *size, batch, machine.dtype), None
     check_memory(found, budget, name, progress)
     if budget.max_latency is not None or budget.latency_device is not None:
         on = latency_machine(budget.latency_device, MachineSettings(), machine)

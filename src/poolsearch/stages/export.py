@@ -54,8 +54,9 @@ def export(run: Run, placement: str | None = None, seed: int = 0) -> Path:
     chosen, net = trained_network(run, placement, seed)
     if run.network is not None:
         raise PoolsearchError(
-            f"{run.net_spec.name} was given as a Python object, so there is no code of it to export. Save what "
-            "Result.network() gives, by torch.save or torch.export; or begin the run with net='FILE.py:FACTORY'."
+            f"{run.net_spec.name} was given as a Python object, so there is no code of it to export. What "
+            "poolsearch.open(FOLDER, net=...).network() gives can be saved by torch.save, torch.export.export and "
+            "torch.onnx.export; or begin the run with net='FILE.py:FACTORY'."
         )
     if isinstance(net, Restrided):
         check_patchable(chosen)

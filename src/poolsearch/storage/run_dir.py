@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from poolsearch.errors import PoolsearchError
 from poolsearch.storage.digests import NAME
 
 
@@ -136,3 +137,22 @@ def new_folder(name: str) -> Path:
     """
     free = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in range(1, 10_000))
     return next(path for path in free if not path.exists())
+
+
+def newest_folder(record: str = "run.json", what: str = "run") -> Path:
+    """What was worked on last.
+
+    Args:
+        record: the file that tells its folder from others.
+        what: it is, for the error.
+
+    Returns:
+        The path of a folder in ``runs/``.
+
+    Raises:
+        PoolsearchError: there is none.
+    """
+    runs = sorted(Path("runs").glob(f"*/{record}"), key=lambda p: p.stat().st_mtime)
+    if not runs:
+        raise PoolsearchError(f"there is no {what} in runs/ to go on with. Name its folder with --out.")
+    return runs[-1].parent

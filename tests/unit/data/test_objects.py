@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, IterableDataset, Subset
+from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset
 
 from poolsearch.data import open_images
 from poolsearch.data.objects import write_images
@@ -65,7 +65,7 @@ def test_pixels_stay_what_they_are(form: str, tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(found), PIXELS)
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "I;16"])
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "HSV", "1", "I;16"])
 def test_every_kind_of_picture_is_kept(mode: str, tmp_path: Path) -> None:
     """It is then decoded as a file of this kind would be."""
     if mode == "I;16":
@@ -111,11 +111,32 @@ def test_the_same_images_are_the_same_data_set(tmp_path: Path) -> None:
     assert write(tmp_path, train=items_of(FORMS["array"])).name.partition("-")[2] == written.name.partition("-")[2]
     shutil.rmtree(written)
     assert find_source(str(write(tmp_path, train=(PIXELS, LABELS)))).fingerprint == fingerprint
-    changed = PIXELS.copy()
-    changed[3, 2, 1, 0] ^= 1
-    assert write(tmp_path, train=(changed, LABELS)) != written
     assert write(tmp_path, train=(PIXELS, LABELS[::-1])) != written
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_other_images_of_the_same_size_are_another_data_set(tmp_path: Path) -> None:
+    """In the cache of decoded images, too: to the byte as large, and written in the same moment."""
+    changed = PIXELS.copy()
+    changed[3, 2, 1, 0] ^= 1
+    one, other = (write(tmp_path, train=(pixels, LABELS)) for pixels in (PIXELS, changed))
+    assert find_source(str(one)).fingerprint != find_source(str(other)).fingerprint
+    assert np.array_equal(np.asarray(pixels_of(one, tmp_path)), PIXELS)
+    assert np.array_equal(np.asarray(pixels_of(other, tmp_path)), changed)
+
+
+def test_what_is_gone_is_said_to_be_given_again(tmp_path: Path) -> None:
+    written = write(tmp_path, train=(PIXELS, LABELS))
+    shutil.rmtree(written)
+    with pytest.raises(PoolsearchError, match="resume=True, train="):
+        find_source(str(written))
+
+
+def test_names_of_classes_of_joined_sets(tmp_path: Path) -> None:
+    half = list(zip(PIXELS, LABELS, strict=True))
+    joined = ConcatDataset([Items(half, classes=["cat", "dog"]), Items(half)])  # pyright: ignore[reportArgumentType]
+    written = write(tmp_path, train=joined)
+    assert find_source(str(written)).class_names == ("cat", "dog") and written.name.startswith("Items-")
 
 
 class _Stream(IterableDataset[Any]):
@@ -152,6 +173,9 @@ WRONG: dict[str, tuple[Any, str]] = {
     "channels first": (Items([(np.moveaxis(ONE, -1, 0), 0)]), "whose channels come first"),
     "not finite": (Items([(np.full((4, 4), np.nan), 0)]), "NaN"),
     "texts for pixels": (Items([(np.full((4, 4), "a"), 0)]), "Give numbers"),
+    "a dictionary of parts": ({"train": (PIXELS, LABELS)}, "such as train=given['train']"),
+    "a list of arrays": ([PIXELS, LABELS], "train=(images, targets)"),
+    "a tensor with channels last": (Items([(torch.from_numpy(ONE), 0)]), "whose channels come last"),
     "names and numbers": (Items([(ONE, 0), (ONE, "cat")]), "numbers in some items and names in others"),
 }
 

@@ -46,6 +46,16 @@ def test_what_may_be_given(given: Any, name: str, outputs: int) -> None:
     assert found.name == name and found.make(5).head.out_features == outputs  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def test_a_compiled_module_is_what_was_compiled() -> None:
+    module = Small()
+    assert isinstance(NetworkObject.of(torch.compile(module)).make(7), Small)
+
+
+def test_a_module_without_weights_is_refused() -> None:
+    with pytest.raises(PoolsearchError, match="meta device"):
+        NetworkObject.of(Small().to("meta"))
+
+
 @pytest.mark.parametrize("given", [3, lambda _, __: Small(), lambda *, _: Small(), {"net": Small}])
 def test_what_may_not(given: Any) -> None:
     with pytest.raises(PoolsearchError, match=r"from the number of classes|Give a function of the number of classes"):

@@ -96,7 +96,7 @@ def load_model(
     if library == LIBRARY:
         raise PoolsearchError(
             f"the network {rest} was given as a Python object, which no file holds. Give it again, in Python: "
-            "poolsearch.run(FOLDER, resume=True, net=...), and so with search, rank and retrain."
+            "poolsearch.run(FOLDER, resume=True, net=...), and so with search, rank, retrain, export and open."
         )
     if library == "timm":
         return _timm(rest, pretrained=False, **library_options(name, classes, channels))

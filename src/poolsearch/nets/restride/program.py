@@ -45,6 +45,9 @@ class Program:
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
         return self  # it holds no state
 
+    def __reduce__(self) -> Any:
+        return Program, (self.graph,)  # what was compiled is compiled again
+
 
 class ProgramWriter:
     """Writes a program node by node, each node of the network as it is or as something in its place.

@@ -71,7 +71,7 @@ def test_what_is_chosen_and_why(run: Run, tiny: Callable[..., Settings], monkeyp
     )
     with monkeypatch.context() as patched:
         made = Plan("", "", 4, 1, "", "", 1, 1, (), (), "spos", "", (), 0.0, fitted)
-        patched.setattr(pipeline, "plan", lambda *_: made)
+        patched.setattr(pipeline, "_plan", lambda *_: made)
         with pytest.raises(
             PoolsearchError, match=r"0\.001 h is not enough: the least useful run takes about .* h: pool"
         ):
