@@ -138,7 +138,7 @@ def test_without_or_with_another_network_it_is_not(
 
 
 def test_it_has_no_code_to_export(found: poolsearch.Result) -> None:
-    with pytest.raises(poolsearch.PoolsearchError, match="torch.export.export"):
+    with pytest.raises(poolsearch.PoolsearchError, match=r"torch\.export\.export"):
         poolsearch.export(found.folder, net=Small)
 
 
