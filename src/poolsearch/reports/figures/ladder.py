@@ -11,6 +11,7 @@ from poolsearch.reports.data.ranking_row import RankingRow
 from poolsearch.reports.data.rows import was_stopped
 from poolsearch.reports.data.run_data import RunData
 from poolsearch.reports.figures.theme import DEFAULT, INK, LEVELS, MUTED, WINNER, Figure, Json, rows
+from poolsearch.reports.text.prediction_notes import points_text
 from poolsearch.space import Placement
 
 SHOWN = 5
@@ -77,10 +78,11 @@ def _caption(data: RunData, split: bool) -> str:
     bars = "the height of a bar is its resolution"
     if split:
         bars = "the upper half of a bar is the resolution of its height, the lower half that of its width"
+    known = f"validation {data.metric}" if data.shows_metric else f"predicted points of {data.metric}"
     texts = [
         "Each row is the same network with its downsampling in other places: one bar per block, input on the left; "
         f"{bars}. The number at the first bar of each resolution counts its blocks. Dashed lines: where the default "
-        f"downsamples. On the right: validation {data.metric}, and MACs against the default's.",
+        f"downsamples. On the right: {known}, and MACs against the default's.",
         data.notation,
     ]
     return " ".join(filter(None, texts))
@@ -97,7 +99,8 @@ def _ranked_entry(data: RunData, row: RankingRow, role: str) -> LadderRow:
     role = f"default, rank {row.rank}" if row.is_default else role
     role += ", stopped" if was_stopped(data, row) else ""
     cost = "" if row.macs_ratio is None else f"{row.macs_ratio:.2f} × MACs"
-    return LadderRow(row.placement, role, row.told(".1%"), cost, best=row.rank == 1)
+    known = row.told(".1%") if data.shows_metric else points_text(row, interval=False)
+    return LadderRow(row.placement, role, known, cost, best=row.rank == 1)
 
 
 def _levels(placement: Placement) -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import PurePath
 from typing import cast
 
 from poolsearch.errors import PoolsearchError
@@ -61,7 +62,8 @@ def _head(data: RunData) -> str:
     said = verdict(data)
     dataset = cast(Json, data.run.get("data") or {})
     space = cast(Json, data.run.get("space") or {})
-    on = f"{space.get('net', '')} on {dataset.get('name', '')}"
+    # of a path only its end: pages are passed on, and where the images lay is nobody else's business
+    on = f"{_end(space.get('net')).removeprefix('object:')} on {_end(dataset.get('name'))}"
     doubts = grave_warnings(data)
     first = f"<p>To be doubted first:</p>\n{caveat_list(doubts)}\n" if doubts else ""
     command = "" if said.command is None else f"<p>To go on:</p>\n<pre><code>{escape(said.command)}</code></pre>"
@@ -70,6 +72,11 @@ def _head(data: RunData) -> str:
         f'<p class="verdict">{escape(said.sentence)}</p>\n<p class="detail">{escape(said.detail)}</p>\n'
         f"{first}{command}\n</header>"
     )
+
+
+def _end(name: object) -> str:
+    """Of a path its last part; any other name as it is."""
+    return PurePath(str(name or "")).name
 
 
 def _found(data: RunData) -> str:

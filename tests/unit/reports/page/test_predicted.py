@@ -10,6 +10,7 @@ from fake_run import write_fake_run
 
 from poolsearch.reports import write_report
 from poolsearch.reports.data.run_data import read_run
+from poolsearch.reports.figures.ladder import ladder
 from poolsearch.reports.figures.predictions import predictions
 from poolsearch.reports.figures.theme import file_spec
 from poolsearch.reports.page.tables import by_halvings
@@ -134,3 +135,28 @@ def test_page_and_terminal_show_prediction_and_trials(tmp_path, stages, capsys, 
     printed = capsys.readouterr().out
     assert "Ranking by prediction (36 placements)" in printed and "+0.11 to +1.20" in printed
     assert "It learned from 4 trainings" in printed
+
+
+def test_the_ladder_shows_predictions_where_nothing_was_evaluated(tmp_path):
+    folder = predicted_run(tmp_path / "run")
+    with (folder / "ranking.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    for row in rows:  # as without supernets
+        row |= dict.fromkeys(("val_accuracy", "val_metric", "low", "high", "score", "member"), "")
+    with (folder / "ranking.csv").open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    figure = ladder(read_run(folder))
+    texts = json.dumps(file_spec(figure)["datasets"])
+    assert "predicted points" in figure.caption
+    assert "+0.62" in texts and "+0.00" in texts and "\\u2013" not in texts
+
+
+def test_a_page_does_not_say_where_images_and_networks_lay(tmp_path):
+    folder = predicted_run(tmp_path / "run")
+    record = json.loads((folder / "run.json").read_text())
+    record["data"]["name"], record["space"]["net"] = "/home/me/photos", "/home/me/nets.py:make"
+    (folder / "run.json").write_text(json.dumps(record))
+    text = text_of(write_report(folder))
+    assert "nets.py:make on photos" in text
