@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Sequence
 
 
@@ -34,6 +35,17 @@ def unknown(kind: str, given: str, allowed: Iterable[str], near: Sequence[str] =
     near = near or difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return PoolsearchError(f"unknown {kind} '{given}'.{hint} Allowed: {', '.join(names)}.")
+
+
+def add_note(error: BaseException, text: str) -> None:
+    """Say more about an exception of the user's own, which is raised on as it is.
+
+    Args:
+        error: to be raised again.
+        text: what a traceback shows below it, from Python 3.11 on; before, nothing is added.
+    """
+    if sys.version_info >= (3, 11):
+        error.add_note(text)
 
 
 class InUse(PoolsearchError):

@@ -192,11 +192,15 @@ def test_a_sampler_of_ones_own_keeps_the_contract_and_searches(
     assert RunDir(tmp_path / "run").scores.exists()
 
 
-def test_a_loop_of_ones_own_ends_in_a_ranking(python: Python) -> None:
-    found = told(python(EXAMPLES / "own_loop.py", "--epochs", "1")).splitlines()
+def test_a_loop_of_ones_own_ends_in_a_ranking_after_few_changes(python: Python) -> None:
+    script, page = EXAMPLES / "own_loop.py", (EXAMPLES.parent / "docs" / "library.md").read_text()
+    found = told(python(script, "--epochs", "1")).splitlines()
     assert len(found) == 1 + 10 and found[0].split()[:4] == ["rank", "placement", "number", "val_metric"]
     assert all(0 <= float(line.split()[3]) <= 1 for line in found[1:])
-    assert len((EXAMPLES / "own_loop.py").read_text().splitlines()) < 80
+    parts = page.split("```diff\n")[1].split("```")[0].split("...\n")
+    after = ["".join(line[1:] for line in part.splitlines(True) if line[0] in " +") for part in parts]
+    assert all(part in script.read_text() for part in after)
+    assert sum(line.startswith("+") for part in parts for line in part.splitlines()) < 15
 
 
 def test_a_module_of_lightning_is_searched_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

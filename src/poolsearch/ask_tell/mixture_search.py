@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +16,7 @@ from poolsearch import rng
 from poolsearch.ask_tell.checks import as_metric, check_space, check_whole, macs_of
 from poolsearch.ask_tell.ranking import Ranking
 from poolsearch.ask_tell.saved_state import check_same_search, space_text
-from poolsearch.errors import PoolsearchError, unknown
+from poolsearch.errors import PoolsearchError, add_note, unknown
 from poolsearch.mixture.mixture import Mixture, MixtureRules
 from poolsearch.samplers import Sampler
 from poolsearch.samplers.make import make_sampler
@@ -555,8 +554,7 @@ def _asked(evaluate: Evaluate) -> Evaluate:
         try:
             found = evaluate(member, placement)
         except Exception as error:  # whatever a user's function raises is theirs
-            if sys.version_info >= (3, 11):
-                error.add_note(f"raised by the evaluation of {of}; the search is as it was before ranking()")
+            add_note(error, f"raised by the evaluation of {of}; the search is as it was before ranking()")
             raise
         return as_metric(found, of)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from poolsearch.errors import PoolsearchError, unknown
+from poolsearch.errors import PoolsearchError, add_note, unknown
 from poolsearch.evaluation.metrics import score
 from poolsearch.settings.groups import Metric
 from poolsearch.space import Placement
@@ -57,12 +57,20 @@ def evaluate_tree(
             targets = targets.to(device) if isinstance(targets, Tensor) else targets
             tally.begin(len(x_BCHW), targets)
             for position, outputs in run_tree(supernet, x_BCHW.to(device), known):
-                tally.take(position, outputs, targets)
+                _take(tally, position, outputs, targets, known[position])
     finally:
         supernet.train(was_training)
     if not tally.images:
         raise PoolsearchError("there are no batches to evaluate on: give at least one pair of images and targets.")
     return dict(zip(known, tally.values(), strict=True))
+
+
+def _take(tally: _Means | _Classes, position: int, outputs: Any, targets: Any, placement: Placement) -> None:
+    try:
+        tally.take(position, outputs, targets)
+    except Exception as error:  # whatever a user's metric raises is theirs
+        add_note(error, f"raised by the metric of placement {placement.shown}")
+        raise
 
 
 def _pair(batch: Any) -> tuple[Tensor, Any]:

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import sys
 from functools import partial
 
 import pytest
@@ -189,6 +190,16 @@ def test_an_evaluation_that_cannot_be_is_refused_and_leaves_the_mode(net, batche
         with pytest.raises(PoolsearchError, match=says):
             evaluate_tree(supernet, given, [net.default], metric)
         assert supernet.training
+
+
+def test_a_metric_that_fails_is_the_user_s_own_error_and_names_the_placement(net, batches):
+    def fails(outputs, targets):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine") as caught:
+        evaluate_tree(SuperNet(net), batches, [net.default], fails)
+    if sys.version_info >= (3, 11):
+        assert caught.value.__notes__ == [f"raised by the metric of placement {net.default.shown}"]
 
 
 def test_costs_of_ones_own_network_are_in_the_order_of_its_space(net):
