@@ -14,6 +14,7 @@ from poolsearch.cost.latency import LatencyTable, latencies
 from poolsearch.cost.macs import CostTable, cost_table
 from poolsearch.cost.memory import StepTable, peak_bytes, step_table
 from poolsearch.cost.routes import Grid, Routes, sum_entries
+from poolsearch.errors import PoolsearchError
 from poolsearch.image_size import ImageSize
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.restride.trace import blank_copy
@@ -133,8 +134,13 @@ def placement_costs(
         step beside weights and momentum; None where it is not known), and receptive fields. Latency is not measured.
 
     Raises:
-        PoolsearchError: the images are too small for a placement.
+        PoolsearchError: the network is another kind of module, or the images are too small for a placement.
     """
+    if not isinstance(net, Poolable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PoolsearchError(
+            f"costs are of a network whose downsampling can be moved, and this is a {type(net).__name__}. Give "
+            "poolsearch.restride(model, images), or of a supernet its net."
+        )
     space, size = space or net.space, ImageSize.of(image_size)
     blank = blank_copy(net)
     blank.check_input(*size, space)

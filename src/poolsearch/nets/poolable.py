@@ -219,6 +219,11 @@ class Poolable(nn.Module):
         Raises:
             PoolsearchError: it is not.
         """
+        if not isinstance(placement, Placement):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise PoolsearchError(
+                f"{placement!r} is a {type(placement).__name__} and no placement. Give a poolsearch.Placement: "
+                "one of the space, that of a trial (trial.placement), or Placement.parse('4,3,3')."
+            )
         if placement.length != len(self.blocks):
             raise PoolsearchError(
                 f"placement {placement} describes {placement.length} blocks, but this network has {len(self.blocks)}. "

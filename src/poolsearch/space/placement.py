@@ -113,6 +113,8 @@ class Placement:
         Raises:
             PoolsearchError: the text is none of these.
         """
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise PoolsearchError(f"a placement is read from a text such as '4,3,3', and {text!r} is none.")
         bare = text.strip().strip("[]").replace(" ", "")
         if re.fullmatch(_COUNTS, bare):
             return cls.of_blocks(_counts(bare))
@@ -194,6 +196,9 @@ class Placement:
             Exponents (height, width) of ``block`` sites.
         """
         return self.sites[:block]
+
+    def __repr__(self) -> str:
+        return f"Placement.parse({str(self)!r})"
 
     def __str__(self) -> str:
         """The text of files: ``4,3,3``, or ``0x0_1x1_0x1`` where there is no shorthand."""

@@ -12,6 +12,7 @@ from torch import nn
 from poolsearch.cost.costs import placement_costs
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.restride import restride
+from poolsearch.space import Placement
 from poolsearch.supernet.evaluate import evaluate_tree
 from poolsearch.supernet.own_network import SuperNet
 
@@ -232,3 +233,26 @@ def test_the_maps_of_blocks_are_those_that_the_output_is_made_of(net, images):
         assert torch.equal(by_hand.head(found[-1].mean((2, 3))), supernet(x, placement))
     found[-1].sum().backward()
     assert all(unit.conv.weight.grad is not None for unit in supernet.net.original.units)
+
+
+def test_a_thing_of_another_kind_is_named_with_what_to_give(net, images):
+    supernet, x = SuperNet(net), images(8, 2)
+    for call, said in (
+        (lambda: supernet(x, "2,2,1"), "'2,2,1' is a str and no placement"),
+        (lambda: supernet.maps(x, None), "None is a NoneType"),
+        (lambda: net.fixed((2, 2, 1)), "is a tuple and no placement"),
+        (lambda: Placement.parse((2, 2, 1)), "is read from a text"),
+        (lambda: restride(Net, x), "call it to get one, as Net()"),
+        (lambda: restride(net, x), "is restrided already"),
+        (lambda: restride(Net(), [8, 8]), "the example is a list"),
+        (lambda: placement_costs(supernet, 8), "or of a supernet its net"),
+        (lambda: placement_costs(Net(), 8), "Give poolsearch.restride(model, images)"),
+    ):
+        with pytest.raises(PoolsearchError) as error:
+            call()
+        assert said in str(error.value)
+
+
+def test_a_placement_prints_as_what_makes_it(net):
+    for placement in net.space:
+        assert eval(repr(placement)) == placement

@@ -322,6 +322,7 @@ def restride(
     """
     if op not in OPS:
         raise unknown("downsampling op of a restrided network", op, OPS)
+    _check_given(model, example_BCHW)
     check_kind(model)
     _check_names(model)
     _check_example(model, example_BCHW)
@@ -401,6 +402,20 @@ def space_of_model(model: nn.Module, example_BCHW: Tensor, blocks: Sequence[Bloc
         PoolsearchError: as :func:`restride`.
     """
     return restride(model, example_BCHW, blocks).space
+
+
+def _check_given(model: Any, example_BCHW: Any) -> None:
+    """See that these are a network and images at all."""
+    if isinstance(model, Poolable):
+        raise PoolsearchError(f"this {type(model).__name__} is restrided already: use it as it is.")
+    if not isinstance(model, nn.Module):
+        made = f"call it to get one, as {getattr(model, '__name__', 'function')}()" if callable(model) else "give one"
+        raise PoolsearchError(f"a network is a torch.nn.Module, and {type(model).__name__} is none: {made}.")
+    if not isinstance(example_BCHW, Tensor):
+        raise PoolsearchError(
+            f"the example is a {type(example_BCHW).__name__}: give images as a tensor of shape (B, C, H, W), such as "
+            "torch.zeros(2, 3, 64, 64)."
+        )
 
 
 def _check_example(model: nn.Module, example_BCHW: Tensor) -> None:
