@@ -527,8 +527,8 @@ def _values(trial: Trial, metric: Any) -> list[tuple[int, Placement, float]]:
     if not isinstance(metric, Mapping):
         if len(known) > 1:
             raise PoolsearchError(
-                f"trial {trial.number} has {len(known)} placements, and one metric was told: give a metric for each, "
-                "such as {placement: metric for placement in trial.placements}."
+                f"trial {trial.number} has {len(known)} different placements, and it was told a "
+                f"{type(metric).__name__}: give a metric for each, such as {{placement: metric}}."
             )
         return [(trial.numbers[0], trial.placements[0], as_metric(metric, _told_of(trial, trial.placements[0])))]
     if metric.keys() != known.keys():

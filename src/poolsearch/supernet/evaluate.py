@@ -126,6 +126,12 @@ class _Classes:
 
     def take(self, position: int, outputs: Tensor, targets: Any) -> None:
         self._classes = outputs.shape[1]
+        true_B = self._true[-1]
+        if len(true_B) and not 0 <= true_B.min() <= true_B.max() < self._classes:
+            raise PoolsearchError(
+                f"targets are {true_B.min()} to {true_B.max()}, and the network has {self._classes} outputs: classes "
+                f"are numbered 0 to {self._classes - 1}."
+            )
         self._seen_A[position].append(outputs.argmax(1).cpu().numpy().astype(np.min_scalar_type(self._classes)))
 
     def values(self) -> list[float]:

@@ -111,22 +111,27 @@ class SuperNet(SinglePath):
             placements: that are to be evaluated.
 
         Raises:
-            PoolsearchError: the supernet was not made with ``norm="calibrate"``.
+            PoolsearchError: the supernet was not made with ``norm="calibrate"``, or no batches or placements are given.
         """
         if self._norm != "calibrate":
             raise PoolsearchError(
                 f"this supernet has norm='{self._norm}', which needs no calibration: make it with norm='calibrate', or "
                 "leave calibrate() out."
             )
-        was_training, device = self.training, next(self.parameters()).device
+        if not placements:
+            raise PoolsearchError("no placements were given to calibrate: give those that are to be evaluated.")
+        was_training, device, seen = self.training, next(self.parameters()).device, False
         self.train()
         try:
             for batch in batches:
+                seen = True
                 x_BCHW: Tensor = batch[0] if isinstance(batch, (tuple, list)) else batch
                 for _ in run_tree(self, x_BCHW.to(device), placements):
                     pass
         finally:
             self.train(was_training)
+        if not seen:
+            raise PoolsearchError("there are no batches to calibrate on: give some of training images.")
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

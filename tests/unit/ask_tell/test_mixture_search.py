@@ -183,7 +183,7 @@ def test_of_several_placements_each_needs_its_metric():
     ours = search()
     trial = ours.ask(4)
     before = json.dumps(ours.state_dict())
-    with pytest.raises(PoolsearchError, match=r"has 4 placements, and one metric was told"):
+    with pytest.raises(PoolsearchError, match=r"has 4 different placements, and it was told a float"):
         ours.tell(trial, 0.5)
     with pytest.raises(PoolsearchError, match=r"lacks .*Give one for each of trial.placements"):
         ours.tell(trial, dict.fromkeys(trial.placements[:-1], 0.5))

@@ -256,3 +256,14 @@ def test_a_thing_of_another_kind_is_named_with_what_to_give(net, images):
 def test_a_placement_prints_as_what_makes_it(net):
     for placement in net.space:
         assert eval(repr(placement)) == placement
+
+
+def test_nothing_to_calibrate_on_and_classes_that_are_none_are_refused(net, images, batches):
+    supernet = SuperNet(net, norm="calibrate")
+    with pytest.raises(PoolsearchError, match="no batches to calibrate on"):
+        supernet.calibrate([], [net.default])
+    with pytest.raises(PoolsearchError, match="no placements were given"):
+        supernet.calibrate(batches, [])
+    for wrong in (-1, 5):
+        with pytest.raises(PoolsearchError, match="numbered 0 to 4"):
+            evaluate_tree(supernet, [(images(8, 2), torch.tensor([0, wrong]))], [net.default])
