@@ -6,8 +6,10 @@ two. May import ``samplers``, ``mixture``, ``calibration`` and what lies below t
 
 from __future__ import annotations
 
-from poolsearch.ask_tell.mixture_search import MixtureSearch, RankedPlacement, Trial
+from poolsearch.ask_tell.mixture_ranking import RankedPlacement
+from poolsearch.ask_tell.mixture_search import MixtureSearch
 from poolsearch.ask_tell.ranking import Ranking
+from poolsearch.ask_tell.trial import Trial
 from poolsearch.ask_tell.trial_search import PredictedPlacement, StandaloneTrial, TrialSearch
 
 __all__ = [

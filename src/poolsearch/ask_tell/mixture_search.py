@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from poolsearch import rng
-from poolsearch.ask_tell.checks import as_metric, check_space, check_whole, macs_of
+from poolsearch.ask_tell.checks import check_space, check_whole, macs_of
+from poolsearch.ask_tell.mixture_ranking import Evaluate, Evaluations, RankedPlacement, metric_of
 from poolsearch.ask_tell.ranking import Ranking
 from poolsearch.ask_tell.saved_state import check_same_search, space_text
-from poolsearch.errors import PoolsearchError, add_note, unknown
+from poolsearch.ask_tell.trial import Trial, WaitingTrial, metrics_of
+from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.mixture.mixture import Mixture, MixtureRules
 from poolsearch.samplers import Sampler
 from poolsearch.samplers.make import make_sampler
@@ -29,84 +31,6 @@ RankBy = Literal["own", "mean"]
 
 _METHODS: dict[str, str] = {"uniform": "mixture", "boltzmann": "bse", "tree": "mcts"}
 _MEMBERS = 4
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What a search asks for: placements of one member, to be trained in one step, or only scored.
-
-    Made by :meth:`MixtureSearch.ask` alone. It holds plain values and may be pickled.
-
-    Attributes:
-        number: how many trials were asked for before this one.
-        step: the training step, from 0.
-        member: which supernet, 0..M-1.
-        placements: of this member; one that was drawn twice is there twice.
-        numbers: of the placements in the space.
-        trained: to be trained and counted as trained; else only to be scored (:meth:`MixtureSearch.ask_stalest`).
-    """
-
-    number: int
-    step: int
-    member: int
-    placements: tuple[Placement, ...]
-    numbers: tuple[int, ...]
-    trained: bool
-    search: str = field(repr=False)
-
-    @property
-    def placement(self) -> Placement:
-        """The placement, where there is one.
-
-        Raises:
-            PoolsearchError: there are several.
-        """
-        if len(self.placements) != 1:
-            raise PoolsearchError(
-                f"this trial has {len(self.placements)} placements: use trial.placements, all of member {self.member}, "
-                "or ask() for one."
-            )
-        return self.placements[0]
-
-
-class WaitingTrial(NamedTuple):
-    """A trial that a run keeps in its own files until its metric is there; the fields are those of :class:`Trial`."""
-
-    step: int
-    member: int
-    numbers: Sequence[int]
-    trained: bool
-
-
-@dataclass(frozen=True)
-class RankedPlacement:
-    """A line of a ranking; the names are those of the columns of ranking.csv.
-
-    Attributes:
-        rank: from 1.
-        placement, number: the placement, and its number in the space.
-        val_metric: what the evaluation gave, from 0 to 1; None where nothing was evaluated.
-        score: what the search learned of the placement, free of the initial score; None where it was never scored.
-        member: the supernet that stands for the placement.
-        assignment: the probability of that member, given the placement.
-        macs, macs_ratio: multiply-adds, and in times the default's; None where they were not given.
-        is_default: it is the network's own placement.
-    """
-
-    rank: int
-    placement: Placement
-    number: int
-    val_metric: float | None
-    score: float | None
-    member: int
-    assignment: float
-    macs: int | None
-    macs_ratio: float | None
-    is_default: bool
-
-
-Evaluate = Callable[[int, Placement], Any]
-Evaluations = Mapping[tuple[int, Placement], Any]
 
 
 class MixtureSearch:
@@ -247,7 +171,7 @@ class MixtureSearch:
                 before, or was not asked for by this search. Nothing has changed then.
         """
         self._check_open(trial)
-        values = _values(trial, metric)
+        values = metrics_of(trial, metric)
         if trial.trained:
             for _, placement, value in values:
                 self._sampler.tell(placement, value)
@@ -312,7 +236,7 @@ class MixtureSearch:
         macs_A = None if macs is None else macs_of(macs, self.space)
         found: dict[int, float] = {}
         if evaluate is not None:
-            metric = _asked(evaluate) if callable(evaluate) else _looked_up(evaluate)
+            metric = metric_of(evaluate)
             for number in final.numbers:
                 placement = self.space[number]
                 own = [metric(member, placement) for member in self._evaluated_by(final, number, members)]
@@ -519,59 +443,6 @@ def _mean_scored(learnt_AM: NDArray[np.float64]) -> NDArray[np.float64]:
     count_A = seen_AM.sum(1)
     mean_A = np.where(seen_AM, learnt_AM, 0.0).sum(1) / np.maximum(count_A, 1)
     return np.where(count_A > 0, mean_A, -np.inf)
-
-
-def _values(trial: Trial, metric: Any) -> list[tuple[int, Placement, float]]:
-    """(number, placement, metric) of each placement of a trial once, in the order in which they were given."""
-    known = dict(zip(trial.placements, trial.numbers, strict=True))
-    if not isinstance(metric, Mapping):
-        if len(known) > 1:
-            raise PoolsearchError(
-                f"trial {trial.number} has {len(known)} different placements, and it was told a "
-                f"{type(metric).__name__}: give a metric for each, such as {{placement: metric}}."
-            )
-        return [(trial.numbers[0], trial.placements[0], as_metric(metric, _told_of(trial, trial.placements[0])))]
-    if metric.keys() != known.keys():
-        lacking = [placement.shown for placement in known if placement not in metric]
-        other = [str(getattr(key, "shown", repr(key)))[:40] for key in metric if key not in known]
-        what = [f"{kind} {', '.join(names[:3])}" for kind, names in (("lacks", lacking), ("has also", other)) if names]
-        raise PoolsearchError(
-            f"the metrics told of trial {trial.number} are not those of its placements: what was given "
-            f"{' and '.join(what)}. Give one for each of trial.placements."
-        )
-    return [(known[one], one, as_metric(value, _told_of(trial, one))) for one, value in metric.items()]
-
-
-def _told_of(trial: Trial, placement: Placement) -> str:
-    return f"placement {placement.shown} in trial {trial.number}"
-
-
-def _asked(evaluate: Evaluate) -> Evaluate:
-    """The function, with what it gives checked, and what it raises noted."""
-
-    def metric(member: int, placement: Placement) -> float:
-        of = f"member {member} with placement {placement.shown}"
-        try:
-            found = evaluate(member, placement)
-        except Exception as error:  # whatever a user's function raises is theirs
-            add_note(error, f"raised by the evaluation of {of}; the search is as it was before ranking()")
-            raise
-        return as_metric(found, of)
-
-    return metric
-
-
-def _looked_up(evaluations: Evaluations) -> Evaluate:
-    def metric(member: int, placement: Placement) -> float:
-        if (member, placement) not in evaluations:
-            raise PoolsearchError(
-                f"there is no metric for member {member} with placement {placement.shown}, that is under the key "
-                f"({member}, Placement.parse('{placement}')): evaluate all that to_evaluate() gives for the same "
-                "members and top."
-            )
-        return as_metric(evaluations[member, placement], f"member {member} with placement {placement.shown}")
-
-    return metric
 
 
 def _rules(members: int | None, rules: MixtureRules | None, steps_per_epoch: int | None) -> MixtureRules:

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from poolsearch.ask_tell.mixture_search import MixtureSearch, Trial, WaitingTrial
+from poolsearch.ask_tell.mixture_search import MixtureSearch
+from poolsearch.ask_tell.trial import Trial, WaitingTrial
 from poolsearch.callbacks import SUPERNETS
 from poolsearch.mixture.balance import entropy
 from poolsearch.mixture.mixture import Mixture, MixtureRules
