@@ -200,14 +200,19 @@ def convolution_at(convolution: nn.Conv2d, x_BCHW: Tensor, stride: Stride, margi
     if margin is None:
         return _twin(convolution, stride=stride)(x_BCHW)
     mode = {"zeros": "constant"}.get(convolution.padding_mode, convolution.padding_mode)
-    bare = _twin(convolution, stride=stride, padding=(0, 0), padding_mode="zeros")
-    return bare(F.pad(x_BCHW, margin, mode))
+    return _bare(convolution, stride, F.pad(x_BCHW, margin, mode))
+
+
+def _bare(convolution: nn.Conv2d, stride: Stride, x_BCHW: Tensor) -> Tensor:
+    """Run a convolution without the padding that it declares."""
+    return _twin(convolution, stride=stride, padding=(0, 0), padding_mode="zeros")(x_BCHW)
 
 
 def margin_at(convolution: nn.Conv2d, stride: Stride) -> Margin | None:
     """The margin with which a convolution keeps or halves every size, rounding up.
 
-    Kernels such as 2x2 take one more column at the end.
+    Kernels such as 2x2 take one more column at the end. A layer whose forward method pads for a stride of 2, as
+    TensorFlow does, adds one less at the beginning than it needs at a stride of 1.
 
     Args:
         convolution: the layer, on the meta device.
@@ -223,22 +228,34 @@ def margin_at(convolution: nn.Conv2d, stride: Stride) -> Margin | None:
     own = [s == before and s > 1 for s, before in zip(stride, pair(convolution.stride), strict=True)]
     reach = [d * (k - 1) for k, d in zip(convolution.kernel_size, convolution.dilation, strict=True)]
     numbers = (0, 0) if isinstance(convolution.padding, str) else pair(convolution.padding)
+    side = 2 * max(reach) + 8
+
+    def fits(margin: Margin | None) -> bool:
+        return all(_fits(convolution, stride, margin, own, side + odd) for odd in (0, 1))
+
     sides = [(p, p) if keep else (n // 2, n - n // 2) for p, keep, n in zip(numbers, own, reach, strict=True)]
     same: Margin = (*sides[1], *sides[0])
     for margin in (None, same):
-        if all(_fits(convolution, stride, margin, own, 2 * max(reach) + 8 + odd) for odd in (0, 1)):
+        if fits(margin):
             return margin
+    lost = [side - n for n in _bare(convolution, (1, 1), _empty(convolution, side)).shape[2:]]
+    sides = [(p, p) if keep else (n - n // 2, n // 2) for p, keep, n in zip(numbers, own, lost, strict=True)]
+    if fits(rest := (*sides[1], *sides[0])):
+        return rest
     raise ValueError(f"a convolution of kernel {convolution.kernel_size} does not halve its maps at stride {stride}")
 
 
 def _fits(convolution: nn.Conv2d, stride: Stride, margin: Margin | None, own: list[bool], side: int) -> bool:
-    weight = convolution.weight
-    x_BCHW = torch.empty(1, convolution.in_channels, side, side, dtype=weight.dtype, device="meta")
     try:
-        out_BCHW = convolution_at(convolution, x_BCHW, stride, margin)
+        out_BCHW = convolution_at(convolution, _empty(convolution, side), stride, margin)
     except RuntimeError:  # padding="same" has no strided form
         return False
     return all(keep or n == -(-side // s) for n, s, keep in zip(out_BCHW.shape[2:], stride, own, strict=True))
+
+
+def _empty(convolution: nn.Conv2d, side: int) -> Tensor:
+    """An image for a convolution, without numbers."""
+    return torch.empty(1, convolution.in_channels, side, side, dtype=convolution.weight.dtype, device="meta")
 
 
 def pooling_at(pooling: nn.Module, x_BCHW: Tensor, stride: Stride) -> Tensor:

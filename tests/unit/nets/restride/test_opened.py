@@ -16,6 +16,7 @@ from poolsearch.space import Placement
 
 from .families import seeded
 from .test_network import Net, Residual, plain
+from .test_shrink import PaddedWithin
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -288,6 +289,18 @@ def test_torchvisions_auxiliary_classifiers_are_left_out(name, monkeypatch):
     monkeypatch.setattr(models, "get_model", lambda _, **options: told.update(options) or nn.Identity())
     load_model(f"torchvision:{name}", 5)
     assert told["aux_logits"] is False
+
+
+# Padding
+
+
+def test_a_network_whose_convolutions_pad_within_as_tensorflows_do(images):
+    def unit(inputs, outputs, stride):
+        return nn.Sequential(PaddedWithin(inputs, outputs, 3, stride), nn.BatchNorm2d(outputs), nn.ReLU6())
+
+    layers = unit(3, 4, 1), unit(4, 4, 1), unit(4, 6, 2), unit(6, 6, 1), unit(6, 6, 2)
+    net, bad = problems(seeded(lambda: nn.Sequential(*layers, *GLOBAL)), images(16))
+    assert (str(net.default), net.space.size, bad) == ("2,2,1", 6, [])
 
 
 # Lost pixels

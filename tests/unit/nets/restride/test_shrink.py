@@ -1,5 +1,6 @@
 """Layers at other strides, against layers that were built so."""
 
+import copy
 import operator
 
 import pytest
@@ -56,6 +57,30 @@ def test_an_odd_convolution_at_another_stride_is_one_built_with_it(stride, kerne
 def test_margins_by_hand(kernel, padding, before, stride, margin):
     with torch.device("meta"):
         assert margin_at(nn.Conv2d(3, 3, kernel, before, padding), stride) == margin
+
+
+class PaddedWithin(nn.Conv2d):
+    """Pads for its stride and even sizes in its forward method, as ports of TensorFlow's networks do."""
+
+    def __init__(self, inputs, outputs, kernel, stride):
+        super().__init__(inputs, outputs, kernel, stride)
+        total = kernel - stride
+        self.pad = nn.ZeroPad2d((total // 2, total - total // 2) * 2)
+
+    def forward(self, x):
+        return super().forward(self.pad(x))
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize(("stride", "margin"), [((1, 1), (1, 0, 1, 0)), ((2, 1), (1, 0, 0, 0)), ((2, 2), None)])
+def test_a_convolution_that_pads_within_is_padded_to_the_end(kernel, stride, margin, images):
+    layer, plain = PaddedWithin(4, 4, kernel, 2), nn.Conv2d(4, 4, kernel, padding="same")
+    plain.load_state_dict(layer.state_dict())
+    assert margin_at(copy.deepcopy(layer).to("meta"), stride) == margin
+    x = images(8, channels=4)
+    # along an axis of stride 2 TensorFlow's windows stand one pixel further than those that begin at the border
+    expected = plain(x)[:, :, 1 if stride[0] == 2 else 0 :: stride[0], 1 if stride[1] == 2 else 0 :: stride[1]]
+    torch.testing.assert_close(convolution_at(layer, x, stride, margin), expected)
 
 
 def test_a_margin_follows_the_padding_mode():
