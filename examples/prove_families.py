@@ -71,6 +71,8 @@ def one_of_every_module() -> list[str]:
 BESIDE = ("timm:resnet10t", "timm:cspresnet50", "timm:ese_vovnet19b_dw", "timm:poolformer_s12")
 
 REASONS = {
+    r"depends on nothing": "the forward pass makes a tensor",
+    r"does not run on": "it does not run on images, or maps, of another size",
     r"has \d blocks?": "fewer than two blocks: no spatial convolutions between which downsampling could move",
     r"one size of maps only|images of one size": "position embeddings or linear layers over whole maps",
     r"nothing to move": "every site has a halving, or none has",
@@ -98,9 +100,10 @@ def built(name: str) -> nn.Module:
 
 def cut(name: str) -> tuple[list[str], str | None]:
     """The cells of a network's row: what it is cut into, or why it is not; and the kind of the reason."""
-    side = 299 if "inception" in name else 224
     try:
-        net = restride(built(name), torch.empty(2, 3, side, side, device="meta"))
+        model = built(name)
+        *_, side = getattr(model, "default_cfg", {}).get("input_size", (299 if "inception" in name else 224,))
+        net = restride(model, torch.empty(2, 3, side, side, device="meta"))
     except PoolsearchError as error:
         return [name, "", "", "", str(error).partition(". ")[0]], reason(error)
     except Exception as error:  # a fault of ours, which is not to hide the other networks

@@ -16,6 +16,7 @@ from poolsearch.nets.restride.cut import Segment
 from poolsearch.nets.restride.family import StridedForm, strided_form, templates
 from poolsearch.nets.restride.find import TracedNetwork
 from poolsearch.nets.restride.program import Program, ProgramWriter, overwritten_inputs
+from poolsearch.nets.restride.trace import reason_of
 from poolsearch.space import HALVE, KEEP, Exponents
 
 SITES: tuple[Exponents, ...] = (KEEP, HALVE, (1, 0), (0, 1))
@@ -124,10 +125,20 @@ def _protected(net: TracedNetwork, part: Segment, edits: Mapping[fx.Node, Edit])
     """A program that leaves its inputs as they were, since another branch may read them again; which it clones for it.
 
     With strides the same are written into, or fewer: nothing is left out for them.
+
+    Raises:
+        PoolsearchError: it does not run.
     """
     program = _write(part, edits, {}, ())
     state = _state(part, net.measured.values)
-    written = [part.inputs[i] for i in overwritten_inputs(program, (net.blank, net.training), state)]
+    try:
+        overwritten = overwritten_inputs(program, (net.blank, net.training), state)
+    except Exception as error:  # the network's own, at sizes that it was not made for
+        raise PoolsearchError(
+            f"block '{part.path}' of {net.name} works for one size of maps only ({reason_of(error)}): position tables "
+            "and linear layers over whole maps cannot be restrided."
+        ) from error
+    written = [part.inputs[i] for i in overwritten]
     return (_write(part, edits, {}, written) if written else program), written
 
 

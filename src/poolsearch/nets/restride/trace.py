@@ -194,28 +194,37 @@ def trace_modes(
     Raises:
         PoolsearchError: the forward pass decides by values (or, without an example, sizes) at its top level.
     """
-    graphs: list[fx.Graph] = []
-    kept: list[dict[str, str]] = []
     name = type(blank).__name__
-    for training in (False, True):
-        blank.train(training)
-        tracer = _Tracer(opened, whole, shallow, example_BCHW)
-        try:
-            with tracer.recorded(), _no_draws():
-                graphs.append(tracer.trace(_Call(blank)))
-        except Exception as error:  # whatever its Python code meets when it is given a placeholder for a tensor
-            raise PoolsearchError(
-                f"the forward pass of {name} cannot be written down as one graph ({reason_of(error)}). Control flow "
-                "that depends on values or sizes has to be inside a submodule, which is then kept whole."
-            ) from error
-        tracer.note_calls()
-        kept.append(tracer.kept)
-        _strip_prefix(graphs[-1], name)
+    graphs, kept = _both_graphs(blank, lambda: _Tracer(opened, whole, shallow, example_BCHW))
+    if any(node for graph in graphs for node in _constants(graph)):  # perhaps they are computed from buffers
+        graphs, kept = _both_graphs(blank, lambda: _Tracer(opened, whole, shallow, example_BCHW, buffers=True))
+    for graph in graphs:
+        _strip_prefix(graph, name)
     try:
         _merge_modes(*graphs, name=name)
     except PoolsearchError as error:
         return Traced(graphs[0], graphs[1], str(error), kept[1] | kept[0], frozenset(kept[0].keys() ^ kept[1].keys()))
     return Traced(graphs[0], None, "", kept[0], frozenset())
+
+
+def _both_graphs(blank: nn.Module, tracer_of: Callable[[], _Tracer]) -> tuple[list[fx.Graph], list[dict[str, str]]]:
+    """The graphs of evaluation and training, and which modules are kept whole in each."""
+    graphs: list[fx.Graph] = []
+    kept: list[dict[str, str]] = []
+    for training in (False, True):
+        blank.train(training)
+        tracer = tracer_of()
+        try:
+            with tracer.recorded(), _no_draws():
+                graphs.append(tracer.trace(_Call(blank)))
+        except Exception as error:  # whatever its Python code meets when it is given a placeholder for a tensor
+            raise PoolsearchError(
+                f"the forward pass of {type(blank).__name__} cannot be written down as one graph ({reason_of(error)}). "
+                "Control flow that depends on values or sizes has to be inside a submodule, which is then kept whole."
+            ) from error
+        tracer.note_calls()
+        kept.append(tracer.kept)
+    return graphs, kept
 
 
 def expect(value: Any, decided: bool, where: str) -> None:
@@ -305,10 +314,18 @@ class _Call(nn.Module):
 
 
 class _Tracer(fx.Tracer):
+    """Records what a model does with a placeholder; with ``buffers`` also what it computes from its buffers alone."""
+
     def __init__(
-        self, opened: frozenset[str], whole: frozenset[str], shallow: bool, example_BCHW: Tensor | None
+        self,
+        opened: frozenset[str],
+        whole: frozenset[str],
+        shallow: bool,
+        example_BCHW: Tensor | None,
+        buffers: bool = False,
     ) -> None:
         super().__init__()
+        self.proxy_buffer_attributes = buffers
         self.kept: dict[str, str] = {}
         self._opened = opened
         self._whole = whole
@@ -455,19 +472,24 @@ def _holds_proxy(values: Any) -> bool:
     return any(map(_holds_proxy, values)) if isinstance(values, (tuple, list)) else isinstance(values, fx.Proxy)
 
 
+def _constants(graph: fx.Graph) -> list[fx.Node]:
+    """Tensors that are neither parameters nor buffers of the model, made in the forward pass."""
+    return [n for n in graph.nodes if n.op in ("call_module", "get_attr") and not n.target.startswith("model.")]
+
+
 def _strip_prefix(graph: fx.Graph, name: str) -> None:
     """Names as the model has them, not the wrapper.
 
     Raises:
         PoolsearchError: there is none for a tensor, made in the forward pass.
     """
+    for node in _constants(graph):
+        raise PoolsearchError(
+            f"the forward pass of {name} makes a tensor that depends on nothing (read at '{node.name}' in "
+            f"'{path_of(node)}'): make it in the constructor, with register_buffer."
+        )
     for node in graph.nodes:
         if node.op in ("call_module", "get_attr"):
-            if not node.target.startswith("model."):
-                raise PoolsearchError(
-                    f"the forward pass of {name} makes a tensor that depends on nothing (read at '{node.name}' in "
-                    f"'{path_of(node)}'): make it in the constructor, with register_buffer."
-                )
             node.target = node.target.removeprefix("model.")
 
 

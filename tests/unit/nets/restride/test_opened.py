@@ -291,6 +291,27 @@ def test_torchvisions_auxiliary_classifiers_are_left_out(name, monkeypatch):
     assert told["aux_logits"] is False
 
 
+class Normalising(Net):
+    """Computes with its buffers alone before it does with the images."""
+
+    def __init__(self, blocks, channels):
+        super().__init__(blocks, channels)
+        self.register_buffer("mean", torch.tensor([0.4, 0.5, 0.6]))
+        self.register_buffer("order", torch.tensor([2, 0, 1]))
+
+    def forward(self, x):
+        return super().forward((x - self.mean.view(1, -1, 1, 1))[:, self.order.flip(0)])
+
+
+def test_what_is_computed_from_buffers_alone_is_no_constant(images):
+    model = seeded(lambda: Normalising(body(Residual), 8))
+    net, bad = problems(model, images(16))
+    assert bad == []
+    before = net(images(16), net.default)
+    model.mean += 1
+    assert not torch.equal(net(images(16), net.default), before)
+
+
 # Padding
 
 
