@@ -218,7 +218,7 @@ def test_a_trial_is_told_once_to_the_search_that_asked_for_it():
         ({"members": True}, "members is True"),
         ({"sampler": "uniformly"}, "unknown sampler 'uniformly'. Did you mean 'uniform'?"),
         ({"sampler": "tree"}, "is for one supernet, and this search has 3 members"),
-        ({"sampler": object()}, "sampler is a object without ask, tell, state, load_state"),
+        ({"sampler": 3.5}, "sampler is a float without ask, tell, state, load_state"),
         ({"rules": MixtureRules(4)}, "members is 3, and the rules are for 4"),
         ({"members": 1, "rules": MixtureRules(1, balance_every="epoch")}, "need steps_per_epoch"),
         ({"steps_per_epoch": 0}, "steps_per_epoch is 0"),
