@@ -2,6 +2,7 @@
 
 python examples/calibration.py docs/results/truths            # the tables of docs/results/calibration.md
 python examples/calibration.py docs/results/truths --prior    # what the truths say of the prior
+python examples/calibration.py docs/results/unseen-truths --committed-prior    # truths that the prior was not fitted on
 
 Each folder of TRUTHS has ``benchmark/`` (a sweep in benchmark mode: the truth), ``half/`` where there is one (a sweep
 on search-train, scored on search-val: what a trial would have shown), ``searches/CASE/SEED/members.csv``, and
@@ -402,7 +403,9 @@ def draw(figure: Figure, folder: Path) -> None:
     (folder / f"{figure.name}.png").write_bytes(to_png(to_svg(figure)))
 
 
-def main(folder: Path, seeds: int, only_prior: bool, only: Sequence[str], figures: Path | None) -> None:
+def main(
+    folder: Path, seeds: int, only_prior: bool, only: Sequence[str], figures: Path | None, committed: bool
+) -> None:
     """Print the tables, and draw the figures where there is a folder for them."""
     truths = [
         read_truth(path) for path in sorted(folder.iterdir()) if (path / "benchmark").exists() or path.name == "table6"
@@ -422,7 +425,8 @@ def main(folder: Path, seeds: int, only_prior: bool, only: Sequence[str], figure
     print("\n".join(map(facts, truths)), "\n")
     played: dict[str, dict[str, list[Played]]] = {}
     for truth in truths:
-        prior = fit_prior(other for other in truths if other is not truth and other.reliability >= LEAST_RELIABLE)
+        others = (other for other in truths if other is not truth and other.reliability >= LEAST_RELIABLE)
+        prior = PRIOR if committed else fit_prior(others)
         for name, method in methods(cases, rivals).items():
             plays = [one for seed in range(seeds) if (one := method(truth, prior, seed)) is not None]
             if plays:
@@ -461,5 +465,6 @@ if __name__ == "__main__":
     parser.add_argument("--prior", action="store_true", help="only tell what the truths say of the prior")
     parser.add_argument("--only", nargs="*", default=[], help="names of truths")
     parser.add_argument("--figures", type=Path, help="a folder for two figures")
+    parser.add_argument("--committed-prior", action="store_true", help="that of the package, for truths it never saw")
     given = parser.parse_args()
-    main(given.truths, given.seeds, given.prior, given.only, given.figures)
+    main(given.truths, given.seeds, given.prior, given.only, given.figures, given.committed_prior)
