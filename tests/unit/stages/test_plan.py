@@ -138,11 +138,11 @@ def advised(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """Planning advises a proxy; gives the settings of each time it was asked."""
     asked: list[Settings] = []
 
-    def plan(settings: Settings, progress: object, trust: object, keep: object) -> Plan:
+    def plan(settings: Settings, progress: object, trust: object, keep: object, network: object) -> Plan:
         asked.append(settings)
         return made_up("proxy")
 
-    monkeypatch.setattr(pipeline, "plan", plan)
+    monkeypatch.setattr(pipeline, "_plan", plan)
     return asked
 
 
@@ -201,12 +201,12 @@ def fitted(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     values = {"method": "spos", "epochs": 2, "retrain_epochs": 1, "retrain_seeds": 2, "top_k": 1, "control": ()}
     settings = tuple(ChosenSetting(name, value, "so") for name, value in values.items())
 
-    def plan(settings_: Settings, progress: object, trust: object, keep: object) -> Plan:
+    def plan(settings_: Settings, progress: object, trust: object, keep: object, network: object) -> Plan:
         asked.append(settings_)
         fit = HoursFit(1.0, True, "poolsearch run", settings, one, one, (), 1, 2, 1)
         return dataclasses.replace(made_up("spos"), fit=fit)
 
-    monkeypatch.setattr(pipeline, "plan", plan)
+    monkeypatch.setattr(pipeline, "_plan", plan)
     return asked
 
 
