@@ -12,7 +12,7 @@ from poolsearch.cost.macs import cost_table
 from poolsearch.cost.routes import Grid
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import pool
-from poolsearch.nets.restride.network import restride
+from poolsearch.nets.restride.assemble import restride
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.space import Placement
 

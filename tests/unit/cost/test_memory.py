@@ -14,7 +14,7 @@ from poolsearch.cost.memory import MemoryChange, StepTable, _fake, peak_bytes, r
 from poolsearch.cost.routes import Grid
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import Block, Poolable
-from poolsearch.nets.restride.network import restride
+from poolsearch.nets.restride.assemble import restride
 from poolsearch.nets.restride.trace import blank_copy, copy_with
 from poolsearch.space import HALVE, KEEP, Placement
 from poolsearch.train.machine import Machine

@@ -1,7 +1,8 @@
 """Restriding: any CNN, unmodified, with its downsampling moved without touching a parameter."""
 
+from poolsearch.nets.restride.assemble import restride, space_of_model
 from poolsearch.nets.restride.loading import from_name, load_model
-from poolsearch.nets.restride.network import Restrided, restride, space_of_model
+from poolsearch.nets.restride.network import Restrided
 from poolsearch.nets.restride.norms import use_batch_statistics
 from poolsearch.nets.restride.proof import Proof, prove
 

@@ -17,7 +17,8 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.image_size import ImageSize
 from poolsearch.nets.objects import LIBRARY
 from poolsearch.nets.poolable import Op
-from poolsearch.nets.restride.network import Restrided, restride
+from poolsearch.nets.restride.assemble import restride
+from poolsearch.nets.restride.network import Restrided
 from poolsearch.nets.restride.trace import blank_copy, check_kind
 from poolsearch.user_code import call_user_code, factory_of, file_of
 
