@@ -13,7 +13,9 @@ Augment = Literal["auto", "none", "crop", "crop-flip", "resized-crop-flip"]
 
 Control = Literal["macs", "random", "input-size"]
 
-Metric = Literal["accuracy", "balanced-accuracy", "macro-f1"]
+Metric = Literal[
+    "accuracy", "balanced-accuracy", "macro-f1", "sample-f1", "label-accuracy", "exact-match", "closeness", "iou", "pixel-accuracy"
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,18 @@ class DataSettings:
         "by itself.",
         may_change="always",
     )
-    metric: Metric = setting(
-        "accuracy",
-        "What placements are scored, ranked and tested by. balanced-accuracy: the mean recall of the classes. "
-        "macro-f1: the mean of their F1. Both count every class alike, for classes of very different sizes.",
+    task: str = setting(
+        "classification",
+        "What is learned of an image: classification, its class; multi-label, any number of labels; regression, one or "
+        "more numbers; dense, the class of every pixel; or FILE.py:FACTORY for a function of yours that gives a "
+        "poolsearch.Task.",
+    )
+    metric: Metric | None = setting(
+        None,
+        "What placements are scored, ranked and tested by. accuracy; balanced-accuracy: the mean recall of the "
+        "classes; macro-f1: the mean of their F1; the last two count every class alike, for classes of very different "
+        "sizes. For --task multi-label: sample-f1, label-accuracy or exact-match; regression: closeness; dense: iou or "
+        "pixel-accuracy. Default: the first of each task.",
     )
     image_size: int | str | None = setting(
         None,
