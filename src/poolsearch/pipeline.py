@@ -13,12 +13,11 @@ from torch import nn
 from poolsearch.callbacks import Callback, Callbacks, StageEvent
 from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.inspection_results import Plan, fit_text, not_enough
-from poolsearch.nets.objects import NetworkObject
 from poolsearch.progress import Progress, SilentProgress, default_progress
 from poolsearch.reports import write_report
 from poolsearch.result import Result
 from poolsearch.session.join import join_run
-from poolsearch.session.objects import settings_with
+from poolsearch.session.objects import NO_OBJECTS, Objects, settings_with
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
@@ -42,6 +41,7 @@ from poolsearch.stages.trials import search_by_trials as _search_by_trials
 from poolsearch.storage.files import read_json
 from poolsearch.storage.run_dir import RunDir, new_folder, newest_folder
 from poolsearch.storage.run_record import check_free, saved_settings
+from poolsearch.tasks.task import Task
 from poolsearch.trackers import trackers_of
 
 
@@ -57,6 +57,7 @@ def run(
     train: Any = None,
     val: Any = None,
     test: Any = None,
+    task: str | Task | None = None,
     callbacks: Sequence[Callback] | None = (),
     **values: Any,
 ) -> Result:
@@ -84,6 +85,7 @@ def run(
             once, before anything is trained, and then varied and normalised by poolsearch: give them without random
             transforms and without ``Normalize``. Without ``test`` the ``val`` images are the test split; without both
             a fifth of the training images is. ``train`` alone may also be what the setting ``data`` may be.
+        task: what is learned: a name, as in the settings, or a :class:`poolsearch.Task`; one is given again to resume.
         callbacks: are told how it goes, see :class:`poolsearch.Callback`.
         **values: any settings by their names, such as ``trials=5``; they win over ``settings``.
 
@@ -98,21 +100,22 @@ def run(
     images = {"train": train, "val": val, "test": test}
     if out is None and resume:
         out = newest_folder()
-    settings, network = _given(out if resume else None, settings, net, images, values, progress)
+    settings, objects = _given(out if resume else None, settings, net, task, images, values, progress)
     if out is None:
         out = new_folder(Path((settings or Settings()).data.data).expanduser().resolve().stem)
     progress.say(f"Run folder: {out}")
     try:
-        with open_ranked(out, settings, resume, progress, trust, {*keep, *values}, network, callbacks) as opened:
+        with open_ranked(out, settings, resume, progress, trust, {*keep, *values}, objects, callbacks) as opened:
             if not opened.settings.is_benchmark:
                 _retrain(opened)
             _report_told(opened)
     except Interrupted:
-        again = ", net=..." if network is not None else ""
+        again = ", net=..." if objects.network is not None else ""
+        again += ", task=..." if objects.task is not None else ""
         raise Interrupted(
             f"stopped; everything is saved. Go on: poolsearch.run({str(out)!r}, resume=True{again})"
         ) from None
-    return Result(Path(out), trust, network)
+    return Result(Path(out), trust, objects)
 
 
 def plan(
@@ -125,13 +128,14 @@ def plan(
     train: Any = None,
     val: Any = None,
     test: Any = None,
+    task: str | Task | None = None,
     **values: Any,
 ) -> Plan:
     """What each method would cost here; with ``hours``, what fits into them.
 
     Args:
         settings, progress, trust, keep: as of :func:`poolsearch.stages.plan.plan`.
-        net, train, val, test: as of :func:`run`.
+        net, train, val, test, task: as of :func:`run`.
         **values: settings by their names, as of :func:`run`.
 
     Returns:
@@ -142,8 +146,8 @@ def plan(
     """
     progress = progress or default_progress()
     images = {"train": train, "val": val, "test": test}
-    settings, network = _given(None, settings, net, images, values, progress)
-    return _plan(settings, progress, trust, {*keep, *values}, network)
+    settings, objects = _given(None, settings, net, task, images, values, progress)
+    return _plan(settings, progress, trust, {*keep, *values}, objects)
 
 
 def open(  # noqa: A001
@@ -173,14 +177,14 @@ def open_ranked(
     progress: Progress | None = None,
     trust: Trust = NAMED,
     keep: Collection[str] = (),
-    network: NetworkObject | None = None,
+    objects: Objects = NO_OBJECTS,
     callbacks: Sequence[Callback] | None = (),
 ) -> Generator[Run]:
     """Open a run, bring it to its ranking, and give it while it is open.
 
     Args:
         out, settings, resume, progress, trust, keep, callbacks: see :func:`run`.
-        network: where it is given as an object.
+        objects: a network and a task that are given as such.
 
     Yields:
         The open run, with a ``ranking.csv``; its folder is held until the block ends.
@@ -190,7 +194,7 @@ def open_ranked(
         Interrupted: stopped on request; everything is saved.
     """
     out, progress = Path(out).expanduser(), progress or default_progress()
-    with _opened(out, settings, resume, progress, trust, keep, network, callbacks) as opened:
+    with _opened(out, settings, resume, progress, trust, keep, objects, callbacks) as opened:
         if not _search_result(opened).exists():
             _SEARCH[_kind(opened)](opened)
         if not opened.dir.ranking.exists():
@@ -208,6 +212,7 @@ def search(
     keep: Collection[str] = (),
     net: nn.Module | Callable[..., nn.Module] | None = None,
     callbacks: Sequence[Callback] | None = (),
+    task: Task | None = None,
 ) -> Path:
     """Train the supernets, or with a method without any rank the placements.
 
@@ -216,7 +221,7 @@ def search(
         join: help with the trainings of a sweep, a proxy or a halving that another process began in ``out``, on this
             machine or another; ends when all have ended. The process that holds the folder ranks; where there is none,
             ``resume`` does. ``settings`` may differ in what concerns the machine.
-        net: the network, where it is an object; such a run cannot be joined.
+        net, task: the network and the task, where they are objects; such a run cannot be joined.
 
     Returns:
         The run directory.
@@ -235,8 +240,8 @@ def search(
             progress.say(f"--tracker {opened.settings.machine.tracker}: the process that holds {out} writes it")
         assist(opened)
         return out
-    settings, network = _given(out if resume else None, settings, net)
-    with _opened(out, settings, resume, progress, trust, keep, network, callbacks) as opened:
+    settings, objects = _given(out if resume else None, settings, net, task)
+    with _opened(out, settings, resume, progress, trust, keep, objects, callbacks) as opened:
         _SEARCH[_kind(opened)](opened)
     return out
 
@@ -248,6 +253,7 @@ def rank(
     trust: Trust = NAMED,
     net: nn.Module | Callable[..., nn.Module] | None = None,
     callbacks: Sequence[Callback] | None = (),
+    task: Task | None = None,
 ) -> Path:
     """Evaluate the placements of a finished search.
 
@@ -260,7 +266,7 @@ def rank(
         settings: None takes those of the run; others may differ from them only where nothing rests on that yet.
         progress: where work shows itself; silent by default.
         trust, callbacks: see :func:`run`.
-        net: the network, where the run was begun with an object.
+        net, task: the network and the task, where the run was begun with objects.
 
     Returns:
         The path of ``ranking.csv``.
@@ -269,8 +275,8 @@ def rank(
         PoolsearchError: the search is not finished, or settings or data do not fit the run.
         Interrupted: stopped on request; everything is saved.
     """
-    progress, (settings, network) = progress or default_progress(), _given(out, settings, net)
-    with _begun(Path(out).expanduser(), settings, progress, trust, network, callbacks) as opened:
+    progress, (settings, objects) = progress or default_progress(), _given(out, settings, net, task)
+    with _begun(Path(out).expanduser(), settings, progress, trust, objects, callbacks) as opened:
         _RANK[_kind(opened)](opened)
         _renew_report(opened)
         return opened.dir.ranking
@@ -283,6 +289,7 @@ def retrain(
     trust: Trust = NAMED,
     net: nn.Module | Callable[..., nn.Module] | None = None,
     callbacks: Sequence[Callback] | None = (),
+    task: Task | None = None,
 ) -> Path:
     """Train the best of a ranking and the default, then open the test split.
 
@@ -294,7 +301,7 @@ def retrain(
         settings: None takes those of the run; others may differ from them only where nothing rests on that yet.
         progress: where work shows itself; silent by default.
         trust, callbacks: see :func:`run`.
-        net: the network, where the run was begun with an object.
+        net, task: the network and the task, where the run was begun with objects.
 
     Returns:
         The path of ``test.json``.
@@ -303,8 +310,8 @@ def retrain(
         PoolsearchError: there is no ranking, or settings or data do not fit the run.
         Interrupted: stopped on request; everything is saved.
     """
-    progress, (settings, network) = progress or default_progress(), _given(out, settings, net)
-    with _begun(Path(out).expanduser(), settings, progress, trust, network, callbacks) as opened:
+    progress, (settings, objects) = progress or default_progress(), _given(out, settings, net, task)
+    with _begun(Path(out).expanduser(), settings, progress, trust, objects, callbacks) as opened:
         _retrain(opened)
         _renew_report(opened)
         return opened.dir.test
@@ -334,8 +341,8 @@ def export(
     Raises:
         PoolsearchError: there is no such training, or what was written does not compute the same.
     """
-    progress, (_, network) = progress or default_progress(), _given(out, None, net)
-    with open_run(Path(out).expanduser(), None, True, progress, trust=trust, network=network) as opened:
+    progress, (_, objects) = progress or default_progress(), _given(out, None, net)
+    with open_run(Path(out).expanduser(), None, True, progress, trust=trust, objects=objects) as opened:
         return _export(opened, placement, seed)
 
 
@@ -363,7 +370,7 @@ def _opened(
     progress: Progress,
     trust: Trust,
     keep: Collection[str],
-    network: NetworkObject | None,
+    objects: Objects,
     callbacks: Sequence[Callback] | None,
 ) -> Generator[Run]:
     """Open a run; with method ``auto`` or hours a new one is planned before, and one that is there keeps its choice."""
@@ -375,9 +382,9 @@ def _opened(
             else:
                 check_settings(settings)
                 check_free(RunDir(out))
-                found = _plan(settings, progress, trust, keep, network)
+                found = _plan(settings, progress, trust, keep, objects)
                 settings = _as_planned(settings, found, progress)
-        with open_run(out, settings, resume, progress, found, trust, network, told) as opened:
+        with open_run(out, settings, resume, progress, found, trust, objects, told) as opened:
             yield opened
 
 
@@ -387,13 +394,13 @@ def _begun(
     settings: Settings | None,
     progress: Progress,
     trust: Trust,
-    network: NetworkObject | None,
+    objects: Objects,
     callbacks: Sequence[Callback] | None,
 ) -> Generator[Run]:
     """Open a run that was begun."""
     with (
         _told(out, settings, callbacks) as told,
-        open_run(out, settings, True, progress, None, trust, network, told) as opened,
+        open_run(out, settings, True, progress, None, trust, objects, told) as opened,
     ):
         yield opened
 
@@ -413,16 +420,19 @@ def _given(
     resumed: str | Path | None,
     settings: Settings | None,
     net: Any,
+    task: Any = None,
     images: Mapping[str, Any] = MappingProxyType({}),
     values: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress = SilentProgress(),  # noqa: B008  # it has no state
-) -> tuple[Settings | None, NetworkObject | None]:
-    """The settings with all that was given beside them, and the network where it is an object."""
+) -> tuple[Settings | None, Objects]:
+    """The settings with all that was given beside them, and the network and task where they are objects."""
     if isinstance(net, str):
         net, values = None, {"net": net, **values}
-    network = None if net is None else NetworkObject.of(net)
+    if isinstance(task, str):
+        task, values = None, {"task": task, **values}
+    objects = Objects.of(net, task)
     folder = None if resumed is None else Path(resumed).expanduser()
-    return settings_with(settings, folder, network, images, values, progress), network
+    return settings_with(settings, folder, objects, images, values, progress), objects
 
 
 def _as_planned(settings: Settings, found: Plan, progress: Progress) -> Settings:

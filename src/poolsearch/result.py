@@ -14,13 +14,13 @@ import pyarrow.csv as pc
 from torch import nn
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.nets.objects import NetworkObject
 from poolsearch.nets.poolable import FixedPlacementNet
 from poolsearch.progress import SilentProgress
 from poolsearch.reports import write_report
 from poolsearch.reports.data.answer_rows import AnswerRow, answer_rows
 from poolsearch.reports.data.run_data import RunData, read_run
 from poolsearch.reports.text.verdict_text import verdict
+from poolsearch.session.objects import NO_OBJECTS, Objects
 from poolsearch.session.open_run import open_run
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.space import Placement
@@ -195,12 +195,12 @@ class Result:
     Attributes:
         folder: of the run.
         trust: whether Python files that the folder names may run, for :meth:`network`.
-        given: the network, where it was given as an object.
+        given: a network and a task that were given as objects.
     """
 
     folder: Path
     trust: Trust = field(default=NAMED, repr=False)
-    given: NetworkObject | None = field(default=None, repr=False)
+    given: Objects = field(default=NO_OBJECTS, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder).expanduser())
@@ -222,7 +222,7 @@ class Result:
         """
         folder = Path(folder).expanduser()
         read_json(RunDir(folder).run)  # says what is wrong when this is no run folder
-        return cls(folder, trust, None if net is None else NetworkObject.of(net))
+        return cls(folder, trust, Objects.of(net))
 
     @property
     def page(self) -> Path:
@@ -299,7 +299,7 @@ class Result:
                 another process holds the folder.
         """
         text = None if placement is None else str(placement)
-        with open_run(self.folder, None, True, SilentProgress(), trust=self.trust, network=self.given) as run:
+        with open_run(self.folder, None, True, SilentProgress(), trust=self.trust, objects=self.given) as run:
             chosen, net = trained_network(run, text, seed)
             fixed = FixedPlacementNet(net, chosen)
             if not normalize:

@@ -33,6 +33,7 @@ from poolsearch.nets.live_bytes import LiveBytes
 from poolsearch.nets.poolable import Poolable, Size
 from poolsearch.nets.restride.trace import copy_with
 from poolsearch.space import Placement, Space
+from poolsearch.tasks.task import main_output
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,9 @@ def run_step(
                 state = net.run_block(index, state, placement.at(index))
                 forward.append(live.part())
                 backward.watch(state, index + 1)
-            loss = F.cross_entropy(net.head(state), label_B)
+            outputs = main_output(net.head(state))  # the loss of other tasks takes about as much
+            pixels = outputs.shape[2:]
+            loss = F.cross_entropy(outputs, label_B.view(-1, *(1 for _ in pixels)).expand(batch, *pixels))
         del state
         loss.backward()
         changes = forward + backward.changes()

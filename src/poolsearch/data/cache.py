@@ -96,6 +96,7 @@ class Images:
     warnings: Sequence[str] = ()
     cut: float = 0.0
     values: ValueRange | None = None
+    target_N: npt.NDArray[Any] | None = None
 
     @property
     def size(self) -> ImageSize:

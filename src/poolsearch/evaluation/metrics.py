@@ -20,18 +20,6 @@ Floats = NDArray[np.float64]
 _ROUNDING = 1e-18  # a smaller variance of a mean is none
 
 
-def metric_name(metric: str) -> str:
-    """The metric as people say it.
-
-    Args:
-        metric: as the settings name it: ``accuracy``, ``balanced-accuracy`` or ``macro-f1``.
-
-    Returns:
-        ``accuracy``, ``balanced accuracy`` or ``macro F1``; any other text as it is.
-    """
-    return {"balanced-accuracy": "balanced accuracy", "macro-f1": "macro F1"}.get(metric, metric)
-
-
 @dataclass(frozen=True)
 class PerClass:
     """What the predictions are worth for each of K classes, shape (..., K).

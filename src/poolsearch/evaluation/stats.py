@@ -273,7 +273,8 @@ def paired_difference(
 
     Args:
         a_SN, b_SN: what test image n adds to the metric of seed s of each network, shape (S, N), so that the mean over
-            images is the metric: for accuracy, whether it is right.
+            images is the metric: for accuracy, whether it is right. Shape (S, 1): the metric itself, where it is no
+            mean over images; the interval then knows the chance of the trainings alone.
         level: coverage of the interval.
         spread: of the networks trained with these seeds, the two among them; None: of the two alone.
         class_N: the class of each image, where the metric counts every class alike; None: it counts images alike.
@@ -282,7 +283,7 @@ def paired_difference(
         The mean of ``a - b`` as a fraction, its interval, the two-sided p value, and what the half width is made of.
 
     Raises:
-        ValueError: the shapes differ, or there are fewer than two seeds or two images.
+        ValueError: the shapes differ, or there are fewer than two seeds.
     """
     parts = _parts(a_SN, b_SN, spread, class_N)
     half = parts.half_width(level)
@@ -360,8 +361,10 @@ def _parts(a_SN: Values, b_SN: Values, spread: PooledVariance | None, class_N: I
     if a_SN.shape != b_SN.shape or a_SN.ndim != 2:
         raise ValueError(f"need two arrays of one shape (seeds, images), got {a_SN.shape} and {b_SN.shape}")
     seeds, images = a_SN.shape
-    if seeds < 2 or images < 2:
-        raise ValueError("an interval needs at least two seeds and two images")
+    if seeds < 2:
+        raise ValueError("an interval needs at least two seeds")
+    if images == 1:
+        return _parts_of_seeds(a_SN[:, 0], b_SN[:, 0], spread)
     class_N = np.zeros(images, np.int64) if class_N is None else np.unique(class_N, return_inverse=True)[1]
     difference_SN = a_SN.astype(float) - b_SN.astype(float)
     mean, seed_S, image_N = float(difference_SN.mean()), difference_SN.mean(1), difference_SN.mean(0)
@@ -379,6 +382,14 @@ def _parts(a_SN: Values, b_SN: Values, spread: PooledVariance | None, class_N: I
     by_images = max((seen + unseen) / images**2 - by_both, 0.0)
     centred_N = image_N - (sum_K / size_K)[class_N]
     return _Parts(mean, by_seeds, by_both, by_images, known, centred_N, max(alike - 1, 1.0))
+
+
+def _parts_of_seeds(a_S: Values, b_S: Values, spread: PooledVariance | None) -> _Parts:
+    """Of a metric that is no mean over images: the trainings are all that is known to differ by chance."""
+    difference_S = a_S.astype(float) - b_S.astype(float)
+    known = spread or pooled_variance([a_S, b_S])
+    by_seeds = max(float(difference_S.var(ddof=1)), 2 * known.variance) / len(a_S)
+    return _Parts(float(difference_S.mean()), by_seeds, 0.0, 0.0, known, np.zeros(1), 1.0)
 
 
 def p_value_of_half_width(distance: float, half_width: Callable[[float], float]) -> float:

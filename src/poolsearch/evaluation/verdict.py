@@ -310,15 +310,23 @@ def _tested(others: Sequence[JudgedPick], first: JudgedPick, default: TrainedNet
             f"has only {only}, on which too much depends. Add images of it, so that {FEW_IMAGES} or more are tested, "
             f"or use --metric accuracy, in a new run. {told(first, ' has')}"
         )
+    alone = _OF_TRAININGS if default.value_SN.shape[1] == 1 else ""
     if chosen := recommended_pick(others):
         also = [f"{answer.pick.name}, {_gap(answer)}" for answer in others if answer.better and answer is not chosen]
         more = f" Also better, for more MACs: {'; '.join(also)}." if also else ""
-        return f"Move the downsampling to {told(chosen, ':')}{more}"
+        return f"Move the downsampling to {told(chosen, ':')}{more}{alone}"
     if first.worse:
-        return f"Keep the default, there is no evidence to change your network: {told(first, ', has')}"
+        return f"Keep the default, there is no evidence to change your network: {told(first, ', has')}{alone}"
     rest = f" Nor is any other of the {len(others)} answers better." if len(others) > 1 else ""
     rest += _looked_before(others)
-    return f"There is no evidence to change your network: {told(first, ', has')}{rest}{_too_small(first, metric)}"
+    said = f"There is no evidence to change your network: {told(first, ', has')}{rest}{_too_small(first, metric)}"
+    return said + alone
+
+
+_OF_TRAININGS = (
+    " The metric is no mean over images: the interval knows the chance of the trainings alone, not which images the "
+    "test split happens to have."
+)
 
 
 def _looked_before(others: Sequence[JudgedPick]) -> str:

@@ -1,8 +1,9 @@
-"""What a user gives in Python: settings by their names, and a network and images as objects."""
+"""What a user gives in Python: settings by their names, and a network, a task and images as objects."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,59 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.nets.objects import GIVEN, LIBRARY, NetworkObject
 from poolsearch.progress import Progress
 from poolsearch.settings import Settings
+from poolsearch.settings.tasks import OBJECT
 from poolsearch.storage.run_record import saved_settings
+from poolsearch.tasks.by_name import check_task
+from poolsearch.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What was given as Python objects, which live in this process alone; None: it has a name in the settings."""
+
+    network: NetworkObject | None = None
+    task: Task | None = None
+
+    @classmethod
+    def of(cls, net: Any = None, task: Any = None) -> Objects:
+        """Take what the user gives.
+
+        Args:
+            net: as of :meth:`~poolsearch.nets.objects.NetworkObject.of`, or None.
+            task: a task, or None.
+
+        Returns:
+            Both.
+
+        Raises:
+            PoolsearchError: one is not what it must be.
+        """
+        return cls(
+            None if net is None else NetworkObject.of(net), None if task is None else check_task(task, "the task")
+        )
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return self.network is not None or self.task is not None
+
+
+NO_OBJECTS = Objects()
 
 
 def settings_with(
     settings: Settings | None,
     resumed: Path | None,
-    network: NetworkObject | None,
+    objects: Objects,
     images: Mapping[str, Any],
     values: Mapping[str, Any],
     progress: Progress,
 ) -> Settings | None:
-    """The settings of a run that a network or images as objects are given to.
+    """The settings of a run that a network, a task or images as objects are given to.
 
     Args:
         settings: as given, in one piece; None is the defaults, or those of the run that is resumed.
         resumed: the folder of the run that is gone on with; None: a new one is begun.
-        network: where it is given as an object.
+        objects: a network and a task, where they are given as objects.
         images: under "train", "val" and "test" what is given; as "train" alone also what the setting ``data`` may be.
         values: further settings by their names, which win.
         progress: where reading the images shows itself.
@@ -44,24 +81,26 @@ def settings_with(
             f"settings is a {type(settings).__name__}. Give poolsearch.Settings.of(trials=3, ...), or settings by "
             "their names: poolsearch.run(..., trials=3)."
         )
-    changes = dict(values)
+    changes, network = dict(values), objects.network
     images = {part: given for part, given in images.items() if given is not None}
     if images and "data" in changes:
         raise PoolsearchError("data is given beside train, val or test. Leave out one.")
     if settings is None and resumed is not None:
-        if network is None and not changes and not images:
+        if not objects and not changes and not images:
             return None
         settings = saved_settings(resumed)
         if network is not None and (settings.net.net or "").startswith(f"{LIBRARY}:"):
             network = None  # what its function is called is no matter; whether it is the same is seen when it is made
+    if objects.task is not None:
+        changes["task"] = f"{OBJECT}:{objects.task.metric_name}"
+    if objects and changes.get("workers") not in (None, 1):
+        raise PoolsearchError(
+            f"workers is {changes['workers']}, and a network or task that is given as a Python object is used in this "
+            "process alone. Leave workers out, or give it as net='FILE.py:FACTORY', task='FILE.py:FACTORY'."
+        )
     if network is not None:
         if resumed is None and not images and settings is None and "data" not in changes:
             raise PoolsearchError("no images were given: give train=..., or data='...' for a folder, or a name.")
-        if changes.get("workers") not in (None, 1):
-            raise PoolsearchError(
-                f"workers is {changes['workers']}, and a network that is given as a Python object is trained in this "
-                "process alone. Leave workers out, or give the network as net='FILE.py:FACTORY'."
-            )
         changes["net"] = network.name
         if network.is_trained and changes.get("init", settings and settings.net.init) is None:
             changes["init"] = GIVEN

@@ -19,10 +19,11 @@ from poolsearch.cost import Costs, CostTable, cost_table
 from poolsearch.cost.file import write_costs
 from poolsearch.data import Images, Loader, Split, mean_std, write_split
 from poolsearch.errors import PoolsearchError
+from poolsearch.evaluation.measure import ClassMeasure, ImageMeasure, Measure
 from poolsearch.image_size import ImageSize
 from poolsearch.inspection_results import Plan
 from poolsearch.nets.build import NetSpec, blank, build
-from poolsearch.nets.objects import GIVEN, NetworkObject
+from poolsearch.nets.objects import GIVEN
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
 from poolsearch.nets.warm_start import (
@@ -36,6 +37,7 @@ from poolsearch.nets.warm_start import (
 from poolsearch.progress import Progress, SilentProgress
 from poolsearch.session.apply_budget import CostedSpace, apply_budget
 from poolsearch.session.notes import shape_note, space_note, split_notes
+from poolsearch.session.objects import NO_OBJECTS, Objects
 from poolsearch.session.prepare import (
     absolute,
     augment_of,
@@ -55,6 +57,7 @@ from poolsearch.session.prepare import (
     split_of,
     try_training,
 )
+from poolsearch.session.task import kind_of_targets, own_task, targets_of, task_of, values_of_guesses
 from poolsearch.session.trusted import NAMED, FolderPermissions, Trust, code_of
 from poolsearch.settings import ResolvedSettings, Settings
 from poolsearch.settings.check import check
@@ -81,11 +84,13 @@ from poolsearch.storage.run_record import (
     tested,
     write_stage,
 )
+from poolsearch.tasks.task import Task, class_metric_of
 from poolsearch.texts import command
 from poolsearch.train.machine import Machine, pick_machine
 from poolsearch.user_code import file_of
 
 _NOBODY = Callbacks()
+_LOOKED_AT = 2000  # training images whose targets say what a network may guess
 _STATISTICS_BYTES = 2 << 30  # so much of the images is read for their mean and deviation
 
 
@@ -95,7 +100,8 @@ class Run:
 
     ``code`` has the SHA-256 of the Python files that may run, by their paths.
     ``joined``: another process holds the folder, or none; of it only trainings are written.
-    ``network``: where it was given as an object.
+    ``objects``: a network and a task that were given as such.
+    ``own_task``: the task, where it is the user's.
     ``callbacks``: are told of stages, epochs, steps and trials; those of a worker process by its parent.
     """
 
@@ -111,18 +117,23 @@ class Run:
     progress: Progress
     code: Mapping[str, str] = field(default_factory=dict[str, str])
     joined: bool = False
-    network: NetworkObject | None = None
+    objects: Objects = NO_OBJECTS
+    own_task: Task | None = None
     callbacks: Callbacks = field(default_factory=Callbacks)
 
     def __getstate__(self) -> dict[str, Any]:
         """For a worker process: all but images and weights, which it reads itself, and what belongs to this process."""
-        left_out = ("images", "weights", "machine", "progress", "callbacks")
+        left_out = ("images", "weights", "machine", "progress", "callbacks", "own_task", "task")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         settings = state["settings"]
-        images, machine = images_of(settings, SilentProgress()), pick_machine(settings.machine)
-        vars(self).update(state, images=images, machine=machine, progress=SilentProgress(), callbacks=Callbacks())
+        own = own_task(settings, state["code"], None)
+        images = images_of(settings, SilentProgress(), kind=kind_of_targets(settings, own, {}))
+        vars(self).update(
+            state, images=images, machine=pick_machine(settings.machine), progress=SilentProgress(),
+            callbacks=Callbacks(), own_task=own,
+        )  # fmt: skip
 
     @property
     def seed(self) -> int:
@@ -147,7 +158,36 @@ class Run:
     @property
     def net_spec(self) -> NetSpec:
         """What the network is."""
-        return net_spec(self.settings, self.images, self.image_size, self.code, self.network)
+        return net_spec(self.settings, self.images, self.image_size, self.code, self.objects.network)
+
+    @cached_property
+    def task(self) -> Task:
+        """What is learned.
+
+        Raises:
+            PoolsearchError: it was given as an object, and is not given now.
+        """
+        return task_of(self.settings, self.own_task, lambda: targets_of(self.images, self.split.train_all))
+
+    def measure(self, indices: NDArray[np.int64], guesses: bool = False) -> Measure:
+        """What networks' answers on some images are worth.
+
+        Args:
+            indices: of the images, in the order of the answers.
+            guesses: without classes, find what the same output for every image reaches.
+
+        Returns:
+            Of classification that of their classes, else that of a metric of each image.
+        """
+        metric, task = class_metric_of(self.task), self.task
+        if metric is not None:
+            return ClassMeasure(metric, self.images.label_N[indices], self.images.class_names)
+        guess_GN = np.zeros((0, len(indices)))
+        if guesses:
+            known = self.split.train_all[:: -(-len(self.split.train_all) // _LOOKED_AT)]
+            targets = targets_of(self.images, known), targets_of(self.images, indices)
+            guess_GN = values_of_guesses(task, *targets).double().numpy()
+        return ImageMeasure(task.metric_name, len(indices), task.per_image, guess_GN)
 
     def build(self, norm: Norm | None = None) -> Poolable:
         """Make the network with fresh weights, drawn from torch's generator.
@@ -168,8 +208,8 @@ class Run:
             PoolsearchError: they cannot be read, or are not those that the run was begun with.
         """
         net, found = self.settings.net, None
-        if net.init == GIVEN and self.network is not None:
-            found = object_weights(self.network)
+        if net.init == GIVEN and self.objects.network is not None:
+            found = object_weights(self.objects.network)
         elif net.init is not None:
             found = find_weights(net.init, self.net_spec.name, self.images.channels, net.init_key)
         check_weights(self.dir, found and found.sha256)
@@ -273,7 +313,7 @@ def open_run(
     progress: Progress,
     plan: Plan | None = None,
     trust: Trust = NAMED,
-    network: NetworkObject | None = None,
+    objects: Objects = NO_OBJECTS,
     callbacks: Callbacks = _NOBODY,
 ) -> Generator[Run]:
     """Open ``out`` for this process alone: a new run with ``settings``, or with ``resume`` the one that is there.
@@ -285,7 +325,7 @@ def open_run(
         progress: where work shows itself.
         plan: by which the method of a new run was chosen; it is kept.
         trust: whether Python files that the folder names may run.
-        network: where it is given as an object.
+        objects: a network and a task that are given as such.
         callbacks: are told how it goes.
 
     Yields:
@@ -321,7 +361,7 @@ def open_run(
             given = settings or Settings()
             begin(run_dir, given, plan, code)
         try:
-            opened = _open(run_dir, given, trust, named, progress, network, callbacks)
+            opened = _open(run_dir, given, trust, named, progress, objects, callbacks)
         except Exception:  # whatever it is
             if not resume:  # a run that could not begin must not stand in the way of the next
                 run_dir.remove_record()
@@ -335,7 +375,7 @@ def _open(
     trust: Trust,
     named: frozenset[Path],
     progress: Progress,
-    network: NetworkObject | None,
+    objects: Objects,
     callbacks: Callbacks,
 ) -> Run:
     record = read_record(run_dir)
@@ -344,7 +384,7 @@ def _open(
     elif "digests" not in record:
         progress.say(f"{run_dir.root} was begun when no digests of files were kept: damage to them is not noticed")
     gate = FolderPermissions.of(run_dir.root, trust, named, record)
-    run, found = assemble(run_dir, given, record, gate, progress, network, callbacks)
+    run, found = assemble(run_dir, given, record, gate, progress, objects, callbacks)
     data = _record(run, given, record, found)
     progress.say(f"machine: {run.machine}")
     progress.say(shape_note(run.images, run.settings.data, run.image_size))
@@ -361,7 +401,7 @@ def assemble(
     record: dict[str, Any],
     gate: FolderPermissions,
     progress: Progress,
-    network: NetworkObject | None = None,
+    objects: Objects = NO_OBJECTS,
     callbacks: Callbacks = _NOBODY,
 ) -> tuple[Run, CostedSpace]:
     """Put together everything that stages work with; nothing is written into the folder.
@@ -372,7 +412,7 @@ def assemble(
         record: run.json; what the run rests on is in it once it was opened before.
         gate: which Python files may run.
         progress: where work shows itself.
-        network: where it is given as an object.
+        objects: a network and a task that are given as such.
         callbacks: are told how it goes.
 
     Returns:
@@ -384,19 +424,22 @@ def assemble(
     """
     code = gate.code(given, progress, searched=run_dir.scores.exists())
     given = images_as_before(gate.with_cache(given, progress), record)
-    images = images_of(given, progress, code, network)
+    own = own_task(given, code, objects.task)
+    kind = kind_of_targets(given, own, record)
+    images = images_of(given, progress, code, objects, kind)
     given = given.changed(channels=images.channels)
     split = split_of(given, images)
     image_size = image_size_of(given, images)
     settings = resolved(given, split, image_size, record)
     machine = pick_machine(machine_settings(settings.machine, record))
-    spec = net_spec(settings, images, image_size, code, network)
+    spec = net_spec(settings, images, image_size, code, objects.network)
     net = blank(spec)
     for note in net.notes:
         progress.say(note)
     space = space_of(net, settings, image_size)
     if "settings" not in record:
-        machine = try_training(spec, space, settings, split, machine, progress)
+        task = task_of(settings, own, lambda: targets_of(images, split.train_all))
+        machine = try_training(spec, space, settings, images, split, task, machine, progress)
     found = apply_budget(run_dir, record, spec, space, settings, machine, progress)
     within = found.budget["after"] if found.budget else space.size
     progress.say(space_note(settings, found.space, space.size, within))
@@ -405,7 +448,7 @@ def assemble(
     ))  # fmt: skip
     run = Run(
         run_dir, settings, images, split, found.space, found.costs, space.size, image_size, machine, progress, code,
-        network=network, callbacks=callbacks,
+        objects=objects, own_task=own, callbacks=callbacks,
     )  # fmt: skip
     check_sizes(settings, split, run.space.size)
     return run, found
@@ -441,7 +484,9 @@ def _record(run: Run, given: Settings, record: dict[str, Any], found: CostedSpac
     }  # fmt: skip
     versions, hardware, recorded = installed(), run.machine.describe(), code_of(record)
     write_costs(run.dir.costs, run.space, run.space_costs, dict(found.about))  # first: a budget rests on it
-    network = record.get("network") if run.network is None else {"sha256": run.network.digest(run.net_spec.classes)}
+    network = record.get("network")
+    if run.objects.network is not None:
+        network = {"sha256": run.objects.network.digest(run.net_spec.classes)}
     check_network(run.dir, record, network)
     if ranks_again(Settings.from_record(record["given"]), given):
         set_ranking_aside(run.dir)  # before run.json says how the next is made: stopped in between, this one is remade
@@ -453,7 +498,7 @@ def _record(run: Run, given: Settings, record: dict[str, Any], found: CostedSpac
     write_text(run.dir.config, config_text(given))
     for file in (file for file, digest in run.code.items() if recorded.get(file, digest) != digest):
         run.warn(f"resumed with another {file} than the run was begun with: results may be of both.")
-    named = {file_of(run.settings.net.net), file_of(run.settings.search.method)}
+    named = {file_of(run.settings.net.net), file_of(run.settings.search.method), file_of(run.settings.data.task)}
     for file in (file for file in run.code if recorded and file not in recorded and file not in named):
         run.warn(
             f"resumed with {file}, which is imported now and was not recorded when the run was begun: it is new, or "

@@ -35,6 +35,8 @@ from poolsearch.nets.warm_start import PRETRAINED
 from poolsearch.progress import Progress
 from poolsearch.samplers.user_sampler import user_factory
 from poolsearch.session.notes import classes_note
+from poolsearch.session.objects import NO_OBJECTS, Objects
+from poolsearch.session.task import targets_of
 from poolsearch.session.trusted import digest_of
 from poolsearch.settings import ResolvedSettings, Settings
 from poolsearch.settings.cost_limits import limits_of
@@ -45,8 +47,9 @@ from poolsearch.settings.resolve import resolve
 from poolsearch.space import FreeSpace, HalvingsSpace, Placement, Space
 from poolsearch.storage.files import is_whole
 from poolsearch.storage.run_dir import RunDir
+from poolsearch.tasks.task import TargetKind, Task, class_metric_of
 from poolsearch.texts import writable
-from poolsearch.train.first_step import first_step
+from poolsearch.train.first_step import FirstStep, first_step
 from poolsearch.train.machine import Machine
 from poolsearch.user_code import file_of
 from poolsearch.value_range import EACH_FILE
@@ -65,7 +68,9 @@ def absolute(settings: Settings) -> Settings:
     path = Path(settings.data.data).expanduser()
     if path.exists():
         settings = settings.changed(data=str(path.resolve()))
-    for name, value in (("net", settings.net.net), ("method", settings.search.method)):
+    for name, value in (
+        ("net", settings.net.net), ("method", settings.search.method), ("task", settings.data.task)
+    ):  # fmt: skip
         if value is not None and (file := file_of(value)) is not None:
             whole = Path(file).expanduser().resolve()
             settings = settings.changed(**{name: f"{whole}:{value.removeprefix(f'{file}:')}"})
@@ -146,7 +151,8 @@ def images_of(
     given: Settings,
     progress: Progress,
     code: Mapping[str, str] | None = None,
-    network: NetworkObject | None = None,
+    objects: Objects = NO_OBJECTS,
+    kind: TargetKind = "classes",
 ) -> Images:
     """Open the images of the data set, decoded; those that are not in the cache are put there.
 
@@ -154,7 +160,8 @@ def images_of(
         given: name or folder of the data, image size, and where the cache lies.
         progress: where decoding shows itself.
         code: SHA-256 of the files that may run, by their paths; a network of a file may decide on the channels.
-        network: one that was given as an object, which may decide on them, too.
+        objects: with a network that was given as such, which may decide on them, too.
+        kind: what there is to learn of them.
 
     Returns:
         Stored somewhat larger than the image size where that is large, for crops.
@@ -167,7 +174,7 @@ def images_of(
     if store is not None and not store.small and given.data.fit in (None, "crop"):
         store = store.times(256 / 224)  # random resized crops cut from a larger picture, as 224 is cut from 256
     source = find_source(given.data.data, cache / "torchvision")
-    channels = _channels_of(given, source, code or {}, network)
+    channels = _channels_of(given, source, code or {}, objects.network)
     data = given.data
     images = open_images(source, store, cache, progress, data.fit, channels, data.value_range)
     for sentence in (*source.notes, classes_note(images)):
@@ -336,7 +343,14 @@ def machine_settings(asked: MachineSettings, record: dict[str, Any]) -> MachineS
 
 
 def try_training(
-    spec: NetSpec, space: Space, settings: ResolvedSettings, split: Split, machine: Machine, progress: Progress
+    spec: NetSpec,
+    space: Space,
+    settings: ResolvedSettings,
+    images: Images,
+    split: Split,
+    task: Task,
+    machine: Machine,
+    progress: Progress,
 ) -> Machine:
     """Make one training step with fresh weights before a run begins, see :func:`poolsearch.train.first_step`.
 
@@ -344,7 +358,9 @@ def try_training(
         spec: the network.
         space: its placements; the first and the last, whose maps are the smallest and the largest, are evaluated.
         settings: resolved.
+        images: whose targets are learned.
         split: of the images.
+        task: with its loss and metric.
         machine: of the run.
         progress: where it is said that contiguous memory is taken.
 
@@ -357,7 +373,12 @@ def try_training(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = build(spec)
-    work = partial(first_step, net, spec.name, spec.size, spec.classes, [space[0], space[space.size - 1]])
+    ends, some = [space[0], space[space.size - 1]], partial(targets_of, images)
+
+    def work(batch: int, machine: Machine, choose: bool, flag: str = "--batch") -> FirstStep:
+        targets = None if class_metric_of(task) else some(split.train_all[:batch])
+        return first_step(net, spec.name, spec.size, spec.classes, ends, batch, machine, choose, flag, task, targets)
+
     batch_of = _minibatches(settings, split)
     largest = max(batch_of.get(flag, 1) for flag in ("--batch", "--retrain-batch"))
     found = work(largest, machine, settings.machine.memory_format == "auto")

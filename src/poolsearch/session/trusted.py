@@ -121,6 +121,7 @@ class FolderPermissions:
             PoolsearchError: there is no such file, or it may not run: why, and what to do.
         """
         found = self._admitted(settings.net.net, "network", progress)
+        found |= self._admitted(settings.data.task, "task", progress)
         try:
             return found | self._admitted(settings.search.method, "sampler", progress)
         except PoolsearchError:
@@ -163,8 +164,8 @@ class FolderPermissions:
         if not is_mine:
             return (
                 "which you have not named before, on this machine and with this content. Look at it; if you trust it, "
-                f"give the same command with --trust, once {_PYTHON}. A command that takes --net or --method also runs "
-                "a file that you name with it."
+                f"give the same command with --trust, once {_PYTHON}. A command that takes --net, --method or --task "
+                "also runs a file that you name with it."
             )
         return None
 
@@ -308,7 +309,7 @@ def _entry(line: str) -> Entry | None:
 
 def _files(settings: Settings) -> list[tuple[str, Path]]:
     """Names of settings that stand for Python files, as they are written, and the files."""
-    names = settings.net.net, settings.search.method
+    names = settings.net.net, settings.search.method, settings.data.task
     return [(name, _whole(file)) for name in names if name is not None and (file := file_of(name)) is not None]
 
 

@@ -14,6 +14,7 @@ from poolsearch.settings.halvings import read_halvings
 from poolsearch.settings.methods import PLACED, SUPERNETS, flag, kind_of, users
 from poolsearch.settings.rule import Rule
 from poolsearch.settings.settings import DECLARED, Settings
+from poolsearch.settings.tasks import metric_of
 from poolsearch.value_range import EACH_FILE, ValueRange
 
 
@@ -52,9 +53,10 @@ def check_values(settings: Settings) -> None:
         ImageSize.of(settings.data.image_size)
     if settings.data.value_range not in (None, EACH_FILE):
         ValueRange.of(settings.data.value_range)
-    if settings.rank.rank_early_stop and settings.data.metric != "accuracy":
+    metric = metric_of(settings.data.task, settings.data.metric)
+    if settings.rank.rank_early_stop and metric != "accuracy":
         raise PoolsearchError(
-            f"--rank-early-stop rests on a bound for accuracy; there is none for --metric {settings.data.metric}. "
+            f"--rank-early-stop rests on a bound for accuracy; there is none for --metric {metric}. "
             "Leave one of them out, or rank fewer placements with --rank-all-up-to."
         )
     _check_rank_by(settings)

@@ -14,7 +14,8 @@ Augment = Literal["auto", "none", "crop", "crop-flip", "resized-crop-flip"]
 Control = Literal["macs", "random", "input-size"]
 
 Metric = Literal[
-    "accuracy", "balanced-accuracy", "macro-f1", "sample-f1", "label-accuracy", "exact-match", "closeness", "iou", "pixel-accuracy"
+    "accuracy", "balanced-accuracy", "macro-f1", "sample-f1", "label-accuracy", "exact-match", "closeness", "iou",
+    "pixel-accuracy",
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from poolsearch.settings.check import check, check_values, is_calibrated, ranks_
 from poolsearch.settings.methods import kind_of
 from poolsearch.settings.resolved import ResolvedSettings, groups_of
 from poolsearch.settings.settings import Settings
+from poolsearch.settings.tasks import metric_of
 
 T = TypeVar("T")
 
@@ -57,6 +58,7 @@ def resolve(settings: Settings, train_images: int, val_images: int, image_size: 
     members_asked = "mean" if rank_by == "prediction" else "best" if official else "assignment"
     enough = max(round(0.4 * train_images), 16 * batch)
     resolved = ResolvedSettings(given=settings, **groups_of(settings, {
+        "data": {"metric": metric_of(settings.data.task, settings.data.metric)},
         "net": {"net": net},
         "search": {
             "members": members,

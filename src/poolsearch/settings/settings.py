@@ -21,6 +21,7 @@ from poolsearch.settings.groups import (
 )
 from poolsearch.settings.rule import Declared, declared
 from poolsearch.settings.search_groups import AloneSettings, RelaxedSettings, SearchSettings
+from poolsearch.settings.tasks import METRICS
 
 S = TypeVar("S", bound="Settings")
 
@@ -125,6 +126,9 @@ class Settings:
             if name == "image_size" and isinstance(value, str):
                 value = _one_form(value)
             result = dataclasses.replace(result, **{owner[name]: dataclasses.replace(group, **{name: value})})
+        if {"task", "metric"} & {*fields} and result.data.metric == METRICS.get(result.data.task, (None,))[0]:
+            # the default by its name is compared with that of a run
+            result = dataclasses.replace(result, data=dataclasses.replace(result.data, metric=None))
         return result
 
     @property
@@ -166,9 +170,11 @@ def _as_then(group: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a group in today's terms.
 
     Members were 4 unless given, which is now a matter of the preset (and then the same), and the preset ``robust``
-    was the text of the paper with scores that are read late.
+    was the text of the paper with scores that are read late. The metric was accuracy unless given.
     """
     found = {**_EARLIER.get(group, {}), **fields}
+    if group == "data" and found.get("metric") == "accuracy":
+        found["metric"] = None
     if group == "search" and "assign" not in fields:
         if found.get("members") == 4:
             found["members"] = None

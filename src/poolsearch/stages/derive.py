@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.evaluation.metrics import interval, score
+from poolsearch.evaluation.measure import Answers
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.ranking.evaluate import evaluation_order, image_chunks, load_images
@@ -74,29 +73,26 @@ def load_relaxed(run: Run) -> tuple[Placement, SinglePath]:
     return Placement.parse(read_object(run.dir.relaxed, {"placement": str})["placement"]), supernet.eval()
 
 
-def rows_of(
-    run: Run, placements: Sequence[Placement], predicted_PN: Sequence[NDArray[np.int64]]
-) -> list[dict[str, Any]]:
+def rows_of(run: Run, placements: Sequence[Placement], answer_PN: Sequence[Answers]) -> list[dict[str, Any]]:
     """One row per placement, in the order given; one that is not in the space has no number.
 
     Args:
         run: the run.
         placements: what was evaluated.
-        predicted_PN: the class that each sees in every search-val image, in the order of evaluation.
+        answer_PN: of each on every search-val image, in the order of evaluation.
 
     Returns:
         For each placement a value of each of the columns of ranking.csv; what only a mixture has is None.
     """
-    metric, classes = run.settings.data.metric, len(run.images.class_names)
-    true_N, own = run.images.label_N[evaluation_order(run)], run.costs.macs(run.space.default)
+    measure, own = run.measure(evaluation_order(run)), run.costs.macs(run.space.default)
     rows = []
-    for rank, (placement, predicted_N) in enumerate(zip(placements, predicted_PN, strict=True), 1):
-        low, high = interval(metric, true_N, predicted_N, classes)
-        macs, value = run.costs.macs(placement), float(score(metric, true_N, predicted_N, classes))
+    for rank, (placement, answer_N) in enumerate(zip(placements, answer_PN, strict=True), 1):
+        low, high = measure.interval(answer_N)
+        macs, value = run.costs.macs(placement), float(measure.score(answer_N))
         number = run.space.index(placement) if placement in run.space else None
         values = (
-            rank, str(placement), number, float((true_N == predicted_N).mean()), low, high, None, None, None,
-            macs, macs / own, placement == run.space.default, False, len(true_N), value,
+            rank, str(placement), number, measure.accuracy(answer_N), low, high, None, None, None,
+            macs, macs / own, placement == run.space.default, False, len(answer_N), value,
         )  # fmt: skip
         rows.append(dict(zip(EVALUATED, values, strict=True)))
     return rows
@@ -107,14 +103,14 @@ def _batch(run: Run) -> int:
 
 
 @torch.inference_mode()
-def _predictions(run: Run, supernet: SinglePath, placements: Sequence[Placement]) -> list[NDArray[np.int64]]:
-    """The class that each placement sees in every search-val image, in the order of evaluation."""
-    chunks, found = image_chunks(run, _batch(run)), [list[NDArray[np.int64]]() for _ in placements]
+def _predictions(run: Run, supernet: SinglePath, placements: Sequence[Placement]) -> list[Answers]:
+    """What each placement answers on every search-val image, in the order of evaluation."""
+    chunks, found = image_chunks(run, _batch(run)), [list[Answers]() for _ in placements]
     with run.progress.bar("rank", len(chunks)) as update:
         for done, chunk in enumerate(chunks, 1):
-            x_BCHW, _ = load_images(run, chunk)
+            batch = load_images(run, chunk)
             for placement, kept in zip(placements, found, strict=True):
-                classes_B = predict(lambda x, p=placement: supernet(x, p), x_BCHW, run.machine)
-                kept.append(classes_B.cpu().numpy())
+                answer_B = predict(run.task, lambda x, p=placement: supernet(x, p), *batch, run.machine)
+                kept.append(answer_B.cpu().numpy())
             update(done, "")
     return [np.concatenate(kept) for kept in found]

@@ -52,7 +52,7 @@ def export(run: Run, placement: str | None = None, seed: int = 0) -> Path:
         PoolsearchError: there is no such training, or it is damaged; or what was written computes something else.
     """
     chosen, net = trained_network(run, placement, seed)
-    if run.network is not None:
+    if run.objects.network is not None:
         raise PoolsearchError(
             f"{run.net_spec.name} was given as a Python object, so there is no code of it to export. What "
             "poolsearch.open(FOLDER, net=...).network() gives can be saved by torch.save, torch.export.export and "

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from poolsearch.inspection_results import MethodEstimate, Plan
-from poolsearch.nets.objects import NetworkObject
 from poolsearch.progress import Progress, SilentProgress, Update
+from poolsearch.session.objects import NO_OBJECTS, Objects
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.session.prepare import absolute
 from poolsearch.session.trusted import NAMED, Trust
@@ -44,7 +44,7 @@ def plan(
     progress: Progress | None = None,
     trust: Trust = NAMED,
     keep: Collection[str] = (),
-    network: NetworkObject | None = None,
+    objects: Objects = NO_OBJECTS,
 ) -> Plan:
     """Time training steps here; tell what each way to a ranking would cost, what comes after it, and which is advised.
 
@@ -57,7 +57,7 @@ def plan(
         trust: whether a Python file that the settings name may run; by default it may, as the caller names it.
         keep: with ``hours``, names of settings that stay as they are though they have their default's value; those
             that have another do so anyway.
-        network: where it is given as an object.
+        objects: a network and a task that are given as such.
 
     Returns:
         Seconds and bytes of each way, the one that is advised and why, and warnings of what does not fit into memory.
@@ -75,7 +75,7 @@ def plan(
     with (
         tempfile.TemporaryDirectory(prefix="poolsearch-plan-") as folder,
         open_run(
-            Path(folder) / "run", with_method(asked, "mixture"), False, progress, trust=trust, network=network
+            Path(folder) / "run", with_method(asked, "mixture"), False, progress, trust=trust, objects=objects
         ) as run,
         torch.random.fork_rng(devices=[run.machine.device] if run.machine.device.type == "cuda" else []),
         progress.bar("planning", 5) as update,

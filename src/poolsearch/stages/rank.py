@@ -17,7 +17,6 @@ from torch import Tensor
 
 from poolsearch.calibration.features import mean_of_members
 from poolsearch.errors import PoolsearchError
-from poolsearch.evaluation.metrics import score
 from poolsearch.mixture.mixture import Mixture
 from poolsearch.samplers.tree import TreeSearch
 from poolsearch.session.open_run import Run
@@ -33,6 +32,7 @@ from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.stage_results import MemberEvaluation, read_members, read_object, read_ranking
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
+from poolsearch.tasks.task import main_output
 from poolsearch.texts import command
 from poolsearch.train import checkpoint
 
@@ -100,10 +100,10 @@ def _evaluate(
     run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair], made_of: str, kept: frozenset[int]
 ) -> tuple[dict[str, float], Tally]:
     """What sharing prefixes saves, by key, and what every pair sees, from where it was left."""
-    true_N, classes = run.images.label_N[evaluation_order(run)], len(run.images.class_names)
-    tally = load_tally(run.dir.ranking_progress, made_of, true_N, classes)
+    measure = run.measure(evaluation_order(run))
+    tally = load_tally(run.dir.ranking_progress, made_of, measure)
     if tally is None:
-        tally = Tally.empty(len(pairs), true_N, classes, eval_batch(run, pairs))
+        tally = Tally.empty(len(pairs), measure, eval_batch(run, pairs))
     else:
         run.progress.say(f"going on with the ranking at batch {tally.chunk} of {tally.chunks}")
     if run.settings.search.norm == "calibrate":
@@ -154,14 +154,13 @@ def values_of(run: Run, pairs: Sequence[Pair], images: NDArray[np.int64]) -> lis
         run, dir=RunDir(run.dir.root / "scratch"), split=replace(run.split, search_val=images),
         settings=run.settings.changed(rank_early_stop=False),
     )  # fmt: skip
-    true_N, classes = run.images.label_N[evaluation_order(elsewhere)], len(run.images.class_names)
     batch = min(read_object(run.dir.ranking_summary, {"eval_batch": int})["eval_batch"], len(images))
     if run.settings.search.norm == "calibrate":
         _calibrate(run, members, pairs, batch)
-    tally = Tally.empty(len(pairs), true_N, classes, batch)
+    tally = Tally.empty(len(pairs), run.measure(evaluation_order(elsewhere)), batch)
     evaluate(elsewhere, members, pairs, tally, "", frozenset())
     shutil.rmtree(elsewhere.dir.root)
-    return [float(score(run.settings.data.metric, *tally.seen(place), classes)) for place in range(len(pairs))]
+    return [float(measure.score(answer_N)) for measure, answer_N in map(tally.seen, range(len(pairs)))]
 
 
 def load_search(run: Run) -> tuple[list[SinglePath], Mixture]:
@@ -219,7 +218,8 @@ def _made_of(run: Run, pairs: Sequence[Pair]) -> str:
     settings = run.settings
     asked = settings.given.rank.eval_batch
     rule = settings.retrain.top_k if settings.rank.rank_early_stop else None
-    values = json.dumps(["classes seen", run.split.hash, run.seed, asked, rule, pairs])  # of older versions: bits
+    kept = "classes seen" if run.measure(run.split.search_val).kept_as.kind == "u" else run.settings.data.task
+    values = json.dumps([kept, run.split.hash, run.seed, asked, rule, pairs])  # of older versions: bits
     return sha256(np.memmap(run.dir.checkpoint, np.uint8, "r").data, values.encode())
 
 
@@ -246,13 +246,13 @@ def _measure_saving(run: Run, members: Sequence[SinglePath], pairs: Sequence[Pai
 
     def tree() -> dict[Pair, Tensor]:
         return {
-            (numbers[position], m): logits
+            (numbers[position], m): main_output(outputs)
             for m, numbers in by_member(pairs).items()
-            for position, logits in run_tree(members[m], x_BCHW, [run.space[number] for number in numbers])
+            for position, outputs in run_tree(members[m], x_BCHW, [run.space[number] for number in numbers])
         }
 
     def one_by_one() -> dict[Pair, Tensor]:
-        return {(number, m): members[m](x_BCHW, run.space[number]) for number, m in some}
+        return {(number, m): main_output(members[m](x_BCHW, run.space[number])) for number, m in some}
 
     run.progress.say(f"measuring what prefix sharing saves, on {len(x_BCHW)} images")
     with run.machine.autocast():

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from poolsearch.callbacks import SUPERNETS
@@ -20,12 +19,13 @@ from poolsearch.stages.search import make_members, search_epochs, search_identit
 from poolsearch.storage.files import write_json
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.supernet.relaxed import Relaxed, path_of, resolutions
+from poolsearch.tasks.task import main_output, minibatch_metric
 from poolsearch.train import checkpoint
 from poolsearch.train.architecture import Forward, first_order, make_architecture, second_order
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.machine import Machine
 from poolsearch.train.optim import load_momentum, momentum_tensors, set_lr, sgd
-from poolsearch.train.step import backward, batch_score, train_step
+from poolsearch.train.step import backward, train_step
 
 _SNAPSHOTS = 100
 
@@ -137,7 +137,9 @@ class RelaxTask:
             self._step_architecture(train, val, rate)
         weight_LR = self.architecture.weight_LR().detach()
         loss = train_step(
-            lambda: backward(lambda x_BCHW: self._relaxed(x_BCHW, weight_LR), *train, self._scaler, self._run.machine),
+            lambda: backward(
+                self._run.task, lambda x_BCHW: self._relaxed(x_BCHW, weight_LR), *train, self._scaler, self._run.machine
+            ),
             self._optimizer,
             self._scaler,
         )
@@ -153,12 +155,12 @@ class RelaxTask:
         """
 
         def train_loss(forward: Forward) -> Tensor:
-            return F.cross_entropy(self._logits(forward, train[0]), train[1])
+            return self._run.task.loss(self._logits(forward, train[0]), train[1])
 
         def val_loss(forward: Forward) -> Tensor:
-            logits_BK = self._logits(forward, val[0])
-            self._val_sum += batch_score(self._run.settings.data.metric, logits_BK.detach(), val[1])
-            return F.cross_entropy(logits_BK, val[1])
+            outputs = self._logits(forward, val[0])
+            self._val_sum += minibatch_metric(self._run.task, outputs, val[1])
+            return self._run.task.loss(outputs, val[1])
 
         parameter = self.architecture.parameter
         if self._order == 1:
@@ -170,7 +172,7 @@ class RelaxTask:
 
     def _logits(self, forward: Forward, x_BCHW: Tensor) -> Tensor:
         with self._run.machine.autocast():
-            return forward(x_BCHW, self.architecture.weight_LR()).float()
+            return main_output(forward(x_BCHW, self.architecture.weight_LR())).float()
 
     def epoch_ends(self, epoch: int, step: int) -> dict[str, Any]:
         self.last_loss = float(self._loss) / self.steps_per_epoch

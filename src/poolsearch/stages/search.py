@@ -141,10 +141,12 @@ class SearchTask:
         trial = self.search.ask(settings.placements_per_step)
         optimizer = self._optimizers[trial.member]
         set_lr(optimizer, self._rates.at(step))
-        x_BCHW, y_B = self._train.batch(step)
+        x_BCHW, targets = self._train.batch(step)
         supernet = self.members[trial.member].train()
         loss = train_step(
-            lambda: tree_backward(supernet, x_BCHW, y_B, trial.placements, self._scaler, self._run.machine),
+            lambda: tree_backward(
+                self._run.task, supernet, x_BCHW, targets, trial.placements, self._scaler, self._run.machine
+            ),
             optimizer,
             self._scaler,
         )
@@ -160,10 +162,9 @@ class SearchTask:
     def _score(self, trial: Trial, step: int) -> None:
         """Start finding the metric of the placements of a trial on the step's validation minibatch."""
         placements = list(dict.fromkeys(trial.placements))
-        x_BCHW, y_B = self._val.batch(step)
-        machine = self._run.machine
-        metric, supernet = self._run.settings.data.metric, self.members[trial.member].eval()
-        scores = tree_scores(supernet, x_BCHW, y_B, placements, metric, machine)
+        x_BCHW, targets = self._val.batch(step)
+        machine, supernet = self._run.machine, self.members[trial.member].eval()
+        scores = tree_scores(self._run.task, supernet, x_BCHW, targets, placements, machine)
         self._pending.append((trial, {placements[position]: machine.send(score) for position, score in scores}))
 
     def _take_in(self, until: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from poolsearch.image_size import ImageSize
 from poolsearch.nets.poolable import FixedPlacementNet, Poolable
 from poolsearch.nets.restride.trace import generators_kept
 from poolsearch.space import Placement
+from poolsearch.tasks.classification import classification
+from poolsearch.tasks.task import NamedTask, Task, check_metric, main_output
 from poolsearch.train.machine import Machine
 from poolsearch.train.optim import sgd
 from poolsearch.train.step import backward, predict, train_step
@@ -60,6 +63,8 @@ def first_step(
     machine: Machine,
     choose: bool = True,
     flag: str = "--batch",
+    task: Task | None = None,
+    targets: Tensor | None = None,
 ) -> FirstStep:
     """Make the training step that a training makes, and evaluate: same memory format, precision, loss and optimizer.
 
@@ -76,13 +81,15 @@ def first_step(
         machine: where and how to train.
         choose: take contiguous memory where channels-last does not work.
         flag: that the batch was given by, for messages.
+        task: what is learned; None: classification.
+        targets: of as many images, or more; None: classes, one after the other.
 
     Returns:
         The machine to train on.
 
     Raises:
         PoolsearchError: the network does not have ``classes`` outputs, does not train on this minibatch, its loss is
-            no finite number, or a placement does not run.
+            no finite number, the metric is not what a metric must be, or a placement does not run.
     """
     images = batch if machine.device.type == "cuda" else min(batch, _IMAGES)
     formats = [machine.memory_format]
@@ -92,11 +99,13 @@ def first_step(
     cards = [machine.device] if machine.device.type == "cuda" else []
     with generators_kept(), torch.random.fork_rng(devices=cards):
         torch.manual_seed(0)
-        x_BCHW, y_B = torch.randn(images, net.channels, *image_size), torch.arange(images) % classes
+        x_BCHW = torch.randn(images, net.channels, *image_size)
+        targets = torch.arange(images) % classes if targets is None else targets[:images]
+        task = task or classification("accuracy")
         for memory_format in formats:
             on = replace(machine, memory_format=memory_format)
             try:
-                _train_and_evaluate(net, name, classes, placements, x_BCHW, y_B, replace(on, compiler=None))
+                _train_and_evaluate(net, name, classes, placements, task, x_BCHW, targets, replace(on, compiler=None))
             except PoolsearchError:
                 raise
             except Exception as error:  # the network's own: whatever it raises
@@ -116,23 +125,25 @@ def _train_and_evaluate(
     name: str,
     classes: int,
     placements: Sequence[Placement],
+    task: Task,
     x_BCHW: Tensor,
-    y_B: Tensor,
+    targets: Tensor,
     machine: Machine,
 ) -> None:
     """A step at the default placement, and evaluations of it and of others."""
     model: nn.Module = machine.place(FixedPlacementNet(net, net.default))
     optimizer = sgd(model.parameters(), 1e-3, 0.9, 0.0)
     scaler = torch.amp.GradScaler(machine.device.type, enabled=machine.precision == "fp16")
-    x_BCHW, y_B = x_BCHW.to(machine.device, memory_format=machine.memory_format), y_B.to(machine.device)
+    x_BCHW, targets = x_BCHW.to(machine.device, memory_format=machine.memory_format), targets.to(machine.device)
 
-    def logits(x_BCHW: Tensor) -> Tensor:
-        out_BK = model(x_BCHW)
-        _check_outputs(out_BK, name, len(x_BCHW), classes)
-        return out_BK
+    def checked(x_BCHW: Tensor) -> Any:
+        outputs = model(x_BCHW)
+        if isinstance(task, NamedTask):
+            _check_outputs(task, outputs, name, len(x_BCHW), classes)
+        return outputs
 
     model.train()
-    loss = train_step(lambda: backward(logits, x_BCHW, y_B, scaler, machine), optimizer, scaler).item()
+    loss = train_step(lambda: backward(task, checked, x_BCHW, targets, scaler, machine), optimizer, scaler).item()
     if loss - loss != 0:
         raise PoolsearchError(
             f"the loss of the first training step of {name}, with fresh weights in {machine.precision}, is {loss}: "
@@ -140,27 +151,38 @@ def _train_and_evaluate(
             "in its forward method."
         )
     model.eval()
-    predict(logits, x_BCHW, machine)
+    with torch.inference_mode(), machine.autocast():
+        check_metric(task, checked(x_BCHW), targets)
     for placement in placements:
-        predict(FixedPlacementNet(net, placement).eval(), x_BCHW[:2], machine)
+        predict(task, FixedPlacementNet(net, placement).eval(), x_BCHW[:2], targets[:2], machine)
 
 
-def _check_outputs(out_BK: object, name: str, images: int, classes: int) -> None:
-    """See that a network gives a number for each class.
+_NUMBERED = {"classes": "classes", "labels": "labels", "values": "values", "masks": "classes of pixels"}
+
+
+def _check_outputs(task: NamedTask, outputs: Any, name: str, images: int, classes: int) -> None:
+    """See that a network gives a number for each class, label or value, or a map of them.
 
     Raises:
         PoolsearchError: it gives something else.
     """
-    if not isinstance(out_BK, Tensor) or out_BK.dim() != 2 or len(out_BK) != images:
-        shape = f"a tensor of shape {[*out_BK.shape]}" if isinstance(out_BK, Tensor) else f"a {type(out_BK).__name__}"
+    what, maps = _NUMBERED[task.targets], task.outputs == "maps"
+    try:
+        out = main_output(outputs)
+    except PoolsearchError as error:
+        raise PoolsearchError(f"{name}: {error}") from None
+    if out.dim() != (4 if maps else 2) or len(out) != images:
+        needed = f"{'class ' if task.targets in ('classes', 'masks') else ''}logits"
+        needed = "values" if task.targets == "values" else needed
+        wanted = f"[{images}, {classes}, height, width]" if maps else f"[{images}, {classes}]"
         raise PoolsearchError(
-            f"{name} gives {shape} for {images} images; it has to give class logits, a tensor of shape "
-            f"[{images}, {classes}]."
+            f"{name} gives a tensor of shape {[*out.shape]} for {images} images; it has to give {needed}, a tensor of "
+            f"shape {wanted}."
         )
-    if out_BK.shape[1] != classes:
+    if out.shape[1] != classes:
         raise PoolsearchError(
-            f"{name} has {out_BK.shape[1]} outputs, and there are {classes} classes. Give it as many outputs as there "
-            "are classes (a FACTORY is told their number as its first argument), or name the network and data that "
+            f"{name} has {out.shape[1]} outputs, and there are {classes} {what}. Give it as many outputs as there "
+            f"are {what} (a FACTORY is told their number as its first argument), or name the network and data that "
             "belong together (poolsearch check: --classes)."
         )
 

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from poolsearch.settings.groups import Metric
 from poolsearch.space import Placement
 from poolsearch.supernet.prefix_tree import Group, children, root_group, run_tree
 from poolsearch.supernet.single_path import SinglePath
+from poolsearch.tasks.task import Task, answers, minibatch_metric
 from poolsearch.train.machine import Machine
 
-Forward = Callable[[Tensor], Tensor]
-"""Images (B, C, H, W) to logits (B, classes)."""
+Forward = Callable[[Tensor], Any]
+"""Images (B, C, H, W) to a network's outputs, such as logits (B, classes)."""
 
 
 def train_step(
@@ -40,13 +39,16 @@ def train_step(
     return loss
 
 
-def backward(forward: Forward, x_BCHW: Tensor, y_B: Tensor, scaler: torch.amp.GradScaler, machine: Machine) -> Tensor:
-    """Forward, cross entropy, backward (paper, Eq. 1): gradients are added to those of the parameters.
+def backward(
+    task: Task, forward: Forward, x_BCHW: Tensor, targets: Tensor, scaler: torch.amp.GradScaler, machine: Machine
+) -> Tensor:
+    """Forward, loss, backward (paper, Eq. 1): gradients are added to those of the parameters.
 
     Args:
+        task: for its loss.
         forward: the network at a placement.
         x_BCHW: images, normalised, on the device.
-        y_B: their classes as numbers, shape (B,), on the device.
+        targets: what there is to learn of them, (B, ...), on the device: of classes their numbers.
         scaler: of the loss, for fp16; one that is not enabled changes nothing.
         machine: for its precision.
 
@@ -54,15 +56,16 @@ def backward(forward: Forward, x_BCHW: Tensor, y_B: Tensor, scaler: torch.amp.Gr
         The mean loss, not scaled, detached and still on the device.
     """
     with machine.autocast():
-        loss = F.cross_entropy(forward(x_BCHW), y_B)
+        loss = task.loss(forward(x_BCHW), targets)
     scaler.scale(loss).backward()
     return loss.detach()
 
 
 def tree_backward(
+    task: Task,
     supernet: SinglePath,
     x_BCHW: Tensor,
-    y_B: Tensor,
+    targets: Tensor,
     placements: Sequence[Placement],
     scaler: torch.amp.GradScaler,
     machine: Machine,
@@ -74,9 +77,10 @@ def tree_backward(
     need no more memory than the most expensive one, and the map of each fork.
 
     Args:
+        task: for its loss.
         supernet: whose gradients are added to.
         x_BCHW: images, normalised, on the device.
-        y_B: their classes as numbers, shape (B,), on the device.
+        targets: what there is to learn of them, (B, ...), on the device.
         placements: at least one.
         scaler: of the loss, for fp16; one that is not enabled changes nothing.
         machine: for its precision.
@@ -87,7 +91,7 @@ def tree_backward(
     Raises:
         PoolsearchError: a placement has another number of blocks than the network.
     """
-    work = _TreeBackward(supernet, y_B, len(placements), scaler, machine)
+    work = _TreeBackward(task, supernet, targets, len(placements), scaler, machine)
     group = root_group(supernet, placements)
     with machine.autocast():
         x_BCHW = supernet.run_stem(x_BCHW)
@@ -96,8 +100,9 @@ def tree_backward(
 
 @dataclass(frozen=True)
 class _TreeBackward:
+    task: Task
     supernet: SinglePath
-    y_B: Tensor
+    targets: Tensor
     placements: int
     scaler: torch.amp.GradScaler
     machine: Machine
@@ -127,7 +132,7 @@ class _TreeBackward:
     def _leaf(self, x_BCHW: Any, group: Group) -> Tensor:
         share = len(group) / self.placements
         with self.machine.autocast():
-            loss = F.cross_entropy(self.supernet.run_head(x_BCHW, group[0][1]), self.y_B)
+            loss = self.task.loss(self.supernet.run_head(x_BCHW, group[0][1]), self.targets)
         loss = loss * share if share != 1 else loss
         self.scaler.scale(loss).backward()
         return loss.detach()
@@ -146,33 +151,40 @@ def _send_back(state: Any, fork: Any) -> None:
 
 
 @torch.inference_mode()
-def predict(forward: Forward, x_BCHW: Tensor, machine: Machine) -> Tensor:
-    """The most probable class of each image.
+def predict(task: Task, forward: Forward, x_BCHW: Tensor, targets: Tensor, machine: Machine) -> Tensor:
+    """What is kept of each image, see :func:`poolsearch.tasks.task.answers`.
 
     Args:
+        task: what is learned.
         forward: the network at a placement, in evaluation mode.
         x_BCHW: images, normalised, on the device.
+        targets: what there is to learn of them, (B, ...), on the device.
         machine: for its precision.
 
     Returns:
-        Numbers of classes, shape (B,), on the device.
+        Numbers of classes, or the metric of each image, shape (B,), on the device.
     """
     with machine.autocast():
-        return forward(x_BCHW).argmax(1)
+        return answers(task, forward(x_BCHW), targets)
 
 
 @torch.inference_mode()
 def tree_scores(
-    supernet: SinglePath, x_BCHW: Tensor, y_B: Tensor, placements: Sequence[Placement], metric: Metric, machine: Machine
+    task: Task,
+    supernet: SinglePath,
+    x_BCHW: Tensor,
+    targets: Tensor,
+    placements: Sequence[Placement],
+    machine: Machine,
 ) -> list[tuple[int, Tensor]]:
     """The metric of placements on one minibatch, run as a tree.
 
     Args:
+        task: for its metric.
         supernet: in evaluation mode.
         x_BCHW: images, normalised, on the device.
-        y_B: their classes as numbers, shape (B,), on the device.
+        targets: what there is to learn of them, (B, ...), on the device.
         placements: at least one; one may come twice.
-        metric: what to compute, see :func:`batch_score`.
         machine: for its precision.
 
     Returns:
@@ -181,31 +193,6 @@ def tree_scores(
     """
     with machine.autocast():
         return [
-            (position, batch_score(metric, logits, y_B)) for position, logits in run_tree(supernet, x_BCHW, placements)
+            (position, minibatch_metric(task, outputs, targets))
+            for position, outputs in run_tree(supernet, x_BCHW, placements)
         ]
-
-
-def batch_score(metric: Metric, logits_BK: Tensor, y_B: Tensor) -> Tensor:
-    """The metric of a minibatch, as :func:`poolsearch.evaluation.metrics.score`, without waiting for the device.
-
-    Of the classes, those with images in the minibatch count.
-
-    Args:
-        metric: "accuracy", "balanced-accuracy" or "macro-f1".
-        logits_BK: of B images and K classes.
-        y_B: their classes as numbers, shape (B,), on the same device.
-
-    Returns:
-        A fraction, shape (), on the device.
-    """
-    predicted_B = logits_BK.argmax(1)
-    right_B = predicted_B == y_B
-    if metric == "accuracy":
-        return right_B.float().mean()
-    zeros_K = torch.zeros(logits_BK.shape[1], device=y_B.device)
-    ones_B = torch.ones(len(y_B), device=y_B.device)
-    support_K, right_K = zeros_K.index_add(0, y_B, ones_B), zeros_K.index_add(0, y_B, right_B.float())
-    guessed_K = zeros_K.index_add(0, predicted_B, ones_B)
-    value_K = right_K / support_K if metric == "balanced-accuracy" else 2 * right_K / (support_K + guessed_K)
-    there_K = support_K > 0
-    return torch.where(there_K, value_K, 0).sum() / there_K.sum()

@@ -190,8 +190,8 @@ def test_the_progress_file_counts_what_it_says(copy, monkeypatch):
         )
         _, mixture = stage.load_search(run)
         pairs = stage.pairs_of(stage.choose_candidates(run, mixture), mixture, False)
-        true_N = run.images.label_N[evaluation_order(run)]
-        tally = load_tally(run.dir.ranking_progress, stage._made_of(run, pairs), true_N, 10)
+        measure = run.measure(evaluation_order(run))
+        tally = load_tally(run.dir.ranking_progress, stage._made_of(run, pairs), measure)
     # two batches, of 360 and 359 images: all 36 saw the first, five the second
     assert (tally.chunk, tally.chunks) == (1, 2)
     assert sorted(tally.images_P.tolist()) == [360] * 31 + [719] * 5

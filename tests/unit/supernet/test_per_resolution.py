@@ -15,6 +15,7 @@ from poolsearch.supernet.norms import tracked_norm
 from poolsearch.supernet.per_resolution import PerResolution
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
+from poolsearch.tasks.classification import classification
 from poolsearch.train.machine import pick_machine
 from poolsearch.train.step import backward, tree_backward
 
@@ -146,22 +147,23 @@ def test_a_tree_is_one_by_one_to_the_bit(make, images, norm):
 def test_a_step_of_a_tree_has_the_gradients_of_one_by_one(make, images, tiny):
     machine = pick_machine(tiny().machine)
     scaler, y_B = torch.amp.GradScaler("cpu", enabled=False), torch.tensor([0, 1, 2])
+    task = classification("accuracy")
     supernet, x = make().train(), images(16)
     placements = [Placement.parse(text) for text in (UP, *DOWN)]
-    tree_backward(supernet, x, y_B, placements, scaler, machine)
+    tree_backward(task, supernet, x, y_B, placements, scaler, machine)
     shared = {n: p.grad.clone() for n, p in supernet.named_parameters() if p.grad is not None}
     supernet.zero_grad()
     for placement in placements:
-        backward(lambda x_BCHW, placement=placement: supernet(x_BCHW, placement), x, y_B, scaler, machine)
+        backward(task, lambda x_BCHW, placement=placement: supernet(x_BCHW, placement), x, y_B, scaler, machine)
     alone = {n: p.grad / len(placements) for n, p in supernet.named_parameters() if p.grad is not None}
     assert shared.keys() == alone.keys()
     for name, gradient in alone.items():
         torch.testing.assert_close(shared[name], gradient, rtol=1e-3, atol=1e-5)
     supernet.zero_grad()  # one placement is the plain step, to the bit
-    tree_backward(supernet, x, y_B, placements[:1], scaler, machine)
+    tree_backward(task, supernet, x, y_B, placements[:1], scaler, machine)
     one = {n: p.grad.clone() for n, p in supernet.named_parameters() if p.grad is not None}
     supernet.zero_grad()
-    backward(lambda x_BCHW: supernet(x_BCHW, placements[0]), x, y_B, scaler, machine)
+    backward(task, lambda x_BCHW: supernet(x_BCHW, placements[0]), x, y_B, scaler, machine)
     assert all(torch.equal(p.grad, one[n]) for n, p in supernet.named_parameters() if p.grad is not None)
 
 

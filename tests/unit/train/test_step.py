@@ -14,10 +14,13 @@ from poolsearch.nets.build import NetSpec, build
 from poolsearch.settings.groups import Metric
 from poolsearch.space import Placement
 from poolsearch.supernet.single_path import SinglePath
+from poolsearch.tasks.classification import classification
+from poolsearch.tasks.task import minibatch_metric
 from poolsearch.train.machine import Machine
-from poolsearch.train.step import backward, batch_score, predict, tree_backward, tree_scores
+from poolsearch.train.step import backward, predict, tree_backward, tree_scores
 
 CPU = Machine(torch.device("cpu"), "fp32")
+TASK = classification("accuracy")
 SCALER = torch.amp.GradScaler("cpu", enabled=False)
 
 
@@ -50,7 +53,7 @@ def gradients(net: SinglePath) -> list[torch.Tensor]:
 def test_gradients_are_the_mean_of_those_of_each_placement_alone(names: list[str]) -> None:
     net, (x, y) = supernet(), images()
     placements = [Placement.parse(name) for name in names]
-    loss = tree_backward(net, x, y, placements, SCALER, CPU)
+    loss = tree_backward(TASK, net, x, y, placements, SCALER, CPU)
     shared = gradients(net)
     alone = torch.stack([F.cross_entropy(net(x, p), y) for p in placements]).mean()
     alone.backward()
@@ -62,16 +65,16 @@ def test_gradients_are_the_mean_of_those_of_each_placement_alone(names: list[str
 def test_one_placement_is_the_plain_step_to_the_bit() -> None:
     net, (x, y) = supernet(), images()
     placement = net.net.default
-    tree_backward(net, x, y, [placement], SCALER, CPU)
+    tree_backward(TASK, net, x, y, [placement], SCALER, CPU)
     tree = gradients(net)
-    backward(lambda z: net(z, placement), x, y, SCALER, CPU)
+    backward(TASK, lambda z: net(z, placement), x, y, SCALER, CPU)
     assert all(torch.equal(a, b) for a, b in zip(tree, gradients(net), strict=True))
 
 
 def test_a_fixed_stem_gets_its_gradient_from_all_branches() -> None:
     net, (x, y) = supernet("resnet18"), images(40)
     placements = [net.net.space[0], net.net.space[20], net.net.space[34]]
-    tree_backward(net, x, y, placements, SCALER, CPU)
+    tree_backward(TASK, net, x, y, placements, SCALER, CPU)
     shared = gradients(net)
     torch.stack([F.cross_entropy(net(x, p), y) for p in placements]).mean().backward()
     for a, b in zip(shared, gradients(net), strict=True):
@@ -92,7 +95,7 @@ def test_a_branch_is_freed_before_the_next_is_run() -> None:
         return out
 
     net.run_block = counted  # type: ignore[method-assign]
-    tree_backward(net, x, y, list(net.net.space), SCALER, CPU)
+    tree_backward(TASK, net, x, y, list(net.net.space), SCALER, CPU)
     assert len(alive) > 160  # nodes of the tree of all 36 placements
     assert most <= 2 * len(net.net.blocks)  # of each block of one path, its map, and the fork's copy of it
 
@@ -100,9 +103,9 @@ def test_a_branch_is_freed_before_the_next_is_run() -> None:
 def test_accuracies_of_the_tree_are_those_of_each_placement() -> None:
     net, (x, y) = supernet(), images()
     placements = [net.net.space[i] for i in (3, 30, 7)]
-    found = dict(tree_scores(net, x, y, placements, "accuracy", CPU))
+    found = dict(tree_scores(TASK, net, x, y, placements, CPU))
     for i, placement in enumerate(placements):
-        alone = (predict(partial(net, placement=placement), x, CPU) == y).float().mean()
+        alone = (predict(TASK, partial(net, placement=placement), x, y, CPU) == y).float().mean()
         assert torch.equal(found[i], alone)
 
 
@@ -113,4 +116,6 @@ def test_scores_of_minibatches_are_those_of_numpy(metric: Metric) -> None:
         y_B = torch.randint(0, 3 + seed % 5, (24,), generator=draw)  # some of the eight classes are not there
         logits_BK = torch.randn(24, 8, generator=draw) + 2 * F.one_hot(y_B, 8)
         expected = score(metric, y_B.numpy(), logits_BK.argmax(1).numpy(), 8)
-        assert float(batch_score(metric, logits_BK, y_B)) == pytest.approx(float(expected), abs=1e-6)
+        assert float(minibatch_metric(classification(metric), logits_BK, y_B)) == pytest.approx(
+            float(expected), abs=1e-6
+        )

@@ -16,6 +16,7 @@ from poolsearch.callbacks import EpochEvent, StepEvent, TrainingName, Watch
 from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.progress import SilentProgress
 from poolsearch.settings.groups import MachineSettings
+from poolsearch.tasks.classification import classification
 from poolsearch.train import checkpoint
 from poolsearch.train.loop import LoopFiles, run_loop
 from poolsearch.train.machine import Machine, pick_machine
@@ -23,6 +24,7 @@ from poolsearch.train.optim import Cosine, load_momentum, momentum_tensors, set_
 from poolsearch.train.step import backward, predict, train_step
 
 CPU = Machine(torch.device("cpu"), "fp32")
+TASK = classification("accuracy")
 
 
 @pytest.mark.parametrize(("step", "expected"), [(0, 0.1), (5, 0.0505), (10, 0.001)])
@@ -62,14 +64,14 @@ def test_a_step_is_momentum_sgd_by_hand() -> None:
         gradient = (probability - nn.functional.one_hot(y, 2)).T @ x + 0.01 * expected
         velocity = 0.9 * velocity + gradient
         expected = expected - 0.1 * velocity
-        found = train_step(lambda: backward(lambda z: z @ weight.T, x, y, scaler, CPU), optimizer, scaler)
+        found = train_step(lambda: backward(TASK, lambda z: z @ weight.T, x, y, scaler, CPU), optimizer, scaler)
         assert float(found) == pytest.approx(float(loss), abs=1e-6)
         assert torch.allclose(weight, expected, atol=1e-6)
 
 
 def test_the_most_probable_class_is_predicted() -> None:
     logits = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]])
-    assert predict(lambda x: x, logits, CPU).tolist() == [1, 0, 1]
+    assert predict(TASK, lambda x: x, logits, torch.zeros(3, dtype=torch.int64), CPU).tolist() == [1, 0, 1]
 
 
 def test_momentum_goes_through_a_checkpoint_also_of_a_parameter_that_had_no_gradient_yet() -> None:

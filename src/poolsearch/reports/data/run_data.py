@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import cast
 
 from poolsearch.evaluation.ground_truth import MeasuredPlacement
-from poolsearch.evaluation.metrics import metric_name
 from poolsearch.reports.data import parse
 from poolsearch.reports.data.parse import Cost, FilterSet, Json, ResolutionWeights, TrialRecord
 from poolsearch.reports.data.ranking_row import RankingRow
 from poolsearch.reports.data.score_table import Scores
 from poolsearch.samplers.successive_halving import Rung
 from poolsearch.settings.methods import Kind, kind_of
+from poolsearch.settings.tasks import metric_name
 from poolsearch.space import shown
 from poolsearch.storage.files import check_digests
 from poolsearch.storage.run_dir import RunDir

@@ -295,7 +295,8 @@ def _text(value: Any) -> str:
 
 def _images(run: Run) -> float:
     """Test images, or as many that count alike."""
-    if run.settings.data.metric == "accuracy":
+    class_N = run.measure(run.split.test).class_N
+    if class_N is None:
         return len(run.split.test)
-    counts = np.bincount(run.images.label_N[run.split.test])
+    counts = np.bincount(class_N)
     return alike_images([int(count) for count in counts if count])

@@ -110,9 +110,8 @@ class SearchSteps:
         Args:
             group: run as one tree.
         """
-        x_BCHW, y_B = self._val.batch(self._step)
-        machine, metric = self._run.machine, self._run.settings.data.metric
-        found = tree_scores(self._task.members[0].eval(), x_BCHW, y_B, group, metric, machine)
+        machine, supernet = self._run.machine, self._task.members[0].eval()
+        found = tree_scores(self._run.task, supernet, *self._val.batch(self._step), group, machine)
         for read in [machine.send(score) for _, score in found]:
             read()
 
@@ -160,10 +159,10 @@ def time_passes(run: Run, networks: Sequence[Forward], batches: Sequence[int], s
         Shape (R, batches x networks) for R rounds: all networks with the first batch size, then with the next.
     """
 
-    def evaluate(network: Forward, batch: int) -> None:
-        images = run.split.search_val[:batch]
-        for x_BCHW, _ in run.loader(images, 1, "rank", run.seed, augmented=False).chunks(len(images)):
-            predict(network, x_BCHW, run.machine).cpu()
+    def evaluate(network: Forward, number: int) -> None:
+        images = run.split.search_val[:number]
+        for batch in run.loader(images, 1, "rank", run.seed, augmented=False).chunks(len(images)):
+            predict(run.task, network, *batch, run.machine).cpu()
 
     work = [partial(evaluate, network, batch) for batch in batches for network in networks]
     return rounds_of(work, seconds, run.machine)

@@ -17,6 +17,7 @@ from poolsearch.stages.ranking.early_stop import Bools, Ints, is_behind, needed_
 from poolsearch.stages.ranking.tally import Tally
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
+from poolsearch.tasks.task import answers
 from poolsearch.workers.signals import stop_requests
 
 
@@ -50,14 +51,14 @@ def evaluation_order(run: Run) -> Ints:
 
 
 def load_images(run: Run, indices: Ints) -> tuple[Tensor, Tensor]:
-    """These images and their labels, in one batch.
+    """These images and what there is to learn of them, in one batch.
 
     Args:
         run: open.
         indices: into the run's images, shape (B,).
 
     Returns:
-        Normalised images (B, C, H, W), not augmented, and their classes (B,), on the run's device.
+        Normalised images (B, C, H, W), not augmented, and their targets (B, ...), on the run's device.
     """
     return next(run.loader(indices, 1, "rank", run.seed, augmented=False).chunks(len(indices)))
 
@@ -89,11 +90,11 @@ def evaluate(
             if run.settings.rank.rank_early_stop:
                 tally.stop(_losers(run, pairs, tally, kept))
             left, done = int((~tally.stopped_P).sum()), tally.done
-            x_BCHW, _ = load_images(run, chunks[tally.chunk])
+            batch = load_images(run, chunks[tally.chunk])
             new: dict[int, Tensor] = {}
-            for pair, predicted_B in _answers(run, members, pairs, tally.waiting, x_BCHW):
-                new[pair] = predicted_B
-                done += len(predicted_B)
+            for pair, answer_B in _answers(run, members, pairs, tally.waiting, *batch):
+                new[pair] = answer_B
+                done += len(answer_B)
                 update(done, f"{left:,} of {len(pairs):,} left" if left < len(pairs) else f"{left:,} placements")
                 stop = stopped()
                 if stop or time.monotonic() - saved >= every_seconds:
@@ -107,13 +108,18 @@ def evaluate(
 
 
 def _answers(
-    run: Run, members: Sequence[SinglePath], pairs: Sequence[Pair], places: Sequence[int], x_BCHW: Tensor
+    run: Run,
+    members: Sequence[SinglePath],
+    pairs: Sequence[Pair],
+    places: Sequence[int],
+    x_BCHW: Tensor,
+    targets: Tensor,
 ) -> Iterator[tuple[int, Tensor]]:
-    """The class that each of the pairs at ``places`` sees in each image, shape (B,), with its place."""
+    """What each of the pairs at ``places`` answers on each image, shape (B,), with its place."""
     for m in sorted({pairs[i][1] for i in places}):
         own = [i for i in places if pairs[i][1] == m]
-        for position, logits in run_tree(members[m], x_BCHW, [run.space[pairs[i][0]] for i in own]):
-            yield own[position], logits.argmax(1)
+        for position, outputs in run_tree(members[m], x_BCHW, [run.space[pairs[i][0]] for i in own]):
+            yield own[position], answers(run.task, outputs, targets)
 
 
 def _losers(run: Run, pairs: Sequence[Pair], tally: Tally, kept: frozenset[int]) -> Bools:

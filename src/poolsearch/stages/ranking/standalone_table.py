@@ -13,6 +13,7 @@ from poolsearch.evaluation.stats import wilson
 from poolsearch.samplers.successive_halving import Rung
 from poolsearch.session.open_run import Run
 from poolsearch.stages.ranking.table import EVALUATED, answer_entries, kendall_tau_of
+from poolsearch.tasks.task import class_metric_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class TrainedPlacement:
 
 @dataclass(frozen=True)
 class ScoredTraining:
-    """A training on the search-val images: how many are right, and the metric with its interval."""
+    """A training on the search-val images: how many are right (see ``Measure.right``), the metric with its interval."""
 
     correct: int
     value: float
@@ -78,10 +79,13 @@ def standalone_rows(run: Run, standings: Sequence[TrainedPlacement], seeds: int)
     for position, standing in enumerate(standings, 1):
         placement, macs = run.space[standing.number], int(run.macs_A[standing.number])
         low, high = (statistics.mean(ends) for ends in zip(*((s.low, s.high) for s in standing.scored), strict=True))
+        accuracy = standing.correct / seeds / images
+        if class_metric_of(run.task) is None:
+            accuracy = statistics.mean(scored.value for scored in standing.scored)
         if run.settings.data.metric == "accuracy":
             low, high = wilson(round(standing.correct / seeds), images)
         values = (
-            position, str(placement), standing.number, standing.correct / seeds / images, low, high, None, None, None,
+            position, str(placement), standing.number, accuracy, low, high, None, None, None,
             macs, macs / default_macs, placement == run.space.default, False, images,
             statistics.mean(scored.value for scored in standing.scored),
         )  # fmt: skip

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch.evaluation.budget_picks import answers_of
-from poolsearch.evaluation.metrics import interval, score
 from poolsearch.evaluation.stats import kendall_tau
 from poolsearch.mixture.mixture import Mixture
 from poolsearch.session.open_run import Run
@@ -60,15 +59,14 @@ def evaluations_of(
     Returns:
         One for each pair, in their order.
     """
-    metric, classes = run.settings.data.metric, len(run.images.class_names)
     learnt_AM, found = mixture.learnt_score_AM(), list[MemberEvaluation]()
     for place, (number, member) in enumerate(pairs):
-        true_N, predicted_N = tally.seen(place)
-        low, high = interval(metric, true_N, predicted_N, classes)
+        measure, answer_N = tally.seen(place)
+        low, high = measure.interval(answer_N)
         found.append(MemberEvaluation(
             placement=str(run.space[number]), number=number, member=member,
-            val_metric=float(score(metric, true_N, predicted_N, classes)),
-            val_accuracy=float((true_N == predicted_N).mean()), low=low, high=high, images=len(true_N),
+            val_metric=float(measure.score(answer_N)), val_accuracy=measure.accuracy(answer_N),
+            low=low, high=high, images=len(answer_N),
             score=_finite(learnt_AM[number, member]), assignment=float(mixture.balanced_AM[number, member]),
             control=number in candidates.control,
         ))  # fmt: skip

@@ -11,50 +11,49 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from poolsearch.evaluation.measure import Answers, Measure
 from poolsearch.stages.ranking.early_stop import Bools, Bytes, Ints
 from poolsearch.train import checkpoint
-
-Classes = NDArray[np.integer]
 
 
 @dataclass(frozen=True)
 class Tally:
-    """Which class each (placement, member) pair sees in each image, in the order of evaluation.
+    """What each (placement, member) pair answers on each image, in the order of evaluation.
 
     Attributes:
-        true_N: the classes of the images; they come in ceil(N / batch) nearly equal chunks.
+        measure: of the images; they come in ceil(N / batch) nearly equal chunks.
         batch: the most images of a chunk.
-        predicted_PN: in the smallest integers that hold the classes; what is not known yet is zero.
+        answer_PN: classes in the smallest integers that hold them, or the metric of each image; what is not known yet
+            is zero.
         chunks_P: how many chunks each pair has done.
         stopped_P: pairs that left early.
     """
 
-    true_N: Classes
+    measure: Measure
     batch: int
-    predicted_PN: Classes
+    answer_PN: Answers
     chunks_P: Ints
     stopped_P: Bools
 
     @classmethod
-    def empty(cls, pairs: int, true_N: Classes, classes: int, batch: int) -> Tally:
+    def empty(cls, pairs: int, measure: Measure, batch: int) -> Tally:
         """Nothing known of so many pairs.
 
         Args:
             pairs: P.
-            true_N: the classes of the images in the order of evaluation.
-            classes: how many there are; they decide how large an integer keeps one.
+            measure: of the images in the order of evaluation.
             batch: the most images of a chunk.
 
         Returns:
             A tally to fill: its arrays are written to.
         """
-        predicted_PN = np.zeros((pairs, len(true_N)), np.min_scalar_type(classes - 1))
-        return cls(true_N, batch, predicted_PN, np.zeros(pairs, np.int64), np.zeros(pairs, np.bool_))
+        answer_PN = np.zeros((pairs, measure.images), measure.kept_as)
+        return cls(measure, batch, answer_PN, np.zeros(pairs, np.int64), np.zeros(pairs, np.bool_))
 
     @property
     def images(self) -> int:
         """N."""
-        return len(self.true_N)
+        return self.measure.images
 
     @cached_property
     def chunks(self) -> int:
@@ -80,27 +79,21 @@ class Tally:
     def before(self) -> Bytes:
         """Which images of the chunks before the one at hand, which every pair not stopped has seen, each pair got
         right: bits, packed eight to a byte. Of pairs that were stopped, it says nothing."""
-        seen = self._end_C[self.chunk]
-        rows = [np.packbits(row_N[:seen] == self.true_N[:seen]) for row_N in self.predicted_PN]
-        return np.stack(rows)
+        seen = int(self._end_C[self.chunk])
+        known = self.measure.first(seen)
+        return np.stack([np.packbits(known.right(row_N[:seen])) for row_N in self.answer_PN])
 
-    @property
-    def correct_P(self) -> Ints:
-        """How many images each pair got right."""
-        answers = map(self.seen, range(len(self.predicted_PN)))
-        return np.array([np.count_nonzero(true_N == predicted_N) for true_N, predicted_N in answers])
-
-    def seen(self, pair: int) -> tuple[Classes, Classes]:
-        """The classes of the images that a pair has seen, and those that it saw in them.
+    def seen(self, pair: int) -> tuple[Measure, Answers]:
+        """What a pair answered on the images that it has seen.
 
         Args:
             pair: its place.
 
         Returns:
-            True and predicted classes, both of shape (images seen,), in the order of evaluation.
+            The measure of these images, and the answers, shape (images seen,), in the order of evaluation.
         """
         images = int(self.images_P[pair])
-        return self.true_N[:images], self.predicted_PN[pair, :images]
+        return self.measure.first(images), self.answer_PN[pair, :images]
 
     @property
     def images_P(self) -> Ints:
@@ -112,17 +105,17 @@ class Tally:
         """(pair, image) evaluations done, or saved by stopping."""
         return int(np.where(self.stopped_P, self.images, self.images_P).sum())
 
-    def take(self, predicted: Mapping[int, torch.Tensor]) -> None:
-        """Take in the classes that some pairs see in the images of the chunk at hand.
+    def take(self, answers: Mapping[int, torch.Tensor]) -> None:
+        """Take in what some pairs answer on the images of the chunk at hand.
 
         Args:
-            predicted: vectors (B,) by the pair's place, on any device; of pairs that wait for this chunk.
+            answers: vectors (B,) by the pair's place, on any device; of pairs that wait for this chunk.
         """
-        if not predicted:
+        if not answers:
             return
-        rows, chunk = list(predicted), self.chunk
-        found = torch.stack(list(predicted.values())).cpu().numpy()
-        self.predicted_PN[rows, self._end_C[chunk] : self._end_C[chunk + 1]] = found
+        rows, chunk = list(answers), self.chunk
+        found = torch.stack(list(answers.values())).cpu().numpy()
+        self.answer_PN[rows, self._end_C[chunk] : self._end_C[chunk + 1]] = found
         self.chunks_P[rows] += 1
 
     def stop(self, lost_P: Bools) -> None:
@@ -140,20 +133,19 @@ class Tally:
             path: of the file, which is replaced.
             made_of: tells rankings apart, see :func:`load_tally`.
         """
-        known = np.ascontiguousarray(self.predicted_PN[:, : self._end_C[self.chunks_P.max()]])
+        known = np.ascontiguousarray(self.answer_PN[:, : self._end_C[self.chunks_P.max()]])
         arrays = {"predicted": known, "chunks": self.chunks_P, "stopped": self.stopped_P}
         meta = {"made_of": made_of, "batch": self.batch}
         checkpoint.save(path, {name: torch.from_numpy(array) for name, array in arrays.items()}, meta)
 
 
-def load_tally(path: Path, made_of: str, true_N: Classes, classes: int) -> Tally | None:
+def load_tally(path: Path, made_of: str, measure: Measure) -> Tally | None:
     """What :meth:`Tally.save` wrote; None where there is nothing, or that of another ranking.
 
     Args:
         path: of the file, which need not be there.
         made_of: what the ranking at hand is told apart by.
-        true_N: the classes of the images in the order of evaluation.
-        classes: how many there are.
+        measure: of the images in the order of evaluation.
 
     Returns:
         The tally with the batch that it was begun with, or None.
@@ -166,8 +158,8 @@ def load_tally(path: Path, made_of: str, true_N: Classes, classes: int) -> Tally
     tensors, meta = checkpoint.load(path)
     if meta["made_of"] != made_of:
         return None
-    found = Tally.empty(len(tensors["chunks"]), true_N, classes, meta["batch"])
-    found.predicted_PN[:, : tensors["predicted"].shape[1]] = tensors["predicted"].numpy()
+    found = Tally.empty(len(tensors["chunks"]), measure, meta["batch"])
+    found.answer_PN[:, : tensors["predicted"].shape[1]] = tensors["predicted"].numpy()
     found.chunks_P[:] = tensors["chunks"].numpy()
     found.stopped_P[:] = tensors["stopped"].numpy()
     return found

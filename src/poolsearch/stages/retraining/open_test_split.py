@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from poolsearch.errors import PoolsearchError
+from poolsearch.evaluation.measure import Answers, Measure
 from poolsearch.image_size import ImageSize
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
@@ -104,18 +104,18 @@ def open_test(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], see
         "top_k": run.settings.retrain.top_k, "level": look.level if _is_tested(run, chosen, seeds) else None,
         "seen": look.seen,
     }  # fmt: skip
-    trials = trials_of(chosen, rivals, seeds)
-    predicted = _kept(run, trials, [*looks, before])
-    found = results_on_test(run, chosen, rivals, predicted) if len(predicted) == len(trials) else None
+    trials, measure = trials_of(chosen, rivals, seeds), run.measure(run.split.test)
+    answers = _kept(run, measure, trials, [*looks, before])
+    found = results_on_test(run, measure, chosen, rivals, answers) if len(answers) == len(trials) else None
     if found is None or any(before.get(name) != finite(value) for name, value in found.items()):
         if "trials" in before and found is not None:
-            predicted = {}  # what is kept is not what the results are of
+            answers = {}  # what is kept is not what the results are of
         _write(run, record, looks)
-        predicted |= _evaluate(run, [trial for trial in trials if trial not in predicted])
-        found = results_on_test(run, chosen, rivals, predicted)
+        answers |= _evaluate(run, measure, [trial for trial in trials if trial not in answers])
+        found = results_on_test(run, measure, chosen, rivals, answers)
         _write(run, record | found, looks)
     try:
-        said = judgement(run, chosen, rivals, predicted, look)
+        said = judgement(run, measure, chosen, rivals, answers, look)
     except Exception as error:  # a fault of ours, after all was paid for: what it cost must not be lost
         raise PoolsearchError(
             f"the networks were evaluated, and what each reached on the test split is in {run.dir.test}; but judging "
@@ -136,23 +136,23 @@ def _write(run: Run, look: Mapping[str, Any], earlier: Sequence[Mapping[str, Any
     write_json(run.dir.test, {**look, **({"earlier": earlier} if earlier else {})})
 
 
-def _evaluate(run: Run, trials: Sequence[Trial]) -> dict[Trial, NDArray[np.int64]]:
-    """What every trained network sees in the test images; kept beside it."""
-    predicted: dict[Trial, NDArray[np.int64]] = {}
+def _evaluate(run: Run, measure: Measure, trials: Sequence[Trial]) -> dict[Trial, Answers]:
+    """What every trained network answers on the test images; kept beside it."""
+    answers: dict[Trial, Answers] = {}
     with run.progress.bar("test", len(trials)) as update:
         for done, trial in enumerate(trials, 1):
-            predicted[trial] = predictions(run, trial, run.dir.retrain, run.split.test, "test")
-            small = predicted[trial].astype(np.min_scalar_type(len(run.images.class_names) - 1))
-            _save_array(_predicted_of(run, trial), small)
+            answers[trial] = predictions(run, trial, run.dir.retrain, run.split.test, "test")
+            _save_array(_predicted_of(run, trial), answers[trial].astype(measure.kept_as))
             update(done, "")
-    return predicted
+    return answers
 
 
-def _kept(run: Run, trials: Sequence[Trial], looks: Sequence[Mapping[str, Any]]) -> dict[Trial, NDArray[np.int64]]:
+def _kept(
+    run: Run, measure: Measure, trials: Sequence[Trial], looks: Sequence[Mapping[str, Any]]
+) -> dict[Trial, Answers]:
     """What was evaluated in one of these looks and is still there, not damaged and as accurate as that look says."""
     accuracy = {trial_of(run, entry): entry["accuracy"] for look in looks for entry in trials_in(look)}
-    true_N = run.images.label_N[run.split.test]
-    predicted: dict[Trial, NDArray[np.int64]] = {}
+    answers: dict[Trial, Answers] = {}
     for trial in trials:
         if trial not in accuracy or not is_whole(_predicted_of(run, trial)):
             continue
@@ -160,17 +160,18 @@ def _kept(run: Run, trials: Sequence[Trial], looks: Sequence[Mapping[str, Any]])
             small = np.load(_predicted_of(run, trial), allow_pickle=False)
         except (OSError, ValueError, EOFError):
             continue
-        if small.shape != true_N.shape or small.dtype.kind != "u" or small.max() >= len(run.images.class_names):
+        if not measure.fits(small):
             continue
-        if float((small == true_N).mean()) == accuracy[trial]:
-            predicted[trial] = small.astype(np.int64)
-    return predicted
+        found = small.astype(np.int64) if small.dtype.kind == "u" else small
+        if measure.accuracy(found) == accuracy[trial]:
+            answers[trial] = found
+    return answers
 
 
 def _predicted_of(run: Run, trial: Trial) -> Path:
     return trial.folder(run.dir.retrain) / "test_predicted.npy"
 
 
-def _save_array(path: Path, array: NDArray[np.integer]) -> None:
+def _save_array(path: Path, array: Answers) -> None:
     with atomic(path) as temporary, open(temporary, "wb") as handle:
         np.save(handle, array)

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from poolsearch.evaluation.looks import Look
-from poolsearch.evaluation.metrics import Ints, contributions, metric_name, per_class
+from poolsearch.evaluation.measure import Answers, ClassMeasure, Measure
+from poolsearch.evaluation.metrics import Ints, per_class
 from poolsearch.evaluation.verdict import (
     JudgedPick,
     PairComparison,
@@ -31,75 +31,77 @@ from poolsearch.stages.retraining.failures import failure_of
 from poolsearch.stages.retraining.finalists import Selection
 from poolsearch.stages.standalone.trial import Trial, has_diverged
 
-Predicted = Mapping[Trial, NDArray[np.int64]]
-"""The class that each trained network sees in every test image."""
+AnswersOf = Mapping[Trial, Answers]
+"""What each trained network answers on every test image."""
 
 
 def results_on_test(
-    run: Run, chosen: Selection, rivals: Sequence[TrainedControl], predicted: Predicted
+    run: Run, measure: Measure, chosen: Selection, rivals: Sequence[TrainedControl], answers: AnswersOf
 ) -> dict[str, Any]:
     """What every network reached, for test.json: nothing that takes a judgement.
 
     Args:
         run: open, with all trials trained.
+        measure: of the test images.
         chosen: the finalists and picks.
         rivals: the controls.
-        predicted: the class that each trained network sees in every test image, shape (N,).
+        answers: of each trained network on every test image, shape (N,).
 
     Returns:
         JSON values by their keys; metrics as fractions, ``std`` None with one seed, no winner of controls yet.
     """
     of_finalists = _trials_of(run, chosen)
-    trained = {p: _trained(run, p.shown, own, predicted) for p, own in of_finalists.items()}
+    trained = {p: _trained(run, measure, p.shown, own, answers) for p, own in of_finalists.items()}
     top = run.settings.retrain.top_k
     best = [trained[f.placement].mean for f in chosen.finalists if f.rank is not None and f.rank <= top]
     both = {"winner": chosen.winner, "default": run.space.default}
-    seen = {name: [predicted[trial] for trial in of_finalists[placement]] for name, placement in both.items()}
+    seen = {name: [answers[trial] for trial in of_finalists[placement]] for name, placement in both.items()}
+    of_classes = isinstance(measure, ClassMeasure)
     return {
         "metric": run.settings.data.metric,
-        "trials": [entry for own in of_finalists.values() for entry in _entries(run, own, predicted)],
+        "trials": [entry for own in of_finalists.values() for entry in _entries(run, measure, own, answers)],
         "summary": [
             {"placement": str(f.placement), "rank": f.rank, "is_default": f.placement == run.space.default}
             | _figures(trained[f.placement])
             | {"macs": run.costs.macs(f.placement)}
             for f in chosen.finalists
         ],
-        "classes": class_results(run.images.label_N[run.split.test], seen, run.images.class_names),
+        "classes": class_results(measure.true_N, seen, measure.class_names) if of_classes else [],
         "top1": trained[chosen.winner].mean,
         "best_of_top": max(best),
         "mean_of_top": statistics.mean(best),
         "controls": [
             {"control": r.control, "why_not": r.why_not}
-            | (_figures(_trained(run, _name(r), r.trials, predicted)) if r.trials else {})
-            | {"trials": _entries(run, r.trials, predicted), "winner": None}
+            | (_figures(_trained(run, measure, _name(r), r.trials, answers)) if r.trials else {})
+            | {"trials": _entries(run, measure, r.trials, answers), "winner": None}
             for r in rivals
         ],
     }
 
 
 def judgement(
-    run: Run, chosen: Selection, rivals: Sequence[TrainedControl], predicted: Predicted, look: Look
+    run: Run, measure: Measure, chosen: Selection, rivals: Sequence[TrainedControl], answers: AnswersOf, look: Look
 ) -> dict[str, Any]:
     """What the results say, for test.json: tests, intervals and sentences.
 
     Args:
         run: open, with all trials trained.
+        measure: of the test images.
         chosen: the finalists and picks.
         rivals: the controls.
-        predicted: the class that each trained network sees in every test image, shape (N,).
+        answers: of each trained network on every test image, shape (N,).
         look: which look at the test split it is.
 
     Returns:
         JSON values by their keys; ``controls`` have what the winner is against each, in their order.
     """
-    metric, names = run.settings.data.metric, run.images.class_names
-    class_N = None if metric == "accuracy" else run.images.label_N[run.split.test]
-    trained = {p: _trained(run, p.shown, own, predicted) for p, own in _trials_of(run, chosen).items()}
-    of_rivals = {r.control: _trained(run, _name(r), r.trials, predicted) for r in rivals if r.trials}
+    class_N = measure.class_N
+    trained = {p: _trained(run, measure, p.shown, own, answers) for p, own in _trials_of(run, chosen).items()}
+    of_rivals = {r.control: _trained(run, measure, _name(r), r.trials, answers) for r in rivals if r.trials}
     default, winner = trained[run.space.default], trained[chosen.winner]
     spread = pooled_variance_of(list(trained.values()))
     picks = [(limit, trained[pick]) for limit, pick in chosen.picks if pick is not None]
-    larger, rare = of_rivals.get("input-size"), rarest_class(class_N, names)
+    larger, rare = of_rivals.get("input-size"), rarest_class(class_N, run.images.class_names)
     judged = judge_picks(picks, default, spread, run.seed, larger, class_N, rare, look)
     compared = {
         # random picks differ by more than their seeds: the spread of one placement says nothing of theirs
@@ -116,7 +118,7 @@ def judgement(
             control_note(r.control, winner, of_rivals.get(r.control), compared.get(r.control), r.why_not)
             for r in rivals
         ],
-        "verdict": verdict(judged, default, metric_name(metric), _ranked(run)),
+        "verdict": verdict(judged, default, measure.name, _ranked(run)),
     }
 
 
@@ -132,19 +134,12 @@ def _ranked(run: Run) -> str:
     return "by MACs" if kind_of(run.settings.search.method) == "untrained" else "on the validation images"
 
 
-def _trained(run: Run, name: str, trials: Sequence[Trial], predicted: Predicted) -> TrainedNetwork:
+def _trained(run: Run, measure: Measure, name: str, trials: Sequence[Trial], answers: AnswersOf) -> TrainedNetwork:
     macs = statistics.mean(trial.of(run).costs.macs(trial.placement) for trial in trials)
     lost = any(has_diverged(trial.folder(run.dir.retrain)) for trial in trials)
-    predicted_SN = np.stack([predicted[trial] for trial in trials])
-    true_N = run.images.label_N[run.split.test]
-    failed = failure_of(run.settings.data.metric, true_N, predicted_SN, run.images.class_names, lost)
-    return TrainedNetwork(name, macs / run.costs.macs(run.space.default), _values(run, predicted_SN), lost, failed)
-
-
-def _values(run: Run, predicted_SN: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What each test image adds to the metric of the run, in the images of its class."""
-    true_N, classes = run.images.label_N[run.split.test], len(run.images.class_names)
-    return contributions(run.settings.data.metric, true_N, predicted_SN, classes, about="class")
+    answer_SN = np.stack([answers[trial] for trial in trials])
+    value_SN, failed = measure.contributions(answer_SN), failure_of(measure, answer_SN, lost)
+    return TrainedNetwork(name, macs / run.costs.macs(run.space.default), value_SN, lost, failed)
 
 
 def _name(rival: TrainedControl) -> str:
@@ -162,13 +157,13 @@ def _figures(trained: TrainedNetwork) -> dict[str, Any]:
     return {"mean": trained.mean, "std": std, "n": len(means), "macs_ratio": trained.macs_ratio}
 
 
-def _entries(run: Run, trials: Sequence[Trial], predicted: Predicted) -> list[dict[str, Any]]:
-    """One line for each training."""
+def _entries(run: Run, measure: Measure, trials: Sequence[Trial], answers: AnswersOf) -> list[dict[str, Any]]:
+    """One line for each training; without classes the accuracy is the metric."""
     return [
         {
             "placement": str(trial.placement), "seed": trial.seed, "image_size": trial.of(run).image_size.plain,
-            "accuracy": float((predicted[trial] == run.images.label_N[run.split.test]).mean()),
-            "value": float(_values(run, predicted[trial][None]).mean()),
+            "accuracy": measure.accuracy(answers[trial]),
+            "value": float(measure.contributions(answers[trial][None]).mean()),
         }
         for trial in trials
     ]  # fmt: skip

@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from poolsearch.evaluation import metrics
 from poolsearch.progress import TrialProgress
 from poolsearch.samplers.successive_halving import Rung, rungs
 from poolsearch.session.open_run import Run
@@ -37,6 +36,8 @@ from poolsearch.stages.standalone.trial import (
 from poolsearch.storage.files import write_json
 from poolsearch.storage.locks import is_held, remove_leftovers, try_lock
 from poolsearch.storage.stage_results import read_metrics, read_opening
+from poolsearch.tasks.task import class_metric_of
+from poolsearch.train.step import predict
 from poolsearch.workers.pool import run_trials
 from poolsearch.workers.queue import Busy
 
@@ -217,7 +218,7 @@ def _live(
         found = scored_at(trial.folder(root), rung.epochs)
         return None if found is None else found.value
 
-    measure = f"{'test' if run.settings.is_benchmark else 'validation'} {metrics.metric_name(run.settings.data.metric)}"
+    measure = f"{'test' if run.settings.is_benchmark else 'validation'} {run.task.metric_name}"
     known = {trial: found.value for trial, found in scored_of.items()}
     return SweepProgress(
         run.progress, label, measure, macs_of, known, value, lambda trial: is_held(trial.folder(root)), later
@@ -268,23 +269,21 @@ def _train_and_score(
     indices = run.split.test if part == "test" else run.split.search_val
     scored, images = _score(run, task, indices), len(indices)
     rung = {"epochs": task.epochs} | dataclasses.asdict(scored)
-    score = {f"{part}_images": images, f"{part}_accuracy": scored.correct / images, f"{part}_metric": scored.value}
+    accuracy = scored.correct / images if class_metric_of(run.task) else scored.value
+    score = {f"{part}_images": images, f"{part}_accuracy": accuracy, f"{part}_metric": scored.value}
     write_json(path, found | score | {"rungs": [*before, rung]})
     return scored
 
 
 @torch.inference_mode()
 def _score(run: Run, task: StandaloneTask, indices: NDArray[np.int64]) -> ScoredTraining:
-    metric = run.settings.data.metric
     loader = run.loader(indices, 1, "sweep-val", run.seed, augmented=False)
     model, found = task.net.eval(), list[Tensor]()
-    for x_BCHW, _ in loader.chunks(run.settings.rank.eval_batch):
-        with run.machine.autocast():
-            found.append(model(x_BCHW).argmax(1))
-    true_N, predicted_N = run.images.label_N[indices], torch.cat(found).cpu().numpy()
-    answers = (metric, true_N, predicted_N, len(run.images.class_names))
+    for batch in loader.chunks(run.settings.rank.eval_batch):
+        found.append(predict(run.task, model, *batch, run.machine))
+    answer_N, measure = torch.cat(found).cpu().numpy(), run.measure(indices)
     return ScoredTraining(
-        int((true_N == predicted_N).sum()), float(metrics.score(*answers)), *metrics.interval(*answers)
+        int(measure.right(answer_N).sum()), float(measure.score(answer_N)), *measure.interval(answer_N)
     )
 
 

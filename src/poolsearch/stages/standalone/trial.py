@@ -16,6 +16,7 @@ from torch import Tensor
 
 from poolsearch import rng
 from poolsearch.callbacks import TrainingName, TrialEvent
+from poolsearch.evaluation.measure import Answers
 from poolsearch.image_size import LARGEST_NATIVE, ImageSize
 from poolsearch.nets.poolable import FixedPlacementNet, parameters_of
 from poolsearch.progress import TrialProgress
@@ -135,7 +136,7 @@ class StandaloneTask:
     def __init__(self, run: Run, recipe: TrainingConfig, trial: Trial) -> None:
         run = trial.of(run)
         self._recipe = recipe
-        self._machine = run.machine
+        self._machine, self._task = run.machine, run.task
         self.device = run.machine.device
         self.epochs = recipe.until or recipe.epochs
         self.seed = rng.key(run.seed, recipe.purpose, trial.seed)
@@ -156,9 +157,11 @@ class StandaloneTask:
     def step(self, step: int) -> Tensor:
         set_lr(self._optimizer, self._rates.at(step))
         self.net.train()
-        x_BCHW, y_B = self._train.batch(step)
+        x_BCHW, targets = self._train.batch(step)
         loss = train_step(
-            lambda: backward(self.net, x_BCHW, y_B, self._scaler, self._machine), self._optimizer, self._scaler
+            lambda: backward(self._task, self.net, x_BCHW, targets, self._scaler, self._machine),
+            self._optimizer,
+            self._scaler,
         )
         self._loss += loss
         return loss
@@ -231,7 +234,7 @@ def worker_layout(run: Run, trials: int) -> tuple[int, int, list[str]]:
 
     Args:
         run: open; ``--workers``, the device and the size of its images decide. A network that was given as an object
-            is trained in this process: others cannot make it.
+            , as a task that was, is used in this process: others cannot make it.
         trials: how many trainings there are in all, finished ones too.
 
     Returns:
@@ -240,7 +243,7 @@ def worker_layout(run: Run, trials: int) -> tuple[int, int, list[str]]:
     device = run.machine.device.type
     cards = cuda_cards() if device == "cuda" else []
     small = device == "cpu" and run.image_size.pixels <= LARGEST_NATIVE**2
-    asked = run.settings.machine.workers if run.network is None else 1
+    asked = 1 if run.objects else run.settings.machine.workers
     workers, threads = plan_workers(asked, trials, torch.get_num_threads(), len(cards), small)
     return workers, threads, cards
 
@@ -344,8 +347,8 @@ def train_standalone(
     }  # fmt: skip
 
 
-def predictions(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], purpose: str) -> NDArray[np.int64]:
-    """The number of the class that a finished trial's network sees in each image.
+def predictions(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], purpose: str) -> Answers:
+    """What a finished trial's network answers on each image.
 
     Args:
         run: open, at its own image size.
@@ -355,7 +358,7 @@ def predictions(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], p
         purpose: names the loader of the images; nothing is drawn.
 
     Returns:
-        Shape (N,), in the order of ``images``.
+        Numbers of classes, or the metric of each image, shape (N,), in the order of ``images``.
 
     Raises:
         PoolsearchError: the trial's weights are damaged, or of something else.
@@ -367,4 +370,4 @@ def predictions(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], p
     model = run.machine.place(FixedPlacementNet(net, trial.placement)).eval()
     loader = run.loader(images, 1, purpose, run.seed, augmented=False)
     chunks = loader.chunks(run.settings.rank.eval_batch)
-    return torch.cat([predict(model, x_BCHW, run.machine).cpu() for x_BCHW, _ in chunks]).numpy()
+    return torch.cat([predict(run.task, model, *batch, run.machine).cpu() for batch in chunks]).numpy()

@@ -13,6 +13,7 @@ from poolsearch.nets.restride import restride, use_batch_statistics
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
+from poolsearch.tasks.classification import classification
 from poolsearch.train.machine import Machine
 from poolsearch.train.step import tree_backward
 
@@ -123,7 +124,8 @@ def test_a_step_through_a_tree_keeps_a_norm_in_the_head_apart(family, images):
     placements = by_tree.net.space[0], by_tree.net.space[by_tree.net.space.size - 1]
     x, y = images(64, count=2), torch.tensor([0, 1])
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    tree_backward(by_tree.train(), x, y, placements, scaler, Machine(torch.device("cpu"), "fp32"))
+    machine = Machine(torch.device("cpu"), "fp32")
+    tree_backward(classification("accuracy"), by_tree.train(), x, y, placements, scaler, machine)
     head = f"{len(alone.net.blocks)}/"
     for placement in placements:
         alone.train()(x, placement)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
+from poolsearch.evaluation.measure import ClassMeasure
 from poolsearch.mixture.mixture import Mixture
 from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import open_run
@@ -44,7 +45,7 @@ def test_the_order_and_every_figure_are_those_of_the_metric(tmp_path, metric, or
         placements=("4,3,3", "5,3,2", "1,1,8", "2,2,6"),
     )  # fmt: skip
     true_N = answered(ANSWERS[0])[0]
-    tally = Tally.empty(4, true_N, 10, 40)
+    tally = Tally.empty(4, ClassMeasure(metric, true_N, "0123456789"), 40)
     while tally.chunk < tally.chunks:
         seen = slice(int(tally.images_P[0]), int(tally.images_P[0]) + len(np.array_split(true_N, 3)[tally.chunk]))
         tally.take({i: torch.tensor(answered(counts)[1][seen]) for i, counts in enumerate(ANSWERS)})
@@ -86,7 +87,7 @@ def by_two_members(tmp_path, rank_members, answers):
         rank_members=rank_members,
     )  # fmt: skip
     true_N = answered(answers[0])[0]
-    tally = Tally.empty(4, true_N, 10, 100)
+    tally = Tally.empty(4, ClassMeasure("accuracy", true_N, "0123456789"), 100)
     tally.take({i: torch.tensor(answered(counts)[1]) for i, counts in enumerate(answers)})
     with open_run(tmp_path / "run", given, False, SilentProgress()) as run:
         mixture = Mixture(2, mixture_rules(run.settings.search))

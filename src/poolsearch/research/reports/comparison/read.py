@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.evaluation.metrics import metric_name
 from poolsearch.research.reports.comparison.json_reader import JsonObject
 from poolsearch.research.reports.comparison.values import (
     ORDERS,
@@ -22,6 +21,7 @@ from poolsearch.research.reports.comparison.values import (
     RivalDifference,
     TruthSummary,
 )
+from poolsearch.settings.tasks import metric_name
 from poolsearch.space import shown
 from poolsearch.storage.stage_results import read_object
 
