@@ -23,17 +23,20 @@ _TRIES = 10
 """As many as torchvision's RandomResizedCrop makes before it falls back to the centre."""
 
 
-def pad_crop_flip(x_BHWC: Tensor, generator: np.random.Generator, pad: int | tuple[int, int], flip: bool) -> Tensor:
-    """Pad with zeros on each side, cut out the old size at a random place, mirror half of them.
+def pad_crop_flip(
+    x_BHWC: Tensor, generator: np.random.Generator, pad: int | tuple[int, int], flip: bool, padding: int = 0
+) -> Tensor:
+    """Pad on each side, cut out the old size at a random place, mirror half of them.
 
     Every image has its own offset, uniform in 0..2 pad in each direction.
 
     Args:
         x_BHWC: images of any type.
         generator: gives the offsets, then the mirroring.
-        pad: pixels of zeros on each side, or those above and below and those at the left and right; 0 leaves every
-            image in its place.
+        pad: pixels on each side, or those above and below and those at the left and right; 0 leaves every image in its
+            place.
         flip: mirror each image with probability 1/2.
+        padding: the value of these pixels.
 
     Returns:
         The images in the same shape and type.
@@ -45,7 +48,7 @@ def pad_crop_flip(x_BHWC: Tensor, generator: np.random.Generator, pad: int | tup
     else:
         offset_2B = np.stack([generator.integers(0, 2 * most + 1, size=batch) for most in (high, wide)])
     if high or wide:
-        padded = F.pad(x_BHWC, (0, 0, wide, wide, high, high))
+        padded = F.pad(x_BHWC, (0, 0, wide, wide, high, high), value=padding)
         s0, s1, s2, s3 = padded.stride()
         # every possible crop as a view; picking one for each image then copies whole rows
         views = padded.as_strided(
@@ -63,6 +66,7 @@ def random_resized_crop_flip(
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
     flip: bool = True,
+    nearest: bool = False,
 ) -> Tensor:
     """Cut a random part out of each image and resize it to ``size``.
 
@@ -76,6 +80,7 @@ def random_resized_crop_flip(
         scale: least and largest share of the area.
         ratio: least and largest width / height of a part, where that of ``size`` is 1.
         flip: mirror each image with probability 1/2.
+        nearest: each pixel is that of the nearest one, as masks need it.
 
     Returns:
         float32 (B, *size, C) in the units of ``x_BHWC``.
@@ -87,17 +92,18 @@ def random_resized_crop_flip(
     mirror_B = generator.random(batch) < 0.5 if flip else np.zeros(batch, dtype=bool)
     theta_B23 = to_device(_affine(box_B4, mirror_B, height, width), x_BHWC.device)
     # a part may be reduced up to this many times: sampled so much finer and averaged, so that nothing aliases
-    finer = max(1, min(height // size.height, width // size.width))
+    finer = 1 if nearest else max(1, min(height // size.height, width // size.width))
     sampled = [batch, x_BHWC.shape[3], size.height * finer, size.width * finer]
     grid = F.affine_grid(theta_B23, sampled, align_corners=False)
     x_BCHW = x_BHWC.permute(0, 3, 1, 2).to(torch.float32)
-    out_BCHW = F.grid_sample(x_BCHW, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    mode = "nearest" if nearest else "bilinear"
+    out_BCHW = F.grid_sample(x_BCHW, grid, mode=mode, padding_mode="border", align_corners=False)
     if finer > 1:
         out_BCHW = F.avg_pool2d(out_BCHW, finer)
     return out_BCHW.permute(0, 2, 3, 1)
 
 
-def centre(x_BHWC: Tensor, size: ImageSize | int, view: ImageSize | int | None = None) -> Tensor:
+def centre(x_BHWC: Tensor, size: ImageSize | int, view: ImageSize | int | None = None, nearest: bool = False) -> Tensor:
     """The view for evaluation: the central 7/8 of each side, or more if ``view`` is more, at ``size``.
 
     With images stored at 256 and used at 224 that is the plain centre crop; of images much larger than ``size`` the
@@ -108,6 +114,7 @@ def centre(x_BHWC: Tensor, size: ImageSize | int, view: ImageSize | int | None =
         x_BHWC: uint8 images as they are stored.
         size: of what comes out; the side of a square, or height and width.
         view: pixels of the stored images that are seen at least; as many as ``size`` where not given.
+        nearest: where it is resized, each pixel is that of the nearest one, as masks need it.
 
     Returns:
         uint8 (B, *size, C); a view of ``x_BHWC`` where nothing is resized.
@@ -119,6 +126,8 @@ def centre(x_BHWC: Tensor, size: ImageSize | int, view: ImageSize | int | None =
     crop_BHWC = x_BHWC[:, top : top + high, left : left + wide]
     if (high, wide) == size:
         return crop_BHWC
+    if nearest:
+        return F.interpolate(crop_BHWC.permute(0, 3, 1, 2), size, mode="nearest-exact").permute(0, 2, 3, 1)
     x_BCHW = crop_BHWC.permute(0, 3, 1, 2).to(torch.float32)
     resized = F.interpolate(x_BCHW, size, mode="bilinear", antialias=True, align_corners=False)
     return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)

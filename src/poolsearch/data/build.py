@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Literal
+from typing import Literal, TypeVar
 
 from PIL import Image
 
@@ -101,6 +101,7 @@ class DecodeResult:
     first_pages: list[int] = field(default_factory=list)
 
 
+Result = TypeVar("Result")
 Batch = list[bytes | str]
 """Of each image its pixels, or the reason why there are none."""
 
@@ -367,15 +368,24 @@ def _decoded(source: Source, plan: DecodePlan, first_pages: list[int]) -> Genera
             yield from map(here, batches)
         elif plan.processes:
             with DecoderPool(plan.workers) as processes:
-                yield from _in_order(lambda batch: processes.submit(partial(here, batch)), batches, plan.workers)
+                yield from in_order(lambda batch: processes.submit(partial(here, batch)), batches, plan.workers)
         else:
             with ThreadPoolExecutor(plan.workers) as threads:
-                yield from _in_order(lambda batch: threads.submit(here, batch), batches, plan.workers)
+                yield from in_order(lambda batch: threads.submit(here, batch), batches, plan.workers)
 
 
-def _in_order(submit: Callable[[range], Future[Batch]], batches: Iterable[range], workers: int) -> Iterator[Batch]:
-    """A bounded number is decoded ahead, so memory does not grow with the data."""
-    ahead: deque[Future[Batch]] = deque()
+def in_order(submit: Callable[[range], Future[Result]], batches: Iterable[range], workers: int) -> Iterator[Result]:
+    """Have batches made in the background. A bounded number is made ahead, so memory does not grow with the data.
+
+    Args:
+        submit: begins a batch.
+        batches: what is in each.
+        workers: how many work at once.
+
+    Yields:
+        What is made of each batch, in their order.
+    """
+    ahead: deque[Future[Result]] = deque()
     for batch in batches:
         ahead.append(submit(batch))
         if len(ahead) > 2 * workers:

@@ -14,7 +14,6 @@ import io
 import json
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +21,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock, Timeout
 
 from poolsearch.data.build import (
     DecodePlan,
@@ -40,12 +38,24 @@ from poolsearch.data.build import (
     whole_range,
     write_pixels,
 )
-from poolsearch.data.checks import check_classes
-from poolsearch.data.decode import OutOfRange, UnexpectedSize
-from poolsearch.data.gate import Unreadable, open_regular, size_text
+from poolsearch.data.cache_folder import (
+    BLOCK_BYTES,
+    CHECKED_BYTES,
+    META,
+    DamagedCache,
+    alone,
+    content,
+    in_place_of,
+    read_meta,
+    write_meta,
+)
+from poolsearch.data.checks import check_classes, check_number
+from poolsearch.data.decode import Form, OutOfRange, UnexpectedSize
+from poolsearch.data.gate import size_text
 from poolsearch.data.image_hash import byte_hashes, image_hashes
 from poolsearch.data.items import PARTS, Source
-from poolsearch.data.source import private_folder, why_not_private
+from poolsearch.data.source import private_folder
+from poolsearch.data.targets import open_targets
 from poolsearch.errors import PoolsearchError
 from poolsearch.image_size import Fit, ImageSize
 from poolsearch.progress import Progress
@@ -53,21 +63,14 @@ from poolsearch.resources import available_cores
 from poolsearch.storage import files
 from poolsearch.value_range import EACH_FILE, ValueRange
 
+if TYPE_CHECKING:
+    from poolsearch.tasks import TargetKind
+
 FORMAT = 3
 """Part of the key: raised when decoding or the files change, so that old caches are made again."""
 
-CHECKED_BYTES = 8 << 30
-"""So much of the pixels is compared with their hashes at every opening, by all cores: a second for each GB and core. Of
-more, it is blocks drawn at random, others each time."""
-
-_PIXELS, _META = "pixels.u8", "meta.json"
+_PIXELS = "pixels.u8"
 _SMALL = ("labels.npy", "parts.npy", "places.npy", "prints.npy", "files.json")
-_SMALL_BYTES = 1 << 32  # of one of these
-_BLOCK_BYTES = 16 << 20  # of pixels that are compared by one thread at a time
-
-
-class DamagedCache(Exception):
-    """A cache entry is not what was written; the message says what is wrong."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +83,11 @@ class Images:
     the group of each image, where the data set says so; ``warnings`` are those of the source, and that pages of images
     are not used. ``cut`` is the share of their area that was cut away to make them of one shape, and ``values`` are
     those that became black and white in images of more than 8 bits (None where there are none).
+
+    ``target_N`` is what there is to learn of each image where that is not its class: uint8 (N, K) of 0 and 1 for each
+    label, float32 (N, ...), or uint8 (N, height, width), the class of each pixel, where 255 does not count.
+    ``class_names`` are then those of the labels, of the last axis of the values, or of the classes of pixels;
+    ``label_N`` is 0, and the targets count in the fingerprint.
     """
 
     name: str
@@ -97,6 +105,20 @@ class Images:
     cut: float = 0.0
     values: ValueRange | None = None
     target_N: npt.NDArray[Any] | None = None
+
+    @property
+    def kind(self) -> TargetKind:
+        """What there is to learn of each image."""
+        if self.target_N is None:
+            return "classes"
+        return "values" if self.target_N.dtype.kind == "f" else "labels" if self.target_N.ndim == 2 else "masks"
+
+    @property
+    def class_N(self) -> npt.NDArray[np.str_]:
+        """The name of the class of each image; empty where it has another target."""
+        if self.target_N is not None:
+            return np.full(len(self.label_N), "")
+        return np.array(self.class_names, np.str_)[self.label_N]
 
     @property
     def size(self) -> ImageSize:
@@ -151,7 +173,7 @@ class _Entry:
     first_pages: int
 
     def content(self, name: str) -> bytes:
-        found = _content(self.folder / name)
+        found = content(self.folder / name)
         if files.sha256(found) != self.sums[name]:
             raise DamagedCache(f"{name} is not what was written")
         return found
@@ -193,17 +215,18 @@ def open_images(
             all images; "each-file": guessed for each by itself.
 
     Returns:
-        The images that can be read, in the source's order.
+        The images that can be read, in the source's order, with their targets.
 
     Raises:
-        PoolsearchError: no image is readable, a class has too few, there is no space, or the size is not positive.
+        PoolsearchError: no image is readable, a class has too few, a target cannot be used, there is no space, or the
+            size is not positive.
     """
     wanted = wanted_form(source, None if store_size is None else ImageSize.of(store_size), fit, channels, values)
     with _disk_errors(cache_dir):
         folder = _folder(private_folder(cache_dir), source, wanted)
         images = _read(folder, source, wanted)
         if isinstance(images, DamagedCache):
-            with _alone(folder, progress):
+            with alone(folder, progress):
                 images = _read(folder, source, wanted)
                 if isinstance(images, DamagedCache):
                     if os.path.lexists(folder):
@@ -217,7 +240,15 @@ def open_images(
             f"({'; '.join(f'{count} {kind}' for kind, count in kinds)}). The first is {first['file']} "
             f"({first['reason']})."
         )
-    return images
+    return images if source.targets is None else _with_targets(images, source, wanted, progress)
+
+
+def _with_targets(images: Images, source: Source, wanted: Wanted, progress: Progress) -> Images:
+    """Images with what there is to learn of them, which is fitted as they are."""
+    with _disk_errors(images.folder.parent.parent):
+        found = open_targets(source, images.folder, images.place_N, Form(images.size, wanted.fit or "crop"), progress)
+    fingerprint = files.sha256(f"{images.fingerprint} {found.fingerprint}".encode())
+    return replace(images, target_N=found.target_N, class_names=found.names, fingerprint=fingerprint)
 
 
 def _folder(parent: Path, source: Source, wanted: Wanted) -> Path:
@@ -247,10 +278,7 @@ def _key(wanted: Wanted) -> str:
 
 
 def _build(source: Source, wanted: Wanted, folder: Path, progress: Progress) -> Images:
-    for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed: the lock is ours
-        _remove(left)
-    temporary = Path(tempfile.mkdtemp(".tmp", f".{folder.name}.", folder.parent))
-    try:
+    with in_place_of(folder) as temporary:
         plan = make_plan(source, wanted)
         while True:
             try:
@@ -260,10 +288,6 @@ def _build(source: Source, wanted: Wanted, folder: Path, progress: Progress) -> 
                 plan = make_plan(source, replace(wanted, size=large(wanted.fit)))
             except OutOfRange as error:  # some images were looked at before; now it is all of them, so that it ends
                 plan = replace(plan, form=replace(plan.form, values=_wider(source, wanted, plan, error, progress)))
-        _remove(folder)  # a damaged one; whoever has it open keeps the old files
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     images = _read(folder, source, wanted)
     if isinstance(images, DamagedCache):
         raise PoolsearchError(
@@ -279,13 +303,6 @@ def _wider(source: Source, wanted: Wanted, plan: DecodePlan, error: OutOfRange, 
         return wanted.values
     found = [plan.form.values, whole_range(source, wanted.channels, progress)]
     return reduce(ValueRange.with_, [one for one in found if isinstance(one, ValueRange)], error.values)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _write(source: Source, key: str, plan: DecodePlan, folder: Path, progress: Progress) -> None:
@@ -321,15 +338,7 @@ def _write(source: Source, key: str, plan: DecodePlan, folder: Path, progress: P
         "fingerprint": digest.hexdigest(),
         "sums": {name: files.sha256((folder / name).read_bytes()) for name in _SMALL},
     }
-    meta["sum"] = _sum(meta)
-    (folder / _META).write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
-    for path in folder.iterdir():
-        path.chmod(0o600)  # whatever the user's umask lets others do elsewhere
-
-
-def _sum(meta: dict[str, Any]) -> str:
-    """The SHA-256 of all that is in meta.json but itself."""
-    return files.sha256(json.dumps({k: v for k, v in meta.items() if k != "sum"}, sort_keys=True).encode())
+    write_meta(folder, meta)
 
 
 def _check_kept(source: Source, label_N: Any, part_N: Any, skipped: list[dict[str, str]]) -> None:
@@ -337,7 +346,10 @@ def _check_kept(source: Source, label_N: Any, part_N: Any, skipped: list[dict[st
         reasons = "; ".join(f"{entry['file']}: {entry['reason']}" for entry in skipped[:3])
         raise PoolsearchError(f"{source.name}: none of the {len(skipped)} images can be read ({reasons}).")
     try:
-        check_classes(source.name, label_N, part_N, source.class_names)
+        if source.targets is None:
+            check_classes(source.name, label_N, part_N, source.class_names)
+        else:
+            check_number(source.name, part_N)
     except PoolsearchError as error:
         reasons = "; ".join(f"{entry['file']}: {entry['reason']}" for entry in skipped[:3])
         raise PoolsearchError(
@@ -397,30 +409,14 @@ def _entry(folder: Path) -> _Entry:
         DamagedCache: its meta.json is not what was written, or others may have written there.
         OSError: there is none.
     """
-    for path in (folder, *(folder / name for name in (_META, _PIXELS, *_SMALL))):
-        if reason := why_not_private(path):
-            raise DamagedCache(f"{path.name}: {reason}")
-    try:
-        meta: Any = json.loads(_content(folder / _META))
-        if meta["sum"] != _sum(meta):
-            raise DamagedCache(f"{_META} is not what was written")
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
-        raise DamagedCache(f"{_META} is not what was written ({error})") from None
+    meta = read_meta(folder, [_PIXELS, *_SMALL])
     if meta["key"] != folder.name:
-        raise DamagedCache(f"{_META} is of other images")
+        raise DamagedCache(f"{META} is of other images")
     values = meta.get("values")
     return _Entry(
         folder, tuple(meta["shape"]), meta["skipped"], meta["fingerprint"], meta["sums"], meta.get("cut"),
         values and ValueRange(*values), "values" in meta, meta.get("first_pages", 0),
     )  # fmt: skip
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with open_regular(path, _SMALL_BYTES) as handle:
-            return handle.read()
-    except Unreadable as error:
-        raise DamagedCache(f"{path.name} is {error}") from None
 
 
 def _pixels(path: Path, shape: tuple[int, int, int, int], print_N: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
@@ -429,10 +425,10 @@ def _pixels(path: Path, shape: tuple[int, int, int, int], print_N: npt.NDArray[n
     if there != size:
         raise DamagedCache(f"{path.name} has {size_text(there)} and not {size_text(size)}")
     pixels_NHWC = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
-    rows = max(1, _BLOCK_BYTES * shape[0] // size)
+    rows = max(1, BLOCK_BYTES * shape[0] // size)
     starts = range(0, shape[0], rows)
     if size > CHECKED_BYTES:  # not drawn by a seed of the run's: it decides nothing but what is looked at
-        starts = np.random.default_rng().choice(starts, CHECKED_BYTES // _BLOCK_BYTES, replace=False).tolist()
+        starts = np.random.default_rng().choice(starts, CHECKED_BYTES // BLOCK_BYTES, replace=False).tolist()
 
     def differing(start: int) -> int:
         block = np.asarray(pixels_NHWC)[start : start + rows]
@@ -443,21 +439,6 @@ def _pixels(path: Path, shape: tuple[int, int, int, int], print_N: npt.NDArray[n
     if bad:
         raise DamagedCache(f"{path.name}: the pixels of {bad} images are not what was written")
     return pixels_NHWC
-
-
-@contextmanager
-def _alone(folder: Path, progress: Progress) -> Generator[None]:
-    """Hold this cache entry; two runs that start together decode once, and the second waits."""
-    lock = FileLock(folder.parent / f".{folder.name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        progress.say("another process is decoding the same images; waiting for it.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

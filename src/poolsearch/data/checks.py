@@ -97,6 +97,24 @@ def check_classes(
     _check_counts(name, fit_C, names)
 
 
+def check_number(name: str, part_N: npt.NDArray[np.str_]) -> None:
+    """See that there are images to train on, where they have no classes.
+
+    Args:
+        name: of the data set, for the error.
+        part_N: the part of each image: "train", "val" or "test".
+
+    Raises:
+        PoolsearchError: there are fewer than four.
+    """
+    number = int(is_training(part_N).sum()) if np.any(part_N == "train") else 0
+    if number < LEAST_PER_CLASS:
+        raise PoolsearchError(
+            f"{name}: too few training images: {number}. At least {LEAST_PER_CLASS} are needed, because they are "
+            "divided into search-train, search-val and test. Add images."
+        )
+
+
 def is_training(part_N: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
     """Which images may be trained on: "train", and "val" unless it has to serve as the test.
 

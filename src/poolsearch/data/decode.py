@@ -55,6 +55,7 @@ _STRIP = 8_000_000
 """So many pixels are converted at once where that takes several copies."""
 
 _WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_ON_ITS_SIDE = (5, 6, 7, 8)  # orientations by which height and width change places
 _MAY_TURN = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 
 
@@ -150,8 +151,8 @@ def channels_of_array(raw: Raw) -> int | None:
 
 def _header(handle: BinaryIO) -> tuple[ImageSize, int | None, bool]:
     """The size of what is in a file, the channels of an array, and whether it has more than 8 bits."""
-    if not _is_npy(handle):
-        image = _identified(handle)
+    if not is_npy(handle):
+        image = identified(handle)
         return _size_of(image), None, image.mode in _WIDE
     import numpy as np
 
@@ -199,21 +200,73 @@ def channels_first(shape: tuple[int, ...]) -> bool:
     return shape[0] <= 4 or shape[1] == shape[2] != shape[0]
 
 
-def _is_npy(handle: BinaryIO) -> bool:
+def upright_size(raw: Raw) -> ImageSize:
+    """The size that an image has when it is turned upright.
+
+    Args:
+        raw: a path, the bytes of a file, or pixels.
+
+    Returns:
+        Height and width in pixels.
+
+    Raises:
+        Unreadable, Exception: as :func:`size_of`.
+    """
+    if isinstance(raw, str):
+        with open_regular(raw) as handle:
+            return _upright_size(handle)
+    return _upright_size(io.BytesIO(raw)) if isinstance(raw, bytes) else ImageSize(*raw.shape[:2])
+
+
+def _upright_size(handle: BinaryIO) -> ImageSize:
+    if is_npy(handle):
+        return _header(handle)[0]
+    image = identified(handle)
+    size = _size_of(image)
+    on_its_side = size.height != size.width and image.getexif().get(ExifTags.Base.Orientation, 1) in _ON_ITS_SIDE
+    return ImageSize(size.width, size.height) if on_its_side else size
+
+
+def read_npy(handle: BinaryIO, most: int = PIXELS) -> npt.NDArray[Any]:
+    """The image that is in a file of NumPy's.
+
+    Args:
+        handle: of the file, see :func:`is_npy`.
+        most: pixels that it may have.
+
+    Returns:
+        The array, (height, width) or (height, width, channels).
+
+    Raises:
+        TooLarge: it has more pixels.
+        Unreadable: its shape is not that of an image, or bytes are missing.
+    """
+    size, _, _ = _header(handle)
+    check_most(size, most)
+    handle.seek(0)
+    import numpy as np
+
+    return np.lib.format.read_array(handle, allow_pickle=False)
+
+
+def is_npy(handle: BinaryIO) -> bool:
+    """Whether a file is one of NumPy's arrays.
+
+    Args:
+        handle: of the file, at its beginning, where it is left.
+
+    Returns:
+        Whether it begins as those do.
+    """
     found = handle.read(len(_NPY)) == _NPY
     handle.seek(0)
     return found
 
 
 def _from_file(handle: BinaryIO, form: Form, size: ImageSize | None, most: int) -> bytes:
-    if not _is_npy(handle):
-        return _decoded(_identified(handle), form, size, most)
-    found, _, _ = _header(handle)
-    _check_most(found, most)
-    handle.seek(0)
-    import numpy as np
-
-    return _array(np.lib.format.read_array(handle, allow_pickle=False), form, size, most)
+    if is_npy(handle):
+        return _array(read_npy(handle, most), form, size, most)
+    return _decoded(identified(handle), form, size, most)
 
 
 def _array(pixels: npt.NDArray[Any], form: Form, size: ImageSize | None, most: int) -> bytes:
@@ -222,7 +275,7 @@ def _array(pixels: npt.NDArray[Any], form: Form, size: ImageSize | None, most: i
     found, channels = ImageSize(*pixels.shape[:2]), _channels(pixels.shape)
     if size is not None and found != size:
         raise UnexpectedSize
-    _check_most(found, most)
+    check_most(found, most)
     if pixels.dtype.kind == "b":
         pixels = pixels.astype("u1") * 255
     elif pixels.dtype.str != "|u1":
@@ -237,7 +290,16 @@ def _array(pixels: npt.NDArray[Any], form: Form, size: ImageSize | None, most: i
     return _bytes(_parts(image, form), form)
 
 
-def _check_most(size: ImageSize, most: int) -> None:
+def check_most(size: ImageSize, most: int = PIXELS) -> None:
+    """See that an image is not too large to be decoded.
+
+    Args:
+        size: of the image.
+        most: pixels that it may have.
+
+    Raises:
+        TooLarge: it has more.
+    """
     if size.pixels > most:
         raise TooLarge(
             f"too large: {size.width} x {size.height} are {size.pixels / 1e6:,.0f} million pixels, at most "
@@ -253,8 +315,18 @@ def _size_of(image: Image.Image) -> ImageSize:
     return ImageSize(image.height, image.width)
 
 
-def _identified(handle: BinaryIO) -> Image.Image:
-    """The image, not yet decoded: its header is read and no more."""
+def identified(handle: BinaryIO) -> Image.Image:
+    """The image in a file, not yet decoded: its header is read and no more.
+
+    Args:
+        handle: of the file.
+
+    Returns:
+        What Pillow makes of it.
+
+    Raises:
+        Exception: whatever PIL raises for a damaged file.
+    """
     try:
         return Image.open(handle, formats=_QUICK_FORMATS)
     except Image.UnidentifiedImageError:
@@ -296,13 +368,13 @@ def _parts(image: Image.Image, form: Form) -> list[Image.Image]:
     """
     match form.channels:
         case 1:
-            return [_grey(_upright(image), form)]
+            return [_grey(upright(image), form)]
         case wanted if _pages_are_channels(image, wanted):
             return [_grey(page, form) for page in _pages(image, wanted)]
         case 3:
-            return [_rgb(_upright(image), form)]
+            return [_rgb(upright(image), form)]
         case 2 | 4 as wanted:
-            image = _upright(image)
+            image = upright(image)
             if "transparency" in image.info:
                 image = image.convert("RGBA")
             if len(image.getbands()) != wanted:
@@ -361,7 +433,7 @@ def drops_pages(raw: Raw, channels: int) -> bool:
 
 
 def _drops_pages(handle: BinaryIO, channels: int) -> bool:
-    image = _identified(handle)
+    image = identified(handle)
     return _number_of_pages(image) > 1 and not _pages_are_channels(image, channels)
 
 
@@ -371,7 +443,18 @@ def _pages(image: Image.Image, number: int) -> Iterator[Image.Image]:
         yield image.copy()
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
+    """Decode an image, and turn it as its EXIF data says.
+
+    Args:
+        image: of any mode.
+
+    Returns:
+        In the same mode.
+
+    Raises:
+        Exception: whatever PIL raises for a damaged file.
+    """
     image.load()
     # looking for the orientation takes a while, and these are the only places for it
     may_turn = not _MAY_TURN.isdisjoint(image.info) or hasattr(image, "tag_v2")
@@ -498,12 +581,16 @@ def range_of(raw: Raw, channels: int = 1, most: int = PIXELS) -> ValueRange | No
     return found
 
 
-def fitted(image: Image.Image, form: Form) -> Image.Image:
+def fitted(
+    image: Image.Image, form: Form, resample: Image.Resampling = Image.Resampling.BICUBIC, padding: int = 0
+) -> Image.Image:
     """An image at the size of a form, by one resize at most.
 
     Args:
         image: of any size and mode.
         form: the size, and how an image of another shape gets into it.
+        resample: how pixels are made from those of another size.
+        padding: the value of pixels that are added.
 
     Returns:
         The image itself where it has that size.
@@ -512,17 +599,17 @@ def fitted(image: Image.Image, form: Form) -> Image.Image:
     if _size_of(image) == form.size:
         return image
     if form.fit == "squeeze":
-        return image.resize((width, height), Image.Resampling.BICUBIC)
+        return image.resize((width, height), resample)
     if form.fit == "pad":
         inner = padded_size(_size_of(image), form.size)
-        whole = Image.new(image.mode, (width, height))
-        resized = image.resize((inner.width, inner.height), Image.Resampling.BICUBIC)
+        whole = Image.new(image.mode, (width, height), padding)
+        resized = image.resize((inner.width, inner.height), resample)
         whole.paste(resized, ((width - inner.width) // 2, (height - inner.height) // 2))
         return whole
     box = central_box(_size_of(image), form.size)
     if (box[2] - box[0], box[3] - box[1]) == (width, height):
         return image.crop(box)
-    return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+    return image.resize((width, height), resample, box=box)
 
 
 def central_box(size: ImageSize, shape: ImageSize) -> tuple[float, float, float, float]:

@@ -66,13 +66,13 @@ def write_duplicates(files: RunDir, images: Images, split: Split) -> dict[str, d
         "test": duplicates(images, split.test, split.train_all),
         "search_val": duplicates(images, split.search_val, split.search_train),
     }
-    names = images.class_names
+    class_N = images.class_N
     write_json(files.duplicates, {
         part: [
             {
                 "kind": copy.kind, "index": copy.index, "file": images.files[copy.index],
-                "class": names[images.label_N[copy.index]], "of": copy.of, "of_file": images.files[copy.of],
-                "of_class": names[images.label_N[copy.of]], "bits": copy.bits, "correlation": copy.correlation,
+                "class": str(class_N[copy.index]), "of": copy.of, "of_file": images.files[copy.of],
+                "of_class": str(class_N[copy.of]), "bits": copy.bits, "correlation": copy.correlation,
             }
             for copy in copies
         ]

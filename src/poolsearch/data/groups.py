@@ -136,6 +136,13 @@ def _check_classes(path: Path | str, images: Images, groups: Groups) -> None:
     if np.any(images.part_N[training] == "val"):
         return
     pairs = np.unique(np.stack([images.label_N, groups.number_N])[:, training], axis=1)
+    if images.kind != "classes":
+        if pairs.shape[1] < 2:
+            raise PoolsearchError(
+                f"{path} has all training images in one group, so that they cannot be in both search-train and "
+                "search-val. Give them two groups at least, three where the test is to have some."
+            )
+        return
     lonely = [images.class_names[c] for c, count in enumerate(np.bincount(pairs[0])) if count < 2]
     if lonely:
         raise PoolsearchError(

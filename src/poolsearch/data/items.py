@@ -9,20 +9,31 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from poolsearch.data.checks import check_classes, check_labels
+from poolsearch.data.checks import check_classes, check_labels, check_number
 from poolsearch.data.decode import Raw
 from poolsearch.storage import files
 from poolsearch.texts import writable
+
+if TYPE_CHECKING:
+    from poolsearch.tasks import TargetKind
 
 Ints = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.str_]
 
 PARTS = ("train", "val", "test")
+
+TARGET_WORDS: dict[TargetKind, str] = {
+    "classes": "a class of each image",
+    "labels": "any number of labels of each image",
+    "values": "numbers of each image",
+    "masks": "a mask of each image",
+}
+"""What there may be to learn, for errors."""
 
 
 class Items(Protocol):
@@ -69,6 +80,7 @@ class Source:
     divided (``split`` decides what each part is for). ``flippable``: a mirrored image still shows its class.
     ``group_N``: the name of the group that each image belongs to, where the data set says so. ``notes``: sentences on
     how it was read; ``warnings``: sentences on what may be wrong with it, which belong into the report, too.
+    ``targets``: what there is to learn of each image, where that is not its class; ``label_N`` is then 0.
     """
 
     name: str
@@ -81,15 +93,46 @@ class Source:
     group_N: Sequence[str] | None = None
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    targets: Targets | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What there is to learn of each image, where that is not its class.
+
+    Attributes:
+        kind: what they are.
+        items: of each image, in the source's order: uint8 (K,) of 0 and 1 for labels; float32 of one shape for values,
+            or what is in a .npy of them; for masks as images are, pixels, the path of a file, or what is in one.
+        names: of the K labels, of the last axis of the values, or of the classes of pixels; empty where these are only
+            numbered.
+    """
+
+    kind: TargetKind
+    items: Items
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledItems:
-    """The images of one part, with their labels."""
+    """The images of one part, with their labels; or with their targets, where these are no classes."""
 
     part: str
     items: Items
     label_N: Ints
+
+    @staticmethod
+    def without_classes(part: str, items: Items) -> LabelledItems:
+        """Images whose targets are no classes.
+
+        Args:
+            part: what they are: "train", "val" or "test".
+            items: the images.
+
+        Returns:
+            The images, with 0 for the class of each.
+        """
+        return LabelledItems(part, items, np.zeros(len(items), np.int64))
 
 
 def make_source(
@@ -101,6 +144,7 @@ def make_source(
     group_N: Sequence[str] | None = None,
     notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
+    targets: Targets | None = None,
 ) -> Source:
     """Join the parts of a data set.
 
@@ -112,22 +156,27 @@ def make_source(
         group_N: the name of the group of each image; None: the data set does not say.
         notes: sentences on how it was read.
         warnings: sentences on what may be wrong with it.
+        targets: what there is to learn of each image, where that is not its class.
 
     Returns:
-        The data set, whose fingerprint changes when an image, a label, a part or a class name may have.
+        The data set, whose fingerprint changes when an image, a label, a part or a class name may have; that of targets
+        is their own.
 
     Raises:
-        PoolsearchError: the labels do not fit the classes, or a class has too few images.
+        PoolsearchError: the labels do not fit the classes, a class has too few images, or there are too few in all.
     """
     items = JoinedItems([piece.items for piece in pieces])
     label_N = np.concatenate([piece.label_N for piece in pieces]).astype(np.int64)
     part_N = np.concatenate([np.full(len(piece.items), piece.part, dtype="<U5") for piece in pieces])
     names = tuple(writable(class_name) for class_name in class_names)
-    check_labels(name, label_N, len(names), items.label)
-    check_classes(name, label_N, part_N, names)
+    if targets is None:
+        check_labels(name, label_N, len(names), items.label)
+        check_classes(name, label_N, part_N, names)
+    else:
+        check_number(name, part_N)
     text = json.dumps([items.fingerprint(), *names])
     fingerprint = files.sha256(text.encode(), label_N.tobytes(), part_N.tobytes())
-    return Source(name, items, label_N, part_N, names, flippable, fingerprint, group_N, notes, warnings)
+    return Source(name, items, label_N, part_N, names, flippable, fingerprint, group_N, notes, warnings, targets)
 
 
 class ArrayItems:

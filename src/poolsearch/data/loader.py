@@ -13,6 +13,7 @@ from torch import Tensor
 
 from poolsearch.data.augment import centre, normalise, pad_crop_flip, random_resized_crop_flip
 from poolsearch.data.cache import Images
+from poolsearch.data.masks import IGNORED
 from poolsearch.data.prefetch import Batch, Feed, ImageSubset, batch_source, choose_transfer, free_bytes
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.image_size import ImageSize
@@ -26,7 +27,11 @@ _MEAN_STD_CHUNK_BYTES = 16 << 20
 
 
 class Loader:
-    """Batches of ``images[indices]``, augmented and normalised on ``device``.
+    """Batches of ``images[indices]`` and their targets, augmented and normalised on ``device``.
+
+    Targets are numbers of classes, int64 (B,), or as the images have others: uint8 (B, K) of 0 and 1 for each label;
+    float32 (B, ...), which stay as they are whatever is done to the images; uint8 (B, H, W), masks, which are cut,
+    mirrored and resized as their images are, each pixel that of the nearest one, and what is added does not count.
 
     The order of an epoch comes from (seed, purpose, epoch), the augmentation of a step from (seed, purpose +
     "/augment", step); nothing that is remembered between steps changes a batch.
@@ -73,6 +78,7 @@ class Loader:
         size = ImageSize.of(image_size)
         _check_sizes(images, batch, size if view is None else ImageSize.of(view))
         self._part = ImageSubset(images, indices)
+        self._has_masks = images.kind == "masks"
         self._order = BatchOrder(len(indices), batch, seed, purpose)
         self._asked_feed: Feed | None = feed
         self._seed = seed
@@ -105,14 +111,15 @@ class Loader:
             step: number of the batch, counted from 0 through all epochs.
 
         Returns:
-            x_BCHW float32 and y_B int64, both on the device.
+            x_BCHW float32 and the targets, both on the device.
 
         Raises:
             PoolsearchError: see :attr:`steps_per_epoch`.
         """
-        x_BHWC, y_B = self._take(step)
-        draw = generator(self._seed, f"{self._purpose}/augment", step)
-        return self._normalised(self._augmented(x_BHWC, draw)), y_B
+        x_BHWC, targets = self._take(step)
+        if self._has_masks:
+            targets = self._augmented(targets[..., None], step, masks=True)[..., 0].to(torch.uint8).contiguous()
+        return self._normalised(self._augmented(x_BHWC, step)), targets
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Give every image once, in the order of the indices, not augmented.
@@ -121,20 +128,21 @@ class Loader:
             size: the most images in a chunk; there are ceil(N / size) nearly equal ones.
 
         Yields:
-            x_BCHW float32 and y_B int64, both on the device.
+            x_BCHW float32 and the targets, both on the device.
         """
         number = -(-len(self) // size)
         chunks = np.array_split(np.arange(len(self)), max(1, number))
         feed = "direct" if self._feed == "direct" else "ahead"  # each is needed once: none has to stay on the device
         take = batch_source(self._part, chunks.__getitem__, self._device, feed, number)
         for chunk in range(number):
-            x_BHWC, y_B = take(chunk)
-            yield self._normalised(centre(x_BHWC, self._size, self._view)), y_B
+            x_BHWC, targets = take(chunk)
+            if self._has_masks:
+                targets = self._central(targets[..., None], masks=True)[..., 0].contiguous()
+            yield self._normalised(self._central(x_BHWC)), targets
 
     @cached_property
     def _feed(self) -> Feed:
-        needed = int(np.prod(self._part.shape))
-        return self._asked_feed or choose_transfer(self._device.type, needed, free_bytes(self._device))
+        return self._asked_feed or choose_transfer(self._device.type, self._part.size, free_bytes(self._device))
 
     @cached_property
     def _take(self) -> Callable[[int], Batch]:
@@ -143,14 +151,20 @@ class Loader:
     def _normalised(self, x_BHWC: Tensor) -> Tensor:
         return normalise(x_BHWC, self._mean_C, self._std_C, self._memory_format)
 
-    def _augmented(self, x_BHWC: Tensor, draw: np.random.Generator) -> Tensor:
+    def _central(self, x_BHWC: Tensor, masks: bool = False) -> Tensor:
+        return centre(x_BHWC, self._size, self._view, nearest=masks)
+
+    def _augmented(self, x_BHWC: Tensor, step: int, masks: bool = False) -> Tensor:
+        """The images of a step, or their masks, which the same draws vary alike."""
+        draw = generator(self._seed, f"{self._purpose}/augment", step)
         if self._augment == "resized-crop-flip":
-            return random_resized_crop_flip(x_BHWC, self._size, draw)
-        x_BHWC = centre(x_BHWC, self._size, self._view)
+            return random_resized_crop_flip(x_BHWC, self._size, draw, nearest=masks)
+        x_BHWC = self._central(x_BHWC, masks)
         if self._augment == "none":
             return x_BHWC
         pad = max(1, self._size.height // 8), max(1, self._size.width // 8)
-        return pad_crop_flip(x_BHWC, draw, pad, flip=self._augment == "crop-flip")
+        flip = self._augment == "crop-flip"
+        return pad_crop_flip(x_BHWC, draw, pad, flip, padding=IGNORED if masks else 0)
 
 
 class BatchOrder:

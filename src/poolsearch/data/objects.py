@@ -8,12 +8,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -23,15 +22,18 @@ from PIL import Image
 from poolsearch.data.decode import check_shape
 from poolsearch.data.gate import PASSING, Unreadable
 from poolsearch.data.items import PARTS
-from poolsearch.data.parquet import LABEL_NAMES
+from poolsearch.data.object_targets import Collate, Encoded, ObjectTargets, target_keys
+from poolsearch.data.parquet import TARGETS_FILE
 from poolsearch.data.source import OBJECTS, private_folder
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 from poolsearch.storage.disk import workspace
 
+if TYPE_CHECKING:
+    from poolsearch.tasks import TargetKind
+
 IMAGE_KEYS = ("image", "images", "img", "pixel_values", "x")
-TARGET_KEYS = (*LABEL_NAMES, "targets", "y")
-"""Where an item that is a dictionary has its image and its class; the first that is there is taken."""
+"""Where an item that is a dictionary has its image; the first that is there is taken."""
 
 _GROUP_BYTES = 32 << 20
 """So much of the images is held at once, and stands together in a file."""
@@ -42,7 +44,13 @@ _READ_TWICE = 32
 _EXPECTED = "Give a map-style dataset of (image, target) or of dictionaries with these, or a pair (images, targets)"
 
 
-def write_images(parts: Mapping[str, Any], cache_dir: Path, progress: Progress) -> Path:
+def write_images(
+    parts: Mapping[str, Any],
+    cache_dir: Path,
+    progress: Progress,
+    kind: TargetKind = "classes",
+    collate: Collate | None = None,
+) -> Path:
     """Write a data set of objects as a folder of parquet files, of which there is one for the same images.
 
     Images are PIL's, NumPy arrays of shape (H, W) or (H, W, C), or tensors of shape (H, W) or (C, H, W); they may
@@ -50,28 +58,39 @@ def write_images(parts: Mapping[str, Any], cache_dir: Path, progress: Progress) 
 
     Args:
         parts: under "train", "val" and "test" what there is: a dataset with a length whose items are (image, target) or
-            dictionaries with these under :data:`IMAGE_KEYS` and :data:`TARGET_KEYS`; or a pair of (N, ...) images and
-            (N,) targets, as arrays or tensors. Targets are class numbers or class names.
+            dictionaries with these under :data:`IMAGE_KEYS` and :func:`~poolsearch.data.object_targets.target_keys`; or
+            a pair of (N, ...) images and (N, ...) targets, as arrays or tensors.
         cache_dir: in whose folder for objects it is put.
         progress: where reading shows itself.
+        kind: what targets are. "classes": class numbers or class names; "labels": arrays of 0 and 1, (K,), or lists of
+            the names or numbers of the labels that an image has; "values": numbers, or arrays of one shape; "masks":
+            of the size of the image, PIL's or arrays, with the number of the class of each pixel, where 255 does not
+            count.
+        collate: from a list of one target, as the dataset gives it, to an array of a batch of one; None: targets are
+            taken as they are.
 
     Returns:
         The folder.
 
     Raises:
-        PoolsearchError: a dataset has no length, an item is no image with a class or cannot be read, or the items are
-            not the same when read again.
+        PoolsearchError: a dataset has no length, an item is no image with such a target or cannot be read, or the items
+            are not the same when read again.
     """
     datasets = {part: _dataset(part, parts[part]) for part in PARTS if parts.get(part) is not None}
     if "train" not in datasets:
         raise PoolsearchError(f"no training images were given. {_EXPECTED} as train.")
     root = private_folder(cache_dir, OBJECTS)
-    names = _class_names(parts["train"])
+    names = _class_names(parts["train"], target_keys(kind))
+    targets = ObjectTargets(kind, names, collate)
     digest = hashlib.sha256(json.dumps(names).encode())
     try:
         with workspace(root) as unfinished:
             for part, dataset in datasets.items():
-                _write(unfinished / f"{part}-00000.parquet", part, dataset, names, digest.update, progress)
+                _write(unfinished / f"{part}-00000.parquet", part, dataset, targets, digest.update, progress)
+            if kind != "classes":
+                about = json.dumps(targets.about)
+                digest.update(about.encode())
+                (unfinished / TARGETS_FILE).write_text(about, encoding="utf-8")
             for path in unfinished.iterdir():
                 _stamp(path, digest.hexdigest())
             folder = root / f"{_name(parts['train'])}-{digest.hexdigest()[:16]}"
@@ -139,12 +158,13 @@ def _length(part: str, given: Any) -> int:
         ) from None
 
 
-def _class_names(dataset: Any) -> list[str] | None:
+def _class_names(dataset: Any, keys: Sequence[str]) -> list[str] | None:
     """What a dataset of torchvision or of Hugging Face says that its classes are called."""
     while True:
         found = getattr(dataset, "classes", None)
         if found is None and isinstance(features := getattr(dataset, "features", None), Mapping):
-            named = [getattr(features.get(key), "names", None) for key in TARGET_KEYS]
+            of_keys = [features.get(key) for key in keys]  # a list of labels has what it is of in ``feature``
+            named = [getattr(getattr(one, "feature", one), "names", None) for one in of_keys]
             found = next((names for names in named if names), None)
         if isinstance(found, Sequence) and not isinstance(found, str):
             return [str(name) for name in cast("Sequence[Any]", found)]
@@ -175,13 +195,13 @@ def _write(
     path: Path,
     part: str,
     dataset: Any,
-    names: list[str] | None,
+    targets: ObjectTargets,
     see: Callable[[bytes], object],
     progress: Progress,
 ) -> None:
     """One part as a parquet file; ``see`` gets everything that is in it."""
     for index in range(0, len(dataset), -(-len(dataset) // _READ_TWICE)):
-        if _encoded(part, dataset, index) != _encoded(part, dataset, index):
+        if _encoded(part, dataset, index, targets) != _encoded(part, dataset, index, targets):
             raise PoolsearchError(
                 f"item {index} of {part} is not the same when it is read again: the dataset varies its images. "
                 "Images are read once and varied by poolsearch (augment=...): give the dataset without random "
@@ -190,12 +210,12 @@ def _write(
     writer: pq.ParquetWriter | None = None
     try:
         with progress.bar(f"reading {part}", len(dataset)) as update:
-            for images, targets, done in _groups(part, dataset):
+            for images, encoded, done in _groups(part, dataset, targets):
                 update(done, "")
-                for image, target in zip(images, targets, strict=True):
+                for image, target in zip(images, encoded, strict=True):
                     see(f"{part} {len(image)} {target!r} ".encode())
                     see(image)
-                group = _table(part, images, targets, names)
+                group = _table(part, images, encoded, targets)
                 if writer is None:
                     writer = pq.ParquetWriter(path, group.schema, compression="NONE", use_dictionary=False)
                 if group.schema != writer.schema:
@@ -215,53 +235,50 @@ def _stamp(path: Path, digest: str) -> None:
     os.utime(path, ns=(0, seconds * 10**9 + nanoseconds))
 
 
-def _groups(part: str, dataset: Any) -> Iterator[tuple[list[bytes], list[int | str], int]]:
+def _groups(part: str, dataset: Any, targets: ObjectTargets) -> Iterator[tuple[list[bytes], list[Encoded], int]]:
     """Encoded images and their targets, so many that they stay small, and how many there were so far."""
-    images, targets, held = list[bytes](), list[int | str](), 0
+    images, encoded, held = list[bytes](), list[Encoded](), 0
     for index in range(len(dataset)):
-        image, target = _encoded(part, dataset, index)
+        image, target = _encoded(part, dataset, index, targets)
         images.append(image)
-        targets.append(target)
-        held += len(image)
+        encoded.append(target)
+        held += len(image) + (len(target) if isinstance(target, bytes) else 0)
         if held >= _GROUP_BYTES or index == len(dataset) - 1:
-            yield images, targets, index + 1
-            images, targets, held = [], [], 0
+            yield images, encoded, index + 1
+            images, encoded, held = [], [], 0
 
 
-def _table(part: str, images: list[bytes], targets: list[int | str], names: list[str] | None) -> pa.Table:
-    numbers = all(isinstance(target, int) for target in targets)
-    if not numbers and not all(isinstance(target, str) for target in targets):
-        raise PoolsearchError(f"targets of {part} are numbers in some items and names in others.")
-    label: dict[str, Any] = {"_type": "Value"}
-    if numbers and names is not None:
-        label = {"_type": "ClassLabel", "names": names}
-    about = {"info": {"features": {"image": {"_type": "Image"}, "label": label}}}
-    return pa.table(
-        {"image": pa.array(images, pa.binary()), "label": pa.array(targets, pa.int64() if numbers else pa.string())}
-    ).replace_schema_metadata({"huggingface": json.dumps(about)})
+def _table(part: str, images: list[bytes], encoded: list[Encoded], targets: ObjectTargets) -> pa.Table:
+    column = targets.array(part, encoded)
+    return pa.table({"image": pa.array(images, pa.binary()), "label": column}).replace_schema_metadata({
+        "huggingface": targets.metadata(column)
+    })  # fmt: skip
 
 
 # --- items -----------------------------------------------------------------------------------------------------------
 
 
-def _encoded(part: str, dataset: Any, index: int) -> tuple[bytes, int | str]:
-    """An image as the content of a file, and its class."""
+def _encoded(part: str, dataset: Any, index: int, targets: ObjectTargets) -> tuple[bytes, Encoded]:
+    """An image as the content of a file, and its target."""
     where = f"item {index} of {part}"
     try:
         item = dataset[index]
     except Exception as error:  # the dataset is the user's
         raise PoolsearchError(f"{where} cannot be read: {type(error).__name__}: {error}") from error
-    image, target = _image_and_target(where, item)
-    return _file_of(where, image), _class_of(where, target)
+    image, target = _image_and_target(where, item, targets.kind)
+    file = _file_of(where, image)
+    return file, targets.encoded(where, target, file)
 
 
-def _image_and_target(where: str, item: Any) -> tuple[Any, Any]:
+def _image_and_target(where: str, item: Any, kind: TargetKind) -> tuple[Any, Any]:
     if isinstance(item, Mapping):
-        keys = [next((key for key in wanted if key in item), None) for wanted in (IMAGE_KEYS, TARGET_KEYS)]
+        target_names = target_keys(kind)
+        keys = [next((key for key in wanted if key in item), None) for wanted in (IMAGE_KEYS, target_names)]
         if None in keys:
+            what = "class" if kind == "classes" else "target"
             raise PoolsearchError(
                 f"{where} has the keys {', '.join(map(str, item))}. An image is looked for under "
-                f"{', '.join(IMAGE_KEYS)}; its class under {', '.join(TARGET_KEYS)}."
+                f"{', '.join(IMAGE_KEYS)}; its {what} under {', '.join(target_names)}."
             )
         return item[keys[0]], item[keys[1]]
     if isinstance(item, (tuple, list)) and len(cast("Sequence[Any]", item)) == 2:
@@ -317,19 +334,3 @@ def _array_of(where: str, image: Any) -> np.ndarray[Any, Any]:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise PoolsearchError(f"{where} has pixels that are NaN or infinite.")
     return np.ascontiguousarray(array)
-
-
-def _class_of(where: str, target: Any) -> int | str:
-    if isinstance(target, str):
-        return target
-    if getattr(target, "shape", None) == (1,):
-        target = target[0]
-    try:
-        return operator.index(target)  # whole numbers of Python, NumPy and torch
-    except TypeError:
-        shape = tuple(getattr(target, "shape", ()))
-        hint = " Of one-hot targets give target.argmax()." if shape and shape != (1,) else ""
-        raise PoolsearchError(
-            f"{where} has the target {str(target)[:60]} ({type(target).__name__}). Give the number or the name of its "
-            f"class.{hint}"
-        ) from None

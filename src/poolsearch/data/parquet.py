@@ -12,18 +12,35 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from poolsearch.data.checks import as_labels, class_numbers
-from poolsearch.data.gate import ARRAY_BYTES, PASSING, TooLarge, Unreadable, open_regular, size_text
-from poolsearch.data.items import PARTS, LabelledItems, Raw, Source, make_source, stamp
+from poolsearch.data.gate import ARRAY_BYTES, PASSING, TABLE_BYTES, TooLarge, Unreadable, open_regular, size_text
+from poolsearch.data.items import (
+    PARTS,
+    TARGET_WORDS,
+    JoinedItems,
+    LabelledItems,
+    Raw,
+    Source,
+    Targets,
+    make_source,
+    stamp,
+)
+from poolsearch.data.labels import label_targets
 from poolsearch.data.names import entries, part_of
 from poolsearch.errors import PoolsearchError
 from poolsearch.storage import files
+
+if TYPE_CHECKING:
+    from poolsearch.tasks import TargetKind
+
+TARGETS_FILE = "targets.json"
+"""What a folder of objects says of targets that are no classes, see :mod:`poolsearch.data.objects`."""
 
 LABEL_NAMES = ("label", "labels", "fine_label", "class", "target")
 GROUPS_HELD = 2
@@ -56,12 +73,14 @@ class _Group:
     plain: bool
 
 
-def parquet_source(root: Path) -> Source:
+def parquet_source(root: Path, kind: TargetKind = "classes") -> Source:
     """A data set in parquet files.
 
     Args:
         root: a folder of files named ``train-*``, ``validation-*``, ``test-*`` (or in folders of these names), or one
             parquet file.
+        kind: what there is to learn of each image; others than classes only have folders that poolsearch wrote of
+            Python objects.
 
     Returns:
         The data set, not yet decoded; row groups are read as their images are.
@@ -70,7 +89,10 @@ def parquet_source(root: Path) -> Source:
         PoolsearchError: a file is damaged or has row groups that are too large, the columns are not found, or the
             checks of :func:`make_source` fail.
     """
+    _check_kind(root, kind)
     try:
+        if kind != "classes":
+            return _object_source(root, kind)
         pieces, names = _pieces(root)
     except MemoryError:
         raise PoolsearchError(f"there is too little memory to read {root}.") from None
@@ -98,7 +120,8 @@ def parquet_files(root: Path) -> Iterator[Path]:
         stack.extend(entry.path for entry in folders if not entry.is_symlink())
 
 
-def _pieces(root: Path) -> tuple[list[LabelledItems], Sequence[str]]:
+def _parts(root: Path) -> tuple[Path, dict[str, list[Path]]]:
+    """The folder that paths are told from, and the files of each part."""
     paths = sorted(parquet_files(root)) if root.is_dir() else [root]
     base = root if root.is_dir() else root.parent
     of_part: dict[str, list[Path]] = {}
@@ -106,6 +129,11 @@ def _pieces(root: Path) -> tuple[list[LabelledItems], Sequence[str]]:
         of_part.setdefault(_part(path.relative_to(base)), []).append(path)
     if "train" not in of_part:
         raise PoolsearchError(f"{root} has parquet files for {', '.join(of_part)} but none named train-*.parquet.")
+    return base, of_part
+
+
+def _pieces(root: Path) -> tuple[list[LabelledItems], Sequence[str]]:
+    base, of_part = _parts(root)
     columns = _columns(of_part["train"][0])
     held = {part: ParquetItems(of_part[part], base, columns.image) for part in PARTS if part in of_part}
     values = {part: _labels(of_part[part], columns.label) for part, items in held.items() if len(items)}
@@ -119,6 +147,66 @@ def _pieces(root: Path) -> tuple[list[LabelledItems], Sequence[str]]:
                 f"{len(held[part])} rows. Download it again"
             )
     return [LabelledItems(part, held[part], label_N) for part, label_N in numbers.items()], names
+
+
+def _check_kind(root: Path, kind: TargetKind) -> None:
+    """See that there are targets of a kind."""
+    there = _about(root)["kind"] if (root / TARGETS_FILE).exists() else "classes"
+    if there == kind:
+        return
+    if there == "classes":
+        raise PoolsearchError(
+            f"{root} holds {TARGET_WORDS[there]}, and {TARGET_WORDS[kind]} should be learned (--task). Of parquet "
+            "files only classes are read: give a table, or Python objects: poolsearch.run(train=dataset, task=...)."
+        )
+    raise PoolsearchError(
+        f"{root} was written of Python objects with {TARGET_WORDS[there]}, and "
+        f"{TARGET_WORDS[kind]} should be learned (--task). Give the objects again, or the task that they were for."
+    )
+
+
+def _about(root: Path) -> dict[str, Any]:
+    """What a folder of objects says of its targets."""
+    path = root / TARGETS_FILE
+    try:
+        with open_regular(path, TABLE_BYTES) as handle:
+            found = json.load(handle)
+        if found["kind"] in TARGET_WORDS:
+            return found
+    except (ValueError, TypeError, LookupError, Unreadable):
+        pass
+    raise PoolsearchError(f"{path} is damaged. Delete {root}, and give the objects again.")
+
+
+def _object_source(root: Path, kind: TargetKind) -> Source:
+    """The images of a folder of objects whose targets are no classes."""
+    base, of_part = _parts(root)
+    about = _about(root)
+    parts = [part for part in PARTS if part in of_part]
+    images = {part: ParquetItems(of_part[part], base, "image") for part in parts}
+    if kind == "labels":
+        targets = _object_labels(str(root), {part: _labels(of_part[part], "label") for part in parts}, about)
+    else:
+        items = JoinedItems([ParquetItems(of_part[part], base, "label") for part in parts])
+        shape: list[int] = about["shape"] or []
+        names = [] if kind == "masks" else [str(number) for number in range(shape[-1])] if shape else ["value"]
+        targets = Targets(kind, items, tuple(names))
+    pieces = [LabelledItems.without_classes(part, images[part]) for part in parts]
+    if sum(len(piece.items) for piece in pieces) != len(targets.items):
+        raise Unreadable(f"{root} is damaged. Delete it, and give the objects again")
+    return make_source(str(root), pieces, targets.names, targets=targets)
+
+
+def _object_labels(name: str, values: dict[str, list[Any]], about: dict[str, Any]) -> Targets:
+    """0 or 1 for each label, of the names or numbers of those that images have."""
+    listed: list[list[str]] = [labels for arrays in values.values() for one in arrays for labels in one.to_pylist()]
+    there, names = set(itertools.chain.from_iterable(listed)), about["names"]
+    if not about["numbers"]:
+        names = names or sorted(there)
+        return label_targets(name, listed, names, names)
+    number = about["how_many"] or (len(names) if names else 1 + max(map(int, there), default=-1))
+    keys = [str(key) for key in range(number)]
+    return label_targets(name, listed, keys, names or keys)
 
 
 class ParquetItems:

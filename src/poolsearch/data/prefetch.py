@@ -20,7 +20,7 @@ from poolsearch.data.cache import Images
 Feed = Literal["direct", "resident", "ahead"]
 Ints = npt.NDArray[np.int64]
 Batch = tuple[Tensor, Tensor]
-"""x_BHWC uint8 and y_B int64."""
+"""x_BHWC uint8 and the targets: y_B int64 of classes, uint8 (B, K) of labels, float32 (B, ...), or uint8 (B, H, W)."""
 Made = TypeVar("Made")
 
 RESIDENT_SHARE = 1 / 4
@@ -92,7 +92,7 @@ def batch_source(
         steps: how many there are; None: no end.
 
     Returns:
-        A function of the step; gives x_BHWC uint8 and y_B int64.
+        A function of the step; gives x_BHWC uint8 and the targets, as stored.
     """
     if transfer == "resident":
         resident = ResidentSubset(part, device)
@@ -120,7 +120,8 @@ class ImageSubset:
 
     def __init__(self, images: Images, indices: Ints) -> None:
         self._pixels = np.asarray(images.pixels_NHWC)  # the same memory without memmap's slower indexing
-        self._label_N = images.label_N
+        self._target_N: npt.NDArray[Any] = np.asarray(images.label_N if images.target_N is None else images.target_N)
+        self._has_classes = images.target_N is None
         self._indices = np.asarray(indices, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -131,6 +132,17 @@ class ImageSubset:
         """N, H, W, C."""
         return len(self), *self._pixels.shape[1:]
 
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """N, and what the targets of an image have."""
+        return len(self), *self._target_N.shape[1:]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all images, and of targets that are no classes, which take next to nothing."""
+        targets = 0 if self._has_classes else int(np.prod(self.target_shape)) * self._target_N.itemsize
+        return int(np.prod(self.shape)) + targets
+
     def gather(self, numbers: Ints, pinned: bool = False) -> Batch:
         """Copy some images into a batch on the CPU.
 
@@ -139,13 +151,13 @@ class ImageSubset:
             pinned: put them in memory that a GPU can fetch them from by itself.
 
         Returns:
-            x_BHWC uint8 and y_B int64.
+            x_BHWC uint8 and the targets, as stored.
         """
         rows = self._indices[numbers]
         x_BHWC = torch.empty((len(rows), *self.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
         # "clip" writes in place; the default would check every row first and then copy
         np.take(self._pixels, rows, axis=0, out=x_BHWC.numpy(), mode="clip")
-        y_B = torch.from_numpy(self._label_N[rows])
+        y_B = torch.from_numpy(self._target_N[rows])
         return x_BHWC, y_B.pin_memory() if pinned else y_B
 
 
@@ -159,7 +171,8 @@ class ResidentSubset:
 
     def __init__(self, part: ImageSubset, device: torch.device) -> None:
         self._x_NHWC = torch.empty(part.shape, dtype=torch.uint8, device=device)
-        self._y_N = torch.empty(len(part), dtype=torch.int64, device=device)
+        none = part.gather(np.arange(0))[1]
+        self._y_N = none.new_empty(part.target_shape, device=device)
         rows = max(1, _UPLOAD_BYTES // int(np.prod(part.shape[1:])))
         for start in range(0, len(part), rows):
             chunk = slice(start, min(start + rows, len(part)))
@@ -172,7 +185,7 @@ class ResidentSubset:
             numbers: of the images in the part, (B,).
 
         Returns:
-            x_BHWC uint8 and y_B int64.
+            x_BHWC uint8 and the targets, as stored.
         """
         rows_B = to_device(numbers, self._x_NHWC.device)
         return self._x_NHWC[rows_B], self._y_N[rows_B]

@@ -6,25 +6,28 @@ import difflib
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from poolsearch.data.archives import is_archive, unpack_advice
 from poolsearch.data.folder import LAYOUT, folder_source
-from poolsearch.data.items import ArrayItems, LabelledItems, Source, make_source
+from poolsearch.data.items import TARGET_WORDS, ArrayItems, LabelledItems, Source, make_source
 from poolsearch.data.names import TABLES, ending
 from poolsearch.data.npz import npz_source
 from poolsearch.data.parquet import parquet_files, parquet_source
 from poolsearch.data.table import table_source
 from poolsearch.errors import PoolsearchError, unknown
 
+if TYPE_CHECKING:
+    from poolsearch.tasks import TargetKind
+
 DIGITS = "digits"
 OBJECTS = "objects"
 """The kind of a user's folder for images that were given as Python objects."""
 
 
-def find_source(data: str, data_root: Path | None = None) -> Source:
+def find_source(data: str, data_root: Path | None = None, kind: TargetKind = "classes") -> Source:
     """The data set that ``data`` stands for.
 
     Args:
@@ -32,20 +35,27 @@ def find_source(data: str, data_root: Path | None = None) -> Source:
             a folder of parquet files or of an ``.npz``. It is a path when it exists, contains a path separator or ends
             as one of these files does.
         data_root: where torchvision's sets lie; ``~/.cache/poolsearch/torchvision`` when not given.
+        kind: what there is to learn of each image.
 
     Returns:
-        What images there are, with labels and parts; none is decoded.
+        What images there are, with labels or other targets, and parts; none is decoded.
 
     Raises:
-        PoolsearchError: nothing is there, it has an unknown layout, or its classes cannot be trained on.
+        PoolsearchError: nothing is there, it has an unknown layout, its classes cannot be trained on, or it has no
+            targets of this kind.
     """
     path = Path(data).expanduser()
     if path.exists() or ending(path.name) in _FILES or "/" in data or os.sep in data:
-        return _from_path(path)
-    if data == DIGITS:
+        return _from_path(path, kind)
+    if data == DIGITS and kind == "classes":
         return _digits()
     from poolsearch.data.torchvision_sets import SETS, torchvision_source  # a second to import, for those who need it
 
+    if kind != "classes" and data in (DIGITS, *SETS):
+        raise PoolsearchError(
+            f"{data} has {TARGET_WORDS['classes']}, and {TARGET_WORDS[kind]} should be learned (--task). Give a path "
+            "to images with these, or --task classification."
+        )
     if data in SETS:
         return torchvision_source(data, data_root or default_cache_dir() / "torchvision")
     error = unknown("data set", data, [DIGITS, *SETS])
@@ -63,7 +73,7 @@ def _digits() -> Source:
     return make_source(DIGITS, [LabelledItems("train", items, bunch.target.astype(np.int64))], names, flippable=False)
 
 
-def _from_path(path: Path) -> Source:
+def _from_path(path: Path, kind: TargetKind) -> Source:
     if not path.exists() and path.parent.name.startswith(f"{OBJECTS}-"):
         raise PoolsearchError(
             f"{path} is gone, where images that were given as Python objects were kept. Give them again, and they are "
@@ -73,7 +83,7 @@ def _from_path(path: Path) -> Source:
         raise PoolsearchError(f"{path} does not exist.{_nearest(path)} Give {_ALLOWED}.")
     try:
         if path.is_dir():
-            return parquet_source(path) if any(parquet_files(path)) else folder_source(path)
+            return parquet_source(path, kind) if any(parquet_files(path)) else folder_source(path)
         if ending(path.name) in _FILES:
             return _FILES[ending(path.name)](path)
         if is_archive(path.name):

@@ -226,7 +226,8 @@ def subset_training(split: Split, label_N: Ints, size: int, seed: int) -> Split:
 def write_split(files: RunDir, images: Images, split: Split) -> None:
     """Write ``split.json``, and ``images.parquet``: index, file, class, part and group of every image.
 
-    ``part`` is empty for images that --subset leaves out, ``group`` where no groups were told. An ``images.parquet``
+    ``part`` is empty for images that --subset leaves out, ``group`` where no groups were told, ``class`` where images
+    have other targets. An ``images.parquet``
     that is there and whole is kept.
 
     Args:
@@ -244,7 +245,7 @@ def write_split(files: RunDir, images: Images, split: Split) -> None:
     table = pa.table({
         "index": np.arange(len(part_N)),
         "file": images.files,
-        "class": np.array(images.class_names, object)[images.label_N],
+        "class": images.class_N,
         "part": part_N,
         "group": names_N,
     })  # fmt: skip

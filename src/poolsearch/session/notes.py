@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from poolsearch.data import Images, Split, unread_kinds
+from poolsearch.data.masks import IGNORED
 from poolsearch.image_size import ImageSize
 from poolsearch.nets.restride.loading import COLOURS
 from poolsearch.settings import ResolvedSettings
@@ -19,6 +23,8 @@ _UNSEEN, _MUCH = 0.005, 0.4  # shares of the images' area that are cut away: wor
 UNEQUAL = 3
 """Where the largest class has more than so many times the images of the smallest, there is a warning of accuracy."""
 
+_LOOKED_AT_BYTES = 8 << 20  # of masks, to tell what their pixels are
+
 CLASSES_SHOWN = 30
 """So many classes are listed one by one."""
 
@@ -30,15 +36,54 @@ def classes_note(images: Images) -> str:
         images: all of the data set.
 
     Returns:
-        A line of text; of many classes, the smallest and the largest ones.
+        A line of text; of many classes, the smallest and the largest ones. Where images have other targets, the labels,
+        the ranges of the values, or the classes of pixels with their share.
     """
-    count_C = np.bincount(images.label_N, minlength=len(images.class_names))
-    named = [f"{name} ({count:,})" for name, count in zip(images.class_names, count_C, strict=True)]
+    match images.kind:
+        case "classes":
+            count_C = np.bincount(images.label_N, minlength=len(images.class_names))
+            return _largest_and_smallest("classes (images)", images.class_names, count_C, "{:,}")
+        case "labels":
+            has_NK = _targets(images) > 0
+            without = int((~has_NK.any(1)).sum())
+            note = _largest_and_smallest("labels (images)", images.class_names, has_NK.sum(0), "{:,}")
+            return f"{note}; {without:,} images have none" if without else note
+        case "values":
+            return _values_note(images)
+        case "masks":
+            masks = _targets(images)
+            some = masks[:: -(-masks.nbytes // _LOOKED_AT_BYTES)]
+            count_C = np.bincount(some.ravel(), minlength=IGNORED + 1)
+            share_C = count_C[: len(images.class_names)] / max(1, count_C[:IGNORED].sum())
+            note = _largest_and_smallest("classes of pixels (share)", images.class_names, share_C, "{:.1%}")
+            ignored = count_C[IGNORED] / count_C.sum()
+            return f"{note}; {ignored:.1%} of the pixels do not count" if ignored else note
+
+
+def _targets(images: Images) -> NDArray[Any]:
+    assert images.target_N is not None
+    return np.asarray(images.target_N)
+
+
+def _largest_and_smallest(what: str, names: Sequence[str], size_C: NDArray[Any], form: str) -> str:
+    """All by name with their sizes, or of many the first and last three by size."""
+    named = [f"{name} ({form.format(size)})" for name, size in zip(names, size_C, strict=True)]
     if len(named) <= CLASSES_SHOWN:
-        return f"{len(named)} classes (images): {', '.join(named)}"
-    order = np.argsort(-count_C, kind="stable")
+        return f"{len(named)} {what}: {', '.join(named)}"
+    order = np.argsort(-size_C, kind="stable")
     most, least = (", ".join(named[c] for c in some) for some in (order[:3], order[-3:]))
-    return f"{len(named):,} classes (images), the largest: {most}; the smallest: {least}"
+    return f"{len(named):,} {what}, the largest: {most}; the smallest: {least}"
+
+
+def _values_note(images: Images) -> str:
+    values = _targets(images)
+    if values.ndim > 2:
+        return f"values of shape {'x'.join(map(str, values.shape[1:]))} of each image"
+    values_NK = values.reshape(len(values), -1)
+    ranges = zip(images.class_names, values_NK.min(0), values_NK.max(0), strict=True)
+    named = [f"{name} ({low:.6g} to {high:.6g})" for name, low, high in ranges]
+    shown = ", ".join(named[:CLASSES_SHOWN]) + (", ..." if len(named) > CLASSES_SHOWN else "")
+    return f"{len(named):,} value{'s' if len(named) > 1 else ''} of each image (range): {shown}"
 
 
 def space_note(settings: ResolvedSettings, space: Space, full_size: int, within: int) -> str:
@@ -91,16 +136,30 @@ def split_notes(
         *_unequal(images, split, settings.metric),
     ]
     for name, indices in named.items():
-        absent = np.setdiff1d(np.arange(len(images.class_names)), images.label_N[indices])
+        absent = _absent(images, indices)
         if len(absent):
             listed = ", ".join(images.class_names[c] for c in absent[:5]) + (", ..." if len(absent) > 5 else "")
-            warnings.append(f"the {name} has no image of {len(absent)} of {len(images.class_names)} classes: {listed}.")
+            what = f"of {len(absent)} of {len(images.class_names)} classes"
+            if images.kind == "labels":
+                what = f"with {len(absent)} of {len(images.class_names)} labels"
+            warnings.append(f"the {name} has no image {what}: {listed}.")
     if Path(settings.data).is_dir() and (unread := unread_kinds(Path(settings.data))):
         kinds = ", ".join(f"{count:,} {ending}" for ending, count in sorted(unread.items()))
         warnings.append(f"files of kinds that cannot be read were passed over: {kinds}. Convert them to JPEG or PNG.")
     if images.skipped:
         warnings.append(f"{len(images.skipped)} files could not be used and were left out: see skipped.json.")
     return division, warnings
+
+
+def _absent(images: Images, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Classes or labels that none of some images has."""
+    match images.kind:
+        case "classes":
+            return np.setdiff1d(np.arange(len(images.class_names)), images.label_N[indices])
+        case "labels":
+            return np.flatnonzero(~_targets(images)[indices].any(0))
+        case "values" | "masks":
+            return np.empty(0, np.int64)
 
 
 def shape_note(images: Images, settings: DataSettings, image_size: ImageSize) -> str:
@@ -172,11 +231,13 @@ def _copies_across(split: Split, copies: dict[str, dict[str, int]]) -> list[str]
     return warnings
 
 
-def _unequal(images: Images, split: Split, metric: Metric) -> list[str]:
+def _unequal(images: Images, split: Split, metric: Metric | None) -> list[str]:
     """Accuracy says little about small classes beside large ones."""
+    if images.kind != "classes":
+        return []
     count_C = np.bincount(images.label_N[split.train_all], minlength=len(images.class_names))
     most, least = int(count_C.argmax()), int(count_C.argmin())
-    if metric != "accuracy" or count_C[most] <= UNEQUAL * count_C[least]:
+    if metric not in (None, "accuracy") or count_C[most] <= UNEQUAL * count_C[least]:
         return []
     return [
         f"classes are of very different sizes ({count_C[most]:,} training images of {images.class_names[most]}, "

@@ -13,10 +13,12 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.nets.objects import GIVEN, LIBRARY, NetworkObject
 from poolsearch.progress import Progress
 from poolsearch.settings import Settings
-from poolsearch.settings.tasks import OBJECT
+from poolsearch.settings.tasks import OBJECT, is_own_task
 from poolsearch.storage.run_record import saved_settings
-from poolsearch.tasks.by_name import check_task
+from poolsearch.tasks.by_name import check_task, task_of_file
+from poolsearch.tasks.names import target_kind
 from poolsearch.tasks.task import Task
+from poolsearch.user_code import file_of
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,13 @@ def settings_with(
         changes["net"] = network.name
         if network.is_trained and changes.get("init", settings and settings.net.init) is None:
             changes["init"] = GIVEN
+    is_told = resumed is None or "task" in values
     settings = (settings or Settings()).changed(**changes)
-    return settings.changed(data=_data(settings, images, progress)) if images else settings
+    return settings.changed(data=_data(settings, images, objects.task, is_told, progress)) if images else settings
 
 
-def _data(settings: Settings, images: Mapping[str, Any], progress: Progress) -> str:
-    """What the setting ``data`` says of these images."""
+def _data(settings: Settings, images: Mapping[str, Any], task: Task | None, is_told: bool, progress: Progress) -> str:
+    """What the setting ``data`` says of these images; where the user told the task, its file may run."""
     if named := [part for part, given in images.items() if isinstance(given, (str, Path))]:
         if list(images) == ["train"]:
             return str(images["train"])
@@ -117,5 +120,14 @@ def _data(settings: Settings, images: Mapping[str, Any], progress: Progress) -> 
             f"{named[0]} is the name of a data set, {images[named[0]]}, which says itself what its parts are: give it "
             "alone, as train. Or give all parts as datasets."
         )
-    cache = settings.data.cache_dir
-    return str(write_images(images, Path(cache).expanduser() if cache else default_cache_dir(), progress))
+    name = settings.data.task
+    if task is None and is_own_task(name):
+        if not is_told or file_of(name) is None:
+            raise PoolsearchError(
+                f"images were given, and what their targets are is said by the run's task, {name}. Give it, too: "
+                "poolsearch.run(FOLDER, resume=True, train=..., task=...)."
+            )
+        task = task_of_file(name, None)
+    kind, collate = (target_kind(settings), None) if task is None else (task.targets, task.collate)
+    cache = Path(settings.data.cache_dir).expanduser() if settings.data.cache_dir else default_cache_dir()
+    return str(write_images(images, cache, progress, kind, collate))

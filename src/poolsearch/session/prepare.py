@@ -167,13 +167,14 @@ def images_of(
         Stored somewhat larger than the image size where that is large, for crops.
 
     Raises:
-        PoolsearchError: there is no such data, none of it can be read, or there is no space.
+        PoolsearchError: there is no such data, none of it can be read, it has no targets of this kind, or there is no
+            space.
     """
     cache = Path(given.data.cache_dir).expanduser() if given.data.cache_dir else default_cache_dir()
     store = None if given.data.image_size is None else ImageSize.of(given.data.image_size)
     if store is not None and not store.small and given.data.fit in (None, "crop"):
         store = store.times(256 / 224)  # random resized crops cut from a larger picture, as 224 is cut from 256
-    source = find_source(given.data.data, cache / "torchvision")
+    source = find_source(given.data.data, cache / "torchvision", kind)
     channels = _channels_of(given, source, code or {}, objects.network)
     data = given.data
     images = open_images(source, store, cache, progress, data.fit, channels, data.value_range)
@@ -191,7 +192,8 @@ def _channels_of(given: Settings, source: Source, code: Mapping[str, str], netwo
         size = ImageSize.of(given.data.image_size or LARGEST_NATIVE)
         with torch.random.fork_rng(devices=[]):  # building it draws weights, which must not move the draws of others
             make = network and network.make
-            return taken_channels(load_model(net, len(source.class_names), digest_of(net, code), make=make), size)
+            classes = len(source.class_names) or 2  # how many classes masks have is not known before all are read
+            return taken_channels(load_model(net, classes, digest_of(net, code), make=make), size)
     channels = None if net.startswith("torchvision:") else array_channels(source)
     return channels if channels is not None and channels not in (1, 3, 4) else COLOURS
 

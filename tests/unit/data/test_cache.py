@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from poolsearch.data import build, find_source, open_images
+from poolsearch.data import build, cache_folder, find_source, open_images
 from poolsearch.data import cache as cache_module
 from poolsearch.data.items import Source
 from poolsearch.errors import PoolsearchError
@@ -166,7 +166,7 @@ def test_of_many_pixels_some_blocks_are_compared(
     open_images(source, None, tmp_path / "cache", SilentProgress())
     assert sum(compared) == 40
     compared.clear()
-    monkeypatch.setattr(cache_module, "_BLOCK_BYTES", 2 * 12 * 12 * 3)
+    monkeypatch.setattr(cache_module, "BLOCK_BYTES", 2 * 12 * 12 * 3)
     monkeypatch.setattr(cache_module, "CHECKED_BYTES", 12 * 12 * 12 * 3)
     open_images(source, None, tmp_path / "cache", SilentProgress())
     assert compared == [2] * 6
@@ -354,7 +354,7 @@ def test_that_only_first_pages_are_used_is_told(tmp_path: Path) -> None:
     path = the_entry(cache) / "meta.json"  # of a version that read first pages alone
     meta = json.loads(path.read_text())
     del meta["values"], meta["first_pages"]
-    meta["sum"] = cache_module._sum(meta)
+    meta["sum"] = cache_folder.digest_of(meta)
     path.write_text(json.dumps(meta))
     assert not open_images(source, None, cache, SilentProgress(), values="each-file").warnings, (
         "a resumed run has its own"
@@ -372,7 +372,7 @@ def test_an_entry_of_a_version_that_guessed_each_files_range(tmp_path: Path) -> 
     meta = json.loads((usual / "meta.json").read_text())
     del meta["values"]
     meta["key"] = usual.name
-    meta["sum"] = cache_module._sum(meta)
+    meta["sum"] = cache_folder.digest_of(meta)
     (usual / "meta.json").write_text(json.dumps(meta))
     same = open_images(source, None, tmp_path / "cache", SilentProgress(), values="each-file")
     assert same.folder == usual and same.fingerprint == before.fingerprint
@@ -393,7 +393,7 @@ def test_an_entry_that_does_not_say_what_was_cut_away(tmp_path: Path) -> None:
     path = the_entry(tmp_path / "cache") / "meta.json"
     meta = json.loads(path.read_text())
     del meta["cut"]
-    meta["sum"] = cache_module._sum(meta)
+    meta["sum"] = cache_folder.digest_of(meta)
     path.write_text(json.dumps(meta))
     assert open_images(source, 10, tmp_path / "cache", SilentProgress()).cut == 0.75
 

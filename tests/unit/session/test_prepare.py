@@ -29,7 +29,7 @@ class Told(SilentProgress):
 def noted(*counts: int) -> str:
     names = tuple(f"c{number}" for number in range(len(counts)))
     label_N = np.repeat(np.arange(len(counts)), counts)
-    return classes_note(cast(Any, SimpleNamespace(class_names=names, label_N=label_N)))
+    return classes_note(cast(Any, SimpleNamespace(kind="classes", class_names=names, label_N=label_N)))
 
 
 def test_classes_are_listed_with_their_images() -> None:
