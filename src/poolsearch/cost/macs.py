@@ -88,16 +88,24 @@ def cost_table(net: Poolable, height: int, width: int, space: Space | None = Non
     """
 
     def count(index: int, state: Any, site: Exponents) -> tuple[SegmentCost, Any]:
-        macs, out = _count(partial(net.run_block, index, state, site))
+        macs, out = count_macs(partial(net.run_block, index, state, site))
         return SegmentCost(macs, state_size(out)), out
 
-    macs, state = _count(partial(net.stem, torch.zeros(2, net.channels, height, width, device="meta")))
+    macs, state = count_macs(partial(net.stem, torch.zeros(2, net.channels, height, width, device="meta")))
     block, last = every_block(net, state, space or net.space, count)
-    head = {size: _count(partial(net.head, state))[0] for size, state in last.items()}
+    head = {size: count_macs(partial(net.head, state))[0] for size, state in last.items()}
     return CostTable(SegmentCost(macs, state_size(state)), block, head)
 
 
-def _count(run: Callable[[], Any]) -> tuple[int, Any]:
+def count_macs(run: Callable[[], Any]) -> tuple[int, Any]:
+    """Count the MACs of a call with torch's flop counter.
+
+    Args:
+        run: computes something of a batch of two images, on any device.
+
+    Returns:
+        MACs for one image, and what was computed.
+    """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         out = run()
     return counter.get_total_flops() // 2 // 2, out  # two flops per multiply-add, a batch of two
