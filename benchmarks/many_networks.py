@@ -20,7 +20,7 @@ from poolsearch.resources import available_cores
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.stages.retrain import retrain_config
-from poolsearch.stages.standalone.trial import StandaloneTask, Trial
+from poolsearch.stages.standalone.trial import StandaloneTraining, Trial
 from poolsearch.workers.pool import run_trials
 from search_step import images
 from timing import ratio
@@ -48,7 +48,7 @@ def count(
     run: Run, turns: list[Stretch], seconds: float, folder: Path, process: int, progress: Progress
 ) -> list[float]:
     """Steps per second of this process in each turn; 0 in those that it waits through."""
-    task = StandaloneTask(run, retrain_config(run.settings), Trial(run.space.default, process))
+    task = StandaloneTraining(run, retrain_config(run.settings), Trial(run.space.default, process))
     step, found = 0, []
     for turn, stretch in enumerate(turns):
         meet(folder / f"{turn}", process, max(s.processes for s in turns))

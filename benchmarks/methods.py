@@ -15,8 +15,8 @@ from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.settings.methods import kind_of
-from poolsearch.stages.relax import RelaxTask
-from poolsearch.stages.search import SearchTask
+from poolsearch.stages.relax import RelaxedTraining
+from poolsearch.stages.search import SearchTraining
 from search_step import images
 from timing import Seconds, alternate
 
@@ -37,9 +37,9 @@ CASES: dict[str, dict[str, Any]] = {
 def stepper(run: Run) -> tuple[Callable[[], None], int]:
     """A call that does the next step of a method's own task; and the bytes of its weights and their momentum."""
     relaxed = kind_of(run.settings.search.method) == "relaxed"
-    task = RelaxTask(run) if relaxed else SearchTask(run)
+    task = RelaxedTraining(run) if relaxed else SearchTraining(run)
     count: Iterator[int] = iter(range(10**9))
-    supernets = [task.supernet] if isinstance(task, RelaxTask) else task.members
+    supernets = [task.supernet] if isinstance(task, RelaxedTraining) else task.members
     return lambda: task.step(next(count)), sum(8 * parameters_of(supernet) for supernet in supernets)
 
 

@@ -25,7 +25,7 @@ from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.space import Placement
-from poolsearch.stages.search import SearchTask
+from poolsearch.stages.search import SearchTraining
 from poolsearch.supernet.norms import batch_norm
 from timing import alternate, each, ratio
 
@@ -59,12 +59,12 @@ def images(folder: Path, number: int) -> Path:
     return folder / "images.npz"
 
 
-def ours(run: Run) -> tuple[SearchTask, Iterator[int]]:
+def ours(run: Run) -> tuple[SearchTraining, Iterator[int]]:
     """The search's own task; the steps are counted on."""
-    return SearchTask(run, InOrder(list(run.space))), iter(range(10**9))
+    return SearchTraining(run, InOrder(list(run.space))), iter(range(10**9))
 
 
-def bare(run: Run, task: SearchTask) -> Iterator[None]:
+def bare(run: Run, task: SearchTraining) -> Iterator[None]:
     """One step of the floor for each item taken."""
     members = [copy.deepcopy(m) for m in task.members]
     optimizers = [torch.optim.SGD(m.parameters(), 0.1, momentum=0.9, weight_decay=1e-3, fused=True) for m in members]

@@ -14,7 +14,7 @@ from poolsearch.nets.live_bytes import LiveBytes
 from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
-from poolsearch.stages.search import SearchTask
+from poolsearch.stages.search import SearchTraining
 from search_step import MEMBERS, images
 from timing import alternate, ratio
 
@@ -29,9 +29,9 @@ def draws(many: int, steps: int) -> list[Draw]:
     return [(int(m), (9 * m + draw.integers(0, 9, many)).tolist()) for m in members]
 
 
-def task_of(run: Run, given: list[Draw]) -> tuple[SearchTask, Iterator[int]]:
+def task_of(run: Run, given: list[Draw]) -> tuple[SearchTraining, Iterator[int]]:
     """A search that trains what it is given, again and again."""
-    task, again = SearchTask(run), cycle(given)
+    task, again = SearchTraining(run), cycle(given)
     task.search._draw = lambda *_: next(again)  # type: ignore[method-assign]
     return task, iter(range(10**9))
 
@@ -62,12 +62,12 @@ def main(batch: int = 128, rounds: int = 3, many: tuple[int, ...] = MANY) -> lis
     return lines
 
 
-def _steps(task: SearchTask, count: Iterator[int], steps: int) -> None:
+def _steps(task: SearchTraining, count: Iterator[int], steps: int) -> None:
     for _ in range(steps):
         task.step(next(count))
 
 
-def _live_bytes(task: SearchTask, count: Iterator[int], steps: int) -> int:
+def _live_bytes(task: SearchTraining, count: Iterator[int], steps: int) -> int:
     """The most bytes of tensors made in a step that are alive together; first steps make what stays."""
     most = 0
     for _ in range(steps):

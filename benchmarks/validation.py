@@ -14,7 +14,7 @@ import torch
 from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
-from poolsearch.stages.search import SearchTask
+from poolsearch.stages.search import SearchTraining
 from search_step import MEMBERS, images, ours
 from timing import alternate
 
@@ -22,7 +22,7 @@ BETA = 0.9
 CHOICES = ((256, 1), (128, 1), (64, 1), (32, 1), (128, 2), (128, 4))
 
 
-def steps_of(run: Run, val_batch: int, val_every: int) -> tuple[SearchTask, list[int]]:
+def steps_of(run: Run, val_batch: int, val_every: int) -> tuple[SearchTraining, list[int]]:
     """A task that validates so, and where its steps are counted."""
     search = replace(run.settings.search, val_batch=val_batch, val_every=val_every)
     task, _ = ours(replace(run, settings=replace(run.settings, search=search)))
@@ -40,7 +40,7 @@ def times(batch: int, steps: int, rounds: int) -> dict[str, list[float]]:
         with open_run(Path(folder) / "run", settings, False, SilentProgress()) as run:
             tasks = {str(choice): steps_of(run, *choice) for choice in CHOICES}
 
-            def work(task: SearchTask, done: list[int]) -> None:
+            def work(task: SearchTraining, done: list[int]) -> None:
                 for _ in range(steps):
                     task.step(done[0])
                     done[0] += 1
@@ -59,14 +59,14 @@ def noise(trained_steps: int) -> dict[int, tuple[float, float]]:
             preset="paper", data="digits", members=1, net="cifar-resnet20", width=8, cache_dir=f"{folder}/cache"
         )
         with open_run(Path(folder) / "run", settings, False, SilentProgress()) as run:
-            task = SearchTask(run)
+            task = SearchTraining(run)
             for step in range(trained_steps):
                 task.step(step)
             return {n: _deviation(run, task, n) for n in sorted({n for n, _ in CHOICES})}
 
 
 @torch.inference_mode()
-def _deviation(run: Run, task: SearchTask, n: int, draws: int = 300) -> tuple[float, float]:
+def _deviation(run: Run, task: SearchTraining, n: int, draws: int = 300) -> tuple[float, float]:
     supernet, placement = task.members[0].eval(), run.space.default
     loader = run.loader(run.split.search_val, len(run.split.search_val), "noise", 0, augmented=False)
     x_BCHW, y_B = loader.batch(0)

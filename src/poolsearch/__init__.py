@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from poolsearch.space import Placement, Space
     from poolsearch.supernet.evaluate import evaluate_tree
     from poolsearch.supernet.own_network import SuperNet
+    from poolsearch.tasks.task import Task
 
 __all__ = [
     "Callback",
@@ -45,6 +46,7 @@ __all__ = [
     "StageEvent",
     "StepEvent",
     "SuperNet",
+    "Task",
     "TrialEvent",
     "TrialSearch",
     "Trust",
@@ -82,6 +84,7 @@ _HOMES = {
     "Settings": "settings",
     "Space": "space",
     "SuperNet": "supernet.own_network",
+    "Task": "tasks.task",
     "evaluate_tree": "supernet.evaluate",
     "placement_costs": "cost.costs",
     "restride": "nets.restride",

@@ -27,6 +27,8 @@ from poolsearch.space import Placement
 from poolsearch.stages.export import trained_network, winner_of
 from poolsearch.storage.files import read_bytes, read_json
 from poolsearch.storage.run_dir import RunDir
+from poolsearch.tasks.regression import Values
+from poolsearch.tasks.task import NamedTask
 
 _SHOWN = 10
 _COLUMNS = ("rank", "placement", "val_metric", "prediction", "prediction_low", "prediction_high", "macs_ratio")
@@ -288,11 +290,11 @@ class Result:
         Args:
             placement: one that was retrained, or "default"; None is the best placement.
             seed: which of its trainings.
-            normalize: put the normalisation that it was trained with in front, so that it takes pixels of 0 to 1;
-                otherwise it takes normalised images.
+            normalize: put the normalisation that it was trained with in front, so that it takes pixels of 0 to 1, and
+                of a regression gives values; otherwise it takes normalised images, and gives what it was trained to.
 
         Returns:
-            A module of images (B, C, H, W) that gives logits (B, classes).
+            A module of images (B, C, H, W) that gives logits (B, classes), or what the task has for outputs.
 
         Raises:
             PoolsearchError: there is no such training, the images or the network of the run are not there any more, or
@@ -307,7 +309,10 @@ class Result:
             from torchvision.transforms.v2 import Normalize
 
             mean_C, std_C = (values.tolist() for values in run.statistics)
-            return nn.Sequential(OrderedDict(normalize=Normalize(mean_C, std_C), network=fixed)).eval()
+            parts: OrderedDict[str, nn.Module] = OrderedDict(normalize=Normalize(mean_C, std_C), network=fixed)
+            if isinstance(run.task, NamedTask) and run.task.scale_K2 is not None:
+                parts["values"] = Values(run.task.scale_K2)
+            return nn.Sequential(parts).eval()
 
     @property
     def _data(self) -> RunData:

@@ -21,8 +21,8 @@ from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
 from poolsearch.space import Placement
 from poolsearch.stages.retrain import retrain_config
-from poolsearch.stages.search import SearchTask, make_members
-from poolsearch.stages.standalone.trial import StandaloneTask, Trial
+from poolsearch.stages.search import SearchTraining, make_members
+from poolsearch.stages.standalone.trial import StandaloneTraining, Trial
 from poolsearch.supernet.single_path import SinglePath
 
 Tiny = Callable[..., Settings]
@@ -57,7 +57,7 @@ def checkpoint(tmp_path: Path, tiny: Tiny, **changes: object) -> tuple[dict[str,
 @pytest.mark.parametrize("norm", NORMS)
 def test_all_members_begin_with_what_the_file_has(tmp_path: Path, tiny: Tiny, norm: str) -> None:
     state, file = checkpoint(tmp_path, tiny)
-    members = SearchTask(opened(tmp_path / "run", tiny(init=file, norm=norm, members=3))).members
+    members = SearchTraining(opened(tmp_path / "run", tiny(init=file, norm=norm, members=3))).members
     names = {name for name, _ in opened(tmp_path / "other", tiny()).build().named_parameters()}
     assert len(members) == 3
     for member in members:
@@ -97,7 +97,7 @@ def test_a_retraining_begins_with_the_file_and_its_statistics(tmp_path: Path, ti
     state, file = checkpoint(tmp_path, tiny)
     run = opened(tmp_path / "run", tiny(init=file))
     for seed, placement in ((0, "4,3,3"), (1, "1,1,8")):
-        net = StandaloneTask(run, retrain_config(run.settings), Trial(Placement.parse(placement), seed)).net.net
+        net = StandaloneTraining(run, retrain_config(run.settings), Trial(Placement.parse(placement), seed)).net.net
         assert net.state_dict().keys() == state.keys()
         assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
 

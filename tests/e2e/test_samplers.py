@@ -17,7 +17,7 @@ from poolsearch.reports.text import verdict_text
 from poolsearch.samplers.tree import TreeSearch
 from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
-from poolsearch.stages.search import SearchTask
+from poolsearch.stages.search import SearchTraining
 from poolsearch.storage.files import read_json
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.train import checkpoint
@@ -57,15 +57,15 @@ def test_stopped_and_resumed_it_ends_the_same(
     settings = tiny(**changes, epochs=2, checkpoint_seconds=0.0)
     whole, stopped = RunDir(tmp_path / "whole"), RunDir(tmp_path / "stopped")
     poolsearch.search(whole.root, settings)
-    step = SearchTask.step
+    step = SearchTraining.step
 
-    def dies(task: SearchTask, number: int) -> None:
+    def dies(task: SearchTraining, number: int) -> None:
         if number == 7:
             raise RuntimeError("killed")
         step(task, number)
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
-        patch.setattr(SearchTask, "step", dies)
+        patch.setattr(SearchTraining, "step", dies)
         poolsearch.search(stopped.root, settings)
     assert checkpoint.step_of(stopped.checkpoint) == 7
     monkeypatch.chdir(tmp_path)

@@ -25,7 +25,7 @@ class ModelCard:
 
     Attributes:
         spec, placement, seed: the network, where it downsamples, and which of its trainings this is.
-        classes: their names, in the order of the logits.
+        classes: their names, or those of labels or values, in the order of the outputs.
         mean, std: of each channel, in units of 0..1.
         stored: the size that an image is first made to have; the network sees its centre.
         crop: size of that part, which is then resized to ``spec.size`` where it is larger.
@@ -33,6 +33,8 @@ class ModelCard:
         values: which become black and white in images of more than 8 bits; None where there were none.
         run: name of the run's folder.
         maker: what made this, with its version.
+        task: what the network was trained for, as in the settings.
+        scale: mean and deviation of each value that it gives; None where it gives none.
     """
 
     spec: NetSpec
@@ -47,6 +49,8 @@ class ModelCard:
     maker: str
     fit: Fit = "crop"
     values: ValueRange | None = None
+    task: str = "classification"
+    scale: Sequence[tuple[float, float]] | None = None
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ import pprint
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from poolsearch.exporting.answers import answer_code
 from poolsearch.exporting.model_card import Feature, ModelCard, reductions
 from poolsearch.image_size import Fit
 
@@ -72,7 +73,7 @@ def header_code(facts: ModelCard, network: str, imports: Sequence[str]) -> str:
     groups = ("\n".join(sorted(lines, key=_import_order)) for lines in (plain, standard, others))
     return f'''"""A trained network: {network}
 
-    python model.py photo.jpg ...                           the class of each image
+    python model.py photo.jpg ...                           {answer_code(facts.task).line}
     from model import load, predict; predict(load(), "photo.jpg")
     from model import Backbone, load; Backbone(load())(x)   the last map of each resolution, for detection and the like
 
@@ -94,7 +95,7 @@ MADE_BY = {quoted(facts.maker)}
 MEAN = {literal(tuple(facts.mean))}
 STD = {literal(tuple(facts.std))}
 {_range(facts)}CLASSES = {literal(list(facts.classes))}
-'''
+{_scale(facts)}'''
 
 
 def _pillow(channels: int) -> str:
@@ -108,6 +109,12 @@ def _range(facts: ModelCard) -> str:
     if facts.values is None:
         return ""
     return f"RANGE = {tuple(facts.values)}  # values of images of more than 8 bits that are black and white\n"
+
+
+def _scale(facts: ModelCard) -> str:
+    if facts.scale is None:
+        return ""
+    return f"SCALE = {literal(facts.scale)}  # mean and deviation of each value, of the training images\n"
 
 
 def _import_order(line: str) -> tuple[bool, str]:
@@ -226,24 +233,21 @@ def preprocess(image: Image.Image | np.ndarray) -> Tensor:
     return (x / 255 - mean) / std
 
 
-@torch.no_grad()
-def predict(net: nn.Module, path: str | Path) -> list[tuple[str, float]]:
-    """The classes of an image file with their probabilities, the most probable first."""
+def read_image(path: str | Path) -> Tensor:
+    """An image file, or an array in a .npy file, as :func:`preprocess` makes it."""
     if str(path).endswith(".npy"):
-        x = preprocess(np.load(path))
-    else:
-        with Image.open(path) as image:
-            x = preprocess(image)
-    probability = net(x.to(next(net.parameters()).device))[0].softmax(0)
-    return [(CLASSES[i], float(probability[i])) for i in probability.argsort(descending=True).tolist()]
+        return preprocess(np.load(path))
+    with Image.open(path) as image:
+        return preprocess(image)
 
+
+{answer_code(facts.task).code}
 
 if __name__ == "__main__":
     sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not have all characters
     net = load()
     for path in sys.argv[1:]:
-        name, probability = predict(net, path)[0]
-        print(f"{{path}}: {{name if name.isprintable() else ascii(name)}} ({{probability:.1%}})")
+        print(f"{{path}}: {{told(predict(net, path))}}")
     if len(sys.argv) == 1:
         print(net)
 '''

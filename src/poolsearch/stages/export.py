@@ -30,6 +30,7 @@ from poolsearch.storage.disk import check_place, workspace
 from poolsearch.storage.files import sha256, write_json, write_text
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.stage_results import judged_looks, read_metrics, read_opening, read_ranking
+from poolsearch.tasks.task import NamedTask
 from poolsearch.texts import command
 from poolsearch.train import checkpoint
 from poolsearch.user_code import ModulePlace, file_of, neighbours_of, source_of
@@ -136,12 +137,13 @@ def _trained(run: Run, placement: Placement, seed: int) -> Poolable:
 
 
 def _facts(run: Run, placement: Placement, seed: int) -> ModelCard:
-    mean_C, std_C = run.statistics
-    stored = run.images.size
+    (mean_C, std_C), stored = run.statistics, run.images.size
+    scale = run.task.scale_K2.tolist() if isinstance(run.task, NamedTask) and run.task.scale_K2 is not None else None
     return ModelCard(
         run.net_spec, placement, seed, run.images.class_names, [float(v) for v in mean_C], [float(v) for v in std_C],
         stored, central_part(stored, run.image_size), run.dir.root.resolve().name,
         f"poolsearch {version('poolsearch')}", run.settings.data.fit or "crop", run.images.values,
+        run.settings.data.task, scale and [(float(mean), float(std)) for mean, std in scale],
     )  # fmt: skip
 
 
@@ -252,6 +254,7 @@ def _describe(
         "net": facts.name, "placement": str(facts.placement), "seed": facts.seed, "verdict": verdict,
         "image_size": facts.spec.size.plain, "stored": facts.stored.plain, "fit": facts.fit,
         "value_range": facts.values, "mean": facts.mean, "std": facts.std, "classes": list(facts.classes),
+        **({} if facts.task == "classification" else {"task": facts.task, "scale": facts.scale}),
         "features": [
             {"channels": feature.channels, "stride": stride}
             for feature, stride in zip(features, reductions(features), strict=True)

@@ -44,16 +44,16 @@ def relax(run: Run) -> None:
     """
     check_machine(run.machine, run.settings.relaxed.arch_order)
     with run.stage("search", checkpoint.step_of(run.dir.checkpoint, search_identity(run))):
-        task = RelaxTask(run)
+        training = RelaxedTraining(run)
         files = LoopFiles(
             run.dir.checkpoint, run.dir.events, run.settings.machine.checkpoint_seconds, search_identity(run)
         )
         run_loop(
-            task, files, run.settings.search.method, run.progress, {"stage": "search"}, run.seed,
+            training, files, run.settings.search.method, run.progress, {"stage": "search"}, run.seed,
             run.callbacks.watch(SUPERNETS),
         )  # fmt: skip
-        task.check_loss()
-        found = task.history.write(run.dir, run.settings.search.method)
+        training.check_loss()
+        found = training.history.write(run.dir, run.settings.search.method)
         run.progress.say(f"{run.settings.search.method} found {found}; the network's own is {run.space.default}")
 
 
@@ -79,8 +79,8 @@ def check_machine(machine: Machine, order: int) -> None:
         )
 
 
-class RelaxTask:
-    """The relaxed supernet's training as a :class:`~poolsearch.train.loop.Task`.
+class RelaxedTraining:
+    """The relaxed supernet's training as a :class:`~poolsearch.train.loop.Training`.
 
     Order 1 (the default): a step of the supernet on a search-train minibatch, then one of the architecture on a
     search-val minibatch, with the supernet's weights held, both in training mode. Order 2: first the architecture's, on

@@ -51,15 +51,15 @@ def search(run: Run) -> None:
         PoolsearchError: the checkpoint is damaged, no space is left, or the training diverged.
     """
     with run.stage("search", checkpoint.step_of(run.dir.checkpoint, search_identity(run))):
-        task = SearchTask(run)
+        training = SearchTraining(run)
         settings = run.settings
         files = LoopFiles(run.dir.checkpoint, run.dir.events, settings.machine.checkpoint_seconds, search_identity(run))
         identity, watch = {"stage": "search"}, run.callbacks.watch(SUPERNETS)
-        run_loop(task, files, "search", run.progress, identity, run.seed, watch)
-        task.check_loss()
-        task.history.write(run.dir, run.space)
+        run_loop(training, files, "search", run.progress, identity, run.seed, watch)
+        training.check_loss()
+        training.history.write(run.dir, run.space)
         if settings.search.sharing != "shared":
-            write_filters(run.dir.filters, filter_steps(run.space, task.mixture.trained_AM))
+            write_filters(run.dir.filters, filter_steps(run.space, training.mixture.trained_AM))
 
 
 def search_identity(run: Run) -> dict[str, Any]:
@@ -78,8 +78,8 @@ _Scores = tuple[Trial, dict[Placement, Callable[[], float]]]
 """A trial whose metrics are on their way from the device."""
 
 
-class SearchTask:
-    """The mixture's training as a :class:`~poolsearch.train.loop.Task`.
+class SearchTraining:
+    """The mixture's training as a :class:`~poolsearch.train.loop.Training`.
 
     A step asks a :class:`~poolsearch.ask_tell.MixtureSearch` for a placement and a member, trains the member on one
     search-train minibatch, scores the pair on one search-val minibatch, and tells the score (paper, Figure 2). With one

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.tasks.task import NamedTask, main_output
@@ -46,6 +46,25 @@ def regression(y_NK: Tensor) -> NamedTask:
     return NamedTask(
         scale.loss, scale.closeness, targets="values", metric_name="closeness", guesses=scale.guesses, scale_K2=scale_K2
     )
+
+
+class Values(nn.Module):
+    """From a network's outputs to values.
+
+    Args:
+        scale_K2: mean and deviation of each.
+    """
+
+    mean_K: Tensor
+    std_K: Tensor
+
+    def __init__(self, scale_K2: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean_K", scale_K2[:, 0].clone())
+        self.register_buffer("std_K", scale_K2[:, 1].clone())
+
+    def forward(self, outputs: Any) -> Tensor:
+        return main_output(outputs).reshape(-1, len(self.mean_K)) * self.std_K + self.mean_K
 
 
 @dataclass(frozen=True)

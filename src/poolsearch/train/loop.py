@@ -22,7 +22,7 @@ from poolsearch.train import checkpoint
 from poolsearch.workers.signals import stop_requests
 
 
-class Task(Protocol):
+class Training(Protocol):
     """Something that is trained step by step.
 
     Attributes:
@@ -89,7 +89,7 @@ class Task(Protocol):
             meta: what :meth:`meta` gave.
 
         Raises:
-            KeyError, IndexError, TypeError, ValueError, RuntimeError: they are of another task; the loop reports a
+            KeyError, IndexError, TypeError, ValueError, RuntimeError: they are of another training; the loop reports a
                 damaged checkpoint.
         """
         ...
@@ -106,7 +106,7 @@ class LoopFiles:
 
 
 def run_loop(
-    task: Task,
+    training: Training,
     files: LoopFiles,
     label: str,
     progress: Progress,
@@ -114,13 +114,13 @@ def run_loop(
     seed: int,
     watch: Watch | None = None,
 ) -> float:
-    """Train ``task`` from its checkpoint, if there is one, to its end, and leave a checkpoint of the end.
+    """Train ``training`` from its checkpoint, if there is one, to its end, and leave a checkpoint of the end.
 
     Killed at any moment it goes on from the last checkpoint, and ends as if it had never stopped: events after the
     checkpoint are cut off, and all randomness is keyed by the step, or torch's own, which the checkpoint holds.
 
     Args:
-        task: what to train.
+        training: what to train.
         files: the checkpoint is read when it exists.
         label: for the progress bar.
         progress: where to show it.
@@ -136,13 +136,13 @@ def run_loop(
         PoolsearchError: the checkpoint is damaged, or no space is left.
         Exception: whatever is raised by who is told; the state is saved.
     """
-    with torch.random.fork_rng(devices=[task.device] if task.device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[training.device] if training.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        start, earlier = _resume(task, files)
+        start, earlier = _resume(training, files)
         began = time.monotonic() - earlier
-        with stop_requests() as stopped, progress.bar(label, task.epochs * task.steps_per_epoch) as update:
-            for done in _steps(task, files, start, began, identity, stopped, progress.say, watch):
-                update(done, task.note())
+        with stop_requests() as stopped, progress.bar(label, training.epochs * training.steps_per_epoch) as update:
+            for done in _steps(training, files, start, began, identity, stopped, progress.say, watch):
+                update(done, training.note())
             if files.events.exists():
                 digests.seal(files.events)
             if stopped():  # during the last step: all is saved, and nothing more is to be begun
@@ -151,7 +151,7 @@ def run_loop(
 
 
 def _steps(
-    task: Task,
+    training: Training,
     files: LoopFiles,
     start: int,
     began: float,
@@ -161,17 +161,18 @@ def _steps(
     watch: Watch | None,
 ) -> Iterator[int]:
     """Do the steps from ``start`` on, log epochs, save; give the number of steps done after each."""
-    total = task.epochs * task.steps_per_epoch
+    total = training.epochs * training.steps_per_epoch
     saved, first = time.monotonic(), True
     on_step = None if watch is None else watch.step
     for step in range(start, total):
-        epoch, done, failed = step // task.steps_per_epoch, step + 1, None
-        loss = task.step(step)
+        epoch, done, failed = step // training.steps_per_epoch, step + 1, None
+        loss = training.step(step)
         if watch and on_step:
             failed = _error_of(on_step, StepEvent(**vars(watch.name), step=done, loss=loss))
-        if done % task.steps_per_epoch == 0:
+        if done % training.steps_per_epoch == 0:
             seconds = round(time.monotonic() - began, 3)
-            event, logged = {**identity, "epoch": epoch, "step": done, "seconds": seconds}, task.epoch_ends(epoch, done)
+            event = {**identity, "epoch": epoch, "step": done, "seconds": seconds}
+            logged = training.epoch_ends(epoch, done)
             # durably: a checkpoint must not outlive the events it counts
             append(files.events, json.dumps(finite(event | logged)) + "\n")
             if watch:
@@ -180,7 +181,7 @@ def _steps(
         yield done
         stop = stopped() or failed is not None
         if done == total or stop or time.monotonic() - saved >= files.every_seconds:
-            _save(task, files, done, time.monotonic() - began)
+            _save(training, files, done, time.monotonic() - began)
             saved = time.monotonic()
             if first and done < total:
                 megabytes, first = _size(files.checkpoint) / 1e6, False
@@ -200,16 +201,16 @@ def _error_of(tell: Callable[..., None], *told: Any) -> Exception | None:
     return None
 
 
-def _save(task: Task, files: LoopFiles, done: int, seconds: float) -> None:
-    total = task.epochs * task.steps_per_epoch
+def _save(training: Training, files: LoopFiles, done: int, seconds: float) -> None:
+    total = training.epochs * training.steps_per_epoch
     meta = {
         "of": dict(files.of), "step": done, "total": total, "seconds": seconds, "events_bytes": _size(files.events),
-        "task": task.meta(),
+        "task": training.meta(),
     }  # fmt: skip
-    checkpoint.save(files.checkpoint, task.tensors() | checkpoint.random_state(task.device), meta)
+    checkpoint.save(files.checkpoint, training.tensors() | checkpoint.random_state(training.device), meta)
 
 
-def _resume(task: Task, files: LoopFiles) -> tuple[int, float]:
+def _resume(training: Training, files: LoopFiles) -> tuple[int, float]:
     """(first step to do, seconds spent so far)."""
     digests.drop(files.events)
     if not files.checkpoint.exists():
@@ -219,8 +220,8 @@ def _resume(task: Task, files: LoopFiles) -> tuple[int, float]:
         return 0, 0.0
     tensors, meta = checkpoint.load(files.checkpoint, of=files.of)
     try:
-        task.load(tensors, meta["task"])
-        checkpoint.load_random_state(tensors, task.device)
+        training.load(tensors, meta["task"])
+        checkpoint.load_random_state(tensors, training.device)
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         raise damaged(files.checkpoint, f"it does not fit this training: {error!r}") from None
     if _size(files.events) > meta["events_bytes"]:

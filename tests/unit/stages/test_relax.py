@@ -24,7 +24,7 @@ from poolsearch.settings import Settings
 from poolsearch.space import Placement
 from poolsearch.stages.derive import derive, load_relaxed, rows_of
 from poolsearch.stages.ranking.evaluate import evaluation_order, load_images
-from poolsearch.stages.relax import RelaxTask, WeightHistory, check_machine
+from poolsearch.stages.relax import RelaxedTraining, WeightHistory, check_machine
 from poolsearch.storage.files import write_json
 from poolsearch.supernet.relaxed import forward
 from poolsearch.train.machine import Machine
@@ -50,8 +50,8 @@ def opened(folder: Path, settings: Settings) -> Run:
 
 def test_a_step_of_order_1_is_that_of_the_weights_and_then_that_of_the_architecture(tmp_path: Path, settings) -> None:
     """Both written out in plain torch: SGD with weight decay, then Adam on the gradient at the new weights."""
-    task = RelaxTask(opened(tmp_path, settings(lr=0.1, weight_decay=0.01)))
-    twin = RelaxTask(opened(tmp_path / "twin", settings(lr=0.1, weight_decay=0.01)))
+    task = RelaxedTraining(opened(tmp_path, settings(lr=0.1, weight_decay=0.01)))
+    twin = RelaxedTraining(opened(tmp_path / "twin", settings(lr=0.1, weight_decay=0.01)))
     (x, y), (x_val, y_val) = twin._train.batch(0), twin._val.batch(0)
     theta = torch.ones(9, 3, requires_grad=True)
     parameters = list(twin.supernet.parameters())
@@ -71,7 +71,7 @@ def test_a_step_of_order_1_is_that_of_the_weights_and_then_that_of_the_architect
 
 def test_a_step_of_order_2_looks_through_the_step_that_follows(tmp_path: Path, settings) -> None:
     run = opened(tmp_path, settings(arch_order=2, arch_optimizer="sgd", arch_lr=1.0, lr=0.1))
-    task, twin = RelaxTask(run), RelaxTask(run)
+    task, twin = RelaxedTraining(run), RelaxedTraining(run)
     (x, y), (x_val, y_val) = twin._train.batch(0), twin._val.batch(0)
     theta, parameters = torch.ones(9, 3, requires_grad=True), dict(twin._relaxed.named_parameters())
     loss = F.cross_entropy(forward(twin.supernet, x, theta.softmax(1)), y)
@@ -86,14 +86,14 @@ def test_a_step_of_order_2_looks_through_the_step_that_follows(tmp_path: Path, s
 
 def cut_off(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """Ctrl-C during that step."""
-    step = RelaxTask.step
+    step = RelaxedTraining.step
 
-    def interrupted(self: RelaxTask, number: int) -> None:
+    def interrupted(self: RelaxedTraining, number: int) -> None:
         step(self, number)
         if number == after:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(RelaxTask, "step", interrupted)
+    monkeypatch.setattr(RelaxedTraining, "step", interrupted)
 
 
 def left(out: Path) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def test_order_2_is_refused_where_it_cannot_be(tmp_path: Path) -> None:
 
 def test_bfloat16_trains(tmp_path: Path, settings) -> None:
     for order in (1, 2):
-        task = RelaxTask(opened(tmp_path / str(order), settings(precision="bf16", arch_order=order)))
+        task = RelaxedTraining(opened(tmp_path / str(order), settings(precision="bf16", arch_order=order)))
         task.step(0)
         assert torch.isfinite(task.architecture.parameter).all() and torch.isfinite(task._loss)
         assert not torch.equal(task.architecture.parameter, torch.ones(9, 3))

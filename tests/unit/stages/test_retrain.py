@@ -12,7 +12,7 @@ from poolsearch.session.open_run import open_run
 from poolsearch.settings import Settings
 from poolsearch.space import Placement
 from poolsearch.stages.retrain import retrain_config
-from poolsearch.stages.standalone.trial import StandaloneTask, Trial
+from poolsearch.stages.standalone.trial import StandaloneTraining, Trial
 
 
 @pytest.mark.parametrize(("start", "half"), [(1e-4, 1e-4), (0.1, 0.0505)])
@@ -23,7 +23,7 @@ def test_the_learning_rate_never_rises(
     """The floor is the search's; a retraining that begins below it stays where it begins."""
     settings = tiny(retrain_lr=start, retrain_epochs=2, lr_floor=1e-3, lr_every=every)
     with open_run(tmp_path / "run", settings, False, SilentProgress()) as run:
-        task = StandaloneTask(run, retrain_config(run.settings), Trial(Placement.parse("4,3,3"), 0))
+        task = StandaloneTraining(run, retrain_config(run.settings), Trial(Placement.parse("4,3,3"), 0))
     rates = []
     for step in range(2 * task.steps_per_epoch):
         task.step(step)

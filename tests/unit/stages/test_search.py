@@ -15,13 +15,13 @@ from poolsearch.ask_tell import MixtureSearch
 from poolsearch.progress import SilentProgress
 from poolsearch.session.open_run import Run, open_run
 from poolsearch.settings import Settings
-from poolsearch.stages.search import SearchTask, make_members, search_rates
+from poolsearch.stages.search import SearchTraining, make_members, search_rates
 from poolsearch.train.optim import sgd
 
 Tiny = Callable[..., Settings]
 
 
-def steps(task: SearchTask, first: int, last: int) -> None:
+def steps(task: SearchTraining, first: int, last: int) -> None:
     for step in range(first, last):
         task.step(step)
 
@@ -35,7 +35,7 @@ def test_scores_are_read_so_many_steps_late_and_all_by_the_end(tmp_path: Path, t
     """With one member nothing that is drawn depends on the scores, so late scores end as those read at once."""
     found = {}
     for lag in (0, 3):
-        task = SearchTask(opened(tmp_path / str(lag), tiny(method="spos", score_lag=lag)))
+        task = SearchTraining(opened(tmp_path / str(lag), tiny(method="spos", score_lag=lag)))
         total = task.epochs * task.steps_per_epoch
         assert total > 4
         steps(task, 0, total - 1)
@@ -53,7 +53,7 @@ def test_preset_robust_reads_late(tmp_path: Path, tiny: Tiny) -> None:
 
 
 def test_a_step_trains_and_scores_several_placements_of_one_member(tmp_path: Path, tiny: Tiny) -> None:
-    task = SearchTask(opened(tmp_path / "run", tiny(members=3, placements_per_step=4)))
+    task = SearchTraining(opened(tmp_path / "run", tiny(members=3, placements_per_step=4)))
     before = [[p.detach().clone() for p in member.parameters()] for member in task.members]
     steps(task, 0, 1)
     trained_M = task.mixture.trained_AM.sum(0)
@@ -68,14 +68,14 @@ def test_a_step_trains_and_scores_several_placements_of_one_member(tmp_path: Pat
 
 @pytest.mark.parametrize("changes", [{"score_lag": 2}, {"placements_per_step": 3, "score_lag": 1, "refresh": 2}])
 def test_state_goes_on_where_it_was(tmp_path: Path, tiny: Tiny, changes: dict[str, int]) -> None:
-    whole = SearchTask(opened(tmp_path / "whole", tiny(**changes)))
+    whole = SearchTraining(opened(tmp_path / "whole", tiny(**changes)))
     total = whole.epochs * whole.steps_per_epoch
     steps(whole, 0, total)
-    first = SearchTask(opened(tmp_path / "first", tiny(**changes)))
+    first = SearchTraining(opened(tmp_path / "first", tiny(**changes)))
     steps(first, 0, 3)
     tensors, meta = {n: t.clone() for n, t in first.tensors().items()}, json.loads(json.dumps(first.meta()))
     assert len(meta["pending"]) > 0
-    second = SearchTask(opened(tmp_path / "second", tiny(**changes)))
+    second = SearchTraining(opened(tmp_path / "second", tiny(**changes)))
     second.load(tensors, meta)
     steps(second, 3, total)
     for name, table in whole.mixture.state().items():
@@ -86,7 +86,7 @@ def test_state_goes_on_where_it_was(tmp_path: Path, tiny: Tiny, changes: dict[st
 
 def test_a_loop_of_ones_own_around_ask_and_tell_is_the_stage_to_the_bit(tmp_path: Path, tiny: Tiny) -> None:
     """Scores, assignment, training steps and weights, from the same networks, images and learning rates."""
-    task = SearchTask(opened(tmp_path / "stage", tiny(members=3)))
+    task = SearchTraining(opened(tmp_path / "stage", tiny(members=3)))
     total = task.epochs * task.steps_per_epoch
     steps(task, 0, total)
 

@@ -19,7 +19,7 @@ from poolsearch.settings import Settings
 from poolsearch.stages import sweep as stage
 from poolsearch.stages.ranking.standalone_table import standalone_rows
 from poolsearch.stages.standalone import rung as training
-from poolsearch.stages.standalone.trial import StandaloneTask, Trial
+from poolsearch.stages.standalone.trial import StandaloneTraining, Trial
 from poolsearch.storage.files import write_json
 from poolsearch.storage.run_dir import RunDir
 
@@ -310,7 +310,7 @@ def test_a_proxy_trains_the_same_placements_with_fewer_channels_and_images(tmp_p
         assert list(narrow.space) == list(run.space) and narrow.space.size == 36
         assert (narrow.net_spec.width, run.net_spec.width) == (2, 4)
         recipe, trial = training.sweep_config(narrow.settings, 2, 2), Trial(run.space.default, 0)
-        task = StandaloneTask(narrow, recipe, trial)
+        task = StandaloneTraining(narrow, recipe, trial)
         assert {p.shape[0] for p in task.net.parameters() if p.ndim == 4} == {2, 4, 8}  # of the three stages
         assert task.images == 300
         assert set(narrow.split.search_train) <= set(run.split.search_train)

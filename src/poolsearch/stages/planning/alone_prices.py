@@ -20,7 +20,7 @@ from poolsearch.stages.planning.jobs import Job
 from poolsearch.stages.planning.measure import placements_to_measure, step_time
 from poolsearch.stages.planning.steps import rounds_of, time_passes
 from poolsearch.stages.planning.work import Work, work_of
-from poolsearch.stages.standalone.trial import StandaloneTask, Trial, worker_layout
+from poolsearch.stages.standalone.trial import StandaloneTraining, Trial, worker_layout
 from poolsearch.train import checkpoint
 from poolsearch.workers.pool import run_trials
 
@@ -120,20 +120,20 @@ def _by_one(
 
 def _time(run: Run, placements: Sequence[Placement], job: Job, process: int) -> _ProcessTimes:
     trial = Trial(placements[0], process)
-    StandaloneTask(run, job.recipe, trial)  # the first reads what all share
+    StandaloneTraining(run, job.recipe, trial)  # the first reads what all share
     begun = time.perf_counter()
-    task = StandaloneTask(run, job.recipe, trial)
-    checkpoint.save(run.dir.root / f"timed{process}.safetensors", task.tensors(), task.meta())
+    training = StandaloneTraining(run, job.recipe, trial)
+    checkpoint.save(run.dir.root / f"timed{process}.safetensors", training.tensors(), training.meta())
     begin = time.perf_counter() - begun
-    step_RN = rounds_of([partial(_step, task, p) for p in placements], _STEP_SECONDS, run.machine)
-    model = task.net.eval()
+    step_RN = rounds_of([partial(_step, training, p) for p in placements], _STEP_SECONDS, run.machine)
+    model = training.net.eval()
     score_RN = time_passes(run, [partial(_at, model, p) for p in placements], [_images(run)], _SCORE_SECONDS)
     return _ProcessTimes(step_RN, score_RN, begin)
 
 
-def _step(task: StandaloneTask, placement: Placement) -> None:
-    task.net.placement = placement  # all have the same parameters: one network does for them
-    task.step(0)
+def _step(training: StandaloneTraining, placement: Placement) -> None:
+    training.net.placement = placement  # all have the same parameters: one network does for them
+    training.step(0)
 
 
 def _at(model: FixedPlacementNet, placement: Placement, x_BCHW: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from poolsearch import rng
 from poolsearch.mixture.mixture import Mixture
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
-from poolsearch.stages.search import SearchTask, mixture_rules
+from poolsearch.stages.search import SearchTraining, mixture_rules
 from poolsearch.supernet.single_path import SinglePath
 from poolsearch.train import checkpoint
 from poolsearch.train.machine import Machine
@@ -90,7 +90,7 @@ class SearchSteps:
         self._run = replace(run, settings=run.settings.changed(val_every=10**9, refresh=0, epochs=10**6))
         settings = self._run.settings.search
         self._told = _ScriptedSampler(run.space.default)
-        self._task = SearchTask(self._run, self._told if settings.placements_per_step == 1 else None)
+        self._training = SearchTraining(self._run, self._told if settings.placements_per_step == 1 else None)
         self._val = run.loader(run.split.search_val, settings.val_batch, "search-val", run.seed, augmented=False)
         self._step = 0  # the step of this number would score
 
@@ -102,7 +102,7 @@ class SearchSteps:
         """
         self._step += 1
         self._told.next = group[0]
-        self._task.step(self._step)
+        self._training.step(self._step)
 
     def score(self, group: Sequence[Placement]) -> None:
         """Score these placements of a member on a minibatch, and wait for it.
@@ -110,7 +110,7 @@ class SearchSteps:
         Args:
             group: run as one tree.
         """
-        machine, supernet = self._run.machine, self._task.members[0].eval()
+        machine, supernet = self._run.machine, self._training.members[0].eval()
         found = tree_scores(self._run.task, supernet, *self._val.batch(self._step), group, machine)
         for read in [machine.send(score) for _, score in found]:
             read()
@@ -136,13 +136,13 @@ class SearchSteps:
             Seconds that it took.
         """
         begun = time.perf_counter()
-        checkpoint.save(self._run.dir.checkpoint, self._task.tensors(), self._task.meta())
+        checkpoint.save(self._run.dir.checkpoint, self._training.tensors(), self._training.meta())
         return time.perf_counter() - begun
 
     @property
     def member(self) -> SinglePath:
         """A supernet, as it is trained."""
-        return self._task.members[0]
+        return self._training.members[0]
 
 
 @torch.inference_mode()

@@ -104,7 +104,7 @@ def open_test(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], see
         "top_k": run.settings.retrain.top_k, "level": look.level if _is_tested(run, chosen, seeds) else None,
         "seen": look.seen,
     }  # fmt: skip
-    trials, measure = trials_of(chosen, rivals, seeds), run.measure(run.split.test)
+    trials, measure = trials_of(chosen, rivals, seeds), run.measure(run.split.test, guesses=True)
     answers = _kept(run, measure, trials, [*looks, before])
     found = results_on_test(run, measure, chosen, rivals, answers) if len(answers) == len(trials) else None
     if found is None or any(before.get(name) != finite(value) for name, value in found.items()):

@@ -25,7 +25,7 @@ from poolsearch.stages.diverged import search_diverged
 from poolsearch.stages.ranking.standalone_table import ScoredTraining
 from poolsearch.stages.standalone.progress import SweepProgress
 from poolsearch.stages.standalone.trial import (
-    StandaloneTask,
+    StandaloneTraining,
     TrainingConfig,
     Trial,
     has_diverged,
@@ -264,11 +264,11 @@ def _train_and_score(
     """
     path = trial.folder(root) / "metrics.json"
     before = read_metrics(path.parent).get("rungs", []) if path.exists() else []
-    task, found = train_standalone(run, recipe, root, workers, trial, progress)
+    training, found = train_standalone(run, recipe, root, workers, trial, progress)
     part: Literal["test", "val"] = "test" if run.settings.is_benchmark else "val"
     indices = run.split.test if part == "test" else run.split.search_val
-    scored, images = _score(run, task, indices), len(indices)
-    rung = {"epochs": task.epochs} | dataclasses.asdict(scored)
+    scored, images = _score(run, training, indices), len(indices)
+    rung = {"epochs": training.epochs} | dataclasses.asdict(scored)
     accuracy = scored.correct / images if class_metric_of(run.task) else scored.value
     score = {f"{part}_images": images, f"{part}_accuracy": accuracy, f"{part}_metric": scored.value}
     write_json(path, found | score | {"rungs": [*before, rung]})
@@ -276,9 +276,9 @@ def _train_and_score(
 
 
 @torch.inference_mode()
-def _score(run: Run, task: StandaloneTask, indices: NDArray[np.int64]) -> ScoredTraining:
+def _score(run: Run, training: StandaloneTraining, indices: NDArray[np.int64]) -> ScoredTraining:
     loader = run.loader(indices, 1, "sweep-val", run.seed, augmented=False)
-    model, found = task.net.eval(), list[Tensor]()
+    model, found = training.net.eval(), list[Tensor]()
     for batch in loader.chunks(run.settings.rank.eval_batch):
         found.append(predict(run.task, model, *batch, run.machine))
     answer_N, measure = torch.cat(found).cpu().numpy(), run.measure(indices)

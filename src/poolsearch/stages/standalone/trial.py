@@ -121,8 +121,8 @@ class TrainingConfig:
     until: int | None = None
 
 
-class StandaloneTask:
-    """A stand-alone training as a :class:`~poolsearch.train.loop.Task`.
+class StandaloneTraining:
+    """A stand-alone training as a :class:`~poolsearch.train.loop.Training`.
 
     Two placements with the same seed begin with the same weights and see the same minibatches, so that their
     difference is paired.
@@ -233,8 +233,8 @@ def worker_layout(run: Run, trials: int) -> tuple[int, int, list[str]]:
     """How many train at once on the run's machine.
 
     Args:
-        run: open; ``--workers``, the device and the size of its images decide. A network that was given as an object
-            , as a task that was, is used in this process: others cannot make it.
+        run: open; ``--workers``, the device and the size of its images decide. A network or task that was given as an
+            object is used in this process: others cannot make it.
         trials: how many trainings there are in all, finished ones too.
 
     Returns:
@@ -303,8 +303,8 @@ def tell_ended(run: Run, root: Path, trial: Trial, metric: float | None) -> None
 def _train(run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Trial, progress: TrialProgress) -> None:
     """Train one, in a worker process or in ours; what it finds goes into its own folder only."""
     folder = trial.folder(root)
-    task, metrics = train_standalone(run, recipe, root, workers, trial, progress)
-    weights = dict(task.net.net.original.state_dict())
+    training, metrics = train_standalone(run, recipe, root, workers, trial, progress)
+    weights = dict(training.net.net.original.state_dict())
     checkpoint.save(folder / "model.safetensors", weights, {"of": trial.identity(run)})
     write_json(folder / "metrics.json", metrics)
     remove(unfinished_folder(folder))
@@ -312,7 +312,7 @@ def _train(run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Tr
 
 def train_standalone(
     run: Run, recipe: TrainingConfig, root: Path, workers: int, trial: Trial, progress: TrialProgress
-) -> tuple[StandaloneTask, dict[str, Any]]:
+) -> tuple[StandaloneTraining, dict[str, Any]]:
     """Train one from its checkpoint, if there is one, as far as the recipe goes.
 
     Leaves a checkpoint and ``events.jsonl`` in the trial's folder.
@@ -326,24 +326,24 @@ def train_standalone(
         progress: where its bar shows itself, and its epochs are told.
 
     Returns:
-        The trained task, and what ``metrics.json`` says about every trial.
+        The training at its end, and what ``metrics.json`` says about every trial.
 
     Raises:
         Interrupted: stopped on request; the state is saved.
     """
     folder = trial.folder(root)
-    task = StandaloneTask(run, recipe, trial)
+    training = StandaloneTraining(run, recipe, trial)
     every_seconds, of = run.settings.machine.checkpoint_seconds, trial.identity(run) | {"stage": recipe.purpose}
     files = LoopFiles(unfinished_folder(folder), folder / "events.jsonl", every_seconds, of)
     identity = {"stage": recipe.purpose, "placement": str(trial.placement), "seed": trial.seed}
     watch = run.callbacks.watch(trial.name(run, root), progress.tell)
-    seconds = run_loop(task, files, str(trial), progress, identity, task.seed, watch)
-    return task, {
-        "placement": str(trial.placement), "seed": trial.seed, "epochs": task.epochs,
-        "steps": task.epochs * task.steps_per_epoch, "seconds": round(seconds, 1),
-        "images": task.images, "image_size": trial.of(run).image_size.plain, "train_loss": task.last_loss,
-        "macs": trial.of(run).costs.macs(trial.placement), "parameters": parameters_of(task.net), "workers": workers,
-        "threads": torch.get_num_threads(),
+    seconds = run_loop(training, files, str(trial), progress, identity, training.seed, watch)
+    return training, {
+        "placement": str(trial.placement), "seed": trial.seed, "epochs": training.epochs,
+        "steps": training.epochs * training.steps_per_epoch, "seconds": round(seconds, 1),
+        "images": training.images, "image_size": trial.of(run).image_size.plain, "train_loss": training.last_loss,
+        "macs": trial.of(run).costs.macs(trial.placement), "parameters": parameters_of(training.net),
+        "workers": workers, "threads": torch.get_num_threads(),
     }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from poolsearch.settings import Settings
 from poolsearch.space import Placement
 from poolsearch.stages.retrain import retrain_config
 from poolsearch.stages.retraining.controls import make_controls, size_for
-from poolsearch.stages.standalone.trial import StandaloneTask, Trial
+from poolsearch.stages.standalone.trial import StandaloneTraining, Trial
 
 of = ImageSize.of
 
@@ -71,7 +71,7 @@ def test_a_larger_image_is_seen_whole_and_its_trial_has_a_folder_of_its_own(
     with open_run(tmp_path / "run", tiny(augment="none"), False, SilentProgress()) as run:
         x_BCHW, _ = run.at(of(12)).loader(run.split.train_all, 16, "retrain", 0, augmented=True).batch(0)
         own_BCHW, _ = run.loader(run.split.train_all, 16, "retrain", 0, augmented=True).batch(0)
-        task = StandaloneTask(run, retrain_config(run.settings), trial)
+        task = StandaloneTraining(run, retrain_config(run.settings), trial)
         task.step(0)
     assert x_BCHW.shape == (16, 3, 12, 12) and own_BCHW.shape == (16, 3, 8, 8)
     # the same images, enlarged: their means stay, up to what interpolation does at the border
