@@ -475,6 +475,7 @@ def _record(run: Run, given: Settings, record: dict[str, Any], found: CostedSpac
     """Write what the run rests on, or see that it is still the same; gives what there is to say about the images."""
     init = _init(run, record)
     data = data_record(run.images, run.split, run.image_size)
+    data |= {} if run.own_task is None else {"metric_name": run.own_task.metric_name}
     check_same(run.dir, record, data, run.split.hash)
     data["duplicates"] = duplicates_of(run.dir, record, run.images, run.split)
     space = {

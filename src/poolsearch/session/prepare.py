@@ -474,6 +474,7 @@ def data_record(images: Images, split: Split, image_size: ImageSize) -> dict[str
         "class_names": list(images.class_names),
         "image_size": image_size.plain,
         "channels": images.channels,
+        "targets": images.kind,
         "value_range": images.values,
         "images": {part: len(getattr(split, part)) for part in PARTS},
         "groups": split.groups and len(split.groups.names),

@@ -117,7 +117,8 @@ class RunData:
     @property
     def metric(self) -> str:
         """What placements are ranked and tested by, in words."""
-        return metric_name(str(self.run.get("settings", {}).get("data", {}).get("metric", "accuracy")))
+        own = self.run.get("data", {}).get("metric_name")
+        return str(own or metric_name(str(self.run.get("settings", {}).get("data", {}).get("metric", "accuracy"))))
 
     @property
     def default(self) -> str:
