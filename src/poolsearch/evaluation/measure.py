@@ -1,4 +1,4 @@
-"""From what networks answer on known images to the metric: of classes, or of each image by itself. Pure."""
+"""From networks' responses on known images to the metric: of classes, or of each image by itself. Pure."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from poolsearch.settings.groups import Metric
 from poolsearch.settings.tasks import metric_name
 
 Floats = NDArray[np.float64]
-Answers = NDArray[Any]
+Responses = NDArray[Any]
 """What is kept of each image that a network sees, shape (..., N): the number of a class, or the image's own metric."""
 
 _ROUNDING = 1e-18  # a smaller variance of a mean is none
 
 
 class Measure(Protocol):
-    """What answers on some images, in their order, are worth.
+    """What responses on some images, in their order, are worth.
 
     Attributes:
         name: of the metric, for people.
         images: N.
         per_image: whether images are a sample that intervals may rest on.
         class_N: the class of each image, where the metric counts every class alike; else None.
-        kept_as: the type that answers are kept as.
+        kept_as: the type that responses are kept as.
     """
 
     @property
@@ -58,66 +58,66 @@ class Measure(Protocol):
         """
         ...
 
-    def score(self, answer_N: Answers) -> Floats:
+    def score(self, response_N: Responses) -> Floats:
         """The metric.
 
         Args:
-            answer_N: shape (..., N).
+            response_N: shape (..., N).
 
         Returns:
             Fractions, shape (...).
         """
         ...
 
-    def fits(self, answer_N: Answers) -> bool:
-        """Whether an array may be answers on these images.
+    def fits(self, response_N: Responses) -> bool:
+        """Whether an array may be responses on these images.
 
         Args:
-            answer_N: that was read from a file.
+            response_N: that was read from a file.
 
         Returns:
-            False where its shape, kind or values are not those of answers.
+            False where its shape, kind or values are not those of responses.
         """
         ...
 
-    def right(self, answer_N: Answers) -> NDArray[np.bool_]:
+    def right(self, response_N: Responses) -> NDArray[np.bool_]:
         """Which images are right.
 
         Args:
-            answer_N: shape (..., N).
+            response_N: shape (..., N).
 
         Returns:
             The same shape; without classes, an image is right that has the whole metric.
         """
         ...
 
-    def accuracy(self, answer_N: Answers) -> float:
+    def accuracy(self, response_N: Responses) -> float:
         """The part of the images that is right; without classes the metric.
 
         Args:
-            answer_N: shape (N,).
+            response_N: shape (N,).
 
         Returns:
             A fraction.
         """
         ...
 
-    def interval(self, answer_N: Answers) -> tuple[float, float]:
+    def interval(self, response_N: Responses) -> tuple[float, float]:
         """The 95 % interval of the metric of one network.
 
         Args:
-            answer_N: shape (N,).
+            response_N: shape (N,).
 
         Returns:
             (low, high), fractions.
         """
         ...
 
-    def contributions(self, answer_SN: Answers) -> Floats:
+    def contributions(self, response_SN: Responses) -> Floats:
         """What each image adds to the metric: the mean over them is the metric.
 
         Args:
-            answer_SN: shape (S, N).
+            response_SN: shape (S, N).
 
         Returns:
             Shape (S, N); (S, 1) of a metric that is no mean over images.
@@ -158,29 +158,29 @@ class ClassMeasure:
     def first(self, images: int) -> ClassMeasure:
         return replace(self, true_N=self.true_N[:images])
 
-    def score(self, answer_N: Answers) -> Floats:
-        return score(self.metric, self.true_N, answer_N, len(self.class_names))
+    def score(self, response_N: Responses) -> Floats:
+        return score(self.metric, self.true_N, response_N, len(self.class_names))
 
     @property
     def kept_as(self) -> np.dtype[Any]:
         """The smallest integers that hold the classes."""
         return np.min_scalar_type(len(self.class_names) - 1)
 
-    def fits(self, answer_N: Answers) -> bool:
-        alike = answer_N.shape == self.true_N.shape and answer_N.dtype.kind == "u"
-        return alike and bool(answer_N.max() < len(self.class_names))
+    def fits(self, response_N: Responses) -> bool:
+        alike = response_N.shape == self.true_N.shape and response_N.dtype.kind == "u"
+        return alike and bool(response_N.max() < len(self.class_names))
 
-    def right(self, answer_N: Answers) -> NDArray[np.bool_]:
-        return self.true_N == answer_N
+    def right(self, response_N: Responses) -> NDArray[np.bool_]:
+        return self.true_N == response_N
 
-    def accuracy(self, answer_N: Answers) -> float:
-        return float(self.right(answer_N).mean())
+    def accuracy(self, response_N: Responses) -> float:
+        return float(self.right(response_N).mean())
 
-    def interval(self, answer_N: Answers) -> tuple[float, float]:
-        return interval(self.metric, self.true_N, answer_N, len(self.class_names))
+    def interval(self, response_N: Responses) -> tuple[float, float]:
+        return interval(self.metric, self.true_N, response_N, len(self.class_names))
 
-    def contributions(self, answer_SN: Answers) -> Floats:
-        return contributions(self.metric, self.true_N, answer_SN, len(self.class_names), about="class")
+    def contributions(self, response_SN: Responses) -> Floats:
+        return contributions(self.metric, self.true_N, response_SN, len(self.class_names), about="class")
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,34 +206,34 @@ class ImageMeasure:
     def first(self, images: int) -> ImageMeasure:
         return replace(self, images=images, guess_GN=self.guess_GN[:, :images])
 
-    def score(self, answer_N: Answers) -> Floats:
-        return np.asarray(answer_N, np.float64).mean(-1)
+    def score(self, response_N: Responses) -> Floats:
+        return np.asarray(response_N, np.float64).mean(-1)
 
     @property
     def kept_as(self) -> np.dtype[Any]:
         """As torch gives them."""
         return np.dtype(np.float32)
 
-    def fits(self, answer_N: Answers) -> bool:
-        alike = answer_N.shape == (self.images,) and answer_N.dtype == self.kept_as
-        return alike and bool(((answer_N >= 0) & (answer_N <= 1)).all())
+    def fits(self, response_N: Responses) -> bool:
+        alike = response_N.shape == (self.images,) and response_N.dtype == self.kept_as
+        return alike and bool(((response_N >= 0) & (response_N <= 1)).all())
 
-    def right(self, answer_N: Answers) -> NDArray[np.bool_]:
-        return answer_N == 1
+    def right(self, response_N: Responses) -> NDArray[np.bool_]:
+        return response_N == 1
 
-    def accuracy(self, answer_N: Answers) -> float:
-        return float(self.score(answer_N))
+    def accuracy(self, response_N: Responses) -> float:
+        return float(self.score(response_N))
 
-    def interval(self, answer_N: Answers) -> tuple[float, float]:
+    def interval(self, response_N: Responses) -> tuple[float, float]:
         """Wilson's, with as many images as would give the variance of the mean, were it a proportion.
 
         Of a metric that is no mean over images, as if it were a proportion of them.
         """
-        value, images = float(self.score(answer_N)), len(answer_N)
-        variance = float(np.var(answer_N, dtype=np.float64)) / images
+        value, images = float(self.score(response_N)), len(response_N)
+        variance = float(np.var(response_N, dtype=np.float64)) / images
         effective = value * (1 - value) / variance if self.per_image and variance > _ROUNDING else images
         return wilson(value * effective, effective)
 
-    def contributions(self, answer_SN: Answers) -> Floats:
-        value_SN = np.asarray(answer_SN, np.float64)
+    def contributions(self, response_SN: Responses) -> Floats:
+        value_SN = np.asarray(response_SN, np.float64)
         return value_SN if self.per_image else value_SN.mean(-1, keepdims=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from poolsearch.exporting.answers import answer_code
 from poolsearch.exporting.check import TOLERANCE, ExportCheck
 from poolsearch.exporting.model_card import Feature, ModelCard, reductions
+from poolsearch.exporting.task_code import task_code
 from poolsearch.texts import markdown
 
 
@@ -25,7 +25,7 @@ def readme(
     Returns:
         The file in Markdown; names of the user's are escaped.
     """
-    answer = answer_code(facts.task)
+    code = task_code(facts.task)
     strides = ", ".join(map(str, reductions(features)))
     channels = ", ".join(str(feature.channels) for feature in features)
     shape = ", ".join(map(str, (len(facts.mean), *facts.spec.size)))
@@ -52,8 +52,8 @@ python model.py photo.jpg ...
 ```python
 from model import Backbone, load, predict
 
-net = load()  # a torch.nn.Module: {answer.outputs.replace("K", str(len(facts.classes)))} of images (N, {shape})
-predict(net, "photo.jpg")  # {answer.returns}
+net = load()  # a torch.nn.Module: {code.outputs.replace("K", str(len(facts.classes)))} of images (N, {shape})
+predict(net, "photo.jpg")  # {code.returns}
 Backbone(net)(images)  # maps of {channels} channels, {strides} times smaller than the image
 ```
 

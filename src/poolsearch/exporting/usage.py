@@ -7,8 +7,8 @@ import pprint
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from poolsearch.exporting.answers import answer_code
 from poolsearch.exporting.model_card import Feature, ModelCard, reductions
+from poolsearch.exporting.task_code import task_code
 from poolsearch.image_size import Fit
 
 _WIDTH = 118
@@ -73,7 +73,7 @@ def header_code(facts: ModelCard, network: str, imports: Sequence[str]) -> str:
     groups = ("\n".join(sorted(lines, key=_import_order)) for lines in (plain, standard, others))
     return f'''"""A trained network: {network}
 
-    python model.py photo.jpg ...                           {answer_code(facts.task).line}
+    python model.py photo.jpg ...                           {task_code(facts.task).line}
     from model import load, predict; predict(load(), "photo.jpg")
     from model import Backbone, load; Backbone(load())(x)   the last map of each resolution, for detection and the like
 
@@ -241,7 +241,7 @@ def read_image(path: str | Path) -> Tensor:
         return preprocess(image)
 
 
-{answer_code(facts.task).code}
+{task_code(facts.task).code}
 
 if __name__ == "__main__":
     sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not have all characters

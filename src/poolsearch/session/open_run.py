@@ -170,10 +170,10 @@ class Run:
         return task_of(self.settings, self.own_task, lambda: targets_of(self.images, self.split.train_all))
 
     def measure(self, indices: NDArray[np.int64], guesses: bool = False) -> Measure:
-        """What networks' answers on some images are worth.
+        """What networks' responses on some images are worth.
 
         Args:
-            indices: of the images, in the order of the answers.
+            indices: of the images, in the order of the responses.
             guesses: without classes, find what the same output for every image reaches.
 
         Returns:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.evaluation.measure import Answers
+from poolsearch.evaluation.measure import Responses
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.ranking.evaluate import evaluation_order, image_chunks, load_images
@@ -73,26 +73,26 @@ def load_relaxed(run: Run) -> tuple[Placement, SinglePath]:
     return Placement.parse(read_object(run.dir.relaxed, {"placement": str})["placement"]), supernet.eval()
 
 
-def rows_of(run: Run, placements: Sequence[Placement], answer_PN: Sequence[Answers]) -> list[dict[str, Any]]:
+def rows_of(run: Run, placements: Sequence[Placement], response_PN: Sequence[Responses]) -> list[dict[str, Any]]:
     """One row per placement, in the order given; one that is not in the space has no number.
 
     Args:
         run: the run.
         placements: what was evaluated.
-        answer_PN: of each on every search-val image, in the order of evaluation.
+        response_PN: of each on every search-val image, in the order of evaluation.
 
     Returns:
         For each placement a value of each of the columns of ranking.csv; what only a mixture has is None.
     """
     measure, own = run.measure(evaluation_order(run)), run.costs.macs(run.space.default)
     rows = []
-    for rank, (placement, answer_N) in enumerate(zip(placements, answer_PN, strict=True), 1):
-        low, high = measure.interval(answer_N)
-        macs, value = run.costs.macs(placement), float(measure.score(answer_N))
+    for rank, (placement, response_N) in enumerate(zip(placements, response_PN, strict=True), 1):
+        low, high = measure.interval(response_N)
+        macs, value = run.costs.macs(placement), float(measure.score(response_N))
         number = run.space.index(placement) if placement in run.space else None
         values = (
-            rank, str(placement), number, measure.accuracy(answer_N), low, high, None, None, None,
-            macs, macs / own, placement == run.space.default, False, len(answer_N), value,
+            rank, str(placement), number, measure.accuracy(response_N), low, high, None, None, None,
+            macs, macs / own, placement == run.space.default, False, len(response_N), value,
         )  # fmt: skip
         rows.append(dict(zip(EVALUATED, values, strict=True)))
     return rows
@@ -103,14 +103,14 @@ def _batch(run: Run) -> int:
 
 
 @torch.inference_mode()
-def _predictions(run: Run, supernet: SinglePath, placements: Sequence[Placement]) -> list[Answers]:
-    """What each placement answers on every search-val image, in the order of evaluation."""
-    chunks, found = image_chunks(run, _batch(run)), [list[Answers]() for _ in placements]
+def _predictions(run: Run, supernet: SinglePath, placements: Sequence[Placement]) -> list[Responses]:
+    """What each placement says of every search-val image, in the order of evaluation."""
+    chunks, found = image_chunks(run, _batch(run)), [list[Responses]() for _ in placements]
     with run.progress.bar("rank", len(chunks)) as update:
         for done, chunk in enumerate(chunks, 1):
             batch = load_images(run, chunk)
             for placement, kept in zip(placements, found, strict=True):
-                answer_B = predict(run.task, lambda x, p=placement: supernet(x, p), *batch, run.machine)
-                kept.append(answer_B.cpu().numpy())
+                response_B = predict(run.task, lambda x, p=placement: supernet(x, p), *batch, run.machine)
+                kept.append(response_B.cpu().numpy())
             update(done, "")
     return [np.concatenate(kept) for kept in found]

@@ -160,7 +160,7 @@ def values_of(run: Run, pairs: Sequence[Pair], images: NDArray[np.int64]) -> lis
     tally = Tally.empty(len(pairs), run.measure(evaluation_order(elsewhere)), batch)
     evaluate(elsewhere, members, pairs, tally, "", frozenset())
     shutil.rmtree(elsewhere.dir.root)
-    return [float(measure.score(answer_N)) for measure, answer_N in map(tally.seen, range(len(pairs)))]
+    return [float(measure.score(response_N)) for measure, response_N in map(tally.seen, range(len(pairs)))]
 
 
 def load_search(run: Run) -> tuple[list[SinglePath], Mixture]:

@@ -103,7 +103,7 @@ def main_output(outputs: Any) -> Tensor:
     return first
 
 
-def answers(task: Task, outputs: Any, targets: Tensor) -> Tensor:
+def responses(task: Task, outputs: Any, targets: Tensor) -> Tensor:
     """What is kept of each image, from which the metric of many images is found.
 
     Args:
@@ -124,7 +124,7 @@ def minibatch_metric(task: Task, outputs: Any, targets: Tensor) -> Tensor:
     """The metric of a minibatch, without waiting for the device.
 
     Args:
-        task, outputs, targets: as of :func:`answers`.
+        task, outputs, targets: as of :func:`responses`.
 
     Returns:
         A fraction, shape (), on the device.
@@ -141,7 +141,7 @@ def check_metric(task: Task, outputs: Any, targets: Tensor) -> None:
     """See that the metric of a task gives what it must.
 
     Args:
-        task, outputs, targets: as of :func:`answers`.
+        task, outputs, targets: as of :func:`responses`.
 
     Raises:
         PoolsearchError: it gives no tensor, another shape than ``per_image`` says, or values outside of 0 to 1.

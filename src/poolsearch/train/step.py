@@ -12,7 +12,7 @@ from torch import Tensor
 from poolsearch.space import Placement
 from poolsearch.supernet.prefix_tree import Group, children, root_group, run_tree
 from poolsearch.supernet.single_path import SinglePath
-from poolsearch.tasks.task import Task, answers, minibatch_metric
+from poolsearch.tasks.task import Task, minibatch_metric, responses
 from poolsearch.train.machine import Machine
 
 Forward = Callable[[Tensor], Any]
@@ -152,7 +152,7 @@ def _send_back(state: Any, fork: Any) -> None:
 
 @torch.inference_mode()
 def predict(task: Task, forward: Forward, x_BCHW: Tensor, targets: Tensor, machine: Machine) -> Tensor:
-    """What is kept of each image, see :func:`poolsearch.tasks.task.answers`.
+    """What is kept of each image, see :func:`poolsearch.tasks.task.responses`.
 
     Args:
         task: what is learned.
@@ -165,7 +165,7 @@ def predict(task: Task, forward: Forward, x_BCHW: Tensor, targets: Tensor, machi
         Numbers of classes, or the metric of each image, shape (B,), on the device.
     """
     with machine.autocast():
-        return answers(task, forward(x_BCHW), targets)
+        return responses(task, forward(x_BCHW), targets)
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Answers of networks become a metric, an interval and what each image adds."""
+"""Responses of networks become a metric, an interval and what each image adds."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def of_images(images: int, per_image: bool = True, guess: float | None = None) -
 
 def test_right_or_wrong_as_a_metric_of_each_image_is_accuracy() -> None:
     draw = np.random.default_rng(0)
-    true_N, answer_SN = draw.integers(0, 3, 200), draw.integers(0, 3, (2, 200))
+    true_N, response_SN = draw.integers(0, 3, 200), draw.integers(0, 3, (2, 200))
     classes, images = ClassMeasure("accuracy", true_N, "abc"), of_images(200)
-    value_SN = (answer_SN == true_N).astype(np.float32)
-    assert images.score(value_SN) == pytest.approx(classes.score(answer_SN))
-    assert images.interval(value_SN[0]) == pytest.approx(classes.interval(answer_SN[0]))
-    assert np.array_equal(images.contributions(value_SN), classes.contributions(answer_SN))
-    assert images.accuracy(value_SN[0]) == pytest.approx(classes.accuracy(answer_SN[0]))
+    value_SN = (response_SN == true_N).astype(np.float32)
+    assert images.score(value_SN) == pytest.approx(classes.score(response_SN))
+    assert images.interval(value_SN[0]) == pytest.approx(classes.interval(response_SN[0]))
+    assert np.array_equal(images.contributions(value_SN), classes.contributions(response_SN))
+    assert images.accuracy(value_SN[0]) == pytest.approx(classes.accuracy(response_SN[0]))
 
 
 def test_intervals_of_a_fraction_of_each_image_cover_its_mean() -> None:

@@ -16,7 +16,7 @@ from poolsearch.tasks.by_name import check_task, task_by_name, task_of_file
 from poolsearch.tasks.dense import dense
 from poolsearch.tasks.multi_label import multi_label
 from poolsearch.tasks.regression import regression
-from poolsearch.tasks.task import Task, answers, check_metric, main_output, minibatch_metric
+from poolsearch.tasks.task import Task, check_metric, main_output, minibatch_metric, responses
 
 
 def test_f1_of_labels_is_that_of_scikit_learn_and_one_where_there_are_none() -> None:
@@ -109,12 +109,12 @@ def right(outputs: Tensor, targets: Tensor) -> Tensor:
 def test_of_a_task_of_ones_own_the_metric_of_each_image_is_kept() -> None:
     outputs, targets = torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([1.0, 0.0, 3.0])
     per_image = Task(loss=nn.functional.mse_loss, metric=right)
-    assert answers(per_image, outputs, targets).tolist() == [1, 0, 1]
+    assert responses(per_image, outputs, targets).tolist() == [1, 0, 1]
     assert float(minibatch_metric(per_image, outputs, targets)) == pytest.approx(2 / 3)
     whole = Task(loss=nn.functional.mse_loss, metric=lambda o, t: right(o, t).mean(), per_image=False)
-    assert answers(whole, outputs, targets).tolist() == pytest.approx([2 / 3] * 3)
+    assert responses(whole, outputs, targets).tolist() == pytest.approx([2 / 3] * 3)
     lost = Task(loss=nn.functional.mse_loss, metric=lambda o, t: right(o, t) * torch.nan)
-    assert answers(lost, outputs, targets).tolist() == [0, 0, 0]
+    assert responses(lost, outputs, targets).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -212,9 +212,14 @@ def _skipped(data: RunData) -> str:
     return table(caption, [("file", "wrap"), ("why", "wrap")], lines)
 
 
+_OBJECT = " object:"  # before the name of a network or task that was given as a Python object
+
+
 def _command(data: RunData) -> str:
     command = rerun_command(data.run)
     shown = "" if command is None else f"<pre><code>{escape(command)}</code></pre>"
+    if command is not None and _OBJECT in command:
+        shown = "<p>It was begun from Python with objects, which no command can name: poolsearch.run(...).</p>"
     return f"<h3>To run it again</h3>\n{shown}\n<p>All settings, as they were used, are below and in run.json.</p>"
 
 

@@ -17,7 +17,7 @@ from poolsearch.stages.ranking.early_stop import Bools, Ints, is_behind, needed_
 from poolsearch.stages.ranking.tally import Tally
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
-from poolsearch.tasks.task import answers
+from poolsearch.tasks.task import responses
 from poolsearch.workers.signals import stop_requests
 
 
@@ -78,7 +78,7 @@ def evaluate(
         kept: numbers of the placements that are not stopped early.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM; every answer so far is saved.
+        Interrupted: Ctrl-C or SIGTERM; every response so far is saved.
     """
     path, every_seconds = run.dir.ranking_progress, run.settings.machine.checkpoint_seconds
     chunks = image_chunks(run, tally.batch)
@@ -92,9 +92,9 @@ def evaluate(
             left, done = int((~tally.stopped_P).sum()), tally.done
             batch = load_images(run, chunks[tally.chunk])
             new: dict[int, Tensor] = {}
-            for pair, answer_B in _answers(run, members, pairs, tally.waiting, *batch):
-                new[pair] = answer_B
-                done += len(answer_B)
+            for pair, response_B in _responses(run, members, pairs, tally.waiting, *batch):
+                new[pair] = response_B
+                done += len(response_B)
                 update(done, f"{left:,} of {len(pairs):,} left" if left < len(pairs) else f"{left:,} placements")
                 stop = stopped()
                 if stop or time.monotonic() - saved >= every_seconds:
@@ -107,7 +107,7 @@ def evaluate(
             tally.take(new)
 
 
-def _answers(
+def _responses(
     run: Run,
     members: Sequence[SinglePath],
     pairs: Sequence[Pair],
@@ -115,11 +115,11 @@ def _answers(
     x_BCHW: Tensor,
     targets: Tensor,
 ) -> Iterator[tuple[int, Tensor]]:
-    """What each of the pairs at ``places`` answers on each image, shape (B,), with its place."""
+    """What each of the pairs at ``places`` says of each image, shape (B,), with its place."""
     for m in sorted({pairs[i][1] for i in places}):
         own = [i for i in places if pairs[i][1] == m]
         for position, outputs in run_tree(members[m], x_BCHW, [run.space[pairs[i][0]] for i in own]):
-            yield own[position], answers(run.task, outputs, targets)
+            yield own[position], responses(run.task, outputs, targets)
 
 
 def _losers(run: Run, pairs: Sequence[Pair], tally: Tally, kept: frozenset[int]) -> Bools:

@@ -61,12 +61,12 @@ def evaluations_of(
     """
     learnt_AM, found = mixture.learnt_score_AM(), list[MemberEvaluation]()
     for place, (number, member) in enumerate(pairs):
-        measure, answer_N = tally.seen(place)
-        low, high = measure.interval(answer_N)
+        measure, response_N = tally.seen(place)
+        low, high = measure.interval(response_N)
         found.append(MemberEvaluation(
             placement=str(run.space[number]), number=number, member=member,
-            val_metric=float(measure.score(answer_N)), val_accuracy=measure.accuracy(answer_N),
-            low=low, high=high, images=len(answer_N),
+            val_metric=float(measure.score(response_N)), val_accuracy=measure.accuracy(response_N),
+            low=low, high=high, images=len(response_N),
             score=_finite(learnt_AM[number, member]), assignment=float(mixture.balanced_AM[number, member]),
             control=number in candidates.control,
         ))  # fmt: skip

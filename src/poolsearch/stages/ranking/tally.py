@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from poolsearch.evaluation.measure import Answers, Measure
+from poolsearch.evaluation.measure import Measure, Responses
 from poolsearch.stages.ranking.early_stop import Bools, Bytes, Ints
 from poolsearch.train import checkpoint
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What each (placement, member) pair answers on each image, in the order of evaluation.
+    """What each (placement, member) pair says of each image, in the order of evaluation.
 
     Attributes:
         measure: of the images; they come in ceil(N / batch) nearly equal chunks.
         batch: the most images of a chunk.
-        answer_PN: classes in the smallest integers that hold them, or the metric of each image; what is not known yet
+        response_PN: classes in the smallest integers that hold them, or the metric of each image; what is not known yet
             is zero.
         chunks_P: how many chunks each pair has done.
         stopped_P: pairs that left early.
@@ -31,7 +31,7 @@ class Tally:
 
     measure: Measure
     batch: int
-    answer_PN: Answers
+    response_PN: Responses
     chunks_P: Ints
     stopped_P: Bools
 
@@ -47,8 +47,8 @@ class Tally:
         Returns:
             A tally to fill: its arrays are written to.
         """
-        answer_PN = np.zeros((pairs, measure.images), measure.kept_as)
-        return cls(measure, batch, answer_PN, np.zeros(pairs, np.int64), np.zeros(pairs, np.bool_))
+        response_PN = np.zeros((pairs, measure.images), measure.kept_as)
+        return cls(measure, batch, response_PN, np.zeros(pairs, np.int64), np.zeros(pairs, np.bool_))
 
     @property
     def images(self) -> int:
@@ -81,19 +81,19 @@ class Tally:
         right: bits, packed eight to a byte. Of pairs that were stopped, it says nothing."""
         seen = int(self._end_C[self.chunk])
         known = self.measure.first(seen)
-        return np.stack([np.packbits(known.right(row_N[:seen])) for row_N in self.answer_PN])
+        return np.stack([np.packbits(known.right(row_N[:seen])) for row_N in self.response_PN])
 
-    def seen(self, pair: int) -> tuple[Measure, Answers]:
-        """What a pair answered on the images that it has seen.
+    def seen(self, pair: int) -> tuple[Measure, Responses]:
+        """What a pair said of the images that it has seen.
 
         Args:
             pair: its place.
 
         Returns:
-            The measure of these images, and the answers, shape (images seen,), in the order of evaluation.
+            The measure of these images, and the responses, shape (images seen,), in the order of evaluation.
         """
         images = int(self.images_P[pair])
-        return self.measure.first(images), self.answer_PN[pair, :images]
+        return self.measure.first(images), self.response_PN[pair, :images]
 
     @property
     def images_P(self) -> Ints:
@@ -105,17 +105,17 @@ class Tally:
         """(pair, image) evaluations done, or saved by stopping."""
         return int(np.where(self.stopped_P, self.images, self.images_P).sum())
 
-    def take(self, answers: Mapping[int, torch.Tensor]) -> None:
-        """Take in what some pairs answer on the images of the chunk at hand.
+    def take(self, responses: Mapping[int, torch.Tensor]) -> None:
+        """Take in what some pairs say of the images of the chunk at hand.
 
         Args:
-            answers: vectors (B,) by the pair's place, on any device; of pairs that wait for this chunk.
+            responses: vectors (B,) by the pair's place, on any device; of pairs that wait for this chunk.
         """
-        if not answers:
+        if not responses:
             return
-        rows, chunk = list(answers), self.chunk
-        found = torch.stack(list(answers.values())).cpu().numpy()
-        self.answer_PN[rows, self._end_C[chunk] : self._end_C[chunk + 1]] = found
+        rows, chunk = list(responses), self.chunk
+        found = torch.stack(list(responses.values())).cpu().numpy()
+        self.response_PN[rows, self._end_C[chunk] : self._end_C[chunk + 1]] = found
         self.chunks_P[rows] += 1
 
     def stop(self, lost_P: Bools) -> None:
@@ -133,7 +133,7 @@ class Tally:
             path: of the file, which is replaced.
             made_of: tells rankings apart, see :func:`load_tally`.
         """
-        known = np.ascontiguousarray(self.answer_PN[:, : self._end_C[self.chunks_P.max()]])
+        known = np.ascontiguousarray(self.response_PN[:, : self._end_C[self.chunks_P.max()]])
         arrays = {"predicted": known, "chunks": self.chunks_P, "stopped": self.stopped_P}
         meta = {"made_of": made_of, "batch": self.batch}
         checkpoint.save(path, {name: torch.from_numpy(array) for name, array in arrays.items()}, meta)
@@ -159,7 +159,7 @@ def load_tally(path: Path, made_of: str, measure: Measure) -> Tally | None:
     if meta["made_of"] != made_of:
         return None
     found = Tally.empty(len(tensors["chunks"]), measure, meta["batch"])
-    found.answer_PN[:, : tensors["predicted"].shape[1]] = tensors["predicted"].numpy()
+    found.response_PN[:, : tensors["predicted"].shape[1]] = tensors["predicted"].numpy()
     found.chunks_P[:] = tensors["chunks"].numpy()
     found.stopped_P[:] = tensors["stopped"].numpy()
     return found

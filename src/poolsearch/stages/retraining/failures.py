@@ -1,4 +1,4 @@
-"""Whether the trainings of a network failed, by what they answer on the test images. Pure."""
+"""Whether the trainings of a network failed, by what they say of the test images. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from poolsearch.evaluation.measure import Answers, ClassMeasure, ImageMeasure, Measure
+from poolsearch.evaluation.measure import ClassMeasure, ImageMeasure, Measure, Responses
 from poolsearch.evaluation.metrics import chance, effective_images
 from poolsearch.evaluation.verdict import FEW_IMAGES
 
@@ -16,7 +16,7 @@ NEVER_PREDICTED = 0.05
 _ONE_SIDED = 1.645
 
 
-def failure_of(measure: Measure, answer_SN: Answers, diverged: bool) -> str:
+def failure_of(measure: Measure, response_SN: Responses, diverged: bool) -> str:
     """What shows that a network's training failed, in words that follow its name; empty where nothing does.
 
     It diverged; or on the mean over seeds it is not better than chance, beyond what so few test images can tell (95 %,
@@ -25,14 +25,14 @@ def failure_of(measure: Measure, answer_SN: Answers, diverged: bool) -> str:
 
     Args:
         measure: of the test images.
-        answer_SN: what the training of each seed answers on them.
+        response_SN: what the training of each seed says of them.
         diverged: whether a training ended with a loss that is no finite number.
 
     Returns:
         The first of these that holds, as ``reached only 9.80% of ...``; or an empty text.
     """
-    value_S = measure.score(answer_SN)
-    least, margin = _chance(measure, answer_SN)
+    value_S = measure.score(response_SN)
+    least, margin = _chance(measure, response_SN)
     told = f"{{:.2%}} of test {measure.name}" + ("" if least is None else f" (chance: {least:.2%})")
     if diverged:
         return f"diverged, and reached {told.format(value_S.mean())}"
@@ -42,10 +42,10 @@ def failure_of(measure: Measure, answer_SN: Answers, diverged: bool) -> str:
         return f"reached {told.format(value_S.mean())}, which {measure.images:,} images do not tell from chance"
     if value_S.min() <= least:
         return f"reached only {told.format(value_S.min())} with seed {int(value_S.argmin())}"
-    return _never(measure, answer_SN) if isinstance(measure, ClassMeasure) else ""
+    return _never(measure, response_SN) if isinstance(measure, ClassMeasure) else ""
 
 
-def _chance(measure: Measure, answer_SN: Answers) -> tuple[float | None, float]:
+def _chance(measure: Measure, response_SN: Responses) -> tuple[float | None, float]:
     """What a network reaches that has learnt nothing, None where that is not known; and by how much more is needed."""
     if isinstance(measure, ClassMeasure):
         least = chance(measure.metric, measure.true_N, len(measure.class_names))
@@ -56,11 +56,11 @@ def _chance(measure: Measure, answer_SN: Answers) -> tuple[float | None, float]:
     guess_N = measure.guess_GN[measure.guess_GN.mean(1).argmax()]
     if not measure.per_image:
         return float(guess_N.mean()), 0.0
-    difference_N = answer_SN.mean(0) - guess_N
+    difference_N = response_SN.mean(0) - guess_N
     return float(guess_N.mean()), _ONE_SIDED * float(difference_N.std()) / math.sqrt(measure.images)
 
 
-def _never(measure: ClassMeasure, predicted_SN: Answers) -> str:
+def _never(measure: ClassMeasure, predicted_SN: Responses) -> str:
     """Which classes a network never sees, where these are too many."""
     true_N, class_names = measure.true_N, measure.class_names
     size_K = np.bincount(true_N, minlength=len(class_names))

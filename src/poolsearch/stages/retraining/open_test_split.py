@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.evaluation.measure import Answers, Measure
+from poolsearch.evaluation.measure import Measure, Responses
 from poolsearch.image_size import ImageSize
 from poolsearch.session.open_run import Run
 from poolsearch.space import Placement
@@ -105,17 +105,17 @@ def open_test(run: Run, chosen: Selection, rivals: Sequence[TrainedControl], see
         "seen": look.seen,
     }  # fmt: skip
     trials, measure = trials_of(chosen, rivals, seeds), run.measure(run.split.test, guesses=True)
-    answers = _kept(run, measure, trials, [*looks, before])
-    found = results_on_test(run, measure, chosen, rivals, answers) if len(answers) == len(trials) else None
+    responses = _kept(run, measure, trials, [*looks, before])
+    found = results_on_test(run, measure, chosen, rivals, responses) if len(responses) == len(trials) else None
     if found is None or any(before.get(name) != finite(value) for name, value in found.items()):
         if "trials" in before and found is not None:
-            answers = {}  # what is kept is not what the results are of
+            responses = {}  # what is kept is not what the results are of
         _write(run, record, looks)
-        answers |= _evaluate(run, measure, [trial for trial in trials if trial not in answers])
-        found = results_on_test(run, measure, chosen, rivals, answers)
+        responses |= _evaluate(run, measure, [trial for trial in trials if trial not in responses])
+        found = results_on_test(run, measure, chosen, rivals, responses)
         _write(run, record | found, looks)
     try:
-        said = judgement(run, measure, chosen, rivals, answers, look)
+        said = judgement(run, measure, chosen, rivals, responses, look)
     except Exception as error:  # a fault of ours, after all was paid for: what it cost must not be lost
         raise PoolsearchError(
             f"the networks were evaluated, and what each reached on the test split is in {run.dir.test}; but judging "
@@ -136,23 +136,23 @@ def _write(run: Run, look: Mapping[str, Any], earlier: Sequence[Mapping[str, Any
     write_json(run.dir.test, {**look, **({"earlier": earlier} if earlier else {})})
 
 
-def _evaluate(run: Run, measure: Measure, trials: Sequence[Trial]) -> dict[Trial, Answers]:
-    """What every trained network answers on the test images; kept beside it."""
-    answers: dict[Trial, Answers] = {}
+def _evaluate(run: Run, measure: Measure, trials: Sequence[Trial]) -> dict[Trial, Responses]:
+    """What every trained network says of the test images; kept beside it."""
+    responses: dict[Trial, Responses] = {}
     with run.progress.bar("test", len(trials)) as update:
         for done, trial in enumerate(trials, 1):
-            answers[trial] = predictions(run, trial, run.dir.retrain, run.split.test, "test")
-            _save_array(_predicted_of(run, trial), answers[trial].astype(measure.kept_as))
+            responses[trial] = predictions(run, trial, run.dir.retrain, run.split.test, "test")
+            _save_array(_predicted_of(run, trial), responses[trial].astype(measure.kept_as))
             update(done, "")
-    return answers
+    return responses
 
 
 def _kept(
     run: Run, measure: Measure, trials: Sequence[Trial], looks: Sequence[Mapping[str, Any]]
-) -> dict[Trial, Answers]:
+) -> dict[Trial, Responses]:
     """What was evaluated in one of these looks and is still there, not damaged and as accurate as that look says."""
     accuracy = {trial_of(run, entry): entry["accuracy"] for look in looks for entry in trials_in(look)}
-    answers: dict[Trial, Answers] = {}
+    responses: dict[Trial, Responses] = {}
     for trial in trials:
         if trial not in accuracy or not is_whole(_predicted_of(run, trial)):
             continue
@@ -164,14 +164,14 @@ def _kept(
             continue
         found = small.astype(np.int64) if small.dtype.kind == "u" else small
         if measure.accuracy(found) == accuracy[trial]:
-            answers[trial] = found
-    return answers
+            responses[trial] = found
+    return responses
 
 
 def _predicted_of(run: Run, trial: Trial) -> Path:
     return trial.folder(run.dir.retrain) / "test_predicted.npy"
 
 
-def _save_array(path: Path, array: Answers) -> None:
+def _save_array(path: Path, array: Responses) -> None:
     with atomic(path) as temporary, open(temporary, "wb") as handle:
         np.save(handle, array)

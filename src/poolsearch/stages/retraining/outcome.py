@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from poolsearch.evaluation.looks import Look
-from poolsearch.evaluation.measure import Answers, ClassMeasure, Measure
+from poolsearch.evaluation.measure import ClassMeasure, Measure, Responses
 from poolsearch.evaluation.metrics import Ints, per_class
 from poolsearch.evaluation.verdict import (
     JudgedPick,
@@ -31,12 +31,12 @@ from poolsearch.stages.retraining.failures import failure_of
 from poolsearch.stages.retraining.finalists import Selection
 from poolsearch.stages.standalone.trial import Trial, has_diverged
 
-AnswersOf = Mapping[Trial, Answers]
-"""What each trained network answers on every test image."""
+ResponsesOf = Mapping[Trial, Responses]
+"""What each trained network says of every test image."""
 
 
 def results_on_test(
-    run: Run, measure: Measure, chosen: Selection, rivals: Sequence[TrainedControl], answers: AnswersOf
+    run: Run, measure: Measure, chosen: Selection, rivals: Sequence[TrainedControl], responses: ResponsesOf
 ) -> dict[str, Any]:
     """What every network reached, for test.json: nothing that takes a judgement.
 
@@ -45,21 +45,21 @@ def results_on_test(
         measure: of the test images.
         chosen: the finalists and picks.
         rivals: the controls.
-        answers: of each trained network on every test image, shape (N,).
+        responses: of each trained network on every test image, shape (N,).
 
     Returns:
         JSON values by their keys; metrics as fractions, ``std`` None with one seed, no winner of controls yet.
     """
     of_finalists = _trials_of(run, chosen)
-    trained = {p: _trained(run, measure, p.shown, own, answers) for p, own in of_finalists.items()}
+    trained = {p: _trained(run, measure, p.shown, own, responses) for p, own in of_finalists.items()}
     top = run.settings.retrain.top_k
     best = [trained[f.placement].mean for f in chosen.finalists if f.rank is not None and f.rank <= top]
     both = {"winner": chosen.winner, "default": run.space.default}
-    seen = {name: [answers[trial] for trial in of_finalists[placement]] for name, placement in both.items()}
+    seen = {name: [responses[trial] for trial in of_finalists[placement]] for name, placement in both.items()}
     of_classes = isinstance(measure, ClassMeasure)
     return {
         "metric": run.settings.data.metric,
-        "trials": [entry for own in of_finalists.values() for entry in _entries(run, measure, own, answers)],
+        "trials": [entry for own in of_finalists.values() for entry in _entries(run, measure, own, responses)],
         "summary": [
             {"placement": str(f.placement), "rank": f.rank, "is_default": f.placement == run.space.default}
             | _figures(trained[f.placement])
@@ -72,15 +72,15 @@ def results_on_test(
         "mean_of_top": statistics.mean(best),
         "controls": [
             {"control": r.control, "why_not": r.why_not}
-            | (_figures(_trained(run, measure, _name(r), r.trials, answers)) if r.trials else {})
-            | {"trials": _entries(run, measure, r.trials, answers), "winner": None}
+            | (_figures(_trained(run, measure, _name(r), r.trials, responses)) if r.trials else {})
+            | {"trials": _entries(run, measure, r.trials, responses), "winner": None}
             for r in rivals
         ],
     }
 
 
 def judgement(
-    run: Run, measure: Measure, chosen: Selection, rivals: Sequence[TrainedControl], answers: AnswersOf, look: Look
+    run: Run, measure: Measure, chosen: Selection, rivals: Sequence[TrainedControl], responses: ResponsesOf, look: Look
 ) -> dict[str, Any]:
     """What the results say, for test.json: tests, intervals and sentences.
 
@@ -89,15 +89,15 @@ def judgement(
         measure: of the test images.
         chosen: the finalists and picks.
         rivals: the controls.
-        answers: of each trained network on every test image, shape (N,).
+        responses: of each trained network on every test image, shape (N,).
         look: which look at the test split it is.
 
     Returns:
         JSON values by their keys; ``controls`` have what the winner is against each, in their order.
     """
     class_N = measure.class_N
-    trained = {p: _trained(run, measure, p.shown, own, answers) for p, own in _trials_of(run, chosen).items()}
-    of_rivals = {r.control: _trained(run, measure, _name(r), r.trials, answers) for r in rivals if r.trials}
+    trained = {p: _trained(run, measure, p.shown, own, responses) for p, own in _trials_of(run, chosen).items()}
+    of_rivals = {r.control: _trained(run, measure, _name(r), r.trials, responses) for r in rivals if r.trials}
     default, winner = trained[run.space.default], trained[chosen.winner]
     spread = pooled_variance_of(list(trained.values()))
     picks = [(limit, trained[pick]) for limit, pick in chosen.picks if pick is not None]
@@ -134,11 +134,11 @@ def _ranked(run: Run) -> str:
     return "by MACs" if kind_of(run.settings.search.method) == "untrained" else "on the validation images"
 
 
-def _trained(run: Run, measure: Measure, name: str, trials: Sequence[Trial], answers: AnswersOf) -> TrainedNetwork:
+def _trained(run: Run, measure: Measure, name: str, trials: Sequence[Trial], responses: ResponsesOf) -> TrainedNetwork:
     macs = statistics.mean(trial.of(run).costs.macs(trial.placement) for trial in trials)
     lost = any(has_diverged(trial.folder(run.dir.retrain)) for trial in trials)
-    answer_SN = np.stack([answers[trial] for trial in trials])
-    value_SN, failed = measure.contributions(answer_SN), failure_of(measure, answer_SN, lost)
+    response_SN = np.stack([responses[trial] for trial in trials])
+    value_SN, failed = measure.contributions(response_SN), failure_of(measure, response_SN, lost)
     return TrainedNetwork(name, macs / run.costs.macs(run.space.default), value_SN, lost, failed)
 
 
@@ -157,13 +157,13 @@ def _figures(trained: TrainedNetwork) -> dict[str, Any]:
     return {"mean": trained.mean, "std": std, "n": len(means), "macs_ratio": trained.macs_ratio}
 
 
-def _entries(run: Run, measure: Measure, trials: Sequence[Trial], answers: AnswersOf) -> list[dict[str, Any]]:
+def _entries(run: Run, measure: Measure, trials: Sequence[Trial], responses: ResponsesOf) -> list[dict[str, Any]]:
     """One line for each training; without classes the accuracy is the metric."""
     return [
         {
             "placement": str(trial.placement), "seed": trial.seed, "image_size": trial.of(run).image_size.plain,
-            "accuracy": measure.accuracy(answers[trial]),
-            "value": float(measure.contributions(answers[trial][None]).mean()),
+            "accuracy": measure.accuracy(responses[trial]),
+            "value": float(measure.contributions(responses[trial][None]).mean()),
         }
         for trial in trials
     ]  # fmt: skip

@@ -281,9 +281,9 @@ def _score(run: Run, training: StandaloneTraining, indices: NDArray[np.int64]) -
     model, found = training.net.eval(), list[Tensor]()
     for batch in loader.chunks(run.settings.rank.eval_batch):
         found.append(predict(run.task, model, *batch, run.machine))
-    answer_N, measure = torch.cat(found).cpu().numpy(), run.measure(indices)
+    response_N, measure = torch.cat(found).cpu().numpy(), run.measure(indices)
     return ScoredTraining(
-        int(measure.right(answer_N).sum()), float(measure.score(answer_N)), *measure.interval(answer_N)
+        int(measure.right(response_N).sum()), float(measure.score(response_N)), *measure.interval(response_N)
     )
 
 

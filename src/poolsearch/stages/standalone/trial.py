@@ -16,7 +16,7 @@ from torch import Tensor
 
 from poolsearch import rng
 from poolsearch.callbacks import TrainingName, TrialEvent
-from poolsearch.evaluation.measure import Answers
+from poolsearch.evaluation.measure import Responses
 from poolsearch.image_size import LARGEST_NATIVE, ImageSize
 from poolsearch.nets.poolable import FixedPlacementNet, parameters_of
 from poolsearch.progress import TrialProgress
@@ -347,8 +347,8 @@ def train_standalone(
     }  # fmt: skip
 
 
-def predictions(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], purpose: str) -> Answers:
-    """What a finished trial's network answers on each image.
+def predictions(run: Run, trial: Trial, root: Path, images: NDArray[np.int64], purpose: str) -> Responses:
+    """What a finished trial's network says of each image.
 
     Args:
         run: open, at its own image size.

@@ -23,14 +23,16 @@ MEASURE = ClassMeasure("accuracy", TRUE_N, "abc")
 
 def right(tally):
     """How many of the images that it has seen each pair got right."""
-    return [int(measure.right(answers).sum()) for measure, answers in map(tally.seen, range(len(tally.answer_PN)))]
+    return [
+        int(measure.right(responses).sum()) for measure, responses in map(tally.seen, range(len(tally.response_PN)))
+    ]
 
 
-def seen(chunk, *answers):
+def seen(chunk, *responses):
     """Of the chunk from this image on, the true class where there is a 1, and the next one where there is a 0."""
     return {
         place: torch.tensor([(TRUE_N[chunk + i] + (c == "0")) % 3 for i, c in enumerate(text)])
-        for place, text in answers
+        for place, text in responses
     }
 
 
@@ -51,8 +53,8 @@ def test_counts_by_hand(tally):
     assert (tally.chunk, tally.chunks, tally.waiting) == (1, 3, [0])
     assert np.unpackbits(tally.before, axis=1).tolist() == [[1, 0, 0, 0, *[0] * 4], [0] * 8, [*[1] * 4, *[0] * 4]]
     for pair, true, answered in ((0, [2, 0, 1, 2], [2, 1, 2, 0]), (2, [2, 0, 1, 2, 1, 0, 0], [2, 0, 1, 2, 1, 1, 0])):
-        measure, answers = tally.seen(pair)
-        assert (measure.true_N.tolist(), answers.tolist()) == (true, answered)
+        measure, responses = tally.seen(pair)
+        assert (measure.true_N.tolist(), responses.tolist()) == (true, answered)
 
 
 def test_it_goes_on_to_the_end(tally):
@@ -69,7 +71,7 @@ def test_what_is_saved_is_read_again(tally, tmp_path):
     tally.save(path, "this one")
     found = load_tally(path, "this one", MEASURE)
     assert (found.images, found.batch, found.chunk) == (10, 4, 1)
-    for name in ("answer_PN", "chunks_P", "stopped_P"):
+    for name in ("response_PN", "chunks_P", "stopped_P"):
         assert np.array_equal(getattr(found, name), getattr(tally, name))
         assert getattr(found, name).dtype == getattr(tally, name).dtype
     found.take(seen(4, (0, "011")))
@@ -100,7 +102,7 @@ def test_classes_are_kept_in_the_smallest_integers_that_hold_them(tmp_path, clas
     true_N = np.array([0, classes - 1, 1])
     measure = ClassMeasure("accuracy", true_N, [str(k) for k in range(classes)])
     tally = Tally.empty(1, measure, 2)
-    assert tally.answer_PN.dtype == kind
+    assert tally.response_PN.dtype == kind
     tally.take({0: torch.tensor([0, classes - 1])})
     tally.save(tmp_path / "rank.safetensors", "this one")
     found = load_tally(tmp_path / "rank.safetensors", "this one", measure)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class AnswerCode:
+class TaskCode:
     """The part of an exported file that is another for each task.
 
     Attributes:
@@ -24,8 +24,8 @@ class AnswerCode:
     code: str
 
 
-ANSWERS: dict[str, AnswerCode] = {
-    "classification": AnswerCode(
+TASK_CODE: dict[str, TaskCode] = {
+    "classification": TaskCode(
         "classes", "logits (N, K)", "the class of each image", "[(class, probability), ...]",
         '''\
 @torch.no_grad()
@@ -41,7 +41,7 @@ def told(found: list[tuple[str, float]]) -> str:
     return f"{name if name.isprintable() else ascii(name)} ({probability:.1%})"
 ''',
     ),
-    "multi-label": AnswerCode(
+    "multi-label": TaskCode(
         "labels", "logits (N, K)", "the labels of each image", "[(label, probability), ...]",
         '''\
 @torch.no_grad()
@@ -57,7 +57,7 @@ def told(found: list[tuple[str, float]]) -> str:
     return ", ".join(seen) or "none"
 ''',
     ),
-    "regression": AnswerCode(
+    "regression": TaskCode(
         "values", "values (N, K), less their mean and divided by their deviation (SCALE)", "the values of each image",
         "[(name, value), ...]",
         '''\
@@ -73,7 +73,7 @@ def told(found: list[tuple[str, float]]) -> str:
     return ", ".join(f"{name if name.isprintable() else ascii(name)} {value:.6g}" for name, value in found)
 ''',
     ),
-    "dense": AnswerCode(
+    "dense": TaskCode(
         "classes of pixels", "logits (N, K, height, width)", "how much of each image is of which class",
         "the number of the class of each pixel, (height, width) of the part that the network sees",
         '''\
@@ -97,7 +97,7 @@ def told(found: Tensor) -> str:
     return ", ".join(f"{name if name.isprintable() else ascii(name)} {share:.1%}" for name, share in shares if share)
 ''',
     ),
-    "": AnswerCode(
+    "": TaskCode(
         "outputs", "what your task takes", "the network's output for each image", "the network's output",
         '''\
 @torch.no_grad()
@@ -114,7 +114,7 @@ def told(found: object) -> str:
 """By the name of the task; those of users are the empty name."""
 
 
-def answer_code(task: str) -> AnswerCode:
+def task_code(task: str) -> TaskCode:
     """The part of an exported file that the task decides.
 
     Args:
@@ -123,4 +123,4 @@ def answer_code(task: str) -> AnswerCode:
     Returns:
         Its code and words.
     """
-    return ANSWERS.get(task, ANSWERS[""])
+    return TASK_CODE.get(task, TASK_CODE[""])
