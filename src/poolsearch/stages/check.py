@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from poolsearch.errors import PoolsearchError
+from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.image_size import ImageSize
 from poolsearch.inspection_results import CheckReport
 from poolsearch.nets.build import NetSpec, build
@@ -19,8 +20,12 @@ from poolsearch.nets.restride.proof import Proof, prove
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.progress import Progress, SilentProgress
 from poolsearch.session.prepare import with_halvings
+from poolsearch.settings import Settings
 from poolsearch.settings.groups import MachineSettings
+from poolsearch.settings.tasks import METRICS
 from poolsearch.space import Axes, Space
+from poolsearch.tasks.by_name import task_by_name
+from poolsearch.tasks.names import target_kind
 from poolsearch.train.first_step import FirstStep, first_step
 from poolsearch.train.machine import pick_machine
 
@@ -45,6 +50,7 @@ def check(
     halvings: str = "default",
     blocks: Sequence[str] = (),
     channels: int | None = None,
+    task: str = "classification",
 ) -> CheckReport:
     """Build a network with fresh weights, prove its placements and make a training step, as a run does.
 
@@ -55,7 +61,7 @@ def check(
             from nothing.
         image_size: of the images, the side of a square, "48x96" or a pair, height first; 32 for poolsearch's ``cifar-``
             networks and 224 for others if None.
-        classes: outputs.
+        classes: outputs; for another task than classification labels, values or classes of pixels.
         op: how a site downsamples; the network's own way if None.
         search_stem: move the downsampling of the stem, too.
         axes: see :class:`~poolsearch.space.Space`.
@@ -65,6 +71,7 @@ def check(
         blocks: names, or shell patterns of names, of the submodules between which the downsampling may move; found if
             none are given.
         progress: where work shows itself; silent by default.
+        task: what the training step is of: "classification", "multi-label", "regression" or "dense".
 
     Returns:
         What was looked at, and what of it does not hold; ``holds`` says whether all does.
@@ -75,6 +82,8 @@ def check(
             is asked for with a space of more than 100,000.
     """
     progress = progress or SilentProgress()
+    if task not in METRICS:
+        raise unknown("task", task, METRICS)
     name, make = named_network(net)
     size = image_size_for(name, image_size, classes)
     progress.say(f"building {name} and trying its blocks at every size, without computing anything")
@@ -90,8 +99,26 @@ def check(
     blank_copy(movable).check_input(*size, space)
     proofs = _proofs(name, movable, _chosen(space, whole), size, progress)
     ends = [space[0], space[space.size - 1]]
-    step = first_step(movable, name, size, classes, ends, _BATCH, pick_machine(MachineSettings()))
+    targets = _made_up_targets(task, size, classes)
+    learned = task_by_name(task, METRICS[task][0], lambda: targets)
+    step = first_step(
+        movable, name, size, classes, ends, _BATCH, pick_machine(MachineSettings()), task=learned, targets=targets
+    )
     return _checked(name, movable, size, space, proofs, step)
+
+
+def _made_up_targets(task: str, size: ImageSize, classes: int) -> Tensor:
+    """Targets of a minibatch, (B, ...), that a network of so many outputs can learn."""
+    number_B = torch.arange(_BATCH) % classes
+    match target_kind(Settings.of(task=task)):
+        case "labels":
+            return F.one_hot(number_B, classes).byte()
+        case "values":
+            return torch.linspace(-1, 1, _BATCH)[:, None].expand(-1, classes).contiguous()
+        case "masks":
+            return number_B.byte().view(-1, 1, 1).expand(-1, *size).contiguous()
+        case _:
+            return number_B
 
 
 def image_size_for(name: str, image_size: ImageSize | int | str | None, classes: int) -> ImageSize:

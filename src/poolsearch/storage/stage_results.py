@@ -21,8 +21,8 @@ _STAGE = {"stage": str, "started?": str, "ended?": (str, None), "seconds?": (flo
 RUN = {
     "given": {}, "stages": [_STAGE], "warnings": [str], "poolsearch?": str, "digests?": str, "split_hash?": str,
     "settings?": {
-        "data?": {"metric?": (str, None), "task?": str}, "search?": {"members?": (int, None), "method?": str}, "machine?": {"device": str},
-        "retrain?": {"top_k?": int, "answer_at?": [float]}, "alone?": {},
+        "data?": {"metric?": (str, None), "task?": str}, "search?": {"members?": (int, None), "method?": str},
+        "machine?": {"device": str}, "retrain?": {"top_k?": int, "answer_at?": [float]}, "alone?": {},
     },
     "data?": {
         "name": str, "fingerprint": str, "class_names?": [str], "images?": {}, "targets?": str, "metric_name?": str,

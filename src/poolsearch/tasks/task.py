@@ -148,7 +148,7 @@ def check_metric(task: Task, outputs: Any, targets: Tensor) -> None:
     """
     found: object = task.metric(outputs, targets)
     images = len(targets)
-    if not isinstance(found, Tensor):
+    if not isinstance(found, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise PoolsearchError(f"the metric of the task gives a {type(found).__name__}. Give a tensor.")
     shape = [images] if task.per_image else []
     if class_metric_of(task) is None and [*found.shape] != shape:

@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics import f1_score, jaccard_score
 from torch import Tensor, nn
 
+import poolsearch
 from poolsearch.errors import PoolsearchError
 from poolsearch.settings import Settings
 from poolsearch.settings.check import check
@@ -174,6 +175,26 @@ def test_each_task_has_metrics_of_its_own_and_a_default() -> None:
 def test_a_run_of_an_older_version_has_its_metric() -> None:
     assert Settings.from_record({"data": {"metric": "accuracy"}}) == Settings()
     assert Settings.from_record({"data": {"metric": "macro-f1"}}).data.metric == "macro-f1"
+
+
+class Pixels(nn.Module):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        sizes = [(3, 8, 1), (8, 8, 1), (8, 16, 2), (16, 16, 1)]
+        units = [nn.Sequential(nn.Conv2d(a, b, 3, s, 1), nn.BatchNorm2d(b), nn.ReLU()) for a, b, s in sizes]
+        self.body, self.head = nn.Sequential(*units), nn.Linear(16, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).mean((2, 3)))
+
+
+def test_a_network_is_checked_by_a_step_of_its_task() -> None:
+    for task in ("multi-label", "regression"):
+        assert poolsearch.check(Pixels, 16, 4, task=task).holds
+    with pytest.raises(PoolsearchError, match=r"has to give class logits, a tensor of shape \[4, 4, height, width\]"):
+        poolsearch.check(Pixels, 16, 4, task="dense")
+    with pytest.raises(PoolsearchError, match=r"unknown task 'dens'"):
+        poolsearch.check(Pixels, 16, 4, task="dens")
 
 
 def test_by_name() -> None:

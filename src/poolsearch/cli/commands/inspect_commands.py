@@ -78,6 +78,10 @@ class Check(NetworkOptions):
         "Look at all placements. Default: at all of up to 1,000, else at 200 random ones.",
         flag="all",
     )
+    task: Literal["classification", "multi-label", "regression", "dense"] = setting(
+        "classification",
+        "What the training step is of; --classes are then labels, values, or classes of pixels.",
+    )
     quiet: bool = setting(
         False,
         "No progress, only the result.",
