@@ -114,6 +114,7 @@ class NetSettings:
         None,
         "How a site downsamples. Default: max for cifar-resnet20 to 110 (paper, B.2), stride for our other "
         "networks, native (its own strided form, moved) for all others.",
+        expert=True,
     )
     init: str | None = setting(
         None,
