@@ -67,6 +67,15 @@ def test_the_effect_of_late_scores_is_told_for_each_lag(python: Python) -> None:
 
 
 @pytest.mark.nightly
+def test_learned_sizes_are_held_against_placements(tmp_path: Path, python: Python) -> None:
+    found = told(python(EXAMPLES / "learned_sizes.py", "--method", "shape-adaptor", "--epochs", "1", "--width", "2"))
+    names = ("as it is", "sizes learned", "these sizes fixed", "nearest placement")
+    assert [found.count(f"\n| {name} |") for name in names] == [1] * 4
+    assert told(python(EXAMPLES / "resizers_picture.py", tmp_path / "rings.png")) == ""
+    assert (tmp_path / "rings.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.nightly
 def test_every_method_has_a_row_and_is_not_run_twice(tmp_path: Path, python: Python) -> None:
     small = ["width=2", "epochs=1", "subset=200", "retrain_epochs=1", "retrain_seeds=1", "top_k=1", "control=[]"]
     words = [EXAMPLES / "every_method.py", "--out", tmp_path / "methods", "--only", "mcts", "gaea"]

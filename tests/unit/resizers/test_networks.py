@@ -180,7 +180,7 @@ def test_the_last_map_of_shape_adaptors_is_limited(ours: Poolable) -> None:
     assert scales == {round((5 / 32) ** 0.25, 6)}
 
 
-def test_networks_of_libraries_and_users_are_taken(monkeypatch) -> None:
+def test_networks_of_libraries_and_users_are_taken() -> None:
     timm = pytest.importorskip("timm")
     torchvision = pytest.importorskip("torchvision")
     cases = [
@@ -200,7 +200,19 @@ def test_networks_of_libraries_and_users_are_taken(monkeypatch) -> None:
         assert "before '" in net.layers()[0].label
 
 
-def test_a_frozen_network_is_exported(tmp_path) -> None:
+def test_a_copy_is_a_network_of_its_own() -> None:
+    net = replace_downsampling(Users(), "dynopool", IMAGES)
+    before, other = net(IMAGES), copy.deepcopy(net).double()
+    with torch.no_grad():
+        for p in other.parameters():
+            p.zero_()
+    assert torch.equal(net(IMAGES), before)
+    assert (other(IMAGES.double()) == 0).all()  # it computes with its own parameters
+    assert other.load_state_dict(net.state_dict())
+    torch.testing.assert_close(other.eval()(IMAGES.double()).float(), net.eval()(IMAGES))
+
+
+def test_a_frozen_network_is_exported() -> None:
     torch.manual_seed(0)
     net = replace_downsampling(Users(), "diffstride", IMAGES, smoothness=1.0).eval()
     freeze(net, IMAGES)
