@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -151,7 +151,7 @@ def make_source(
     Args:
         name: what the user calls it.
         pieces: the images of each part, in the order that the images are to have.
-        class_names: what the labels number.
+        class_names: what the labels number; of no matter with targets.
         flippable: a mirrored image still shows its class.
         group_N: the name of the group of each image; None: the data set does not say.
         notes: sentences on how it was read.
@@ -168,13 +168,15 @@ def make_source(
     items = JoinedItems([piece.items for piece in pieces])
     label_N = np.concatenate([piece.label_N for piece in pieces]).astype(np.int64)
     part_N = np.concatenate([np.full(len(piece.items), piece.part, dtype="<U5") for piece in pieces])
-    names = tuple(writable(class_name) for class_name in class_names)
+    if targets is not None:
+        targets = replace(targets, names=tuple(map(writable, targets.names)))
+    names = tuple(map(writable, class_names)) if targets is None else targets.names
     if targets is None:
         check_labels(name, label_N, len(names), items.label)
         check_classes(name, label_N, part_N, names)
     else:
         check_number(name, part_N)
-    text = json.dumps([items.fingerprint(), *names])
+    text = json.dumps([items.fingerprint(), *(names if targets is None else ())])
     fingerprint = files.sha256(text.encode(), label_N.tobytes(), part_N.tobytes())
     return Source(name, items, label_N, part_N, names, flippable, fingerprint, group_N, notes, warnings, targets)
 

@@ -194,7 +194,7 @@ def _object_source(root: Path, kind: TargetKind) -> Source:
     pieces = [LabelledItems.without_classes(part, images[part]) for part in parts]
     if sum(len(piece.items) for piece in pieces) != len(targets.items):
         raise Unreadable(f"{root} is damaged. Delete it, and give the objects again")
-    return make_source(str(root), pieces, targets.names, targets=targets)
+    return make_source(str(root), pieces, (), targets=targets)
 
 
 def _object_labels(name: str, values: dict[str, list[Any]], about: dict[str, Any]) -> Targets:

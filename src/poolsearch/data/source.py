@@ -13,7 +13,8 @@ import numpy as np
 from poolsearch.data.archives import is_archive, unpack_advice
 from poolsearch.data.folder import LAYOUT, folder_source
 from poolsearch.data.items import TARGET_WORDS, ArrayItems, LabelledItems, Source, make_source
-from poolsearch.data.names import TABLES, ending
+from poolsearch.data.mask_folder import mask_folder_source
+from poolsearch.data.names import TABLES, ending, entries
 from poolsearch.data.npz import npz_source
 from poolsearch.data.parquet import parquet_files, parquet_source
 from poolsearch.data.table import table_source
@@ -83,9 +84,9 @@ def _from_path(path: Path, kind: TargetKind) -> Source:
         raise PoolsearchError(f"{path} does not exist.{_nearest(path)} Give {_ALLOWED}.")
     try:
         if path.is_dir():
-            return parquet_source(path, kind) if any(parquet_files(path)) else folder_source(path)
+            return parquet_source(path, kind) if any(parquet_files(path)) else _from_folder(path, kind)
         if ending(path.name) in _FILES:
-            return _FILES[ending(path.name)](path)
+            return _FILES[ending(path.name)](path, kind)
         if is_archive(path.name):
             raise PoolsearchError(f"{path} cannot be read as a data set. {unpack_advice(path)}.")
         raise PoolsearchError(f"{path} cannot be read as a data set. Give {_ALLOWED}.")
@@ -94,6 +95,18 @@ def _from_path(path: Path, kind: TargetKind) -> Source:
             f"{error.filename or path} cannot be read ({error.strerror or error}). Give yourself the right to read all "
             f"of {path}."
         ) from None
+
+
+def _from_folder(path: Path, kind: TargetKind) -> Source:
+    if kind == "classes":
+        return folder_source(path)
+    if kind == "masks":
+        return mask_folder_source(path)
+    tables = [entry.name for entry in entries(path)[1] if ending(entry.name) in TABLES]
+    hint = f"--data {path / tables[0]}" if tables else "labels.csv, with a row for each image (docs/data.md)"
+    raise PoolsearchError(
+        f"{path} is a folder, which does not say {TARGET_WORDS[kind]} (--task). Give a table of the images: {hint}."
+    )
 
 
 def _nearest(path: Path) -> str:
