@@ -225,10 +225,8 @@ class ImageMeasure:
         return float(self.score(response_N))
 
     def interval(self, response_N: Responses) -> tuple[float, float]:
-        """Wilson's, with as many images as would give the variance of the mean, were it a proportion.
-
-        Of a metric that is no mean over images, as if it were a proportion of them.
-        """
+        # Wilson's, with as many images as would give the variance of the mean, were it a proportion; of a metric that
+        # is no mean over images, as if it were a proportion of them
         value, images = float(self.score(response_N)), len(response_N)
         variance = float(np.var(response_N, dtype=np.float64)) / images
         effective = value * (1 - value) / variance if self.per_image and variance > _ROUNDING else images
