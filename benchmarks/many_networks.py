@@ -17,7 +17,8 @@ import torch
 
 from poolsearch.progress import Progress, SilentProgress
 from poolsearch.resources import available_cores
-from poolsearch.session.open_run import Run, open_run
+from poolsearch.session.open_run import open_run
+from poolsearch.session.run import Run
 from poolsearch.settings import Settings
 from poolsearch.stages.retrain import retrain_config
 from poolsearch.stages.standalone.trial import StandaloneTraining, Trial

@@ -12,7 +12,8 @@ from typing import Any
 from allocated import most_allocated
 from poolsearch.nets.poolable import parameters_of
 from poolsearch.progress import SilentProgress
-from poolsearch.session.open_run import Run, open_run
+from poolsearch.session.open_run import open_run
+from poolsearch.session.run import Run
 from poolsearch.settings import Settings
 from poolsearch.settings.methods import kind_of
 from poolsearch.stages.relax import RelaxedTraining

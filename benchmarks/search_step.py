@@ -22,7 +22,8 @@ from torchvision import transforms
 
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.progress import SilentProgress
-from poolsearch.session.open_run import Run, open_run
+from poolsearch.session.open_run import open_run
+from poolsearch.session.run import Run
 from poolsearch.settings import Settings
 from poolsearch.space import Placement
 from poolsearch.stages.search import SearchTraining

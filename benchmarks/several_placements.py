@@ -12,7 +12,8 @@ import numpy as np
 
 from poolsearch.nets.live_bytes import LiveBytes
 from poolsearch.progress import SilentProgress
-from poolsearch.session.open_run import Run, open_run
+from poolsearch.session.open_run import open_run
+from poolsearch.session.run import Run
 from poolsearch.settings import Settings
 from poolsearch.stages.search import SearchTraining
 from search_step import MEMBERS, images

@@ -18,7 +18,8 @@ from poolsearch.reports import write_report
 from poolsearch.result import Result
 from poolsearch.session.join import join_run
 from poolsearch.session.objects import NO_OBJECTS, Objects, settings_with
-from poolsearch.session.open_run import Run, open_run
+from poolsearch.session.open_run import open_run
+from poolsearch.session.run import Run
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
 from poolsearch.settings.check import check as check_settings

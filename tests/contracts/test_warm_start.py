@@ -17,7 +17,8 @@ from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.restride import restride
 from poolsearch.nets.warm_start import InitialWeights, load_weights
 from poolsearch.progress import SilentProgress
-from poolsearch.session.open_run import Run, open_run
+from poolsearch.session.open_run import open_run
+from poolsearch.session.run import Run
 from poolsearch.settings import Settings
 from poolsearch.space import Placement
 from poolsearch.stages.retrain import retrain_config

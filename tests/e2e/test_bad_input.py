@@ -287,13 +287,13 @@ def test_a_run_folder_that_is_not_utf_8(refused: Callable[..., str], tmp_path: P
 def test_whatever_stops_the_opening_the_next_run_can_begin(
     tmp_path: Path, tiny_flags: list[str], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    from poolsearch.session import open_run
+    from poolsearch.session import basis
 
     def fail(*_: object) -> None:
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(open_run, "write_split", fail)
+        patch.setattr(basis, "write_split", fail)
         with pytest.raises(type(error)):
             main(["search", "--out", str(tmp_path / "run"), "--quiet", *tiny_flags])
     assert not (tmp_path / "run").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.stages.ranking.table import COLUMNS, answer_entries, as_csv
 from poolsearch.storage.files import write_json, write_text
 

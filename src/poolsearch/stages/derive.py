@@ -10,7 +10,7 @@ import torch
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.evaluation.measure import Responses
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.ranking.evaluate import evaluation_order, image_chunks, load_images
 from poolsearch.stages.ranking.table import EVALUATED, answer_entries, as_csv

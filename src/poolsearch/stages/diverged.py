@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.texts import command
 
 

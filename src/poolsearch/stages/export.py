@@ -23,7 +23,7 @@ from poolsearch.exporting.readme import readme
 from poolsearch.exporting.run_isolated import BATCHES
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.restride import Restrided
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.standalone.trial import Trial
 from poolsearch.storage.disk import check_place, workspace

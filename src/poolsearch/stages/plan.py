@@ -13,8 +13,9 @@ import torch
 from poolsearch.inspection_results import MethodEstimate, Plan
 from poolsearch.progress import Progress, SilentProgress, Update
 from poolsearch.session.objects import NO_OBJECTS, Objects
-from poolsearch.session.open_run import Run, open_run
+from poolsearch.session.open_run import open_run
 from poolsearch.session.prepare import absolute
+from poolsearch.session.run import Run
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import ResolvedSettings, Settings
 from poolsearch.settings.check import with_method

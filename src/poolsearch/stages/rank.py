@@ -19,7 +19,7 @@ from poolsearch.calibration.features import mean_of_members
 from poolsearch.errors import PoolsearchError
 from poolsearch.mixture.mixture import Mixture
 from poolsearch.samplers.tree import TreeSearch
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.stages.ranking.batch import eval_batch
 from poolsearch.stages.ranking.choice import Pair, by_member, choose_candidates, pairs_of
 from poolsearch.stages.ranking.evaluate import evaluate, evaluation_order, image_chunks, load_images

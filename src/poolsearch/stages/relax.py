@@ -12,7 +12,7 @@ from torch import Tensor
 from poolsearch.callbacks import SUPERNETS
 from poolsearch.errors import PoolsearchError
 from poolsearch.mixture.balance import entropy
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.diverged import search_diverged
 from poolsearch.stages.search import make_members, search_epochs, search_identity, search_rates

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.settings import ResolvedSettings
 from poolsearch.stages.retraining.controls import make_controls
 from poolsearch.stages.retraining.finalists import read_selection

@@ -21,7 +21,7 @@ from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.resnet import Norm
 from poolsearch.samplers import Sampler
 from poolsearch.samplers.make import make_sampler
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.session.trusted import digest_of
 from poolsearch.settings.resolved import ResolvedSearch
 from poolsearch.space import KEEP, Exponents, Placement

@@ -20,7 +20,7 @@ from poolsearch.data import subset_search_train
 from poolsearch.nets.build import blank, default_width
 from poolsearch.nets.poolable import parameters_of
 from poolsearch.samplers.successive_halving import Rung, brackets, draw_placements, rungs, rungs_text
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.stages.ranking.standalone_table import (
     ScoredTraining,
     TrainedPlacement,

@@ -18,7 +18,7 @@ from poolsearch.ask_tell.placement_model import PlacementModel
 from poolsearch.ask_tell.trial_search import TrialSearch
 from poolsearch.calibration.choose import WORTH
 from poolsearch.samplers.successive_halving import Rung
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.space import Placement
 from poolsearch.stages import by_macs
 from poolsearch.stages.learning.placement_model import model_of

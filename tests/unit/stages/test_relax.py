@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 from poolsearch import pipeline
 from poolsearch.errors import Interrupted, PoolsearchError
 from poolsearch.progress import SilentProgress
-from poolsearch.session.open_run import Run, open_run
+from poolsearch.session.open_run import open_run
+from poolsearch.session.run import Run
 from poolsearch.settings import Settings
 from poolsearch.space import Placement
 from poolsearch.stages.derive import derive, load_relaxed, rows_of

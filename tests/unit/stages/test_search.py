@@ -13,7 +13,8 @@ import torch.nn.functional as F
 
 from poolsearch.ask_tell import MixtureSearch
 from poolsearch.progress import SilentProgress
-from poolsearch.session.open_run import Run, open_run
+from poolsearch.session.open_run import open_run
+from poolsearch.session.run import Run
 from poolsearch.settings import Settings
 from poolsearch.stages.search import SearchTraining, make_members, search_rates
 from poolsearch.train.optim import sgd

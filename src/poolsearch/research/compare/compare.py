@@ -20,8 +20,9 @@ from poolsearch.research.compare.summary import summary
 from poolsearch.research.compare.truth import ComparisonTruth, complete_truth, ground_truth_settings, known_truth
 from poolsearch.research.reports.comparison import write_comparison
 from poolsearch.session.join import open_beside
-from poolsearch.session.open_run import Run, open_run
+from poolsearch.session.open_run import open_run
 from poolsearch.session.prepare import absolute
+from poolsearch.session.run import Run
 from poolsearch.session.trusted import NAMED, FolderPermissions, Trust
 from poolsearch.settings import ResolvedSettings, Settings
 from poolsearch.settings.check import check, with_method

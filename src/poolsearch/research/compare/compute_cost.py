@@ -9,7 +9,7 @@ import numpy as np
 from poolsearch.cost import CostTable, cost_table
 from poolsearch.nets.build import blank
 from poolsearch.research.compare.cases import Charged
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.settings import ResolvedSettings
 from poolsearch.settings.methods import kind_of
 from poolsearch.space import KEEP, FreeSpace

@@ -7,7 +7,7 @@ from typing import Any
 
 from poolsearch.research.compare.cases import Charged
 from poolsearch.research.compare.compute_cost import run_work
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.settings.methods import kind_of
 from poolsearch.space import Placement, Space
 from poolsearch.stages.rank import value_on

@@ -19,7 +19,7 @@ from poolsearch.research.compare.compute_cost import whole_training
 from poolsearch.research.compare.folder import ComparisonRequest
 from poolsearch.research.compare.judge import FoundPlacements, MeanDifference, difference_of, verdict_text
 from poolsearch.research.compare.truth import ComparisonTruth
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.stages.standalone.rung import training_images
 
 Json = dict[str, Any]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.evaluation.ground_truth import TABLE6, GroundTruth, MeasuredPlacement, ground_truth, measured_placement
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.settings import Settings
 from poolsearch.settings.check import with_method
 from poolsearch.settings.methods import flag

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch.ask_tell.placement_model import PlacementModel
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.space import Placement
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from poolsearch.nets.poolable import FixedPlacementNet
 from poolsearch.progress import Progress, SilentProgress
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.planning.estimate import StepTime, WorkerLayout
 from poolsearch.stages.planning.jobs import Job

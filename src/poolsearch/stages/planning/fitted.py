@@ -11,7 +11,7 @@ import numpy as np
 
 from poolsearch.evaluation.smallest_difference import StudySize, alike_images, smallest_difference
 from poolsearch.inspection_results import ChosenSetting, Estimate, HoursFit, SmallestDifference
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.settings import Settings
 from poolsearch.settings.check import used, with_method
 from poolsearch.settings.methods import usual_method

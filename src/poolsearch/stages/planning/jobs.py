@@ -8,7 +8,7 @@ import numpy as np
 
 from poolsearch.calibration.features import Features
 from poolsearch.samplers.successive_halving import Rung, concurrent_rungs, rungs
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.settings import ResolvedSettings, Settings
 from poolsearch.settings.check import with_method
 from poolsearch.settings.methods import named

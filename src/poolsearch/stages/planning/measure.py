@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from poolsearch import rng
 from poolsearch.nets.poolable import FixedPlacementNet
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.planning.estimate import StepTime
 from poolsearch.stages.planning.fit import FittedRates, fit_rates

@@ -12,7 +12,7 @@ import torch
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.build import blank
 from poolsearch.nets.poolable import parameters_of
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.planning.steps import SearchSteps
 from poolsearch.train.machine import Machine

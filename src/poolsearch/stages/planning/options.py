@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch.inspection_results import NOTHING, Estimate, MethodEstimate, StageCost
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.settings import ResolvedSettings
 from poolsearch.settings.check import is_calibrated
 from poolsearch.settings.resolved import ResolvedSearch

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from poolsearch import rng
 from poolsearch.inspection_results import Estimate
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.planning.fit import FittedRates
 from poolsearch.stages.planning.work import Work

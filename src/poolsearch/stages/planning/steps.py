@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from poolsearch import rng
 from poolsearch.mixture.mixture import Mixture
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.search import SearchTraining, mixture_rules
 from poolsearch.supernet.single_path import SinglePath

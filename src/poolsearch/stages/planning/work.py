@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from poolsearch.cost import CostTable, cost_table
 from poolsearch.nets.build import blank
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.space import Placement, Space
 from poolsearch.supernet.prefix_tree import tree_macs
 from poolsearch.supernet.tree_memory import MemoryTable, memory_table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from poolsearch.nets.build import blank
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.stages.ranking.choice import Pair, by_member
 from poolsearch.supernet.tree_memory import memory_table, tree_bytes
 

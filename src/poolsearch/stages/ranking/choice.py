@@ -9,7 +9,7 @@ import numpy as np
 
 from poolsearch import rng
 from poolsearch.mixture.mixture import Mixture
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 
 Pair = tuple[int, int]
 """(number of a placement, member)."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from poolsearch import rng
 from poolsearch.errors import Interrupted
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.stages.ranking.choice import Pair
 from poolsearch.stages.ranking.early_stop import Bools, Ints, is_behind, needed_evidence
 from poolsearch.stages.ranking.tally import Tally

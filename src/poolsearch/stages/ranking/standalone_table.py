@@ -11,7 +11,7 @@ from typing import Any
 
 from poolsearch.evaluation.stats import wilson
 from poolsearch.samplers.successive_halving import Rung
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.stages.ranking.table import EVALUATED, answer_entries, kendall_tau_of
 from poolsearch.tasks.task import class_metric_of
 

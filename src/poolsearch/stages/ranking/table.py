@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from poolsearch.evaluation.budget_picks import answers_of
 from poolsearch.evaluation.stats import kendall_tau
 from poolsearch.mixture.mixture import Mixture
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.stages.ranking.choice import Candidates, Pair, by_member
 from poolsearch.stages.ranking.early_stop import ERROR
 from poolsearch.stages.ranking.tally import Tally

@@ -11,7 +11,7 @@ import numpy as np
 from poolsearch import rng
 from poolsearch.errors import PoolsearchError
 from poolsearch.image_size import ImageSize
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.settings.groups import Control
 from poolsearch.space import Placement
 from poolsearch.stages.standalone.trial import Trial

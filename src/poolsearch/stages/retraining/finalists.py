@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from poolsearch.evaluation.budget_picks import answers_of
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.space import Placement
 from poolsearch.storage.stage_results import read_ranking
 

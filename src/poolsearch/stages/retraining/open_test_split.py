@@ -12,7 +12,7 @@ import numpy as np
 from poolsearch.errors import PoolsearchError
 from poolsearch.evaluation.measure import Measure, Responses
 from poolsearch.image_size import ImageSize
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.retraining.controls import TrainedControl
 from poolsearch.stages.retraining.finalists import Selection

@@ -23,7 +23,7 @@ from poolsearch.evaluation.verdict import (
     rarest_class,
     verdict,
 )
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.settings.methods import kind_of
 from poolsearch.space import Placement
 from poolsearch.stages.retraining.controls import TrainedControl

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from poolsearch.progress import TrialProgress
 from poolsearch.samplers.successive_halving import Rung, rungs
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.settings import ResolvedSettings
 from poolsearch.space import Placement
 from poolsearch.stages.diverged import search_diverged

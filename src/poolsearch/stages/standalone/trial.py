@@ -20,7 +20,7 @@ from poolsearch.evaluation.measure import Responses
 from poolsearch.image_size import LARGEST_NATIVE, ImageSize
 from poolsearch.nets.poolable import FixedPlacementNet, parameters_of
 from poolsearch.progress import TrialProgress
-from poolsearch.session.open_run import Run
+from poolsearch.session.run import Run
 from poolsearch.space import Placement
 from poolsearch.stages.diverged import retraining_diverged
 from poolsearch.storage.files import remove, write_json

@@ -14,7 +14,8 @@ from poolsearch import pipeline
 from poolsearch.errors import PoolsearchError
 from poolsearch.inspection_results import NOTHING, Estimate, HoursFit, Plan, fit_text
 from poolsearch.progress import SilentProgress
-from poolsearch.session.open_run import Run, open_run
+from poolsearch.session.open_run import open_run
+from poolsearch.session.run import Run
 from poolsearch.settings import Settings
 from poolsearch.stages.planning.estimate import StepTime, WorkerLayout
 from poolsearch.stages.planning.fitted import Asked, Fitted, fit, members_to_price, sizes_of, told, with_settings

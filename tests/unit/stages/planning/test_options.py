@@ -9,7 +9,8 @@ import pytest
 
 from conftest import TINY
 from poolsearch.progress import SilentProgress
-from poolsearch.session.open_run import Run, open_run
+from poolsearch.session.open_run import open_run
+from poolsearch.session.run import Run
 from poolsearch.settings import Settings
 from poolsearch.stages.planning.alone_prices import StandaloneTimes
 from poolsearch.stages.planning.estimate import StepTime, WorkerLayout
