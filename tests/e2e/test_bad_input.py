@@ -136,7 +136,7 @@ def test_resuming_with_other_settings_names_them(
     )
     assert "--members was 2, now 3" in said
     assert "--beta was 0.9, now 0.8" in said
-    assert "--metric was 'accuracy', now 'macro-f1'" in said
+    assert "--metric was not given, now 'macro-f1'" in said
     assert "top-k" not in said, "nothing rests on it yet"
     assert "holds a run already" in refused("run", "--out", out)
 

@@ -200,13 +200,17 @@ def merge(run_dir: RunDir, settings: Settings | None) -> Settings:
     changes = differences(saved, settings) if settings is not None else []
     refused = [change for change in changes if _in_use(run_dir, change[1])]
     if refused:
-        named = "; ".join(f"--{flag(name)} was {old!r}, now {new!r}" for _, name, old, new in refused)
+        named = "; ".join(f"--{flag(name)} was {_given(old)}, now {_given(new)}" for _, name, old, new in refused)
         raise PoolsearchError(
             f"{run_dir.root} was made with other settings: {named}. Resume without these flags, or start a new "
             "run with --out."
         )
     _check_grown(run_dir, saved, changes)
     return saved if settings is None else settings
+
+
+def _given(value: Any) -> str:
+    return "not given" if value is None else repr(value)
 
 
 def _check_grown(run_dir: RunDir, saved: Settings, changes: Sequence[tuple[str, str, Any, Any]]) -> None:
