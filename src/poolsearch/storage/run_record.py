@@ -200,7 +200,7 @@ def merge(run_dir: RunDir, settings: Settings | None) -> Settings:
     changes = differences(saved, settings) if settings is not None else []
     refused = [change for change in changes if _in_use(run_dir, change[1])]
     if refused:
-        named = "; ".join(f"--{flag(name)} was {_given(old)}, now {_given(new)}" for _, name, old, new in refused)
+        named = "; ".join(changed_text(f"--{flag(name)}", old, new) for _, name, old, new in refused)
         raise PoolsearchError(
             f"{run_dir.root} was made with other settings: {named}. Resume without these flags, or start a new "
             "run with --out."
@@ -209,8 +209,18 @@ def merge(run_dir: RunDir, settings: Settings | None) -> Settings:
     return saved if settings is None else settings
 
 
-def _given(value: Any) -> str:
-    return "not given" if value is None else repr(value)
+def changed_text(flag: str, old: Any, new: Any) -> str:
+    """That a setting has another value, for people.
+
+    Args:
+        flag: as the command line writes it.
+        old, new: its values; None where it was left open.
+
+    Returns:
+        A clause.
+    """
+    was, now = ("not given" if value is None else repr(value) for value in (old, new))
+    return f"{flag} was {was}, now {now}"
 
 
 def _check_grown(run_dir: RunDir, saved: Settings, changes: Sequence[tuple[str, str, Any, Any]]) -> None:

@@ -16,7 +16,7 @@ from poolsearch.settings import Settings
 from poolsearch.settings.research_groups import CompareSettings
 from poolsearch.storage.files import read_json, write_json
 from poolsearch.storage.run_dir import RunDir
-from poolsearch.storage.run_record import check_free, differences, is_free, option_words, typed
+from poolsearch.storage.run_record import changed_text, check_free, differences, is_free, option_words, typed
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def resume_request(folder: ComparisonDir, asked: ComparisonRequest | None, keep:
         return before
     changed = [change for change in differences(before.settings, asked.settings) if not is_free(change[1])]
     if changed:
-        named = "; ".join(f"--{name.replace('_', '-')} was {old!r}, now {new!r}" for _, name, old, new in changed)
+        named = "; ".join(changed_text(f"--{name.replace('_', '-')}", old, new) for _, name, old, new in changed)
         raise PoolsearchError(
             f"{folder.root} compares with other settings: {named}. Resume without these flags, give them to single "
             "methods (--methods spos:lr=0.05), or begin a new comparison with --out."

@@ -14,7 +14,7 @@ from poolsearch.settings.groups import MachineSettings
 from poolsearch.settings.research_groups import RecipeName, RecipeOptions
 from poolsearch.storage.files import read_json, write_json
 from poolsearch.storage.run_dir import RunDir
-from poolsearch.storage.run_record import check_free
+from poolsearch.storage.run_record import changed_text, check_free
 from poolsearch.texts import command
 from poolsearch.train.machine import pick_machine
 
@@ -106,7 +106,7 @@ def begin_recipe(out: Path, name: RecipeName, options: RecipeOptions) -> None:
 
 def _same(out: Path, saved: RecipeOptions, given: RecipeOptions) -> RecipeOptions:
     changed = [
-        f"--{field.name} was {before!r}, now {now!r}"
+        changed_text(f"--{field.name}", before, now)
         for field in dataclasses.fields(RecipeOptions)
         if (now := getattr(given, field.name)) not in (None, before := getattr(saved, field.name))
     ]

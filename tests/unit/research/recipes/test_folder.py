@@ -32,7 +32,7 @@ def test_the_same_options_may_be_given_again(begun):
 def test_other_options_are_refused_by_name(begun):
     with pytest.raises(PoolsearchError, match=r"--epochs was 3, now 4"):
         options_of(begun, "figure1", dataclasses.replace(GIVEN, epochs=4), resume=True)
-    with pytest.raises(PoolsearchError, match=r"--seeds was None, now 2"):
+    with pytest.raises(PoolsearchError, match=r"--seeds was not given, now 2"):
         options_of(begun, "figure1", RecipeOptions(seeds=2), resume=True)
 
 
