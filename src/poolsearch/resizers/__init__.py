@@ -13,13 +13,15 @@ from poolsearch.resizers.resizer import Resizer, freeze, map_sizes, parameter_gr
 from poolsearch.resizers.shape_adaptor import ShapeAdaptor, adaptor_count, common_scale
 
 if TYPE_CHECKING:
+    from poolsearch.resizers.behind_layers import ResizedLayers
     from poolsearch.resizers.network import Resized
-    from poolsearch.resizers.replace import replace_downsampling
+    from poolsearch.resizers.replace import replace_downsampling, replace_strides
 
 __all__ = [
     "DiffStride",
     "DynOPool",
     "Resized",
+    "ResizedLayers",
     "Resizer",
     "ShapeAdaptor",
     "adaptor_count",
@@ -29,11 +31,17 @@ __all__ = [
     "map_sizes",
     "parameter_groups",
     "replace_downsampling",
+    "replace_strides",
     "resizer_parameters",
     "stride_cost",
 ]
 
-_HOMES = {"Resized": "network", "replace_downsampling": "replace"}
+_HOMES = {
+    "Resized": "network",
+    "ResizedLayers": "behind_layers",
+    "replace_downsampling": "replace",
+    "replace_strides": "replace",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -37,7 +37,7 @@ class DiffStride(Resizer):
     A stride of 1 gives the maps as they are.
 
     Source: Riad, Teboul, Grangier and Zeghidour, "Learning strides in convolutional neural networks", ICLR 2022,
-    section 2.3 and Algorithm 1.
+    section 2 and Algorithm 1.
 
     Differs: values are kept as the map shrinks, so that a constant stays that constant (as in
     ``scipy.signal.resample``); with the unscaled inverse transform it would grow with the stride. Both axes are done
@@ -107,7 +107,7 @@ class DiffStride(Resizer):
 def spectral_mask(length: int, stride: Tensor, smoothness: float, count: int) -> Tensor:
     """What each frequency of an axis is multiplied by.
 
-    Source: the paper's section 2.3; the ramp is that of Sukhbaatar et al. 2019, "Adaptive attention span in
+    Source: the paper's section 2; the ramp is that of Sukhbaatar et al. 2019, "Adaptive attention span in
     transformers".
 
     Args:
@@ -152,7 +152,7 @@ def stride_cost(layers: Iterable[DiffStride]) -> Tensor:
 
     Add it to the loss, times a weight of your own: the larger that is, the larger become the strides.
 
-    Source: Riad et al. 2022, section 2.3: the sum over layers l of the product over i up to l of 1 / (S_h S_w).
+    Source: Riad et al. 2022, section 2: the sum over layers l of the product over i up to l of 1 / (S_h S_w).
 
     Args:
         layers: in the order in which they run, at least one.

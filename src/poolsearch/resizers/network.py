@@ -31,7 +31,47 @@ class Step:
     macs: int
 
 
-class Resized(nn.Module):
+class LearnedSizes(nn.Module):
+    """A network some of whose maps are resized by what it learns.
+
+    Args:
+        resizers: by number, in the order in which they run.
+
+    Attributes:
+        resizers: by the number, as text.
+        gmacs: for each resizer the billions of multiply-adds behind it, up to the next, for one image whose maps were
+            never resized; see :func:`~poolsearch.resizers.gmacs_cost`.
+    """
+
+    model: nn.Module
+
+    def __init__(self, resizers: Mapping[int, Resizer]) -> None:
+        super().__init__()
+        self.resizers = nn.ModuleDict({str(number): resizers[number] for number in sorted(resizers)})
+        self.gmacs: tuple[float, ...] = ()
+
+    def layers(self) -> list[Resizer]:
+        """All resizers.
+
+        Returns:
+            In the order in which they run.
+        """
+        return [layer for layer in self.resizers.values() if isinstance(layer, Resizer)]
+
+    def cost(self) -> Tensor:
+        """What the method adds to the loss, times a weight of your own, to keep the maps small.
+
+        Returns:
+            A number with gradients to the resizers: DiffStride's sum of areas
+            (:func:`~poolsearch.resizers.stride_cost`), or of the others the billions of multiply-adds behind the
+            resizers (:func:`~poolsearch.resizers.gmacs_cost`), which for Shape Adaptor its paper does not have.
+        """
+        layers = self.layers()
+        spectral = [layer for layer in layers if isinstance(layer, DiffStride)]
+        return stride_cost(spectral) if spectral else gmacs_cost(layers, self.gmacs)
+
+
+class Resized(LearnedSizes):
     """A network whose downsampling is done by resizers: ``net(images)``.
 
     Made by :func:`~poolsearch.resizers.replace_downsampling`. Every block runs at full size, and where a resizer stands
@@ -45,20 +85,13 @@ class Resized(nn.Module):
 
     Attributes:
         model: the network as it was given.
-        resizers: by the number of the block, as text.
-        gmacs: for each resizer the billions of multiply-adds behind it, up to the next, for one image whose maps were
-            never resized; see :func:`~poolsearch.resizers.gmacs_cost`.
     """
 
-    model: nn.Module
-
     def __init__(self, net: Poolable, resizers: Mapping[int, Resizer], limit: int | None = None) -> None:
-        super().__init__()
+        super().__init__(resizers)
         self.model = net.original
-        self.resizers = nn.ModuleDict({str(index): resizers[index] for index in sorted(resizers)})
         self.__dict__["net"] = net  # not a child: its parameters are the model's
         self.limit = limit
-        self.gmacs: tuple[float, ...] = ()
         for index, layer in resizers.items():
             layer.label = f"{type(layer).__name__} before '{block_name(net, index)}'"
 
@@ -98,36 +131,16 @@ class Resized(nn.Module):
         assert found is None or isinstance(found, Resizer)
         return found
 
-    def layers(self) -> list[Resizer]:
-        """All resizers.
-
-        Returns:
-            In the order in which they run.
-        """
-        return [layer for layer in self.resizers.values() if isinstance(layer, Resizer)]
-
     def _keep_limit(self, size: Size) -> None:
         """Multiply the scales of Shape Adaptors by one number, so that the last map is not above the limit.
 
-        Source: Liu et al. 2020, section 3.3 (memory-bounded Shape Adaptors).
+        Source: Liu et al. 2020, section 3 (memory-bounded Shape Adaptors).
         """
         adaptors = [layer for layer in self.layers() if isinstance(layer, ShapeAdaptor) and layer.frozen is None]
         if self.limit is not None and adaptors:
             last = min(size) * math.prod(float(layer.free_scale().detach()) for layer in adaptors)
             for layer in adaptors:
                 layer.penalty = min((self.limit / last) ** (1 / len(adaptors)), 1.0)
-
-    def cost(self) -> Tensor:
-        """What the method adds to the loss, times a weight of your own, to keep the maps small.
-
-        Returns:
-            A number with gradients to the resizers: DiffStride's sum of areas
-            (:func:`~poolsearch.resizers.stride_cost`), or of the others the billions of multiply-adds behind the
-            resizers (:func:`~poolsearch.resizers.gmacs_cost`), which for Shape Adaptor its paper does not have.
-        """
-        layers = self.layers()
-        spectral = [layer for layer in layers if isinstance(layer, DiffStride)]
-        return stride_cost(spectral) if spectral else gmacs_cost(layers, self.gmacs)
 
     def macs(self, height: int, width: int) -> int:
         """Multiply-adds of one forward pass on one image with maps of the sizes that they have now.

@@ -14,6 +14,7 @@ from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.nets.poolable import Poolable
 from poolsearch.nets.restride import Restrided, restride
 from poolsearch.nets.restride.find import BlockName
+from poolsearch.resizers.behind_layers import ResizedLayers, blank_images, resized_layers, strided_layers
 from poolsearch.resizers.diffstride import DiffStride
 from poolsearch.resizers.dynopool import DynOPool
 from poolsearch.resizers.network import Resized, Step, block_name, walk
@@ -62,12 +63,12 @@ def replace_downsampling(
     in front of them. The network is not changed, and shares its parameters with the result; resizers add two each (one
     a Shape Adaptor).
 
-    Source: Riad et al. 2022 (DiffStride), section 3; Liu et al. 2020 (Shape Adaptor), section 3.3; Jang et al. 2022
-    (DynOPool), section 4.
+    Source: Riad et al. 2022 (DiffStride), Liu et al. 2020 (Shape Adaptor), Jang et al. 2022 (DynOPool).
 
-    Differs: the papers put their layer behind a convolution, which loses its stride. Here it stands in front of the
-    block, on all paths through it at once, as pooling does in the paper of poolsearch (appendix B.2): the block's
-    layers then cost what they did, and every kind of block is treated alike. The stem stays unless ``search_stem``.
+    Differs: the papers put their layer behind a convolution, which loses its stride (:func:`replace_strides`). Here it
+    stands in front of the block, on all paths through it at once, as pooling does in the paper of poolsearch (appendix
+    B.2): the block's layers then cost what they did, every kind of block is treated alike, and a resizer may stand
+    before any block. The stem stays unless ``search_stem``.
 
     Args:
         net: a network as for :func:`poolsearch.restride`, or one whose downsampling can be moved already: of
@@ -117,12 +118,79 @@ def replace_downsampling(
     strides = _strides(net, method, start, first, seed)
     options = {**_IN_NETWORKS.get(method, {}), **options}
     options.setdefault("smallest", _smallest(net, height, width, [*strides]))
-    resizers = {index: _layer(method, net, index, pair, options) for index, pair in strides.items()}
+    resizers = {
+        index: _layer(method, f"before '{block_name(net, index)}'", pair, options) for index, pair in strides.items()
+    }
     resized = Resized(net, resizers, limit)
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     resized.resizers.to(device)
     resized.gmacs = _gmacs(resized, height, width)
     return resized.train(net.training)
+
+
+def replace_strides(
+    model: nn.Module,
+    method: ResizerName,
+    images: Tensor | None = None,
+    start: Literal["own", "random"] | Mapping[str, float | Strides] = "own",
+    *,
+    seed: int = 0,
+    **options: Any,
+) -> ResizedLayers:
+    """Make a network learn how much to shrink its maps, as the papers do: layers lose their stride, a resizer follows.
+
+    ::
+
+        net = replace_strides(torchvision.models.resnet18(), "diffstride", torch.zeros(2, 3, 64, 64))
+
+    Every convolution with a stride runs at stride 1, and every pooling layer with one is left out; a resizer resizes
+    what they give. Layers that read maps of one size, as on the two paths through a residual block, share one. The
+    network may give anything, such as maps or a dictionary, since it runs as it is written. It then costs more than
+    before: a convolution that had a stride of 2 computes four times as many pixels.
+
+    Source: Riad et al. 2022 (DiffStride), Liu et al. 2020 (Shape Adaptor), Jang et al. 2022 (DynOPool).
+
+    Args:
+        model: any module with strided ``Conv2d``, ``MaxPool2d`` or ``AvgPool2d`` layers; not changed. What it shrinks
+            by functions such as ``F.max_pool2d`` stays.
+        method: ``diffstride``, ``shape-adaptor`` or ``dynopool``.
+        images: of the size to work with; their values do not matter. Not given: 224x224 pixels.
+        start: ``own``: the layers' strides. ``random``: strides from 1 to 3 (of Shape Adaptors to 2), drawn from
+            ``seed``. A mapping: strides by the name of a layer; the others then keep theirs.
+        seed: of random strides.
+        **options: of the method's layer, as of :func:`replace_downsampling`.
+
+    Returns:
+        A module that is called as the model is, and shares its parameters.
+
+    Raises:
+        PoolsearchError: the model has no such layer, runs one twice, its maps do not fit together at other sizes, or an
+            argument is not one of the method's.
+    """
+    if method not in RESIZERS:
+        raise unknown("resizer", str(method), RESIZERS)
+    _check_options(method, options, None)
+    if isinstance(model, Poolable):
+        raise PoolsearchError(
+            f"{type(model).__name__} strides as a placement says, not by its layers: use replace_downsampling, or give "
+            "the network that was restrided."
+        )
+    images = blank_images(model, 224, 224) if images is None else images
+    groups = strided_layers(model, images)
+    options = {**_IN_NETWORKS.get(method, {}), "smallest": _SMALLEST, **options}
+    if isinstance(start, Mapping):
+        strides = _given(
+            {name: i for i, group in enumerate(groups) for name in group.names}, start, "behind the layers"
+        )
+    elif start == "random":
+        strides = dict(enumerate(_random(method, len(groups), seed)))
+    elif start == "own":
+        strides = {i: (float(group.stride[0]), float(group.stride[1])) for i, group in enumerate(groups)}
+    else:
+        raise unknown("start of resizers", str(start), ("own", "random", "a mapping of layers to strides"))
+    chosen = sorted(strides)
+    layers = [_layer(method, f"behind '{groups[i].names[0]}'", strides[i], options) for i in chosen]
+    return resized_layers(model, images, [groups[i] for i in chosen], layers)
 
 
 def _check_options(method: str, options: Mapping[str, Any], limit: int | None) -> None:
@@ -152,9 +220,7 @@ def _movable(net: nn.Module, images: Tensor | None, blocks: Sequence[BlockName] 
             )
         return net
     if images is None and isinstance(net, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
-        inputs = next((part.in_channels for part in net.modules() if isinstance(part, nn.Conv2d)), 3)
-        weight = next(net.parameters(), torch.zeros(()))
-        images = torch.zeros(2, inputs, 224, 224, dtype=weight.dtype, device=weight.device)
+        images = blank_images(net, 224, 224)
     return restride(net, images, blocks, search_stem=search_stem)  # pyright: ignore[reportArgumentType]
 
 
@@ -164,15 +230,13 @@ def _strides(net: Poolable, method: str, start: Any, first: Size, seed: int) -> 
     own = {index: (2.0 ** max(e[0], 0), 2.0 ** max(e[1], 0)) for index, e in sites.items() if max(e) > 0}
     halvings = [sum(max(e[axis], 0) for e in sites.values()) for axis in (0, 1)]
     if isinstance(start, Mapping):
-        return _given(net, start)
+        names = {block_name(net, index): index for index in range(1, len(net.blocks))}
+        return _given(names, start, f"before the blocks 1 to {len(net.blocks) - 1}:")
     match start:
         case "own":
             return own
         case "random":
-            most = 2.0 if method == "shape-adaptor" else _RANDOM[1]
-            draws = generator(seed, "resizers").uniform(_RANDOM[0], most, (len(own), 2))
-            drawn = draws[:, :1].repeat(2, axis=1) if method == "shape-adaptor" else draws
-            return {index: (float(h), float(w)) for index, (h, w) in zip(own, drawn, strict=True)}
+            return dict(zip(own, _random(method, len(own), seed), strict=True))
         case "equal":
             high, wide = (2.0 ** (n / len(sites)) for n in halvings)
             return dict.fromkeys(sites, (high, wide))
@@ -185,27 +249,32 @@ def _strides(net: Poolable, method: str, start: Any, first: Size, seed: int) -> 
             raise unknown("start of resizers", str(start), (*STARTS, "a mapping of blocks to strides"))
 
 
-def _given(net: Poolable, start: Mapping[Any, Any]) -> dict[int, Strides]:
-    """Strides by the number of the block, from those by number or name."""
-    numbers = {block_name(net, index): index for index in range(len(net.blocks))}
+def _random(method: str, count: int, seed: int) -> list[Strides]:
+    """So many strides; those of a Shape Adaptor are alike along both axes."""
+    alike = method == "shape-adaptor"
+    draws = generator(seed, "resizers").uniform(_RANDOM[0], 2.0 if alike else _RANDOM[1], (count, 2)).tolist()
+    return [(high, high if alike else wide) for high, wide in draws]
+
+
+def _given(numbers: Mapping[str, int], start: Mapping[Any, Any], where: str) -> dict[int, Strides]:
+    """Strides by number, from those by number or name."""
     found: dict[int, Strides] = {}
-    for block, stride in start.items():
-        index = numbers.get(block, block)
-        if not isinstance(index, int) or not 0 < index < len(net.blocks):
+    for name, stride in start.items():
+        number = numbers.get(name, name)
+        if number not in numbers.values():
             raise PoolsearchError(
-                f"start has a stride for {block!r}; resizers stand before the blocks 1 to {len(net.blocks) - 1}: "
-                f"{', '.join([*numbers][1:])}."
+                f"start has a stride for {name!r}; resizers stand {where} {', '.join(map(repr, numbers))}."
             )
         pair = (stride, stride) if isinstance(stride, (int, float)) else tuple(stride)
         if len(pair) != 2 or not all(isinstance(s, (int, float)) and 1 <= s < math.inf for s in pair):
-            raise PoolsearchError(f"the stride before {block!r} is {stride!r}; give a number of at least 1, or two.")
-        found[index] = float(pair[0]), float(pair[1])
+            raise PoolsearchError(f"the stride for {name!r} is {stride!r}; give a number of at least 1, or two.")
+        found[number] = float(pair[0]), float(pair[1])
     if not found:
-        raise PoolsearchError("start has no strides: give at least one, by the number or name of a block.")
+        raise PoolsearchError(f"start has no strides: give at least one, {where} {', '.join(map(repr, numbers))}.")
     return found
 
 
-def _layer(method: str, net: Poolable, index: int, strides: Strides, options: Mapping[str, Any]) -> Resizer:
+def _layer(method: str, where: str, strides: Strides, options: Mapping[str, Any]) -> Resizer:
     """A resizer that begins with these strides."""
     scales = 1 / strides[0], 1 / strides[1]
     try:
@@ -219,7 +288,7 @@ def _layer(method: str, net: Poolable, index: int, strides: Strides, options: Ma
                     raise ValueError("a Shape Adaptor resizes both axes alike; diffstride and dynopool do each alone.")
                 return ShapeAdaptor(min(max(scales[0], ShapeAdaptor.LEAST + 0.01), ShapeAdaptor.MOST - 0.01), **options)
     except (TypeError, ValueError) as error:
-        raise PoolsearchError(f"the resizer before '{block_name(net, index)}' cannot be made: {error}") from error
+        raise PoolsearchError(f"the resizer {where} cannot be made: {error}") from error
 
 
 def _steps(net: Poolable, height: int, width: int, size_of: Any, what: str) -> list[Step]:

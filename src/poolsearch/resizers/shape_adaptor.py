@@ -99,7 +99,7 @@ def _mixed(x_BCHW: Tensor, size: Size, weight: Tensor | float) -> Tensor:
 def adaptor_count(length: int, last: int = 2) -> int:
     """How many Shape Adaptors a network gets: as few as can shrink its maps to ``last`` pixels.
 
-    Source: Liu et al. 2020, section 3.3: the logarithm of D_in / D_last to the base 1 / r_1, rounded up.
+    Source: Liu et al. 2020, section 3: the logarithm of D_in / D_last to the base 1 / r_1, rounded up.
 
     Args:
         length: of the shorter axis of the maps before the first, in pixels.
@@ -119,7 +119,7 @@ def adaptor_count(length: int, last: int = 2) -> int:
 def common_scale(length: int, last: int, count: int) -> float:
     """The one scale that all Shape Adaptors of a network begin with.
 
-    Source: Liu et al. 2020, section 3.3: together they begin with a network of a given last size.
+    Source: Liu et al. 2020, section 3: together they begin with a network of a given last size.
 
     Args:
         length: of the shorter axis of the maps before the first, in pixels.
