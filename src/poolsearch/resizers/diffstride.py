@@ -94,10 +94,12 @@ class DiffStride(Resizer):
     def prepare_frozen(self) -> None:
         """Along an axis, cropping the spectrum is a linear map: its matrix is what it makes of each pixel alone."""
         assert self.frozen is not None
-        for name, given, made, stride in zip(("_rows", "_columns"), *self.frozen, self.stride.double(), strict=True):
-            pixels = torch.eye(given, dtype=torch.float64, device=stride.device)
+        kind = torch.promote_types(self.stride.dtype, torch.float32)
+        strides = self.stride.cpu().double()  # not every device has float64
+        for name, given, made, stride in zip(("_rows", "_columns"), *self.frozen, strides, strict=True):
+            pixels = torch.eye(given, dtype=torch.float64)
             cropped = crop_spectrum(pixels, at_least(stride, 1.0), self.smoothness, made).mT
-            self.register_buffer(name, cropped.contiguous().to(self.stride.dtype), persistent=False)
+            self.register_buffer(name, cropped.contiguous().to(self.stride.device, kind), persistent=False)
 
     def resize_frozen(self, x_BCHW: Tensor) -> Tensor:
         rows, columns = (getattr(self, name).to(x_BCHW.dtype) for name in ("_rows", "_columns"))

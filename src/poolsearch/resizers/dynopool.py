@@ -16,6 +16,7 @@ from poolsearch.resizers.resizer import (
     area_factors,
     at_least,
     clamp_in_place,
+    gradient_only,
     legal_length,
     two_numbers,
     values_of,
@@ -87,9 +88,9 @@ class DynOPool(Resizer):
 
     def resize(self, x_BCHW: Tensor, size: Size) -> Tensor:
         offsets = _OFFSETS[self.points]
-        for axis, stride, cells in zip((2, 3), self.stride.double(), size, strict=True):
+        for axis, stride, cells in zip((2, 3), self.stride.to(x_BCHW.dtype), size, strict=True):
             length = x_BCHW.shape[axis]
-            cell = length / cells + stride - stride.detach()  # as long as fits exactly, with the stride's gradient
+            cell = length / cells + gradient_only(stride)  # as long as fits exactly
             x_BCHW = sample(x_BCHW, axis, query_places(length, cells, cell, offsets))
         return F.max_pool2d(x_BCHW, len(offsets)) if self.points > 1 else x_BCHW
 

@@ -274,7 +274,7 @@ def values_of(label: str, parameter: Tensor) -> list[float]:
     Raises:
         ValueError: one is not a number.
     """
-    values: list[float] = parameter.detach().double().tolist()
+    values: list[float] = parameter.detach().tolist()
     if any(math.isnan(value) for value in values):
         raise ValueError(
             f"{label} has learned {values}, which are not numbers: the training diverged. Use a smaller learning rate "
@@ -309,7 +309,19 @@ def at_least(x: Tensor, low: float) -> Tensor:
     Returns:
         A tensor of the same shape.
     """
-    return torch.where(x < low, low + (x - x.detach()), x)
+    return torch.where(x < low, low + gradient_only(x), x)
+
+
+def gradient_only(x: Tensor) -> Tensor:
+    """Zeros with the gradient of what was given: added to a number, they pass it through (straight through).
+
+    Args:
+        x: any tensor.
+
+    Returns:
+        A tensor of the same shape.
+    """
+    return torch.where(x.isfinite(), x - x.detach(), torch.zeros_like(x))
 
 
 @torch.no_grad()

@@ -140,6 +140,13 @@ def test_a_frozen_layer_computes_the_same_and_learns_no_more(make) -> None:
     assert layer(maps(14, 16)).requires_grad
 
 
+def test_a_layer_of_half_precision_freezes_in_single() -> None:
+    layer, x = DiffStride(2.0, 2.0).bfloat16(), maps().bfloat16()
+    before = layer(x)
+    layer.freeze(13, 16)
+    torch.testing.assert_close(layer(x), before)
+
+
 def test_a_frozen_layer_follows_what_is_loaded() -> None:
     layer, other = DiffStride(2.0, 2.0), DiffStride(3.0, 2.0)
     layer.freeze(13, 16)
@@ -187,6 +194,19 @@ def test_what_are_no_maps_is_refused(make, x, said: str) -> None:
 def test_arguments_out_of_range_are_refused(make, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make()
+
+
+@every_layer
+def test_infinite_parameters_are_the_end_of_their_range(make) -> None:
+    layer = make()
+    for value in (math.inf, -math.inf):
+        with torch.no_grad():
+            (parameter,) = layer.parameters()
+            parameter.fill_(value)
+        for training in (False, True):
+            made = layer.train(training)(maps())
+            assert made.isfinite().all()
+            assert all(1 <= now <= before for now, before in zip(made.shape[2:], (13, 16), strict=True))
 
 
 def test_a_diverged_training_is_said() -> None:
