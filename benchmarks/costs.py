@@ -17,6 +17,7 @@ from poolsearch.nets.poolable import Poolable
 from poolsearch.progress import SilentProgress
 from poolsearch.session.apply_budget import measure_latency
 from poolsearch.space import Placement, Space
+from poolsearch.tasks.classification import classification
 from poolsearch.train.machine import Machine
 from poolsearch.train.optim import sgd
 from poolsearch.train.step import backward, train_step
@@ -34,6 +35,7 @@ LATENCY: tuple[Case, ...] = tuple(
     for batch in (1, 32)
 )
 LARGE = ("cifar-resnet50", 32, "h,w")
+TASK = classification("accuracy")
 
 
 def allocated(net: Poolable, placement: Placement, x_BCHW: torch.Tensor, machine: Machine) -> int:
@@ -43,7 +45,7 @@ def allocated(net: Poolable, placement: Placement, x_BCHW: torch.Tensor, machine
 
     def step() -> None:
         train_step(
-            lambda: backward(lambda x: net(x, placement), x_BCHW, label_B, scaler, machine), optimizer, scaler
+            lambda: backward(TASK, lambda x: net(x, placement), x_BCHW, label_B, scaler, machine), optimizer, scaler
         )  # fmt: skip
 
     step()

@@ -20,6 +20,7 @@ from poolsearch.nets.build import NetSpec, build
 from poolsearch.progress import SilentProgress
 from poolsearch.resources import available_cores
 from poolsearch.settings.groups import MachineSettings
+from poolsearch.tasks.classification import classification
 from poolsearch.train.machine import pick_machine
 from poolsearch.train.step import backward, train_step
 from timing import Seconds, alternate, each, ratio
@@ -110,7 +111,7 @@ def share(net: str, batch: int, stored: int, used: int, augment: Augment, rounds
     network = machine.place(build(NetSpec(net, 10))).train()
     optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
     scaler = torch.amp.GradScaler(machine.device.type, enabled=machine.precision == "fp16")
-    x_BCHW, y_B = loader.batch(0)
+    (x_BCHW, y_B), task = loader.batch(0), classification("accuracy")
     steps = count()
 
     def load() -> None:
@@ -120,7 +121,9 @@ def share(net: str, batch: int, stored: int, used: int, augment: Augment, rounds
 
     def train() -> None:
         train_step(
-            lambda: backward(lambda x: network(x, network.default), x_BCHW, y_B, scaler, machine), optimizer, scaler
+            lambda: backward(task, lambda x: network(x, network.default), x_BCHW, y_B, scaler, machine),
+            optimizer,
+            scaler,
         )
         machine.wait()
 

@@ -17,6 +17,7 @@ from poolsearch.nets.poolable import Block, Poolable
 from poolsearch.nets.restride.assemble import restride
 from poolsearch.nets.restride.trace import blank_copy, copy_with
 from poolsearch.space import HALVE, KEEP, Placement
+from poolsearch.tasks.classification import classification
 from poolsearch.train.machine import Machine
 from poolsearch.train.optim import sgd
 from poolsearch.train.step import backward, train_step
@@ -157,7 +158,11 @@ def allocated(net, placement, x, optimizer, machine):
     label, scaler = torch.zeros(len(x), dtype=torch.int64), torch.amp.GradScaler("cpu", enabled=False)
     optimizer.zero_grad(set_to_none=True)
     with torch.profiler.profile(profile_memory=True) as found:
-        train_step(lambda: backward(lambda x: net(x, placement), x, label, scaler, machine), optimizer, scaler)
+        train_step(
+            lambda: backward(classification("accuracy"), lambda x: net(x, placement), x, label, scaler, machine),
+            optimizer,
+            scaler,
+        )
     events = [e for e in found.profiler.kineto_results.events() if e.name() == "[memory]"]
     now = most = 0
     for event in sorted(events, key=lambda e: e.start_ns()):
