@@ -114,11 +114,10 @@ class Images:
         return "values" if self.target_N.dtype.kind == "f" else "labels" if self.target_N.ndim == 2 else "masks"
 
     @property
-    def class_N(self) -> npt.NDArray[np.str_]:
+    def class_N(self) -> npt.NDArray[Any]:
         """The name of the class of each image; empty where it has another target."""
-        if self.target_N is not None:
-            return np.full(len(self.label_N), "")
-        return np.array(self.class_names, np.str_)[self.label_N]
+        names = self.class_names if self.target_N is None else ("",)
+        return np.array(names, object)[self.label_N]
 
     @property
     def size(self) -> ImageSize:

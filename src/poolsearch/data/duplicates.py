@@ -71,8 +71,8 @@ def write_duplicates(files: RunDir, images: Images, split: Split) -> dict[str, d
         part: [
             {
                 "kind": copy.kind, "index": copy.index, "file": images.files[copy.index],
-                "class": str(class_N[copy.index]), "of": copy.of, "of_file": images.files[copy.of],
-                "of_class": str(class_N[copy.of]), "bits": copy.bits, "correlation": copy.correlation,
+                "class": class_N[copy.index], "of": copy.of, "of_file": images.files[copy.of],
+                "of_class": class_N[copy.of], "bits": copy.bits, "correlation": copy.correlation,
             }
             for copy in copies
         ]

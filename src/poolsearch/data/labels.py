@@ -10,6 +10,8 @@ import numpy.typing as npt
 from poolsearch.data.items import ArrayItems, Targets
 from poolsearch.errors import PoolsearchError
 
+_MOST_BYTES = 1 << 32  # for 0 or 1 of each image and label
+
 
 def label_targets(name: str, listed: Sequence[Iterable[str]], keys: Sequence[str], names: Sequence[str]) -> Targets:
     """Targets of images that list their labels.
@@ -24,8 +26,14 @@ def label_targets(name: str, listed: Sequence[Iterable[str]], keys: Sequence[str
         The targets.
 
     Raises:
-        PoolsearchError: as of :func:`checked_labels`.
+        PoolsearchError: there are too many labels, or as of :func:`checked_labels`.
     """
+    if len(listed) * len(keys) > _MOST_BYTES:
+        raise PoolsearchError(
+            f"{name}: {len(listed):,} images have {len(keys):,} different labels, such as {', '.join(keys[:3])}. At "
+            f"most {_MOST_BYTES // len(listed):,} are read of so many images: see that they are labels, and how they "
+            "are separated."
+        )
     column = {key: number for number, key in enumerate(keys)}
     label_NK = np.zeros((len(listed), len(keys)), np.uint8)
     for row, own in zip(label_NK, listed, strict=True):

@@ -74,6 +74,19 @@ def mask_folder_source(root: Path) -> Source:
     return make_source(str(root), pieces, (), targets=targets, notes=_notes(root, top), warnings=warnings)
 
 
+def are_images_and_masks(names: Sequence[str]) -> bool:
+    """Whether folders of these names are rather images and masks than classes.
+
+    Args:
+        names: of all folders beside each other.
+
+    Returns:
+        True where there are two, called so.
+    """
+    first, *others = sorted(names, key=lambda name: name.lower() in MASKS) or [""]
+    return len(others) == 1 and first.lower() in IMAGES and others[0].lower() in MASKS
+
+
 # --- which folder is what --------------------------------------------------------------------------------------------
 
 

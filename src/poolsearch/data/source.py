@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from poolsearch.data.archives import is_archive, unpack_advice
 from poolsearch.data.folder import LAYOUT, folder_source
 from poolsearch.data.items import TARGET_WORDS, ArrayItems, LabelledItems, Source, make_source
-from poolsearch.data.mask_folder import mask_folder_source
+from poolsearch.data.mask_folder import are_images_and_masks, mask_folder_source
 from poolsearch.data.names import TABLES, ending, entries
 from poolsearch.data.npz import npz_source
 from poolsearch.data.parquet import parquet_files, parquet_source
@@ -99,7 +100,12 @@ def _from_path(path: Path, kind: TargetKind) -> Source:
 
 def _from_folder(path: Path, kind: TargetKind) -> Source:
     if kind == "classes":
-        return folder_source(path)
+        source = folder_source(path)
+        if not are_images_and_masks(source.class_names):
+            return source
+        first, second = source.class_names
+        warning = f"the classes are '{first}' and '{second}'. If these are images and their masks, give --task dense."
+        return replace(source, warnings=[*source.warnings, warning])
     if kind == "masks":
         return mask_folder_source(path)
     tables = [entry.name for entry in entries(path)[1] if ending(entry.name) in TABLES]

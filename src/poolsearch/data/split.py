@@ -147,10 +147,10 @@ def _divide(
     np.add.at(count_GC, (group_N, class_N), 1)
     held_N = hold_out_groups(count_GC, fraction, stay, draw)[group_N]
     if not held_N.any():
+        what = "some class would have fewer" if len(classes) > 1 else "there would be fewer"
         raise PoolsearchError(
-            f"the {len(numbers)} groups of {groups.told_by} are too few: without one of them, some class would have "
-            f"fewer than {stay}. Give more groups, or a test part of your own (test/CLASS/image.jpg; in a table, a "
-            "column split)."
+            f"the {len(numbers)} groups of {groups.told_by} are too few: without one of them, {what} than {stay}. "
+            "Give more groups, or a test part of your own (test/CLASS/image.jpg; in a table, a column split)."
         )
     return indices[~held_N], indices[held_N]
 

@@ -75,7 +75,7 @@ def table_source(path: Path, kind: TargetKind = "classes") -> Source:
     heading, rows = heading_of(heading_and_rows), heading_and_rows[1:]
     place = {name: _place(path, heading, names) for name, names in columns.items()}
     if any(place[name] is None for name in needed):
-        raise PoolsearchError(f"{path} has the columns {named(heading) or '(none)'}. {expected}.")
+        raise PoolsearchError(f"{path} has the columns {named(heading) or '(none)'}.{_hint(kind, heading)} {expected}.")
     cells = _cells(path, rows, heading, place, expected)
     parts = _parts(path, rows, cells.get("split"))
     paths = _paths(path, rows, cells["file"])
@@ -97,6 +97,14 @@ def table_source(path: Path, kind: TargetKind = "classes") -> Source:
         notes=[_columns_note(path, heading, place, cells, each)],
         targets=None if kind == "classes" else _targets(path, kind, rows, order, cells, each, names),
     )  # fmt: skip
+
+
+def _hint(kind: TargetKind, heading: Sequence[str]) -> str:
+    """Which task is probably meant, where the columns are those of another than classification."""
+    for task, names in (("multi-label", _TARGET["labels"]["labels"]), ("dense", _TARGET["masks"]["mask"])):
+        if kind == "classes" and (name := next((name for name in names if name in heading), None)):
+            return f" To learn {name}, give --task {task}."
+    return ""
 
 
 def _targets(

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -235,9 +236,11 @@ def _masks(
     batches = (range(start, min(start + _BATCH, len(places))) for start in range(0, len(places), _BATCH))
     workers, done = available_cores(), 0
     with (
+        warnings.catch_warnings(),
         progress.bar(f"masks of {source.name}", len(places)) as update,
         ThreadPoolExecutor(workers) as threads,
     ):
+        warnings.simplefilter("ignore")  # PIL's remarks on odd files
         for batch in in_order(lambda batch: threads.submit(read, batch), batches, workers):
             for mask_HW, own in batch:
                 counts += own

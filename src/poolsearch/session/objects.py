@@ -83,6 +83,7 @@ def settings_with(
             f"settings is a {type(settings).__name__}. Give poolsearch.Settings.of(trials=3, ...), or settings by "
             "their names: poolsearch.run(..., trials=3)."
         )
+    is_told = settings is not None or resumed is None or "task" in values
     changes, network = dict(values), objects.network
     images = {part: given for part, given in images.items() if given is not None}
     if images and "data" in changes:
@@ -106,7 +107,6 @@ def settings_with(
         changes["net"] = network.name
         if network.is_trained and changes.get("init", settings and settings.net.init) is None:
             changes["init"] = GIVEN
-    is_told = resumed is None or "task" in values
     settings = (settings or Settings()).changed(**changes)
     return settings.changed(data=_data(settings, images, objects.task, is_told, progress)) if images else settings
 
