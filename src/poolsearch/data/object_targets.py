@@ -254,12 +254,21 @@ def _class_of(where: str, target: Any) -> int | str:
     try:
         return operator.index(target)  # whole numbers of Python, NumPy and torch
     except TypeError:
-        shape = tuple(getattr(target, "shape", ()))
-        hint = " Of one-hot targets give target.argmax()." if shape and shape != (1,) else ""
+        shown = " ".join(str(target)[:60].split())
         raise PoolsearchError(
-            f"{where} has the target {str(target)[:60]} ({type(target).__name__}). Give the number or the name of its "
-            f"class.{hint}"
+            f"{where} has the target {shown} ({type(target).__name__}). Give the number or the name of its class."
+            f"{_other_task(target)}"
         ) from None
+
+
+def _other_task(target: Any) -> str:
+    """What a target may be that is no class."""
+    axes = len(getattr(target, "shape", ()))
+    if axes > 1 or isinstance(target, Image.Image):
+        return " To learn the class of each pixel, give task='dense'."
+    if axes == 1 or isinstance(target, (list, tuple, set, frozenset)):
+        return " Of one-hot targets give target.argmax(); to learn several labels, give task='multi-label'."
+    return " To learn a number, give task='regression'." if hasattr(target, "__float__") else ""
 
 
 def _mask_of(where: str, target: Any, image: bytes) -> bytes:

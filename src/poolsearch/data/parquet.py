@@ -39,7 +39,7 @@ from poolsearch.storage import files
 if TYPE_CHECKING:
     from poolsearch.tasks import TargetKind
 
-TARGETS_FILE = "targets.json"
+TARGETS_FILE = "poolsearch_targets.json"
 """What a folder of objects says of targets that are no classes, see :mod:`poolsearch.data.objects`."""
 
 LABEL_NAMES = ("label", "labels", "fine_label", "class", "target")

@@ -35,8 +35,8 @@ _TARGET: dict[TargetKind, dict[str, tuple[str, ...]]] = {
 
 _EXPECTED: dict[TargetKind, str] = {
     "classes": "file,label and optionally split,group; file is the path below the table's folder",
-    "labels": "file,labels (separated by |, ; or spaces), or file and one of 0 and 1 for each label, and optionally "
-    "split,group; file is the path below the table's folder",
+    "labels": "file,labels (separated by |, ;, commas or spaces), or file and one of 0 and 1 for each label, and "
+    "optionally split,group; file is the path below the table's folder",
     "values": "file, one of numbers for each value, and optionally split,group; file is the path below the table's "
     "folder",
     "masks": "file,mask and optionally split,group; file and mask are paths below the table's folder",

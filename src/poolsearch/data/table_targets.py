@@ -13,14 +13,14 @@ from poolsearch.data.items import ArrayItems, Targets
 from poolsearch.data.labels import checked_labels, label_targets
 from poolsearch.errors import PoolsearchError
 
-_SEPARATORS = ("|", ";")
+_SEPARATORS = ("|", ";", ",")
 """Between the labels of a cell; the first that occurs in the column, else they are separated by spaces."""
 
 _ONES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 
 
 def labels_of_cells(path: Path, cells: Sequence[str]) -> Targets:
-    """Labels that stand together in a cell, separated by ``|``, ``;`` or spaces.
+    """Labels that stand together in a cell, separated by ``|``, ``;``, commas or spaces.
 
     Args:
         path: of the table, for errors.
@@ -30,8 +30,13 @@ def labels_of_cells(path: Path, cells: Sequence[str]) -> Targets:
         The targets, their labels in the order of their names, of their numbers if all are numbers.
 
     Raises:
-        PoolsearchError: there are no labels, or all images have the same.
+        PoolsearchError: cells are lists as Python writes them; there are no labels, or all images have the same.
     """
+    if written := next((cell for cell in cells if cell.startswith(("[", "{")) and cell.endswith(("]", "}"))), None):
+        raise PoolsearchError(
+            f"{path}: labels are written as {shortened(written)}. Write them without brackets and quotes, separated by "
+            "|, such as cat|dog."
+        )
     separator = next((one for one in _SEPARATORS if any(one in cell for cell in cells)), None)
     listed = [[label for one in cell.split(separator) if (label := one.strip())] for cell in cells]
     names = sorted_names({label for labels in listed for label in labels})

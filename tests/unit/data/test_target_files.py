@@ -58,6 +58,8 @@ TABLES: dict[str, tuple[str, list[str], Any, tuple[str, ...]]] = {
     "a column each": ("labels", ["file,Sea,sun", "0.png,1,0", "1.png,0,1", "2.png,True,1.0",
                                  *(f"{n}.png,0,0" for n in (3, 4, 5))],
                       [[1, 0], [0, 1], [1, 1], *[[0, 0]] * 3], ("Sea", "sun")),
+    "commas": ("labels", ["file;labels", "0.png;a b,c", "1.png;c", *(f"{n}.png;" for n in range(2, 6))],
+               [[1, 1], [0, 1], *[[0, 0]] * 4], ("a b", "c")),
     "values": ("values", ["file\tX\ty", *(f"{n}.png\t{n}\t{-n / 4}" for n in range(6))],
                [[n, -n / 4] for n in range(6)], ("X", "y")),
     "one value": ("values", ["age,file", *(f"{n}e1,{n}.png" for n in range(6))], [[10 * n] for n in range(6)],
@@ -100,6 +102,7 @@ BAD_TABLES: dict[str, tuple[str, list[str], str]] = {
     "all alike": ("labels", ["file,labels", *(f"{n}.png,a" for n in range(6))], "have the same labels (a)"),
     "no labels": ("labels", ["file,labels", *(f"{n}.png," for n in range(6))], "all 6 images have no labels"),
     "no column of labels": ("labels", ["file,split", *(f"{n}.png,train" for n in range(6))], "has no column beside"),
+    "a list": ("labels", ["file;labels", "0.png;['a', 'b']"], "Write them without brackets and quotes"),
     "no number": ("values", ["file,x", "0.png,1", "1.png,n/a"], "line 3: x is 'n/a', which is no number."),
     "a comma": ("values", ["file;x", "0.png;1,5"], "line 2: x is '1,5', which is no number. Write it with a point."),
     "NaN": ("values", ["file,x", "0.png,nan"], "line 2: x is 'nan', which is no number"),
@@ -194,7 +197,7 @@ def write_pairs(root: Path, images: Any, masks: Any, image_folder: str = "images
 def test_a_mask_is_fitted_as_its_image_is(fit: str, size: ImageSize, axis: int, tmp_path: Path, read: Open) -> None:
     """Pixels are their own row or column, so that what is resampled says where it comes from."""
     where = np.indices((40, 50), dtype=np.uint8)[axis]
-    write_pairs(tmp_path / "data", [5 * where] * 4, [where] * 4)
+    write_pairs(tmp_path / "data", [5 * where] * 4, [4 * where] * 4)
     images = read("data", "masks", size, fit)
     masks = np.asarray(images.target_N)
     assert masks.shape == (4, *size)
@@ -204,7 +207,8 @@ def test_a_mask_is_fitted_as_its_image_is(fit: str, size: ImageSize, axis: int, 
     assert not images.pixels_NHWC[0][~counts].any()
     inner = slice(rows[0] + 2, rows[-1] - 1), slice(columns[0] + 2, columns[-1] - 1)  # bicubic looks beyond the edge
     seen = images.pixels_NHWC[0][inner][..., 0] / 5
-    assert np.abs(seen - masks[0][inner]).max() <= 0.75
+    assert np.abs(seen - masks[0][inner] / 4).max() <= 0.75
+    assert not (masks[0][counts] % 4).any(), "numbers of classes are not blended"
 
 
 def test_an_image_that_is_turned_has_a_mask_of_its_upright_size(tmp_path: Path, read: Open) -> None:
@@ -230,7 +234,7 @@ def test_255_is_a_class_only_where_there_is_nothing_but_0_beside_it(tmp_path: Pa
     images = read("two", "masks", ImageSize(8, 8), "pad")
     assert images.class_names == ("0", "1") and images.target_N is not None
     np.testing.assert_array_equal(images.target_N[3], np.pad(two // 255, ((0, 0), (1, 1)), constant_values=255))
-    write_pairs(tmp_path / "more", [NUMBERS] * 40, [two] * 39 + [other])  # not one of those that are looked at first
+    write_pairs(tmp_path / "more", [NUMBERS] * 40, [two] * 38 + [other, two])  # not looked at first
     images = read("more", "masks", ImageSize(8, 8), "pad")
     assert images.class_names == ("0", "1") and images.target_N is not None
     np.testing.assert_array_equal(images.target_N[3][:, 1:-1], two)
@@ -401,3 +405,15 @@ def test_what_is_wrong_with_an_archive_is_said(
     with pytest.raises(PoolsearchError) as error:
         read("a.npz", kind)
     assert expected in str(error.value)
+
+
+def test_a_classification_of_what_has_other_targets_says_which_task_is_meant(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(PoolsearchError, match="To learn labels, give --task multi-label"):
+        find_source(str(write("file,labels", "0.png,a|b")))
+    with pytest.raises(PoolsearchError, match="To learn annotation, give --task dense"):
+        find_source(str(write("file,annotation", "0.png,1.png")))
+    write_pairs(tmp_path / "data", PICTURES, [NUMBERS] * 4)
+    (warning,) = find_source(str(tmp_path / "data")).warnings
+    assert warning.endswith("If these are images and their masks, give --task dense.")
