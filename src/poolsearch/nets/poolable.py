@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from poolsearch.errors import PoolsearchError
 from poolsearch.space import KEEP, Exponents, Placement, Space
@@ -19,6 +20,47 @@ OPS: tuple[str, ...] = get_args(Op)
 T = TypeVar("T")
 Size = tuple[int, int]
 """(height, width) of a map."""
+
+HeadKey = tuple[Any, ...]
+"""What decides all that a head does: the size of the last maps, then those of the maps carried to it."""
+
+
+class Carrying(NamedTuple):
+    """What is alive between two blocks where the head reads maps of earlier blocks: skips of a decoder, say.
+
+    Attributes:
+        live: what the next block reads: a map (B, C, H, W), or a tuple with maps. Sites resize it.
+        carried: what only the head reads. No site resizes it: each map keeps the size at which its block made it.
+    """
+
+    live: Any
+    carried: tuple[Any, ...]
+
+
+def split_state(state: Any) -> tuple[Any, tuple[Any, ...]]:
+    """What is alive between two blocks, as what the next block reads and what is carried to the head.
+
+    Args:
+        state: a map, a tuple with maps, or :class:`Carrying`.
+
+    Returns:
+        What is live, and what is carried; nothing is, where the state says nothing of it.
+    """
+    return (state.live, state.carried) if isinstance(state, Carrying) else (state, ())
+
+
+def carried_on(before: Any, out: Any) -> Any:
+    """What is alive after a block: what it gives, with all that was carried already.
+
+    Args:
+        before: what was alive before the block.
+        out: what the block makes of what is live there; of :class:`Carrying` what is carried is the block's own.
+
+    Returns:
+        A map or a tuple where nothing is carried, else :class:`Carrying`, the earliest carried first.
+    """
+    (_, old), (live, new) = split_state(before), split_state(out)
+    return Carrying(live, (*old, *new)) if old or new else live
 
 
 def shrink_factors(exponents: Exponents) -> tuple[int, int]:
@@ -118,7 +160,8 @@ class Block(nn.Module, ABC):
     """One unit between two sites.
 
     ``exponents`` are those of the site before it; only op ``stride`` (of our own networks) and ``native`` (of restrided
-    ones) pass them on. Between the blocks of a restrided network, a tuple with several maps may be alive.
+    ones) pass them on. Between the blocks of a restrided network, a tuple with several maps may be alive, and some may
+    be carried to the head.
     """
 
     @abstractmethod
@@ -130,7 +173,8 @@ class Block(nn.Module, ABC):
             exponents: halvings of height and width that the block itself does.
 
         Returns:
-            What is alive after it, in the same form; channels are the block's own.
+            What is alive after it, in the same form; channels are the block's own. Where the head reads what the block
+            computes on the way, :class:`Carrying` with that.
         """
 
     def used(self) -> Iterator[nn.Parameter]:
@@ -149,7 +193,7 @@ class Poolable(nn.Module):
         stem: what comes before the first block, fixed (the identity where the stem is searched over: it is then
             the first block).
         blocks: L blocks.
-        head: from the last map to the class logits.
+        head: from the last map, and from what is carried to it, to what the network gives: class logits, or maps.
         default: the network's own placement.
         op: how its sites downsample.
         channels: of the images.
@@ -235,12 +279,17 @@ class Poolable(nn.Module):
 
         Args:
             index: of the block, from 0.
-            x_BCHW: what is alive before the site: a map (B, C, H, W), or a tuple with maps of a restrided network.
+            x_BCHW: what is alive before the site: a map (B, C, H, W), or a tuple with maps of a restrided network, or
+                :class:`Carrying`: what is carried stays as it is.
             exponents: of the site.
 
         Returns:
             What is alive after the block, in the same form.
         """
+        return carried_on(x_BCHW, self._run_block(index, split_state(x_BCHW)[0], exponents))
+
+    def _run_block(self, index: int, x_BCHW: Any, exponents: Exponents) -> Any:
+        """Run a block on what is live before its site."""
         block = self.blocks[index]
         if exponents == KEEP:
             return block(x_BCHW)
@@ -249,24 +298,24 @@ class Poolable(nn.Module):
             return block(resize(x_BCHW, up, self.op), down)
         return block(resize(x_BCHW, exponents, self.op))
 
-    def forward(self, x_BCHW: Tensor, placement: Placement) -> Tensor:
-        """Compute the class logits under a placement.
+    def forward(self, x_BCHW: Tensor, placement: Placement) -> Any:
+        """Compute what the network gives under a placement.
 
         Args:
             x_BCHW: normalised images.
             placement: of as many blocks as the network has.
 
         Returns:
-            Logits, (B, classes).
+            Logits, (B, classes); of a restrided network what the original gives, in the same structure.
 
         Raises:
             PoolsearchError: the placement has another number of blocks.
         """
         self.check(placement)
-        x_BCHW = self.stem(x_BCHW)
+        state = self.stem(x_BCHW)
         for index in range(len(self.blocks)):
-            x_BCHW = self.run_block(index, x_BCHW, placement.at(index))
-        return self.head(x_BCHW)
+            state = self.run_block(index, state, placement.at(index))
+        return self.head(state)
 
 
 class FixedPlacementNet(nn.Module):
@@ -282,15 +331,16 @@ class FixedPlacementNet(nn.Module):
         self.net = net
         self.placement = placement
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def forward(self, x_BCHW: Tensor) -> Any:
         return self.net(x_BCHW, self.placement)
 
 
 def state_size(state: Any) -> Size:
-    """The size of the maps that are alive between two blocks.
+    """The size of the maps that the next block reads.
 
     Args:
-        state: one map (B, C, H, W), or a tuple with several of one size and whatever else is alive.
+        state: one map (B, C, H, W), or a tuple with several of one size and whatever else is alive; what is carried to
+            the head does not count.
 
     Returns:
         (height, width) in pixels of the map.
@@ -298,39 +348,75 @@ def state_size(state: Any) -> Size:
     Raises:
         PoolsearchError: their sizes differ.
     """
-    values = state if isinstance(state, tuple) else (state,)
+    live, _ = split_state(state)
+    values = live if isinstance(live, tuple) else (live,)
     sizes = {(v.shape[2], v.shape[3]) for v in values if isinstance(v, Tensor) and v.dim() == 4}
     if len(sizes) != 1:
         raise PoolsearchError(f"maps of {len(sizes)} sizes are alive together: {sorted(sizes)}.")
     return sizes.pop()
 
 
+def carried_sizes(state: Any) -> tuple[Any, ...]:
+    """What of the carried values depends on where the network downsamples.
+
+    Args:
+        state: what is alive between two blocks, or what a block gives.
+
+    Returns:
+        Of each carried map its (height, width), of another tensor its shape without the batch; a number itself.
+    """
+    return tuple(map(_size_of, tree_leaves(split_state(state)[1])))
+
+
+def _size_of(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    return (value.shape[2], value.shape[3]) if value.dim() == 4 else tuple(value.shape[1:])
+
+
+def head_key(state: Any) -> HeadKey:
+    """What decides all that the head does.
+
+    Args:
+        state: what is alive after the last block.
+
+    Returns:
+        The size of its maps, then :func:`carried_sizes`.
+    """
+    return (state_size(state), *carried_sizes(state))
+
+
 def every_block(
     net: Poolable, state: Any, space: Space, run: Callable[[int, Any, Exponents], tuple[T, Any]]
-) -> tuple[dict[tuple[int, Size, Exponents], T], dict[Size, Any]]:
+) -> tuple[dict[tuple[int, Size, Exponents], T], dict[HeadKey, Any]]:
     """Run every block at every (size of its input, site) that some placement has, once each.
 
-    What a block does is decided by these, so that this is everything that all placements do.
+    What a block does is decided by these, and what the head does by the sizes of all that reaches it, so that this is
+    everything that all placements do.
 
     Args:
         net: only its number of blocks is used.
         state: what comes out of the stem.
         space: the placements.
-        run: runs a block on a state at a site; gives what is to be kept, and the block's state.
+        run: runs a block on what is live at a site; gives what is to be kept, and the block's state.
 
     Returns:
-        What was kept, by (block, size of its input, site); and the last state of each size.
+        What was kept, by (block, size of its input, site); and a state after the last block for each
+        :func:`head_key`.
     """
     found: dict[tuple[int, Size, Exponents], T] = {}
-    states: dict[tuple[Exponents, Size], Any] = {(KEEP, state_size(state)): state}
+    states: dict[tuple[Exponents, HeadKey], Any] = {(KEEP, head_key(state)): state}
     for index in range(len(net.blocks)):
-        after: dict[tuple[Exponents, Size], Any] = {}
-        for (done, size), before in states.items():
+        after: dict[tuple[Exponents, HeadKey], Any] = {}
+        outs: dict[tuple[Size, Exponents], Any] = {}
+        for (done, (size, *_)), before in states.items():
             for site in space.sites(index, done):
-                found[index, size, site], out = run(index, before, site)
-                after[(done[0] + site[0], done[1] + site[1]), state_size(out)] = out
+                if (size, site) not in outs:
+                    found[index, size, site], outs[size, site] = run(index, split_state(before)[0], site)
+                out = carried_on(before, outs[size, site])
+                after[(done[0] + site[0], done[1] + site[1]), head_key(out)] = out
         states = after
-    return found, {size: state for (_, size), state in states.items()}
+    return found, {key: state for (_, key), state in states.items()}
 
 
 def smallest_input(poolings: int) -> int:

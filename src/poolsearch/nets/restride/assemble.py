@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, fx, nn
 
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.nets.poolable import Op, Poolable
-from poolsearch.nets.restride.cut import Segment, cut
+from poolsearch.nets.restride.cut import Carry, Segment, cut
+from poolsearch.nets.restride.decoder import encoder_first
 from poolsearch.nets.restride.find import (
     BlockName,
     Span,
@@ -25,7 +26,7 @@ from poolsearch.nets.restride.find import (
 )
 from poolsearch.nets.restride.forms import block_programs, head_program, whole_program
 from poolsearch.nets.restride.measure import MeasuredGraph, measure
-from poolsearch.nets.restride.modes import MainOutput, keep_main_output, same_spans
+from poolsearch.nets.restride.modes import MainOutput, give_all, has_mapping, keep_main_output, same_spans
 from poolsearch.nets.restride.network import Restrided, SegmentModule
 from poolsearch.nets.restride.norms import use_batch_statistics
 from poolsearch.nets.restride.program import Program
@@ -36,6 +37,9 @@ from poolsearch.space import HALVE, KEEP, Exponents, Placement, Space
 
 OPS: tuple[Op, ...] = ("native", "max", "avg", "blur")
 
+Outputs = Literal["logits", "all"]
+"""What of several outputs is kept: the class logits where there are any, or all in any case."""
+
 
 def restride(
     model: nn.Module,
@@ -44,18 +48,20 @@ def restride(
     op: Op = "native",
     search_stem: bool = False,
     classes: int | None = None,
+    outputs: Outputs = "logits",
 ) -> Restrided:
     """Make an existing network searchable. The network is not changed, and shares its parameters with the result.
 
     Args:
-        model: gives class logits (B, classes) for images (B, C, H, W); of several outputs, in a tuple or dictionary,
-            the one of this shape is taken.
+        model: gives class logits (B, classes) for images (B, C, H, W), or maps: of a segmenter, or of several stages of
+            a backbone, in a tuple, list or dictionary. Where one of several outputs is class logits, it alone is kept.
         example_BCHW: images of the size to work with; their values do not matter.
         blocks: names of the submodules between which downsampling may move, or shell patterns of such names (a tuple
             of names makes one block of several); found where not given.
         op: ``native`` moves the network's own strides and poolings; ``max``, ``avg`` and ``blur`` pool before a block.
         search_stem: move the downsampling of the stem, too.
         classes: how many there are; needed only where several outputs of the network are tensors with two axes.
+        outputs: ``all`` keeps all outputs also where one of them is class logits.
 
     Returns:
         A network that takes the placement as an argument; its ``default`` is what the model computes.
@@ -65,13 +71,17 @@ def restride(
     """
     if op not in OPS:
         raise unknown("downsampling op of a restrided network", op, OPS)
+    if outputs not in get_args(Outputs):
+        raise unknown("choice of outputs", str(outputs), get_args(Outputs))
     _check_given(model, example_BCHW)
     check_kind(model)
     _check_names(model)
     _check_example(model, example_BCHW)
     with generators_kept(), torch.random.fork_rng(devices=[]):
-        restrided = _restrided(model, example_BCHW, blocks, op, search_stem, classes)
+        restrided = _restrided(model, example_BCHW, blocks, op, search_stem, classes, outputs)
     restrided.channels = example_BCHW.shape[1]
+    height, width = example_BCHW.shape[2:]
+    restrided.made_for = height, width
     return restrided
 
 
@@ -82,14 +92,14 @@ def _restrided(
     op: Op,
     search_stem: bool,
     classes: int | None,
+    outputs: Outputs,
 ) -> Restrided:
     refused: PoolsearchError | None = None
     for decide in (False, True):  # branches on sizes are followed only where the network cannot be had without
         modes = None
         try:
-            modes = _traced(model, example_BCHW, decide, classes)
-            choices = block_choices(modes.evaluation) if not blocks else [named_blocks(modes.evaluation, blocks)]
-            return _first_that_moves(model, modes, choices, op, search_stem, example_BCHW)
+            modes = _traced(model, example_BCHW, decide, classes, outputs)
+            return _moved(model, modes, blocks, op, search_stem, example_BCHW)
         except _SizesError:
             raise
         except PoolsearchError as error:
@@ -113,9 +123,69 @@ class _Modes:
     def both(self) -> list[TracedNetwork]:
         return [self.evaluation, *([self.training] if self.training else [])]
 
+    @property
+    def gives_logits(self) -> bool:
+        """Whether the network gives one tensor with two axes, which may be class logits."""
+        (given,) = self.evaluation.graph.output_node().all_input_nodes
+        return getattr(self.evaluation.measured.values[given], "ndim", 0) == 2
+
+    def encoder_first(self) -> _Modes | None:
+        """The same with the encoder in front; None where that changes nothing."""
+        found = [encoder_first(net) for net in self.both]
+        if found[0] is None or found[-1] is None:
+            return None
+        return replace(self, evaluation=found[0], training=found[1] if len(found) > 1 else None)
+
 
 class _SizesError(PoolsearchError):
     """The network can be cut, but does not go with images of this size."""
+
+
+class _DecoderError(PoolsearchError):
+    """The network can be cut, but its head does not go with maps carried to it as other placements have them."""
+
+
+def _moved(
+    model: nn.Module,
+    modes: _Modes,
+    blocks: Sequence[BlockName] | None,
+    op: Op,
+    search_stem: bool,
+    example_BCHW: Tensor,
+) -> Restrided:
+    """The network in the first way that leaves something to move.
+
+    One that gives class logits is taken as one chain of blocks, and only where that cannot be as an encoder with maps
+    that are carried to its head; one that gives maps the other way round.
+
+    Raises:
+        PoolsearchError: there is none; said is what is wrong with the first.
+    """
+    refused: PoolsearchError | None = None
+    for found, carry in _ways(modes):
+        if carry == "nothing" and isinstance(refused, _DecoderError):
+            break  # what else may be found would leave the encoder as it is
+        try:
+            choices = block_choices(found.evaluation) if not blocks else [named_blocks(found.evaluation, blocks)]
+            return _first_that_moves(model, found, choices, op, search_stem, example_BCHW, carry)
+        except _SizesError:
+            if refused is None:
+                raise
+        except PoolsearchError as error:
+            refused = refused or error
+    assert refused is not None  # one way is always tried
+    raise refused
+
+
+def _ways(modes: _Modes) -> Iterator[tuple[_Modes, Carry]]:
+    """In which order of its nodes a network may be cut, and what is carried to its head, the most likely first."""
+    if modes.gives_logits:
+        yield modes, "nothing"
+    if (encoder := modes.encoder_first()) is not None:
+        yield encoder, "all"
+        yield encoder, "early"
+    if not modes.gives_logits:
+        yield modes, "nothing"
 
 
 def _check_names(model: nn.Module) -> None:
@@ -175,7 +245,7 @@ def _check_example(model: nn.Module, example_BCHW: Tensor) -> None:
             )
 
 
-def _traced(model: nn.Module, example_BCHW: Tensor, decide: bool, classes: int | None) -> _Modes:
+def _traced(model: nn.Module, example_BCHW: Tensor, decide: bool, classes: int | None, outputs: Outputs) -> _Modes:
     """The graphs of a model, with childless layers of unknown kind opened where they resize their maps."""
     blank = blank_copy(model)
     opened: frozenset[str] = frozenset()
@@ -189,7 +259,13 @@ def _traced(model: nn.Module, example_BCHW: Tensor, decide: bool, classes: int |
             continue
         graphs = [found.graph, *([found.training] if found.training is not None else [])]
         measured = partial(_measured, blank=blank, model=model, example_BCHW=example_BCHW)
-        main, left_out = keep_main_output(graphs, measured, classes, type(model).__name__)
+        main, left_out = None, ()
+        if outputs == "logits":
+            main, left_out = keep_main_output(graphs, measured, classes, type(model).__name__)
+        if main is None:
+            like = _given(blank, example_BCHW) if any(map(has_mapping, graphs)) else None
+            for graph in graphs:
+                give_all(graph, like)
         nets = [TracedNetwork.of(graph, blank, measured(graph), why, whole) for graph in graphs]
         closed = {
             str(n.target)
@@ -202,6 +278,15 @@ def _traced(model: nn.Module, example_BCHW: Tensor, decide: bool, classes: int |
         if not more:
             return _Modes(nets[0], nets[1] if len(nets) > 1 else None, main, left_out)
         opened |= more
+
+
+@torch.no_grad()
+def _given(blank: nn.Module, example_BCHW: Tensor) -> Any:
+    """What the network itself gives, on the meta device; None where it does not run there."""
+    try:
+        return blank.eval()(torch.empty_like(example_BCHW, device="meta"))
+    except Exception:  # the model's own: its graph runs, with plain dictionaries
+        return None
 
 
 def _measured(graph: fx.Graph, blank: nn.Module, model: nn.Module, example_BCHW: Tensor) -> MeasuredGraph:
@@ -231,6 +316,7 @@ def _first_that_moves(
     op: Op,
     search_stem: bool,
     example_BCHW: Tensor,
+    carry: Carry,
 ) -> Restrided:
     """The network in the first of several divisions into blocks that leaves something to move.
 
@@ -243,11 +329,11 @@ def _first_that_moves(
             spans = [*unit_blocks(modes.evaluation, 0, spans[0].first), *spans]
         try:
             _check_count(modes.evaluation, spans)
-            found = _assembled(model, modes, spans, op)
+            found = _assembled(model, modes, spans, op, carry)
         except PoolsearchError as error:
             refused = refused or error
             continue
-        return _sized(found, lambda spans=spans: _assembled(model, modes, spans, op, fit=True), example_BCHW)
+        return _sized(found, lambda spans=spans: _assembled(model, modes, spans, op, carry, fit=True), example_BCHW)
     assert refused is not None  # there is always a first
     raise refused
 
@@ -261,11 +347,15 @@ def _sized(net: Restrided, fitting: Callable[[], Restrided], example_BCHW: Tenso
     try:
         try:
             _check_sizes(net, example_BCHW)
-        except HeadError:
+        except HeadError as error:
+            if net.carries:
+                raise _DecoderError(str(error)) from error
             net = fitting()
             height, width = example_BCHW.shape[2:]
             net.only_size = height, width
             _check_sizes(net, example_BCHW)
+    except _DecoderError:
+        raise
     except PoolsearchError as error:
         raise _SizesError(str(error)) from error
     return net
@@ -293,9 +383,11 @@ def _check_sizes(net: Restrided, example_BCHW: Tensor) -> None:
         check_sizes(blank, example_BCHW.to("meta"), training=True)
 
 
-def _assembled(model: nn.Module, modes: _Modes, spans: Sequence[Span], op: Op, fit: bool = False) -> Restrided:
+def _assembled(
+    model: nn.Module, modes: _Modes, spans: Sequence[Span], op: Op, carry: Carry, fit: bool = False
+) -> Restrided:
     net = modes.evaluation
-    cuts = [(one, cut(one, spans if one is net else same_spans(net, one, spans))) for one in modes.both]
+    cuts = [(one, cut(one, spans if one is net else same_spans(net, one, spans), carry)) for one in modes.both]
     parts = cuts[0][1][1]
     _check_alike(net, [found[1] for _, found in cuts])
     first = parts[0].native == HALVE  # nothing may stand before the first block: the stem is it
@@ -318,6 +410,7 @@ def _assembled(model: nn.Module, modes: _Modes, spans: Sequence[Span], op: Op, f
     last = _segment(model, [(end, {KEEP: program}) for end, program in heads], "stays as it is")
     restrided = Restrided(model, nn.Identity() if first else before, blocks, last, default, op)
     restrided.main, restrided.left_out = modes.main, modes.left_out
+    restrided.carries = len(parts[0].kept)
     return restrided
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Literal
 
 from torch import fx, nn
 
@@ -24,7 +25,9 @@ class Segment:
         kind: its class.
         nodes: all nodes, those in front first.
         body: the nodes without those in front.
-        inputs, outputs: the values alive before and after it.
+        inputs, outputs: the values alive before and after it, which the blocks read or, after the last, the head.
+        carried: those of its values that only the head reads, at the size that they have here.
+        kept: all of the network's values that the head so reads.
         shrinks: the nodes that shrink its maps.
         native: by how much it shrinks them in all, in powers of two.
         closed: it resizes its maps otherwise than by halving, so that it is only run whole.
@@ -38,6 +41,8 @@ class Segment:
     body: list[fx.Node]
     inputs: list[fx.Node]
     outputs: list[fx.Node]
+    carried: list[fx.Node] = field(default_factory=list)
+    kept: frozenset[fx.Node] = frozenset()
     shrinks: dict[fx.Node, Shrink] = field(default_factory=dict)
     native: Exponents = KEEP
     closed: bool = False
@@ -45,12 +50,18 @@ class Segment:
     slack: Stride = (0, 0)
 
 
-def cut(net: TracedNetwork, spans: Sequence[Span]) -> tuple[Segment, list[Segment], Segment]:
+Carry = Literal["nothing", "all", "early"]
+"""What is carried to the head: nothing, so that sites resize all that is alive; all that it reads but the last map; or of
+that what the last block does not read, as where the head joins the maps of a last group of dense layers."""
+
+
+def cut(net: TracedNetwork, spans: Sequence[Span], carry: Carry) -> tuple[Segment, list[Segment], Segment]:
     """Cut a network into stem, blocks and head. What stands between two blocks belongs to the later.
 
     Args:
         net: the traced network.
         spans: where its blocks are, at least one, in the order they run.
+        carry: what of earlier blocks reaches the head without being resized.
 
     Returns:
         The stem, the blocks in the order of ``spans``, and the head.
@@ -59,15 +70,20 @@ def cut(net: TracedNetwork, spans: Sequence[Span]) -> tuple[Segment, list[Segmen
         PoolsearchError: the network cannot be cut there, or a block shrinks in a way that cannot be moved.
     """
     ends = [spans[0].first, *(span.last + 1 for span in spans), len(net.order)]
-    alive = [_alive(net, end) for end in ends[:-1]]
-    stem = Segment("stem", "stem", net.order[: ends[0]], [], _start(net), alive[0])
+    kept = [] if carry == "nothing" else _carried(net, ends[-3], ends[-2], carry)
+    alive = [_alive(net, end, ends[-2], kept) for end in ends[:-1]]
+    own = [[n for n in kept if n in nodes] for nodes in (net.order[a:b] for a, b in pairwise([0, *ends[:-1]]))]
+    own[0] = [*(n for n in kept if n in _start(net)), *own[0]]
+    stem = Segment("stem", "stem", net.order[: ends[0]], [], _start(net), alive[0], own[0], frozenset(kept))
     blocks = []
-    for span, (first, end), (before, after) in zip(spans, pairwise(ends[:-1]), pairwise(alive), strict=True):
+    for span, (first, end), (before, after), carried in zip(
+        spans, pairwise(ends[:-1]), pairwise(alive), own[1:], strict=True
+    ):
         body = net.order[span.first : end]
-        part = Segment(span.path, span.kind, net.order[first:end], body, before, after)
+        part = Segment(span.path, span.kind, net.order[first:end], body, before, after, carried, frozenset(kept))
         _check_state(net, part)
         blocks.append(_sized(net, part))
-    head = Segment("head", "head", net.order[ends[-2] :], [], alive[-1], _result(net))
+    head = Segment("head", "head", net.order[ends[-2] :], [], [*alive[-1], *kept], _result(net))
     return stem, blocks, head
 
 
@@ -81,10 +97,36 @@ def _result(net: TracedNetwork) -> list[fx.Node]:
     return [result]
 
 
-def _alive(net: TracedNetwork, end: int) -> list[fx.Node]:
-    """What is computed before position ``end`` and needed from there on."""
-    later = {*net.order[end:]} | {n for n in net.graph.nodes if n.op == "output"}
-    return [n for n in (*_start(net), *net.order[:end]) if any(user in later for user in n.users)]
+def _alive(net: TracedNetwork, end: int, last: int, carried: Sequence[fx.Node]) -> list[fx.Node]:
+    """What is computed before position ``end`` and needed from there on, by the blocks where it is carried.
+
+    Args:
+        end: a position in the network's order.
+        last: that of the end of the last block.
+        carried: what reaches the head by itself.
+    """
+    blocks, all_ = {*net.order[end:last]}, _read_from(net, end)
+    return [
+        n
+        for n in (*_start(net), *net.order[:end])
+        if any(user in (blocks if n in carried else all_) for user in n.users)
+    ]
+
+
+def _read_from(net: TracedNetwork, end: int) -> set[fx.Node]:
+    return {*net.order[end:]} | {n for n in net.graph.nodes if n.op == "output"}
+
+
+def _carried(net: TracedNetwork, start: int, end: int, carry: Carry) -> list[fx.Node]:
+    """The values that reach the head as they were made, where the last block has the nodes from ``start`` to ``end``."""
+    later = _read_from(net, end)
+    read = [n for n in (*_start(net), *net.order[:end]) if any(user in later for user in n.users)]
+    last = next((n for n in reversed(read) if n in net.measured.maps and net.measured.maps[n].usual), None)
+    stay = {last}
+    if carry == "early":
+        block = {*net.order[start:end]}
+        stay |= {n for n in read if n in block or any(user in block for user in n.users)}
+    return [n for n in read if n not in stay]
 
 
 def _maps(net: TracedNetwork, nodes: list[fx.Node]) -> list[FeatureMap]:
@@ -118,7 +160,8 @@ def _sized(net: TracedNetwork, part: Segment) -> Segment:
         PoolsearchError: that is not a halving by layers that are known.
     """
     before, after = _maps(net, part.inputs)[0], _maps(net, part.outputs)[0]
-    changing = [n for n in part.nodes if resizes(n, net.measured)]
+    way = _way_to(part)
+    changing = [n for n in part.nodes if n in way and resizes(n, net.measured)]
     if (before.size, before.large) == (after.size, after.large):
         return replace(part, closed=bool(changing))
     shrinks = {n: s for n in changing if (s := shrink_of(n, net.layers, net.measured)) is not None}
@@ -138,6 +181,16 @@ def _sized(net: TracedNetwork, part: Segment) -> Segment:
         )
     slack = _slack(before, after, trim, [net.layers[str(n.target)] for n in shrinks if n.op == "call_module"])
     return replace(part, shrinks=shrinks, native=native, closed=bool(trims), trim=trim, slack=slack)
+
+
+def _way_to(part: Segment) -> set[fx.Node]:
+    """The nodes of a part that what is alive after it is computed from; the others only make what is carried."""
+    found, left = set[fx.Node](), [*part.outputs]
+    while left:
+        if (node := left.pop()) not in found:
+            found.add(node)
+            left += node.all_input_nodes
+    return found
 
 
 def _trimmed(part: Segment, trims: dict[fx.Node, Stride], net: TracedNetwork) -> Stride:

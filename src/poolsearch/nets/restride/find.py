@@ -6,12 +6,13 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from itertools import chain, dropwhile, pairwise
 
 from torch import fx, nn
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.nets.restride.measure import MeasuredGraph, live_maps
+from poolsearch.nets.restride.measure import MeasuredGraph, alive_before
 from poolsearch.nets.restride.norms import use_batch_statistics
 from poolsearch.nets.restride.shrink import pair, resizes
 from poolsearch.nets.restride.trace import blank_copy
@@ -30,7 +31,8 @@ class TracedNetwork:
     Attributes:
         blank, training: its structure in evaluation and in training.
         order: the nodes that compute something.
-        alive: entry k counts the maps that are needed before node k of ``order``.
+        reach: how many of them may be in blocks; the others are the head's.
+        maps: entry k has the maps that are needed before node k of those, the last those needed after them.
         kept: why a submodule is kept whole, by its name.
         uneven: names of those that are since they cannot be traced in one of the modes.
     """
@@ -42,7 +44,8 @@ class TracedNetwork:
     layers: dict[str, nn.Module]
     measured: MeasuredGraph
     order: list[fx.Node]
-    alive: list[int]
+    reach: int
+    maps: list[list[fx.Node]]
     kept: Mapping[str, str]
     uneven: frozenset[str]
 
@@ -68,11 +71,18 @@ class TracedNetwork:
         """
         order = [n for n in graph.nodes if n.op not in ("placeholder", "get_attr", "output")]
         start = next(n for n in graph.nodes if n.op == "placeholder")
-        alive = live_maps(order, start, measured.maps.__contains__)
+        maps = alive_before(order, start, measured.maps.__contains__, None)
         training = blank_copy(blank).train()
         use_batch_statistics(training)  # running averages may need numbers, which there are none of
         layers = dict(blank.named_modules())
-        return cls(type(blank).__name__, graph, blank.eval(), training, layers, measured, order, alive, kept, uneven)
+        return cls(
+            type(blank).__name__, graph, blank.eval(), training, layers, measured, order, len(order), maps, kept, uneven
+        )
+
+    @cached_property
+    def alive(self) -> list[int]:
+        """How many maps are needed before each node that may be in a block, and after them."""
+        return [len(nodes) for nodes in self.maps]
 
     def spatial(self, node: fx.Node) -> bool:
         """Whether a node is a convolution that sees its neighbours.
@@ -261,6 +271,7 @@ def find_blocks(net: TracedNetwork) -> list[Span]:
     """
     runs = {path: at for path, at in _runs(net).items() if path and _whole(at)}
     spans = [_span_of(net, path, runs) for path in runs if _own(net.layers[path])]
+    spans = [span for span in spans if span.last < net.reach]
     dense = [s for s in spans if s.kind in _DENSE_LAYERS]
     if len(dense) > 1:
         return sorted(dense, key=lambda s: s.first)
@@ -272,7 +283,7 @@ def find_blocks(net: TracedNetwork) -> list[Span]:
     blocks = [s for s in inner if kinds.count(s.kind) > 1 or _place(s) in beside]
     if len(blocks) > 1:
         return sorted(blocks, key=lambda s: s.first)
-    plain = unit_blocks(net, 0, len(net.order))
+    plain = unit_blocks(net, 0, net.reach)
     return [*dropwhile(lambda s: _jumps(net, s), plain)]  # a first convolution of stride 4 is a stem
 
 
@@ -333,7 +344,7 @@ def _convolution_blocks(net: TracedNetwork, first: int) -> list[Span]:
     starts: list[int] = []
     after = first  # behind the last such convolution
     reached: set[fx.Node] = set()
-    for i, node in enumerate(net.order[first:], first):
+    for i, node in enumerate(net.order[first : net.reach], first):
         if any(read in reached for read in node.all_input_nodes):
             reached.add(node)
         if not (net.convolves(node) or _mixes(net, node)):
@@ -342,19 +353,13 @@ def _convolution_blocks(net: TracedNetwork, first: int) -> list[Span]:
         if places and (not starts or node in reached):
             starts.append(min(places, key=lambda k: (maps[k], -k)))
         after, reached = i + 1, {node}
-    found = [_unit(net, a, b, lambda k: maps[k] > 0) for a, b in pairwise([*starts, len(net.order)])]
+    found = [_unit(net, a, b, lambda k: maps[k] > 0) for a, b in pairwise([*starts, net.reach])]
     return [*dropwhile(lambda span: _jumps(net, span), found)]
 
 
 def _maps_of_one_size(net: TracedNetwork) -> list[int]:
     """How many maps are alive before each node, and at the end; 0 where they are not (B, C, H, W) or differ in size."""
-    position = {node: i for i, node in enumerate(net.order)}
-    alive: list[list[fx.Node]] = [[] for _ in range(len(net.order) + 1)]
-    for node in net.measured.maps:
-        last = max((position.get(user, len(net.order)) for user in node.users), default=-1)
-        for k in range(position.get(node, -1) + 1, last + 1):
-            alive[k].append(node)
-    found = [[net.measured.maps[node] for node in nodes] for nodes in alive]
+    found = [[net.measured.maps[node] for node in nodes] for nodes in net.maps]
     same = [all(m.usual for m in maps) and len({(m.size, m.large) for m in maps}) == 1 for maps in found]
     return [len(maps) if fit else 0 for maps, fit in zip(found, same, strict=True)]
 

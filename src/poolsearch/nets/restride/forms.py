@@ -16,7 +16,7 @@ from poolsearch.nets.restride.cut import Segment
 from poolsearch.nets.restride.family import StridedForm, strided_form, templates
 from poolsearch.nets.restride.find import TracedNetwork
 from poolsearch.nets.restride.program import Program, ProgramWriter, overwritten_inputs
-from poolsearch.nets.restride.trace import reason_of
+from poolsearch.nets.restride.trace import line_of, reason_of
 from poolsearch.space import HALVE, KEEP, Exponents
 
 SITES: tuple[Exponents, ...] = (KEEP, HALVE, (1, 0), (0, 1))
@@ -139,6 +139,11 @@ def _protected(net: TracedNetwork, part: Segment, edits: Mapping[fx.Node, Edit])
             "and linear layers over whole maps cannot be restrided."
         ) from error
     written = [part.inputs[i] for i in overwritten]
+    if kept := [node for node in written if node in part.kept]:
+        raise PoolsearchError(
+            f"block '{part.path}' of {net.name} writes into the map that it reads ({line_of(kept[0])}), which the network "
+            "gives or reads again later: compute that without inplace=True."
+        )
     return (_write(part, edits, {}, written) if written else program), written
 
 
@@ -174,15 +179,18 @@ def _state(part: Segment, values: Mapping[fx.Node, Any]) -> tuple[Any, ...]:
 def _write(part: Segment, edits: Mapping[fx.Node, Edit], late: Late, cloned: Sequence[fx.Node]) -> Program:
     """The part with some nodes edited, and ``late`` values shrunk just before the node they are given for."""
     writer = ProgramWriter(part.inputs)
+    carried = {node: writer.now(node) for node in part.inputs if node in part.carried}
     for node in cloned:
         writer.replace(node, writer.value(torch.clone, node))
     for node in part.nodes:
         for value, function, *args in late.get(node, ()):
             writer.replace(value, writer.value(function, value, *args))
         edits.get(node, ProgramWriter.copy)(writer, node)
+        if node in part.carried:  # as it is here, before what a shortcut does to it for the block's own output
+            carried[node] = writer.now(node)
     for value, function, *args in late.get(None, ()):
         writer.replace(value, writer.value(function, value, *args))
-    return writer.finish(part.outputs)
+    return writer.finish(part.outputs, [carried[node] for node in part.carried])
 
 
 def _pooled(net: TracedNetwork, part: Segment, exponents: Exponents) -> Program:
@@ -193,7 +201,7 @@ def _pooled(net: TracedNetwork, part: Segment, exponents: Exponents) -> Program:
             writer.replace(node, writer.value(pool, node, exponents, "max"))
     for node in part.nodes:
         writer.copy(node)
-    return writer.finish(part.outputs)
+    return writer.finish(part.outputs, [writer.now(node) for node in part.carried])
 
 
 def _native(net: TracedNetwork, part: Segment, exponents: Exponents) -> dict[fx.Node, Edit]:

@@ -132,26 +132,27 @@ def _compared(one: Any, two: Any) -> FeatureMap | None:
     return FeatureMap(dims, len(one), tuple(one[i] for i in dims), tuple(two[i] for i in dims))
 
 
-def live_maps(order: list[fx.Node], start: fx.Node, maps: Callable[[fx.Node], bool]) -> list[int]:
-    """How many maps are still needed before each node of ``order``.
+def alive_before(
+    order: list[fx.Node], start: fx.Node, maps: Callable[[fx.Node], bool], last: fx.Node | None
+) -> list[list[fx.Node]]:
+    """The maps that are still needed before each node of ``order``.
 
     Args:
         order: the nodes in the order in which they run.
         start: the image.
         maps: whether a value counts.
+        last: the one value of these nodes that counts as needed after them; None: all that are read there.
 
     Returns:
-        One more number than nodes: entry k counts those alive before node k, the last those alive at the end.
+        One more list than nodes: entry k has those alive before node k, the last those alive at the end.
     """
     position = {node: i for i, node in enumerate(order)}
-    change = [0] * (len(order) + 2)
+    found: list[list[fx.Node]] = [[] for _ in range(len(order) + 1)]
     for born, node in [(0, start), *((i + 1, n) for i, n in enumerate(order))]:
-        if maps(node) and node.users:
-            last = max(position.get(user, len(order)) for user in node.users)
-            change[born] += 1
-            change[last + 1] -= 1
-    counts, alive = [], 0
-    for step in change[:-1]:
-        alive += step
-        counts.append(alive)
-    return counts
+        readers = [position.get(user, len(order)) for user in node.users]
+        if last is not None:
+            readers = [reader for reader in readers if reader < len(order) or node is last]
+        if maps(node) and readers:
+            for k in range(born, max(readers) + 1):
+                found[k].append(node)
+    return found

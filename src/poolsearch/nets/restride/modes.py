@@ -14,6 +14,7 @@ from torch import fx
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.restride.find import Span, TracedNetwork
 from poolsearch.nets.restride.measure import MeasuredGraph
+from poolsearch.nets.restride.program import as_given
 from poolsearch.nets.restride.trace import path_of
 
 
@@ -79,7 +80,7 @@ class MainOutput:
 def keep_main_output(
     graphs: Sequence[fx.Graph], measured: Callable[[fx.Graph], MeasuredGraph], classes: int | None, name: str
 ) -> tuple[MainOutput | None, tuple[str, ...]]:
-    """Make graphs give the class logits alone.
+    """Make graphs give the class logits alone, where they give any.
 
     Of several outputs in evaluation that is the one tensor of shape (B, classes); in training it is the one that is
     computed alike.
@@ -92,19 +93,21 @@ def keep_main_output(
         name: of the network, for errors.
 
     Returns:
-        Which output is kept, or None where there is one alone; and the names of the submodules that no graph runs any
-        more.
+        Which output is kept, or None where all are: there is one alone, or none in evaluation is of that shape; and the
+        names of the submodules that no graph runs any more.
 
     Raises:
-        PoolsearchError: none can be the class logits, or several can; or none in training is that of evaluation.
+        PoolsearchError: several can be the class logits, or none in training is that of evaluation.
     """
     evaluation, *others = graphs
     outputs = [_named_outputs(graph.output_node().args[0]) for graph in graphs]
     if all(map(_has_one, graphs)):
         return None, ()
-    one = _has_one(evaluation)
-    names = () if one else tuple(key for key, _ in outputs[0])
-    at = [0 if one else _logits(outputs[0], measured(evaluation).values, classes, name)]
+    logits = _logits(outputs[0], measured(evaluation).values, classes, name)
+    if logits is None:
+        return None, ()
+    names = () if _has_one(evaluation) else tuple(key for key, _ in outputs[0])
+    at = [logits]
     for training, found in zip(others, outputs[1:], strict=True):
         nodes = [node for _, node in found]
         twin = _twins([*evaluation.nodes], [*training.nodes]).get(outputs[0][at[0]][1])
@@ -121,21 +124,23 @@ def keep_main_output(
     return MainOutput((at[0], at[-1]), names), _outermost(before, now)
 
 
-def _logits(outputs: Sequence[tuple[str, Any]], values: Mapping[fx.Node, Any], classes: int | None, name: str) -> int:
-    """Which of several outputs is the class logits."""
+def _logits(
+    outputs: Sequence[tuple[str, Any]], values: Mapping[fx.Node, Any], classes: int | None, name: str
+) -> int | None:
+    """Which of several outputs is the class logits; None: they are something else, such as maps."""
     shapes = [(*getattr(values.get(node), "shape", ()),) for _, node in outputs]
     fit = [i for i, shape in enumerate(shapes) if len(shape) == 2]
     if len(fit) > 1 and classes is not None:
         fit = [i for i in fit if shapes[i][1] == classes]
-    if len(fit) != 1:
+    if len(fit) > 1 or not any(shapes):
         forms = [f"[{', '.join(map(str, ('B', *shape[1:])))}]" if shape else "no tensor" for shape in shapes]
         given = ", ".join(f"'{key}' ({form})" for (key, _), form in zip(outputs, forms, strict=True)) or "nothing"
         raise PoolsearchError(
             f"{name} does not give the class logits as one tensor: it gives {given}, of which "
             f"{'several are' if fit else 'none is'} of shape [B, {classes or 'classes'}]. Wrap it in a module that "
-            "gives the class logits alone."
+            "gives the class logits alone, or keep all that it gives with outputs='all' (in Python)."
         )
-    return fit[0]
+    return fit[0] if fit else None
 
 
 def _give(graph: fx.Graph, outputs: Sequence[tuple[str, Any]], place: int) -> None:
@@ -148,6 +153,53 @@ def _give(graph: fx.Graph, outputs: Sequence[tuple[str, Any]], place: int) -> No
             read = other.all_input_nodes
             graph.erase_node(other)
             unread += read
+
+
+def give_all(graph: fx.Graph, like: Any) -> None:
+    """Make one node of a graph stand for all that it gives, of the network's own types.
+
+    Args:
+        graph: of a forward pass; changed where it gives a tuple, a list or a dictionary.
+        like: what the network itself gives: torch.fx writes every dictionary as a plain one.
+    """
+    output = graph.output_node()
+    if not isinstance(output.args[0], fx.Node):
+        with graph.inserting_before(output):
+            node = graph.call_function(as_given, (_typed(graph, output.args[0], like),))
+            node.meta["path"] = ""
+        output.args = (node,)
+
+
+def _typed(graph: fx.Graph, value: Any, like: Any) -> Any:
+    """A structure of nodes, with its dictionaries of the types of those of ``like``."""
+    if isinstance(value, Mapping) and isinstance(like, Mapping) and value.keys() == like.keys():
+        parts = {key: _typed(graph, part, like[key]) for key, part in cast("Mapping[Any, Any]", value).items()}
+        if type(like) is dict:
+            return parts
+        node = graph.call_function(type(like), (parts,))
+        node.meta["path"] = ""
+        return node
+    if isinstance(value, (tuple, list)) and isinstance(like, (tuple, list)) and not hasattr(value, "_fields"):
+        parts = [_typed(graph, *pair) for pair in zip(value, cast("Sequence[Any]", like), strict=True)]
+        return tuple(parts) if isinstance(value, tuple) else parts
+    return value
+
+
+def has_mapping(graph: fx.Graph) -> bool:
+    """Whether a dictionary is among what a graph gives.
+
+    Args:
+        graph: of a forward pass.
+
+    Returns:
+        True where one is, at any depth.
+    """
+    left = [graph.output_node().args[0]]
+    while left:
+        if isinstance(value := left.pop(), Mapping):
+            return True
+        left += value if isinstance(value, (tuple, list)) else []
+    return False
 
 
 def _outermost(before: set[str], now: set[str]) -> tuple[str, ...]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.nets.poolable import Block, FixedPlacementNet, Op, Poolable, resize
+from poolsearch.nets.poolable import Block, FixedPlacementNet, Op, Poolable, Size, resize
 from poolsearch.nets.restride.cut import Segment
 from poolsearch.nets.restride.modes import MainOutput
 from poolsearch.nets.restride.program import Program
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.nets.restride.walk import check_sizes
 from poolsearch.space import KEEP, Exponents, Placement, Space
+
+
+_LARGER = 16  # times the images' size: maps so large are hardly rounded
 
 
 class SegmentModule(Block):
@@ -77,6 +81,17 @@ class SegmentModule(Block):
             allowed = ", ".join(f"{h}x{w}" for h, w in self._programs)
             raise PoolsearchError(f"'{self.path}' cannot run at {exponents[0]}x{exponents[1]}; it can at {allowed}.")
         return self.program(exponents)(self._owner[0], x_BCHW)
+
+    def first_failure(self, state: Any) -> Any:
+        """Where it fails on a state on which it does not run, see :meth:`Program.first_failure`.
+
+        Args:
+            state: what is alive before it.
+
+        Returns:
+            The node and the sizes of the maps that it reads; None where it runs.
+        """
+        return self.program().first_failure(self._owner[0], state)
 
     @property
     def has_two_modes(self) -> bool:
@@ -141,10 +156,12 @@ class Restrided(Poolable):
 
     Attributes:
         model: the network it was made from.
-        main: which of the model's outputs is computed, where it has several in evaluation or in training; None: it
-            gives one tensor.
+        main: which of the model's outputs is computed, where one of several is the class logits; None: all that it
+            gives.
         left_out: names of submodules that only the others need, which are not run.
         only_size: (height, width) of the images, where others do not go with the head; else None.
+        carries: how many maps and other values of earlier blocks reach the head as they are, past all sites behind.
+        made_for: (height, width) of the images that it was made with.
         stem, blocks, head, default, op: as of :class:`~poolsearch.nets.poolable.Poolable`.
     """
 
@@ -166,6 +183,9 @@ class Restrided(Poolable):
         self.main: MainOutput | None = None
         self.left_out: tuple[str, ...] = ()
         self.only_size: tuple[int, int] | None = None
+        self.carries = 0
+        self.made_for: Size = (0, 0)
+        self._strides: dict[Placement, Any] = {}
 
     @property
     def has_two_modes(self) -> bool:
@@ -190,19 +210,11 @@ class Restrided(Poolable):
             )
         return tuple(found)
 
-    def run_block(self, index: int, x_BCHW: Any, exponents: Exponents) -> Any:
+    def _run_block(self, index: int, x_BCHW: Any, exponents: Exponents) -> Any:
         """Run a block after the resizing of the site before it.
 
         With op ``native`` the block itself halves; whatever else a site asks for comes before it, see
         :meth:`divided`.
-
-        Args:
-            index: of the block, from 0.
-            x_BCHW: what is alive before the site: a map (B, C, H, W), or a tuple with maps.
-            exponents: of the site.
-
-        Returns:
-            What is alive after the block, in the same form.
         """
         if exponents == KEEP:
             return self.blocks[index](x_BCHW, exponents)
@@ -228,6 +240,49 @@ class Restrided(Poolable):
         """How maps are shrunk before a block: with op ``native``, by max where a site divides them by more than two."""
         return "max" if self.op == "native" else self.op
 
+    def strides(self, placement: Placement) -> Any:
+        """How many pixels of the image lie between two of each map that the network gives.
+
+        Args:
+            placement: of as many blocks as the network has.
+
+        Returns:
+            In the structure of the network's own outputs: (height, width) for each map (B, C, H, W), None for anything
+            else.
+
+        Raises:
+            PoolsearchError: the placement has another number of blocks.
+        """
+        if placement not in self._strides:
+            self._strides[placement] = self._of_maps(placement, _stride)
+        return self._strides[placement]
+
+    @property
+    def out_channels(self) -> Any:
+        """The channels of each map that the network gives, in the structure of its outputs; the same at every placement.
+
+        None stands for an output that is no map.
+        """
+        return self._of_maps(self.default, lambda map_BCHW, _: map_BCHW.shape[1])
+
+    @torch.no_grad()
+    def _of_maps(self, placement: Placement, find: Callable[[Tensor, Size], Any]) -> Any:
+        """Something of each map that the network gives, out of the map and the size of the images."""
+        self.check(placement)
+        blank = blank_copy(self).eval()
+
+        def at(scale: int) -> Any:
+            size = scale * self.made_for[0], scale * self.made_for[1]
+            outputs = blank(torch.empty(2, self.channels, *size, device="meta"), placement)
+            return tree_map(
+                lambda out: find(out, size) if isinstance(out, Tensor) and out.dim() == 4 else None, outputs
+            )
+
+        try:
+            return at(_LARGER)
+        except (RuntimeError, ValueError, IndexError):  # its head goes with images of its own size alone
+            return at(1)
+
     def how(self, index: int) -> str:
         """Where a block is and how it downsamples, in words.
 
@@ -250,7 +305,7 @@ class Restrided(Poolable):
             placement: that it is to have; several may be made of one network.
 
         Returns:
-            A module that gives logits (B, classes) for images, and shares all parameters with this network.
+            A module that gives for images what the original gives, and shares all parameters with this network.
 
         Raises:
             PoolsearchError: the placement has another number of blocks.
@@ -274,6 +329,12 @@ class Restrided(Poolable):
                 f"not of {height}x{width}."
             )
         check_sizes(blank_copy(self), torch.empty(2, self.channels, height, width, device="meta"), space)
+
+
+def _stride(map_BCHW: Tensor, images: Size) -> tuple[float, float]:
+    """Whole numbers, as sizes are rounded; below one where the map is larger than the images."""
+    height, width = (side / n for side, n in zip(images, map_BCHW.shape[2:], strict=True))
+    return round(height) or height, round(width) or width
 
 
 def _few(names: Sequence[str]) -> str:

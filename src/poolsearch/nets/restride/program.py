@@ -8,8 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from poolsearch.nets.poolable import Carrying, split_state
+
 State = Tensor | tuple[Any, ...]
 """What is alive between two blocks: one map, or several (with whatever else is still needed)."""
+
+
+def as_given(outputs: Any) -> Any:
+    """What a network gives, so that one node of its graph stands for all of it.
+
+    Args:
+        outputs: a tensor, or tuples, lists and dictionaries of tensors.
+
+    Returns:
+        The same.
+    """
+    return outputs
 
 
 class Program:
@@ -32,7 +46,28 @@ class Program:
         self._run: Callable[..., Any] = self._names["forward"]
 
     def __call__(self, model: nn.Module, state: State) -> Any:
-        return self._run(model, *state) if isinstance(state, tuple) else self._run(model, state)
+        return self._run(model, *_values(state))
+
+    @torch.no_grad()
+    def first_failure(self, model: nn.Module, state: State) -> tuple[fx.Node, list[tuple[int, int]]] | None:
+        """Where a program that does not run on a state fails.
+
+        Args:
+            model: whose layers it calls.
+            state: what is alive before the part.
+
+        Returns:
+            The node, and (height, width) of the maps that it reads; None where it runs.
+        """
+        run = fx.Interpreter(model, garbage_collect_values=False, graph=self.graph)
+        run.args_iter = iter(_values(state))
+        for node in self.graph.nodes:
+            try:
+                run.env[node] = run.run_node(node)
+            except Exception:  # the network's own
+                maps = [x for n in node.all_input_nodes if isinstance(x := run.env[n], Tensor) and x.dim() == 4]
+                return node, [(x.shape[2], x.shape[3]) for x in maps]
+        return None
 
     def reads(self) -> set[str]:
         """What it takes from the model.
@@ -47,6 +82,12 @@ class Program:
 
     def __reduce__(self) -> Any:
         return Program, (self.graph,)  # what was compiled is compiled again
+
+
+def _values(state: State) -> tuple[Any, ...]:
+    """The arguments of a program; of the head, which reads them, what is carried comes last."""
+    live, carried = split_state(state)
+    return (*(live if isinstance(live, tuple) else (live,)), *carried)
 
 
 class ProgramWriter:
@@ -130,17 +171,20 @@ class ProgramWriter:
         """
         return self._graph.create_node("get_attr", path)
 
-    def finish(self, outputs: Sequence[fx.Node]) -> Program:
+    def finish(self, outputs: Sequence[fx.Node], carried: Sequence[fx.Node] = ()) -> Program:
         """End the program.
 
         Args:
             outputs: the nodes of the network whose values it gives.
+            carried: nodes of the program, whose values it gives to be carried to the head.
 
         Returns:
-            A program that gives the value alone where there is one, else a tuple in this order.
+            A program that gives the value alone where there is one, else a tuple in this order; with the carried values
+            where there are any, see :class:`~poolsearch.nets.poolable.Carrying`.
         """
         values = tuple(self._get(node) for node in outputs)
-        self._graph.output(values[0] if len(values) == 1 else values)
+        live = values[0] if len(values) == 1 else values
+        self._graph.output(self._graph.call_function(Carrying, (live, tuple(carried))) if carried else live)
         return Program(self._graph)
 
     def _standing_for(self, node: fx.Node, value: fx.Node) -> fx.Node:

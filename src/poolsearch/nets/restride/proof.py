@@ -31,8 +31,8 @@ class Proof:
         sizes: (height, width) of the maps after each block.
         problems: what does not hold, in words; empty where everything does.
         ran: whether it was run forward and backward.
-        logit_gap: of the default placement with op ``native``, the largest difference of its logits to the original's;
-            None elsewhere.
+        logit_gap: of the default placement with op ``native``, the largest difference of its logits, or of other
+            outputs, to the original's; None elsewhere.
     """
 
     placement: Placement
@@ -58,8 +58,8 @@ def prove(
 
     Of each placement: maps change their size at exactly its sites, and by as much as these ask for. Of those that are
     run: gradients are finite, and every parameter that has one at the default placement has one. Of the default
-    placement: parameters are the original's, and with op ``native`` the logits equal the original's exactly, in
-    evaluation and in training.
+    placement: parameters are the original's, and with op ``native`` the logits (or maps, or whatever the network gives)
+    equal the original's exactly, in evaluation and in training.
     Neither network is changed.
 
     Args:
@@ -153,16 +153,22 @@ def _logits(net: Poolable, theirs: nn.Module, images_BCHW: Tensor) -> tuple[floa
     main, left_out = getattr(net, "main", None), getattr(net, "left_out", ())
     theirs.load_state_dict(net.original.state_dict())
     for training in (False, True):
-        found = []
+        found, forms = list[list[Tensor]](), list[Any]()
         for run in (theirs.train(training), FixedPlacementNet(net.train(training), net.default)):
             with _seeded(with_python=training and not problems), nullcontext() if main is None else _SameDraws():
-                outputs = outputs_of(run(images_BCHW))
-            found.append(outputs[main.at[training] if main is not None and len(outputs) > 1 else 0])
-        if not torch.equal(*found):
+                given = run(images_BCHW)
+            outputs = outputs_of(given)
+            found.append([outputs[main.at[training]]] if main is not None and len(outputs) > 1 else outputs)
+            forms.append(given)
+        if main is None and type(forms[0]) is not type(forms[1]):
+            problems.append(f"it gives a {type(forms[1]).__name__}, the original a {type(forms[0]).__name__}")
+        if gaps := [(a - b).abs().max().item() for a, b in zip(*found, strict=True) if not torch.equal(a, b)]:
             mode = "training" if training else "evaluation"
-            gap = (found[0] - found[1]).abs().max().item()
-            largest = max(largest, gap)
-            problems.append(f"in {mode}, the logits at the default placement differ from the original's by {gap:.3g}")
+            what = "logits" if found[0][0].dim() == 2 else "outputs"
+            largest = max(largest, *gaps)
+            problems.append(
+                f"in {mode}, the {what} at the default placement differ from the original's by {max(gaps):.3g}"
+            )
     for (name, a), (_, b) in zip(theirs.named_buffers(), net.original.named_buffers(), strict=True):
         if not torch.equal(a, b) and not name.startswith(tuple(f"{module}." for module in left_out)):
             problems.append(f"after a pass in training, buffer '{name}' differs from the original's")
@@ -197,8 +203,9 @@ def _backward(net: Poolable, placement: Placement, images_BCHW: Tensor, reached:
 
 
 def _gradients(net: Poolable, placement: Placement, images_BCHW: Tensor) -> dict[str, Tensor | None]:
-    """Gradients of the squared logits in training; the same blocks are dropped each time, where chance drops some."""
+    """Gradients of the squared outputs in training; the same blocks are dropped each time, where chance drops some."""
     net.train().zero_grad(set_to_none=True)
     with _seeded(with_python=True):
-        net(images_BCHW, placement).square().sum().backward()
+        outputs = [out for out in outputs_of(net(images_BCHW, placement)) if isinstance(out, Tensor)]
+        torch.stack([out.square().sum() for out in outputs if out.requires_grad]).sum().backward()
     return {name: p.grad for name, p in net.named_parameters()}

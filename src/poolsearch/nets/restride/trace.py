@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import linecache
 import operator
+import os
 import random
+import sys
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -256,7 +259,7 @@ def reason_of(error: BaseException) -> str:
     return f"{said}; {line}" if line else said
 
 
-_NOT_USERS = (*(str(Path(file).parent) for file in (torch.__file__, __file__)), contextlib.__file__)
+_NOT_USERS = (*(f"{Path(file).parent}{os.sep}" for file in (torch.__file__, __file__)), contextlib.__file__)
 
 
 def _line_of(frames: traceback.StackSummary) -> str:
@@ -265,6 +268,30 @@ def _line_of(frames: traceback.StackSummary) -> str:
         if frame.line and not frame.filename.startswith(_NOT_USERS):
             return f"line {frame.lineno} of {Path(frame.filename).name}: {frame.line}"
     return ""
+
+
+def _caller() -> tuple[str, int]:
+    """The file and the number of the innermost line that is neither torch's nor ours."""
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - inspect.stack reads every file
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(_NOT_USERS):
+            return frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back
+    return "", 0
+
+
+def line_of(node: fx.Node) -> str:
+    """The line of the network's code that a node comes from.
+
+    Args:
+        node: of a graph that :func:`trace` gave.
+
+    Returns:
+        Such as ``line 12 of net.py: x = torch.cat([a, b], 1)``; the node's name where no line is known.
+    """
+    file, number = node.meta.get("line", ("", 0))
+    text = linecache.getline(file, number).strip()
+    return f"line {number} of {Path(file).name}: {text}" if text else f"at '{node.name}'"
 
 
 @contextmanager
@@ -463,6 +490,7 @@ class _Tracer(fx.Tracer):
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         node = super().create_node(*args, **kwargs)
         node.meta["path"] = self._stack[-1] if self._stack else ""
+        node.meta["line"] = _caller()
         return node
 
 

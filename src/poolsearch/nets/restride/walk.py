@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from poolsearch.errors import PoolsearchError
-from poolsearch.nets.poolable import Poolable, every_block, state_size
+from poolsearch.nets.poolable import Carrying, Poolable, every_block, state_size
+from poolsearch.nets.restride.trace import line_of
 from poolsearch.space import HALVE, Exponents, Space
 
 
@@ -99,8 +101,7 @@ def has_resized(before: int, after: int, exponent: int, trim: int = 0, slack: in
 
 
 def _images(state: Any) -> int:
-    values = state if isinstance(state, tuple) else (state,)
-    return next(len(v) for v in values if isinstance(v, Tensor) and v.dim() == 4)
+    return next(len(v) for v in tree_leaves(state) if isinstance(v, Tensor) and v.dim() == 4)
 
 
 def _check_head(blank: Poolable, state: Any, sizes: int) -> None:
@@ -113,6 +114,8 @@ def _check_head(blank: Poolable, state: Any, sizes: int) -> None:
     try:
         logits = blank.head(state)
     except (RuntimeError, ValueError, IndexError) as error:
+        if isinstance(state, Carrying):
+            raise HeadError(_unfit(blank, state, error)) from error
         said = f"the head does not run on maps of {size[0]}x{size[1]}: {error}"
         if sizes > 1:
             layer = f"'{entered[-1]}' in the head" if any(entered) else "the head"
@@ -132,8 +135,21 @@ def _check_head(blank: Poolable, state: Any, sizes: int) -> None:
             f"the network gives {len(logits)} rows of logits for {images} images, as one that was made for images of "
             "another size may: give its size with --image-size."
         )
-    if not isinstance(logits, Tensor) or logits.dim() != 2:
-        raise HeadError("the network does not give class logits of shape (B, classes): wrap it in a module that does.")
+
+
+def _unfit(blank: Poolable, state: Carrying, error: Exception) -> str:
+    """What to say where the head joins carried maps of sizes that do not go together, as a decoder of fixed factors."""
+    maps = [v.shape[2:] for v in tree_leaves(state) if isinstance(v, Tensor) and v.dim() == 4]
+    sizes = ", ".join(f"{h}x{w}" for h, w in dict.fromkeys(maps))
+    failure = getattr(blank.head, "first_failure", lambda _: None)(state)
+    where = "" if failure is None else f" It fails in {line_of(failure[0])}"
+    if failure is not None and len(maps := dict.fromkeys(failure[1])) > 1:
+        where += f", on maps of {' and '.join(f'{h}x{w}' for h, w in maps)}"
+    return (
+        f"the decoder does not run where a placement gives it maps of {sizes}: {str(error).rstrip('.')}.{where}. At other "
+        "placements maps of two blocks differ by another factor: resize one map to the size of the other before that "
+        "line, as in x = torch.nn.functional.interpolate(x, size=skip.shape[-2:])."
+    )
 
 
 def _enter(entered: list[str], name: str, *_: object) -> None:
