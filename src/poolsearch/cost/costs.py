@@ -90,7 +90,7 @@ class Profile:
 
 def _macs(table: CostTable, grid: Grid, routes: Routes) -> NDArray[np.int64]:
     blocks = sum_entries(grid.values({key: part.macs for key, part in table.block.items()}), routes)
-    return (table.stem.macs + blocks + grid.by_last(table.head)[routes.last_A]).astype(np.int64)
+    return (table.stem.macs + blocks + routes.of_head(table.head)).astype(np.int64)
 
 
 def profile(net: Poolable, space: Space, height: int, width: int, batch: int, dtype: torch.dtype) -> Profile:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from poolsearch.cost.macs import BlockKey, CostTable
-from poolsearch.cost.routes import Grid, Routes, block_keys, covering_placements, sum_entries
-from poolsearch.nets.poolable import Poolable, Size
+from poolsearch.cost.routes import Grid, Routes, block_keys, covering_placements, head_of, sum_entries
+from poolsearch.nets.poolable import HeadKey, Poolable
 from poolsearch.progress import Progress
 from poolsearch.space import Placement, Space
 
@@ -40,7 +40,7 @@ class LatencyTable:
 
     stem: float
     block: dict[BlockKey, float]
-    head: dict[Size, float]
+    head: dict[HeadKey, float]
 
 
 @dataclass(frozen=True)
@@ -142,14 +142,14 @@ def _medians(
     """The median of all times of the same part."""
     stem: list[float] = []
     block: dict[BlockKey, list[float]] = {}
-    head: dict[Size, list[float]] = {}
+    head: dict[HeadKey, list[float]] = {}
     for placement, passes in zip(placements, times, strict=True):
         keys = block_keys(table, placement)
         for first, *blocks, last in passes:
             stem.append(first)
             for key, value in zip(keys, blocks, strict=True):
                 block.setdefault(key, []).append(value)
-            head.setdefault(table.block[keys[-1]].size, []).append(last)
+            head.setdefault(head_of(table, placement), []).append(last)
     return LatencyTable(
         median(stem), {key: median(found) for key, found in block.items()}, {k: median(v) for k, v in head.items()}
     )
@@ -166,4 +166,4 @@ def latencies(table: LatencyTable, grid: Grid, routes: Routes) -> NDArray[np.flo
     Returns:
         Shape (A,), in milliseconds for the batch that was timed.
     """
-    return table.stem + sum_entries(grid.values(table.block), routes) + grid.by_last(table.head)[routes.last_A]
+    return table.stem + sum_entries(grid.values(table.block), routes) + routes.of_head(table.head)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from poolsearch.nets.poolable import Poolable, Size, every_block, state_size
+from poolsearch.nets.poolable import HeadKey, Poolable, Size, carried_sizes, every_block, state_size
 from poolsearch.space import Exponents, Placement, Space
 
 BlockKey = tuple[int, Size, Exponents]
@@ -21,10 +21,11 @@ BlockKey = tuple[int, Size, Exponents]
 
 @dataclass(frozen=True)
 class SegmentCost:
-    """MACs of a part for one image, and the size of the maps that it gives."""
+    """MACs of a part for one image, the size of the maps that it gives, and of those that it gives the head alone."""
 
     macs: int
     size: Size
+    carried: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,12 @@ class CostTable:
     Attributes:
         stem: MACs of the stem, and the size of the maps before the first block.
         block: of each block.
-        head: MACs of the head by the size of the last maps.
+        head: MACs of the head by the sizes of all maps that it reads: the last ones, then those carried to it.
     """
 
     stem: SegmentCost
     block: dict[BlockKey, SegmentCost]
-    head: dict[Size, int]
+    head: dict[HeadKey, int]
 
     def _blocks(self, placement: Placement) -> list[SegmentCost]:
         found = [self.stem]
@@ -72,7 +73,8 @@ class CostTable:
             Of stem, blocks and head together.
         """
         blocks = self._blocks(placement)
-        return self.stem.macs + sum(cost.macs for cost in blocks) + self.head[blocks[-1].size]
+        head = self.head[(blocks[-1].size, *(size for part in (self.stem, *blocks) for size in part.carried))]
+        return self.stem.macs + sum(cost.macs for cost in blocks) + head
 
 
 def cost_table(net: Poolable, height: int, width: int, space: Space | None = None) -> CostTable:
@@ -89,12 +91,12 @@ def cost_table(net: Poolable, height: int, width: int, space: Space | None = Non
 
     def count(index: int, state: Any, site: Exponents) -> tuple[SegmentCost, Any]:
         macs, out = count_macs(partial(net.run_block, index, state, site))
-        return SegmentCost(macs, state_size(out)), out
+        return SegmentCost(macs, state_size(out), carried_sizes(out)), out
 
     macs, state = count_macs(partial(net.stem, torch.zeros(2, net.channels, height, width, device="meta")))
     block, last = every_block(net, state, space or net.space, count)
-    head = {size: count_macs(partial(net.head, state))[0] for size, state in last.items()}
-    return CostTable(SegmentCost(macs, state_size(state)), block, head)
+    head = {key: count_macs(partial(net.head, state))[0] for key, state in last.items()}
+    return CostTable(SegmentCost(macs, state_size(state), carried_sizes(state)), block, head)
 
 
 def count_macs(run: Callable[[], Any]) -> tuple[int, Any]:

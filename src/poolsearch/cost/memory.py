@@ -28,9 +28,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
 from poolsearch.cost.macs import BlockKey, CostTable
-from poolsearch.cost.routes import Grid, Routes, block_keys, covering_placements
+from poolsearch.cost.routes import Grid, Routes, block_keys, covering_placements, head_of
 from poolsearch.nets.live_bytes import LiveBytes
-from poolsearch.nets.poolable import Poolable, Size
+from poolsearch.nets.poolable import HeadKey, Poolable
 from poolsearch.nets.restride.trace import copy_with
 from poolsearch.space import Placement, Space
 from poolsearch.tasks.task import main_output
@@ -46,7 +46,7 @@ class MemoryChange:
 
 @dataclass
 class StepTable:
-    """Bytes of every part of a training step; blocks are keyed as in ``CostTable``, the head by the size of its input.
+    """Bytes of every part of a training step; blocks and the head are keyed as in ``CostTable``.
 
     Attributes:
         batch: images of the minibatch.
@@ -59,7 +59,7 @@ class StepTable:
     stem: tuple[MemoryChange, MemoryChange] = (MemoryChange(), MemoryChange())
     forward: dict[BlockKey, MemoryChange] = field(default_factory=dict)
     backward: dict[BlockKey, MemoryChange] = field(default_factory=dict)
-    head: dict[Size, MemoryChange] = field(default_factory=dict)
+    head: dict[HeadKey, MemoryChange] = field(default_factory=dict)
 
 
 class _Step(LiveBytes):
@@ -129,7 +129,7 @@ def _add(found: StepTable, table: CostTable, placement: Placement, changes: list
     found.stem = changes[0], changes[-1]
     found.forward.update(zip(blocks, changes[1 : count + 1], strict=True))
     found.backward.update(zip(reversed(blocks), changes[count + 2 : -1], strict=True))
-    found.head[table.block[blocks[-1]].size] = changes[count + 1]
+    found.head[head_of(table, placement)] = changes[count + 1]
 
 
 def run_step(
@@ -229,8 +229,8 @@ def peak_bytes(table: StepTable, grid: Grid, routes: Routes) -> NDArray[np.int64
 
     for index, entry_A in enumerate(routes.entry_LA):
         take(*(values_LE[index][entry_A] for values_LE in forward))
-    head = (grid.by_last({size: getattr(c, name) for size, c in table.head.items()}) for name in ("rise", "left"))
-    take(*(values[routes.last_A] for values in head))
+    heads = ({key: getattr(change, name) for key, change in table.head.items()} for name in ("rise", "left"))
+    take(*map(routes.of_head, heads))
     for index, entry_A in reversed([*enumerate(routes.entry_LA)]):
         take(*(values_LE[index][entry_A] for values_LE in backward))
     take(last.rise, last.left)

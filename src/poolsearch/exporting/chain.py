@@ -16,6 +16,7 @@ from poolsearch.image_size import ImageSize
 from poolsearch.nets import poolable
 from poolsearch.nets.restride import Restrided, shrink, trace
 from poolsearch.nets.restride.network import SegmentModule
+from poolsearch.nets.restride.program import as_given
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.space import KEEP, Exponents, Placement
 
@@ -50,7 +51,7 @@ def native_chain(net: Restrided, size: ImageSize) -> Chain:
         size: of the images.
 
     Returns:
-        The graph of one argument, the images, that gives the logits.
+        The graph of one argument, the images, that gives what the network gives.
     """
     default = net.default
     return _chained(net, size, [(default.at(i), KEEP) for i in range(default.length)])
@@ -91,8 +92,7 @@ def _chained(net: Restrided, size: ImageSize, runs: Iterable[tuple[Exponents, Ex
         value = writer.pool(value, pooled, net.op)
         value = writer.add(cast("SegmentModule", block), exponents, value)
         states.append((writer.maps(value), next(iter(reversed(writer.graph.nodes)))))
-    writer.add(cast("SegmentModule", blank.head), KEEP, value)
-    writer.graph.output(writer.state[0])
+    writer.end(cast("SegmentModule", blank.head), value)
     return Chain(writer.graph, states, (net.channels, size.height, size.width), writer.settings, writer.padded)
 
 
@@ -102,6 +102,7 @@ class _ChainWriter:
     def __init__(self, model: nn.Module) -> None:
         self.graph = fx.Graph()
         self.state: list[fx.Node] = [self.graph.placeholder("x")]
+        self.carried: list[fx.Node] = []
         self.settings: dict[str, dict[str, Any]] = {}
         self.padded: dict[str, tuple[tuple[int, ...], str]] = {}
         self._model = model
@@ -113,20 +114,41 @@ class _ChainWriter:
             return value
         maps = self.maps(value)
         self.state = [self._pooled(node, exponents, op) if node in maps else node for node in self.state]
-        values = value if isinstance(value, tuple) else (value,)
-        pooled = tuple(poolable.pool(v, exponents, op) if _is_map(v) else v for v in values)
-        return pooled if isinstance(value, tuple) else pooled[0]
+        live, carried = poolable.split_state(value)
+        pooled = poolable.resize(live, exponents, op)
+        return poolable.Carrying(pooled, carried) if carried else pooled
 
     def maps(self, value: Any) -> list[fx.Node]:
-        """The nodes that are maps, out of those that are alive."""
-        values = value if isinstance(value, tuple) else (value,)
+        """The nodes that are maps, out of those that the next block reads."""
+        live, _ = poolable.split_state(value)
+        values = live if isinstance(live, tuple) else (live,)
         return [node for node, v in zip(self.state, values, strict=True) if _is_map(v)]
 
     def add(self, section: SegmentModule, exponents: Exponents, value: Any) -> Any:
-        """Append a section; gives its state on the meta device."""
+        """Append the stem or a block; gives its state on the meta device."""
+        found, carried = self._append(section, exponents, value), list[fx.Node]()
+        if isinstance(found, fx.Node) and found.target is poolable.Carrying:
+            live, carried = cast("tuple[Any, list[fx.Node]]", found.args)
+            self.graph.erase_node(found)
+            found = live
+        self.state = [*found] if isinstance(found, tuple) else [found]
+        self.carried += carried
+        return poolable.carried_on(value, section(poolable.split_state(value)[0], exponents))
+
+    def end(self, head: SegmentModule, value: Any) -> None:
+        """Append the head: the graph gives what it gives."""
+        found = self._append(head, KEEP, value)
+        if found.target is as_given:
+            (structure,) = found.args
+            self.graph.erase_node(found)
+            found = structure
+        self.graph.output(found)
+
+    def _append(self, section: SegmentModule, exponents: Exponents, value: Any) -> Any:
+        """Append a program; gives what stands for its result."""
         program = section.program(exponents)
         self._size = poolable.state_size(value)
-        given = iter(self.state)
+        given = iter((*self.state, *self.carried))
         written: dict[fx.Node, Any] = {}
         for node in program.graph.nodes:
             if node.op == "placeholder":
@@ -135,9 +157,7 @@ class _ChainWriter:
                     written[node].meta = {**node.meta}
             elif node.op != "output":
                 written[node] = self._written(node, written)
-        found = fx.map_arg(program.graph.output_node().args[0], written.__getitem__)
-        self.state = [*cast("tuple[fx.Node, ...]", found)] if isinstance(found, tuple) else [cast("fx.Node", found)]
-        return section(value, exponents)
+        return fx.map_arg(program.graph.output_node().args[0], written.__getitem__)
 
     def _written(self, node: fx.Node, written: dict[fx.Node, Any]) -> fx.Node:
         args, kwargs = fx.map_arg((node.args, node.kwargs), written.__getitem__)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from poolsearch.image_size import Fit, ImageSize
 from poolsearch.nets.build import NetSpec, blank
-from poolsearch.nets.poolable import Poolable, enlarge_factors, shrink_factors, state_size
+from poolsearch.nets.poolable import Poolable, enlarge_factors, shrink_factors, split_state, state_size
 from poolsearch.space import KEEP, Placement
 from poolsearch.value_range import ValueRange
 
@@ -80,7 +80,7 @@ def last_blocks(placement: Placement) -> list[int]:
 
 
 @torch.no_grad()
-def states_of(net: Poolable, x_BCHW: Tensor, placement: Placement) -> tuple[Tensor, list[Any]]:
+def states_of(net: Poolable, x_BCHW: Tensor, placement: Placement) -> tuple[Any, list[Any]]:
     """Run a network, and keep what is alive after the last block of each resolution.
 
     Args:
@@ -89,14 +89,15 @@ def states_of(net: Poolable, x_BCHW: Tensor, placement: Placement) -> tuple[Tens
         placement: to run it at.
 
     Returns:
-        Logits (B, K); and one state for each of :func:`last_blocks`: a map (B, C, H, W), or a tuple of what is alive.
+        What the network gives, such as logits (B, K); and one state for each of :func:`last_blocks`: a map (B, C, H, W), or a tuple of what is alive.
     """
     ends, found = last_blocks(placement), []
     state: Any = net.stem(x_BCHW)
     for index in range(placement.length):
         state = net.run_block(index, state, placement.at(index))
         if index in ends:
-            found.append(state.clone() if isinstance(state, Tensor) else tuple(state))
+            live, _ = split_state(state)
+            found.append(live.clone() if isinstance(live, Tensor) else tuple(live))
     return net.head(state), found
 
 

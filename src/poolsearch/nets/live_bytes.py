@@ -20,7 +20,7 @@ class LiveBytes(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.now = self.most = 0
-        self._known: set[int] = set()
+        self._known: dict[int, int] = {}
 
     def ignore(self, x: Tensor) -> None:
         """Count neither ``x`` nor its views.
@@ -30,6 +30,18 @@ class LiveBytes(TorchDispatchMode):
         """
         self._know(x.untyped_storage(), 0)
 
+    def bytes_of(self, state: Any) -> int:
+        """How many of the bytes that are alive belong to some tensors.
+
+        Args:
+            state: a tensor, or a nest of tensors and other values.
+
+        Returns:
+            Bytes; tensors that were to be ignored have none.
+        """
+        storages = {_key(x.untyped_storage()) for x in tree_leaves(state) if isinstance(x, Tensor)}
+        return sum(self._known.get(key, 0) for key in storages)
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(out):
@@ -38,14 +50,18 @@ class LiveBytes(TorchDispatchMode):
         return out
 
     def _know(self, storage: torch.UntypedStorage, size: int) -> None:
-        key = storage._cdata  # pyright: ignore[reportPrivateUsage]
+        key = _key(storage)
         if key in self._known:
             return
-        self._known.add(key)
+        self._known[key] = size
         self.now += size
         self.most = max(self.most, self.now)
         weakref.finalize(storage, self._forget, key, size)
 
     def _forget(self, key: int, size: int) -> None:
-        self._known.discard(key)
+        self._known.pop(key, None)
         self.now -= size
+
+
+def _key(storage: torch.UntypedStorage) -> int:
+    return storage._cdata  # pyright: ignore[reportPrivateUsage]

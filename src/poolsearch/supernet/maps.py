@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor
 
+from poolsearch.nets.poolable import split_state
 from poolsearch.space import Placement
 from poolsearch.supernet.single_path import SinglePath
 
@@ -33,15 +35,17 @@ def run_maps(supernet: SinglePath, x_BCHW: Tensor, placement: Placement) -> Iter
         yield first_map(state)
 
 
-def first_map(state: Tensor | tuple[Tensor, ...]) -> Tensor:
+def first_map(state: Tensor | tuple[Any, ...]) -> Tensor:
     """The first map of what is alive between two blocks.
 
     Args:
-        state: one map (B, C, H, W), or a tuple of maps and other values, as restrided blocks pass on.
+        state: one map (B, C, H, W), or a tuple of maps and other values, as restrided blocks pass on; of those that are
+            only carried to the head none is given.
 
     Returns:
         A map (B, C, H, W).
     """
-    if isinstance(state, Tensor):
-        return state
-    return next(value for value in state if value.dim() == 4)
+    live, _ = split_state(state)
+    if isinstance(live, Tensor):
+        return live
+    return next(value for value in live if isinstance(value, Tensor) and value.dim() == 4)

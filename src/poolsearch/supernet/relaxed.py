@@ -50,9 +50,15 @@ def forward(supernet: SinglePath, x_BCHW: Tensor, weight_LR: Tensor) -> Tensor:
         Logits, (B, classes).
 
     Raises:
-        PoolsearchError: a value that a block passes on beside its maps depends on the resolution.
+        PoolsearchError: a value that a block passes on beside its maps depends on the resolution, or maps of several
+            blocks reach the head.
     """
     net = supernet.net
+    if getattr(net, "carries", 0):
+        raise PoolsearchError(
+            "this network cannot be relaxed: its head reads maps of several blocks, and in a relaxed supernet no block "
+            "has a resolution of its own. Use another method, such as --method mixture."
+        )
     assert len(weight_LR) == len(net.blocks) - 1, "one row for each block but the first"
     h_BCHW = supernet.run_at(0, supernet.run_stem(x_BCHW), KEEP)
     for index, weight_R in enumerate(weight_LR, 1):

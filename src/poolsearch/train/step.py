@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 from poolsearch.space import Placement
 from poolsearch.supernet.prefix_tree import Group, children, root_group, run_tree
@@ -113,7 +114,7 @@ class _TreeBackward:
             x_BCHW, branches, block = self._to_fork(x_BCHW, group, block)
         if not branches:
             return self._leaf(x_BCHW, group)
-        fork = tuple(_detached(part) for part in x_BCHW) if isinstance(x_BCHW, tuple) else _detached(x_BCHW)
+        fork = tree_map(_detached, x_BCHW)
         loss = torch.stack([self.branch(fork, child, block) for child in branches]).sum()
         _send_back(x_BCHW, fork)
         return loss
@@ -144,7 +145,7 @@ def _detached(part: Any) -> Any:
 
 def _send_back(state: Any, fork: Any) -> None:
     """From the gradients gathered at a fork's copy of what is alive there, on towards the root."""
-    pairs = zip(state, fork, strict=True) if isinstance(state, tuple) else [(state, fork)]
+    pairs = zip(tree_leaves(state), tree_leaves(fork), strict=True)
     arrived = [(part, copy.grad) for part, copy in pairs if isinstance(copy, Tensor) and copy.grad is not None]
     if arrived:
         torch.autograd.backward([part for part, _ in arrived], [gradient for _, gradient in arrived])

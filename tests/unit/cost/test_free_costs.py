@@ -49,7 +49,7 @@ def test_the_space_of_all_paths_costs_what_its_placements_cost_one_by_one():
     blocks = grid.values({key: part.macs for key, part in table.block.items()})
     routes = grid.routes(some)
     sums_A = table.stem.macs + sum(values_E[entry_A] for values_E, entry_A in zip(blocks, routes.entry_LA, strict=True))
-    expected = macs_of(table, some) - [table.head[grid.sizes[state]] for state in routes.last_A]
+    expected = macs_of(table, some) - [table.head[routes.heads[place]] for place in routes.head_A]
     assert np.array_equal(sums_A, expected)
 
 

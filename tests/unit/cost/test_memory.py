@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from poolsearch.cost.macs import cost_table
 from poolsearch.cost.memory import MemoryChange, StepTable, _fake, peak_bytes, run_step, step_table
-from poolsearch.cost.routes import Grid
+from poolsearch.cost.routes import Grid, Routes
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.poolable import Block, Poolable
 from poolsearch.nets.restride.assemble import restride
@@ -78,7 +78,7 @@ def test_the_peak_by_hand():
             (1, full, KEEP): MemoryChange(70, -20),
             (1, full, HALVE): MemoryChange(5, -5),
         },
-        head={full: MemoryChange(10, 5), half: MemoryChange(3, 1)},
+        head={(full,): MemoryChange(10, 5), (half,): MemoryChange(3, 1)},
     )
     grid = Grid(
         [half, full],
@@ -86,9 +86,7 @@ def test_the_peak_by_hand():
         1,
         np.array([[0] * 4 + [1] * 4, [0] * 4 + [1, 0, 0, 0]], np.int16),
     )
-    routes = dataclasses.make_dataclass("Routes", ["entry_LA", "last_A"])(
-        np.array([[4, 4], [4, 7]], np.int16), np.array([1, 0], np.int16)
-    )
+    routes = Routes(np.array([[4, 4], [4, 7]], np.int16), [(half,), (full,)], np.array([1, 0], np.int32))
     kept = max(50, 20 + 90, 50 + 60, 80 + 10, 85 + 70, 65 + 8, 45 + 7)
     halved = max(50, 20 + 90, 50 + 20, 60 + 3, 61 + 5, 56 + 8, 36 + 7)
     assert peak_bytes(table, grid, routes).tolist() == [kept, halved] == [155, 110]

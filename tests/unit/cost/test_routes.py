@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from poolsearch.cost.macs import cost_table, macs_of
-from poolsearch.cost.routes import Grid, block_keys, covering_placements, sum_entries
+from poolsearch.cost.routes import Grid, block_keys, covering_placements, head_of, sum_entries
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.space import HALVE, KEEP, Placement, Space
 
@@ -30,10 +30,10 @@ def test_sums_are_those_of_walking_one_by_one(name, size, axes, op):
     grid = Grid.of(table)
     routes = grid.routes(space, numbers)
     blocks = sum_entries(grid.values({key: part.macs for key, part in table.block.items()}), routes)
-    found = table.stem.macs + blocks + grid.by_last(table.head)[routes.last_A]
+    found = table.stem.macs + blocks + routes.of_head(table.head)
     assert found.tolist() == macs_of(table, (space[int(n)] for n in numbers)).tolist()
-    last = [table.block[block_keys(table, space[int(n)])[-1]].size for n in numbers]
-    assert [grid.sizes[state] for state in routes.last_A] == last
+    last = [head_of(table, space[int(n)]) for n in numbers]
+    assert [routes.heads[place] for place in routes.head_A] == last
 
 
 def test_a_limited_space_is_walked_in_its_own_order():

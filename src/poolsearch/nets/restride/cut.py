@@ -51,8 +51,8 @@ class Segment:
 
 
 Carry = Literal["nothing", "all", "early"]
-"""What is carried to the head: nothing, so that sites resize all that is alive; all that it reads but the last map; or of
-that what the last block does not read, as where the head joins the maps of a last group of dense layers."""
+"""What is carried to the head: nothing, so that sites resize all that is alive; all that it reads but the last map; or
+of that what the last block does not read, as where the head joins the maps of a last group of dense layers."""
 
 
 def cut(net: TracedNetwork, spans: Sequence[Span], carry: Carry) -> tuple[Segment, list[Segment], Segment]:
@@ -118,7 +118,7 @@ def _read_from(net: TracedNetwork, end: int) -> set[fx.Node]:
 
 
 def _carried(net: TracedNetwork, start: int, end: int, carry: Carry) -> list[fx.Node]:
-    """The values that reach the head as they were made, where the last block has the nodes from ``start`` to ``end``."""
+    """The values that reach the head as they were made; the last block has the nodes from ``start`` to ``end``."""
     later = _read_from(net, end)
     read = [n for n in (*_start(net), *net.order[:end]) if any(user in later for user in n.users)]
     last = next((n for n in reversed(read) if n in net.measured.maps and net.measured.maps[n].usual), None)

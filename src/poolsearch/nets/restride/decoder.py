@@ -1,7 +1,7 @@
 """Where the encoder of a network ends: the part that makes maps smaller and smaller, whose downsampling can move.
 
-What a detector, a segmenter or a pyramid of maps does with those maps is its decoder. It runs as part of the head, on maps
-that are carried to it unchanged, whatever downsampling comes after them.
+What a detector, a segmenter or a pyramid of maps does with those maps is its decoder. It runs as part of the head, on
+maps that are carried to it unchanged, whatever downsampling comes after them.
 """
 
 from __future__ import annotations

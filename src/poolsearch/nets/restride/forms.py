@@ -141,8 +141,8 @@ def _protected(net: TracedNetwork, part: Segment, edits: Mapping[fx.Node, Edit])
     written = [part.inputs[i] for i in overwritten]
     if kept := [node for node in written if node in part.kept]:
         raise PoolsearchError(
-            f"block '{part.path}' of {net.name} writes into the map that it reads ({line_of(kept[0])}), which the network "
-            "gives or reads again later: compute that without inplace=True."
+            f"block '{part.path}' of {net.name} writes into the map that it reads ({line_of(kept[0])}), which the "
+            "network gives or reads again later: compute there without inplace=True."
         )
     return (_write(part, edits, {}, written) if written else program), written
 

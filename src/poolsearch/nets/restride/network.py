@@ -19,7 +19,6 @@ from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.nets.restride.walk import check_sizes
 from poolsearch.space import KEEP, Exponents, Placement, Space
 
-
 _LARGER = 16  # times the images' size: maps so large are hardly rounded
 
 
@@ -259,7 +258,7 @@ class Restrided(Poolable):
 
     @property
     def out_channels(self) -> Any:
-        """The channels of each map that the network gives, in the structure of its outputs; the same at every placement.
+        """The channels of each map that the network gives, at every placement, in the structure of its outputs.
 
         None stands for an output that is no map.
         """

@@ -143,12 +143,12 @@ def _unfit(blank: Poolable, state: Carrying, error: Exception) -> str:
     sizes = ", ".join(f"{h}x{w}" for h, w in dict.fromkeys(maps))
     failure = getattr(blank.head, "first_failure", lambda _: None)(state)
     where = "" if failure is None else f" It fails in {line_of(failure[0])}"
-    if failure is not None and len(maps := dict.fromkeys(failure[1])) > 1:
-        where += f", on maps of {' and '.join(f'{h}x{w}' for h, w in maps)}"
+    if failure is not None and len(read := dict.fromkeys(failure[1])) > 1:
+        where += f", on maps of {' and '.join(f'{h}x{w}' for h, w in read)}"
     return (
-        f"the decoder does not run where a placement gives it maps of {sizes}: {str(error).rstrip('.')}.{where}. At other "
-        "placements maps of two blocks differ by another factor: resize one map to the size of the other before that "
-        "line, as in x = torch.nn.functional.interpolate(x, size=skip.shape[-2:])."
+        f"the decoder does not run where a placement gives it maps of {sizes}: {str(error).rstrip('.')}.{where}. At "
+        "other placements maps of two blocks differ by another factor: resize one map to the size of the other before "
+        "that line, as in x = torch.nn.functional.interpolate(x, size=skip.shape[-2:])."
     )
 
 
