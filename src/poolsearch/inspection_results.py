@@ -324,6 +324,7 @@ class CheckReport:
         problems: (placement, what does not hold) of all that does not.
         step: the training step that was made: images, memory format, precision.
         notes: what is not as in the original, in sentences.
+        outputs: what the network gives, "logits" or "maps".
     """
 
     net: str
@@ -342,6 +343,7 @@ class CheckReport:
     problems: tuple[tuple[str, str], ...]
     step: str
     notes: tuple[str, ...] = ()
+    outputs: str = "logits"
 
     @property
     def holds(self) -> bool:

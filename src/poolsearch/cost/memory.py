@@ -164,15 +164,27 @@ def run_step(
                 state = net.run_block(index, state, placement.at(index))
                 forward.append(live.part())
                 backward.watch(state, index + 1)
-            outputs = main_output(net.head(state))  # the loss of other tasks takes about as much
-            pixels = outputs.shape[2:]
-            loss = F.cross_entropy(outputs, label_B.view(-1, *(1 for _ in pixels)).expand(batch, *pixels))
+            loss = _loss(net.head(state), label_B)
         del state
         loss.backward()
         changes = forward + backward.changes()
     for parameter in net.parameters():
         parameter.grad = None
     return changes
+
+
+def _loss(outputs: Any, label_B: Tensor) -> Tensor:
+    """Cross entropy of the output that counts, of each pixel where it is a map: the loss of other tasks takes about as
+    much. All others are summed up, and so are the maps of a backbone, whose loss is not known."""
+    main = main_output(outputs)
+    if isinstance(outputs, (tuple, list)) and main.dim() == 4:
+        return torch.stack([out.sum() for out in tree_leaves(outputs) if out.requires_grad]).sum()
+    pixels = main.shape[2:]
+    loss = F.cross_entropy(main, label_B.view(-1, *(1 for _ in pixels)).expand(len(label_B), *pixels))
+    for out in tree_leaves(outputs):
+        if isinstance(out, Tensor) and out is not main and out.requires_grad:
+            loss = loss + out.sum()
+    return loss
 
 
 def _autocast(dtype: torch.dtype) -> AbstractContextManager[Any]:

@@ -89,7 +89,8 @@ def states_of(net: Poolable, x_BCHW: Tensor, placement: Placement) -> tuple[Any,
         placement: to run it at.
 
     Returns:
-        What the network gives, such as logits (B, K); and one state for each of :func:`last_blocks`: a map (B, C, H, W), or a tuple of what is alive.
+        What the network gives, such as logits (B, K); and one state for each of :func:`last_blocks`: a map
+        (B, C, H, W), or a tuple of what is alive.
     """
     ends, found = last_blocks(placement), []
     state: Any = net.stem(x_BCHW)

@@ -32,13 +32,20 @@ def main(folder: Path, threads: int, onnx: bool) -> None:
     model: Any = import_module("model")
     images = load_file(folder / "inputs.safetensors")["images"]
     net = model.load()
-    outputs = {f"logits/{size}": net(images[:size]) for size in BATCHES}
+    outputs = {f"logits/{size}": main_output(net(images[:size])) for size in BATCHES}
     backbone = model.Backbone(model.load())
     outputs |= {f"maps/{i}": x for i, x in enumerate(backbone(images))}
     if onnx:
         _write_onnx(net, images, folder / "model.onnx")
         outputs |= {f"onnx/{size}": _run_onnx(folder / "model.onnx", images[:size]) for size in BATCHES}
     save_file({name: x.contiguous() for name, x in outputs.items()}, folder / "outputs.safetensors")
+
+
+def main_output(outputs: Any) -> torch.Tensor:
+    """Of several outputs the one that counts, as in the exported file."""
+    if isinstance(outputs, dict):
+        return outputs.get("out", outputs.get("logits", next(iter(outputs.values()))))
+    return outputs[0] if isinstance(outputs, (tuple, list)) else outputs
 
 
 def _write_onnx(net: torch.nn.Module, images: torch.Tensor, path: Path) -> None:

@@ -253,7 +253,7 @@ def _proof(found: CheckReport) -> Table:
     part = "all of them" if found.proved == found.placements else f"{found.proved:,} of them, drawn at random"
     table.add_row("sizes of maps", f"of {part}, for images of {found.image_size}")
     table.add_row("gradients", f"of {found.ran:,} of these, run forward and backward")
-    table.add_row("logits of the default", _gap(found))
+    table.add_row(f"{found.outputs} of the default", _gap(found))
     against = "" if found.own else "; compared with the original's by name and shape"
     table.add_row("parameters", f"{found.parameters:,}, shared by all placements{against}")
     table.add_row("training step", f"{found.step}; then an evaluation")

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolsearch.cost.macs import count_macs
-from poolsearch.nets.poolable import Poolable, state_size
+from poolsearch.nets.poolable import Carrying, Poolable, state_size
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.resizers.diffstride import DiffStride, stride_cost
 from poolsearch.resizers.dynopool import gmacs_cost
@@ -210,12 +210,15 @@ def resize_state(state: Any, resize: Callable[[Tensor], Tensor]) -> Any:
     """Resize what is alive between two blocks.
 
     Args:
-        state: a map (B, C, H, W), or a tuple with several of one size and whatever else is alive.
+        state: a map (B, C, H, W), or a tuple with several of one size and whatever else is alive; or
+            :class:`~poolsearch.nets.poolable.Carrying`.
         resize: of one map.
 
     Returns:
-        The same form, with every map resized.
+        The same form, with every map resized that the next block reads.
     """
+    if isinstance(state, Carrying):
+        return Carrying(resize_state(state.live, resize), state.carried)
     if isinstance(state, tuple):
         return tuple(resize(v) if isinstance(v, Tensor) and v.dim() == 4 else v for v in state)
     return resize(state)

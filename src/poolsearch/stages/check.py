@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.image_size import ImageSize
@@ -16,6 +18,7 @@ from poolsearch.inspection_results import CheckReport
 from poolsearch.nets.build import NetSpec, build
 from poolsearch.nets.objects import named_network
 from poolsearch.nets.poolable import Poolable, parameters_of
+from poolsearch.nets.restride.network import Restrided
 from poolsearch.nets.restride.proof import Proof, prove
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.progress import Progress, SilentProgress
@@ -26,6 +29,7 @@ from poolsearch.settings.tasks import METRICS
 from poolsearch.space import Axes, Space
 from poolsearch.tasks.by_name import task_by_name
 from poolsearch.tasks.names import target_kind
+from poolsearch.tasks.task import Task
 from poolsearch.train.first_step import FirstStep, first_step
 from poolsearch.train.machine import pick_machine
 
@@ -78,8 +82,8 @@ def check(
 
     Raises:
         PoolsearchError: there is no such network, it cannot be restrided (the message says why and what would help),
-            it does not run at this size, does not train, has another number of outputs than ``classes``, or ``whole``
-            is asked for with a space of more than 100,000.
+            it does not run at this size, does not train, gives neither maps nor as many outputs as ``classes``, or
+            ``whole`` is asked for with a space of more than 100,000.
     """
     progress = progress or SilentProgress()
     if task not in METRICS:
@@ -101,10 +105,24 @@ def check(
     ends = [space[0], space[space.size - 1]]
     targets = _made_up_targets(task, size, classes)
     learned = task_by_name(task, METRICS[task][0], lambda: targets)
+    if task == "classification" and _gives_maps(movable):
+        learned = _SQUARES
     step = first_step(
         movable, name, size, classes, ends, _BATCH, pick_machine(MachineSettings()), task=learned, targets=targets
     )
     return _checked(name, movable, size, space, proofs, step)
+
+
+def _gives_maps(net: Poolable) -> bool:
+    return isinstance(net, Restrided) and net.gives_maps
+
+
+def _mean_square(outputs: Any, targets: Tensor) -> Tensor:
+    return torch.stack([out.float().square().mean() for out in tree_leaves(outputs) if isinstance(out, Tensor)]).sum()
+
+
+_SQUARES = Task(_mean_square, lambda _, targets: torch.zeros(len(targets)))
+"""What networks that give maps are trained for where no task is named: it is not known what is made of them."""
 
 
 def _made_up_targets(task: str, size: ImageSize, classes: int) -> Tensor:
@@ -184,4 +202,5 @@ def _checked(
         step=str(step),
         problems=tuple((proof.placement.shown, problem) for proof in proofs for problem in proof.problems),
         notes=(*net.notes, *([step.note] if step.note else [])),
+        outputs="maps" if _gives_maps(net) else "logits",
     )

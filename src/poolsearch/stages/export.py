@@ -30,7 +30,7 @@ from poolsearch.storage.disk import check_place, workspace
 from poolsearch.storage.files import sha256, write_json, write_text
 from poolsearch.storage.run_dir import RunDir
 from poolsearch.storage.stage_results import judged_looks, read_metrics, read_opening, read_ranking
-from poolsearch.tasks.task import NamedTask
+from poolsearch.tasks.task import NamedTask, main_output
 from poolsearch.texts import command
 from poolsearch.train import checkpoint
 from poolsearch.user_code import ModulePlace, file_of, neighbours_of, source_of
@@ -159,7 +159,7 @@ def _write_checked(
     most = max(BATCHES)
     loader = run.loader(run.split.search_val[:most], 1, "export", run.seed, augmented=False)
     images_BCHW = next(loader.chunks(most))[0].cpu().contiguous()
-    logits = {size: states_of(net, images_BCHW[:size], facts.placement)[0] for size in BATCHES}
+    logits = {size: main_output(states_of(net, images_BCHW[:size], facts.placement)[0]) for size in BATCHES}
     _, states = states_of(net, images_BCHW, facts.placement)
     if not bool(logits[most].isfinite().all()):
         raise PoolsearchError(

@@ -161,7 +161,23 @@ class Several(nn.Module):
         return {"maps": maps, "projected": self.projector(pooled), "logits": self.fc(pooled)}
 
 
-@pytest.mark.parametrize(("make", "placement"), [(Flattening, "2,1"), (dropping, "1,2"), (Several, "1,2")])
+class Segmenting(nn.Module):
+    """Gives a map, by a decoder that joins maps of two sizes."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.ModuleList(nn.Conv2d(*io, 3, s, 1) for *io, s in ((3, 4, 1), (4, 4, 1), (4, 8, 2), (8, 8, 1)))
+        self.side, self.out = nn.Conv2d(4, 8, 1), nn.Conv2d(8, 5, 1)
+
+    def forward(self, x):
+        skip = F.relu(self.body[1](F.relu(self.body[0](x))))
+        x = self.body[3](F.relu(self.body[2](skip)))
+        return self.out(self.side(skip) + F.interpolate(x, skip.shape[-2:], mode="bilinear"))
+
+
+@pytest.mark.parametrize(
+    ("make", "placement"), [(Flattening, "2,1"), (dropping, "1,2"), (Several, "1,2"), (Segmenting, "1,3")]
+)
 def test_lost_pixels_two_modes_and_several_outputs_are_exported(make, placement, facts, run_code, images, same_maps):
     model, x = seeded(make), images(32, count=2)
     net, placement = restride(model, x, classes=5), Placement.parse(placement)

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
 
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.nets.poolable import Op, Poolable
@@ -128,6 +129,12 @@ class _Modes:
         """Whether the network gives one tensor with two axes, which may be class logits."""
         (given,) = self.evaluation.graph.output_node().all_input_nodes
         return getattr(self.evaluation.measured.values[given], "ndim", 0) == 2
+
+    @property
+    def gives_maps(self) -> bool:
+        """Whether maps (B, C, H, W) are among what the network gives."""
+        (given,) = self.evaluation.graph.output_node().all_input_nodes
+        return any(getattr(out, "ndim", 0) == 4 for out in tree_leaves(self.evaluation.measured.values[given]))
 
     def encoder_first(self) -> _Modes | None:
         """The same with the encoder in front; None where that changes nothing."""
@@ -410,7 +417,7 @@ def _assembled(
     last = _segment(model, [(end, {KEEP: program}) for end, program in heads], "stays as it is")
     restrided = Restrided(model, nn.Identity() if first else before, blocks, last, default, op)
     restrided.main, restrided.left_out = modes.main, modes.left_out
-    restrided.carries = len(parts[0].kept)
+    restrided.gives_maps, restrided.carries = modes.gives_maps, len(parts[0].kept)
     return restrided
 
 

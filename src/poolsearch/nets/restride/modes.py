@@ -27,15 +27,23 @@ def outputs_of(value: Any) -> list[Any]:
     Returns:
         The values in their order.
     """
-    return [one for _, one in _named_outputs(value)]
+    return [one for _, one in named_outputs(value)]
 
 
-def _named_outputs(value: Any, name: str = "") -> list[tuple[str, Any]]:
-    """As :func:`outputs_of`, each with its key or place, such as ``aux.0``; that of one value is empty."""
+def named_outputs(value: Any, name: str = "") -> list[tuple[str, Any]]:
+    """As :func:`outputs_of`, each value with what it is called.
+
+    Args:
+        value: as of :func:`outputs_of`.
+        name: of the value itself.
+
+    Returns:
+        Each with its key or place, such as ``aux.0``; that of one value is empty.
+    """
     parts = _parts(value)
     if parts is None:
         return [(name, value)]
-    return [found for key, part in parts.items() for found in _named_outputs(part, f"{name}.{key}".removeprefix("."))]
+    return [found for key, part in parts.items() for found in named_outputs(part, f"{name}.{key}".removeprefix("."))]
 
 
 def _parts(value: Any) -> Mapping[str, Any] | None:
@@ -100,7 +108,7 @@ def keep_main_output(
         PoolsearchError: several can be the class logits, or none in training is that of evaluation.
     """
     evaluation, *others = graphs
-    outputs = [_named_outputs(graph.output_node().args[0]) for graph in graphs]
+    outputs = [named_outputs(graph.output_node().args[0]) for graph in graphs]
     if all(map(_has_one, graphs)):
         return None, ()
     logits = _logits(outputs[0], measured(evaluation).values, classes, name)

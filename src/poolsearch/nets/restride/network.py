@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 from poolsearch.errors import PoolsearchError
 from poolsearch.nets.poolable import Block, FixedPlacementNet, Op, Poolable, Size, resize
 from poolsearch.nets.restride.cut import Segment
-from poolsearch.nets.restride.modes import MainOutput
+from poolsearch.nets.restride.modes import MainOutput, named_outputs
 from poolsearch.nets.restride.program import Program
 from poolsearch.nets.restride.trace import blank_copy
 from poolsearch.nets.restride.walk import check_sizes
@@ -159,6 +159,7 @@ class Restrided(Poolable):
             gives.
         left_out: names of submodules that only the others need, which are not run.
         only_size: (height, width) of the images, where others do not go with the head; else None.
+        gives_maps: whether maps (B, C, H, W) are among what it gives.
         carries: how many maps and other values of earlier blocks reach the head as they are, past all sites behind.
         made_for: (height, width) of the images that it was made with.
         stem, blocks, head, default, op: as of :class:`~poolsearch.nets.poolable.Poolable`.
@@ -182,6 +183,7 @@ class Restrided(Poolable):
         self.main: MainOutput | None = None
         self.left_out: tuple[str, ...] = ()
         self.only_size: tuple[int, int] | None = None
+        self.gives_maps = False
         self.carries = 0
         self.made_for: Size = (0, 0)
         self._strides: dict[Placement, Any] = {}
@@ -202,6 +204,15 @@ class Restrided(Poolable):
             found.append(f"of the outputs {_few(self.main.names)}, '{self.main.name}' is taken for the class logits")
         if self.left_out:
             found.append(f"other outputs are left out, so these modules are not trained: {_few(self.left_out)}")
+        if self.gives_maps:
+            maps = named_outputs(self._of_maps(self.default, _told_map))
+            told = [f"'{name}' ({map_})" if name else map_ for name, map_ in maps if map_ is not None]
+            found.append(f"it gives maps, by its own placement {', '.join(told)}")
+        if self.carries:
+            found.append(
+                f"{self.carries} of the values that its head reads or gives are of earlier blocks: they keep their "
+                "size, whatever downsampling comes behind them"
+            )
         if self.only_size is not None:
             found.append(
                 "where a placement makes its last maps a few pixels larger or smaller than the head needs, their "
@@ -334,6 +345,11 @@ def _stride(map_BCHW: Tensor, images: Size) -> tuple[float, float]:
     """Whole numbers, as sizes are rounded; below one where the map is larger than the images."""
     height, width = (side / n for side, n in zip(images, map_BCHW.shape[2:], strict=True))
     return round(height) or height, round(width) or width
+
+
+def _told_map(map_BCHW: Tensor, images: Size) -> str:
+    height, width = _stride(map_BCHW, images)
+    return f"{map_BCHW.shape[1]} channels at stride {height if height == width else f'{height}x{width}'}"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -39,11 +39,6 @@ class Listing(Net):
         return [out, out.relu()]
 
 
-class Maps(Net):
-    def forward(self, x):
-        return {"maps": self.body(self.stem(x))}
-
-
 class Position(nn.Module):
     def __init__(self, channels, size):
         super().__init__()
@@ -98,9 +93,6 @@ REFUSED = {
     "a list": (
         lambda: Listing([Residual(4, 4, 1), Residual(4, 4, 1), Residual(4, 4, 2)], 4), {},
         r"Listing does not give the class logits as one tensor: it gives '0' \(\[B, 5\]\), '1' .*several are of shape"),
-    "maps": (
-        lambda: Maps([Residual(4, 4, 1), Residual(4, 4, 1), Residual(4, 4, 2)], 4), {},
-        r"it gives 'maps' \(\[B, 4, 8, 8\]\), of which none is of shape \[B, classes\]. Wrap it"),
     "one convolution": (
         lambda: nn.Sequential(conv(3, 4), nn.Flatten(), nn.Linear(4 * 16 * 16, 5)), {},
         "has 1 block .*at least 2.*named with --blocks"),
