@@ -4,6 +4,7 @@
 """
 
 import sys
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 import poolsearch
 
-SIDE, BATCH, WIDTHS, STRIDES = 32, 32, (8, 8, 16, 16, 32, 32), (1, 2, 1, 2, 1, 1)
+SIDE, BATCH, UNITS = 32, 32, ((1, 8, 1), (8, 8, 2), (8, 16, 1), (16, 16, 2), (16, 32, 1), (32, 32, 1))
 
 
 def shapes(number: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -28,52 +29,53 @@ def shapes(number: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 class Segmenter(nn.Module):
-    """A head on the maps of three blocks of an encoder, resized to one size; the encoder's placement is an argument."""
+    """An ordinary network: the maps of three blocks of an encoder, resized to one size, and a head on their sum."""
 
     def __init__(self) -> None:
         super().__init__()
-        sizes = zip((1, *WIDTHS), WIDTHS, STRIDES, strict=False)
-        units = [nn.Sequential(nn.Conv2d(a, b, 3, s, 1), nn.BatchNorm2d(b), nn.ReLU()) for a, b, s in sizes]
-        encoder = nn.Sequential(nn.Sequential(*units), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.encoder = poolsearch.SuperNet(poolsearch.restride(encoder, torch.zeros(2, 1, SIDE, SIDE)))
-        self.laterals = nn.ModuleList(nn.Conv2d(width, 16, 1) for width in WIDTHS[1::2])
+        self.encoder = nn.ModuleList(nn.Sequential(nn.Conv2d(a, b, 3, s, 1), nn.BatchNorm2d(b)) for a, b, s in UNITS)
+        self.laterals = nn.ModuleList(nn.Conv2d(width, 16, 1) for width in (8, 16, 32))
         self.head = nn.Conv2d(16, 3, 3, padding=1)
-        self.optimizer = torch.optim.AdamW(self.parameters(), 3e-3)
 
-    def forward(self, x: Tensor, placement: poolsearch.Placement) -> Tensor:
-        maps = zip(self.laterals, self.encoder.maps(x, placement)[1::2], strict=True)
-        summed = torch.stack([F.interpolate(conv(one), SIDE // 2) for conv, one in maps]).sum(0)
-        return F.interpolate(self.head(F.relu(summed)), SIDE, mode="bilinear")
+    def forward(self, x: Tensor) -> Tensor:
+        maps = [*accumulate(self.encoder, lambda x, unit: F.relu(unit(x)), initial=x)]
+        resized = [F.interpolate(f(one), SIDE // 2) for f, one in zip(self.laterals, maps[2::2], strict=True)]
+        return F.interpolate(self.head(F.relu(torch.stack(resized).sum(0))), SIDE, mode="bilinear")
 
-    @torch.no_grad()
-    def iou(self, placement: poolsearch.Placement, x: Tensor, y: Tensor) -> float:  # of circles and squares, the mean
-        predicted = self(x, placement).argmax(1)
-        both = [(predicted == shape, y == shape) for shape in (1, 2)]
-        return sum(float((a & b).sum() / (a | b).sum()) for a, b in both) / 2
 
-    def step(self, x: Tensor, y: Tensor, placement: poolsearch.Placement) -> None:
-        rows = torch.randint(len(x), (BATCH,))
-        self.optimizer.zero_grad()
-        F.cross_entropy(self(x[rows], placement), y[rows]).backward()
-        self.optimizer.step()
+@torch.no_grad()
+def iou(net: nn.Module, x: Tensor, y: Tensor, *placement: poolsearch.Placement) -> float:
+    predicted = net(x, *placement).argmax(1)
+    both = ((predicted == shape, y == shape) for shape in (1, 2))  # circles and squares
+    return sum(float((a & b).sum() / (a | b).sum()) for a, b in both) / 2
+
+
+def step(net: nn.Module, optimizer: torch.optim.Optimizer, *placement: poolsearch.Placement) -> None:
+    rows = torch.randint(len(train[0]), (BATCH,))
+    optimizer.zero_grad()
+    F.cross_entropy(net(train[0][rows], *placement), train[1][rows]).backward()
+    optimizer.step()
 
 
 if __name__ == "__main__":
     steps = int(sys.argv[1]) if len(sys.argv) > 1 else 800
     torch.manual_seed(0)
-    supernet, train, (x, y) = Segmenter(), shapes(2000, seed=0), shapes(400, seed=1)
-    search = poolsearch.MixtureSearch(supernet.encoder.space, members=1, steps=steps)
-
+    train, (x, y) = shapes(2000, seed=0), shapes(400, seed=1)
+    supernet = poolsearch.SuperNet(poolsearch.restride(Segmenter(), x[:2]))
+    optimizer = torch.optim.AdamW(supernet.parameters(), 3e-3)
+    search = poolsearch.MixtureSearch(supernet.space, members=1, steps=steps)
     for trial in (search.ask() for _ in range(steps)):
-        supernet.step(*train, trial.placement)
-        search.tell(trial, supernet.iou(trial.placement, x[:BATCH], y[:BATCH]))
-    ranking, values = search.ranking(lambda _, placement: supernet.iou(placement, x, y)), []
+        step(supernet, optimizer, trial.placement)
+        search.tell(trial, iou(supernet, x[:BATCH], y[:BATCH], trial.placement))
+    ranking, pairs = search.ranking(lambda _, placement: iou(supernet, x, y, placement)), []
     print(ranking, "trained alone:", sep="\n")
     for row in ranking:
-        alone = Segmenter()
+        alone = poolsearch.restride(Segmenter(), x[:2]).fixed(row.placement)
+        optimizer = torch.optim.AdamW(alone.parameters(), 3e-3)
         for _ in range(steps):
-            alone.step(*train, row.placement)
-        values.append(alone.iou(row.placement, x, y))
-        print(f"{row.placement.shown} {values[-1]:.1%}", flush=True)
-    kendall_tau = kendalltau([row.val_metric for row in ranking], values).statistic
-    print(f"kendall_tau of the ranking with these: {kendall_tau:.2f} (n = {len(values)})")
+            step(alone, optimizer)
+        pairs.append((row.val_metric, iou(alone, x, y)))
+        print(f"{row.placement.shown} {pairs[-1][1]:.1%}", flush=True)
+    print(
+        f"kendall_tau of the ranking with these: {kendalltau(*torch.tensor(pairs).T).statistic:.2f} (n = {len(pairs)})"
+    )

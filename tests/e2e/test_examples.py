@@ -290,6 +290,13 @@ def test_a_segmenter_s_encoder_is_ranked_and_trained_alone(python: Python) -> No
     assert "kendall_tau of the ranking with these" in found and "(n = 10)" in found
 
 
+def test_the_backbone_of_a_detector_is_searched(python: Python) -> None:
+    pytest.importorskip("timm")
+    found = told(python(EXAMPLES / "backbone.py", "2"))
+    assert len(found.splitlines()) == 1 + 10 + 1  # the heading, all placements, the strides
+    assert found.splitlines()[-1] == "strides of its maps by default: [(4, 4), (8, 8), (16, 16)]"
+
+
 def test_several_classes_in_an_image_are_searched_for(python: Python) -> None:
     found = told(python(EXAMPLES / "multi_label.py", "1"))
     assert len(found.splitlines()) == 1 + 10  # the heading, and all placements

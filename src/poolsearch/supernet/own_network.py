@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.nets.poolable import FixedPlacementNet, Poolable
+from poolsearch.nets.restride import Restrided
 from poolsearch.space import Placement, Space
 from poolsearch.supernet.maps import run_maps
 from poolsearch.supernet.norms import SupernetNorm
@@ -77,6 +78,34 @@ class SuperNet(SinglePath):
             PoolsearchError: the placement has another number of blocks.
         """
         return list(run_maps(self, images, placement))
+
+    def strides(self, placement: Placement) -> Any:
+        """How many pixels of the image lie between two of each map that the network gives.
+
+        Args:
+            placement: of as many blocks as the network has.
+
+        Returns:
+            In the structure of the network's outputs: (height, width) for each map (B, C, H, W), else None.
+
+        Raises:
+            PoolsearchError: the placement has another number of blocks, or the network is not a restrided one.
+        """
+        return self._restrided.strides(placement)
+
+    @property
+    def out_channels(self) -> Any:
+        """The channels of each map that the network gives, at every placement, in the structure of its outputs."""
+        return self._restrided.out_channels
+
+    @property
+    def _restrided(self) -> Restrided:
+        if not isinstance(self.net, Restrided):
+            raise PoolsearchError(
+                f"a {type(self.net).__name__} gives class logits and no maps: strides and channels are of a network "
+                "that poolsearch.restride made of one that gives maps. SuperNet.maps gives the map after each block."
+            )
+        return self.net
 
     def extract(self, placement: Placement) -> FixedPlacementNet:
         """A copy of the network at one placement: a plain module of images, without the other placements.

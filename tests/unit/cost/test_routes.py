@@ -67,14 +67,15 @@ def test_a_cover_meets_every_class_and_begins_with_the_default(name, axes):
 
 def test_a_cover_of_three_blocks_by_hand():
     class Table:  # one halving, before block 1 or block 2: two placements, and each has classes of its own
-        stem = type("Part", (), {"size": (4, 4)})
+        stem = type("Part", (), {"size": (4, 4), "carried": ()})
         block = {  # noqa: RUF012
-            key: type("Part", (), {"size": size})
+            key: type("Part", (), {"size": size, "carried": ()})
             for key, size in {
                 (0, (4, 4), KEEP): (4, 4), (1, (4, 4), KEEP): (4, 4), (1, (4, 4), HALVE): (2, 2),
                 (2, (4, 4), HALVE): (2, 2), (2, (2, 2), KEEP): (2, 2),
             }.items()
         }  # fmt: skip
+        head = {((2, 2),): 1}  # noqa: RUF012
 
     space = Space(3, 1, Placement.of_blocks((1, 2)))
     assert covering_placements(Table(), space) == [Placement.of_blocks((1, 2)), Placement.of_blocks((2, 1))]
