@@ -258,7 +258,10 @@ _HEADS = 12
 def _few_heads(table: CostTable) -> list[HeadKey]:
     """Some of the sizes that heads are given, those of the largest maps among them."""
     keys = sorted(table.head, key=_pixels, reverse=True)
-    largest = [key for key in keys if not any(other != key and _covers(other, key) for other in keys)]
+    largest = list[HeadKey]()
+    for key in keys:  # none is covered by one that has fewer pixels
+        if not any(_covers(other, key) for other in largest):
+            largest.append(key)
     every = -(-len(keys) // _HEADS)
     return list(dict.fromkeys([*largest, *keys[::every]]))
 

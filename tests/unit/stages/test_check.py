@@ -4,6 +4,7 @@ import textwrap
 
 import pytest
 import torch
+from torch import nn
 
 import poolsearch
 from poolsearch.errors import PoolsearchError
@@ -225,3 +226,25 @@ def test_problems_are_printed_up_to_ten(capsys):
     assert "Everything holds" not in text
     assert "Does not hold (13): 1,1: [bold]block 1 is odd" in text
     assert "10,1: [bold]block 10 is odd and 3 more" in text
+
+
+class Pyramid(nn.Module):
+    """Gives the maps of two blocks."""
+
+    def __init__(self, *_):
+        super().__init__()
+        self.body = nn.ModuleList(nn.Conv2d(*io, 3, s, 1) for *io, s in ((3, 4, 1), (4, 4, 1), (4, 8, 2), (8, 8, 1)))
+
+    def forward(self, x):
+        first = self.body[1](self.body[0](x).relu()).relu()
+        return {"fine": first, "coarse": self.body[3](self.body[2](first).relu()).relu()}
+
+
+def test_what_holds_of_a_network_of_maps_is_said_with_their_strides():
+    found = check(Pyramid, 16)
+    assert found.holds and found.logit_gap == 0.0 and (found.outputs, found.placements) == ("maps", 3)
+    assert found.notes == (
+        "it gives maps, by its own placement 'fine' (4 channels at stride 1), 'coarse' (8 channels at stride 2)",
+        "its head reads or gives maps or other values of earlier blocks (1), which keep their size, whatever "
+        "downsampling comes behind them",
+    )

@@ -210,7 +210,7 @@ class Restrided(Poolable):
             found.append(f"it gives maps, by its own placement {', '.join(told)}")
         if self.carries:
             found.append(
-                f"{self.carries} of the values that its head reads or gives are of earlier blocks: they keep their "
+                f"its head reads or gives maps or other values of earlier blocks ({self.carries}), which keep their "
                 "size, whatever downsampling comes behind them"
             )
         if self.only_size is not None:
