@@ -21,6 +21,7 @@ from poolsearch.evaluation.stats import (
     probability_above,
 )
 from poolsearch.settings.groups import Control
+from poolsearch.settings.tasks import CLASSES_ALIKE
 
 FEW_IMAGES = 5
 """With fewer test images of a class, nothing is recommended by a metric that counts every class alike."""
@@ -357,7 +358,7 @@ def _too_small(answer: JudgedPick, metric: str) -> str:
     images, seeds = half.needed(gain, found.seeds, 1 - answer.look.level)
     takes = [f"{_round(images):,} test images (there were {half.images:,})"] if images > half.images else []
     takes += [f"{seeds} seeds (--retrain-seeds; there were {found.seeds})"] if seeds > found.seeds else []
-    above = ", most of all of the small classes" if metric != "accuracy" and images > half.images else ""
+    above = ", most of all of the small classes" if metric in CLASSES_ALIKE and images > half.images else ""
     return f"{text} One of {gain * 100:.2f} points takes about {' and '.join(takes)}{above}."
 
 

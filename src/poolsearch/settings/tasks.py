@@ -73,3 +73,6 @@ _NAMES = {
     "label-accuracy": "accuracy of labels", "exact-match": "exact match", "iou": "IoU",
     "pixel-accuracy": "pixel accuracy",
 }  # fmt: skip
+
+CLASSES_ALIKE = frozenset(metric_name(metric) for metric in ("balanced-accuracy", "macro-f1"))
+"""Metrics that count every class alike, whatever its number of images, as people say them."""

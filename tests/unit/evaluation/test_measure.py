@@ -63,6 +63,15 @@ def test_the_verdict_says_what_its_interval_does_not_know() -> None:
     assert "no evidence" in said and "no mean over images" in said and "test images" not in said
 
 
+def test_small_classes_are_named_only_where_classes_count_alike() -> None:
+    draw = np.random.default_rng(3)
+    pick, default = (TrainedNetwork(name, 1.0, draw.uniform(0.4, 0.6, (3, 40))) for name in ("2,2,6", "4,3,3"))
+    judged = judge_picks([(None, pick)], default, None, 0)
+    assert "test images (there were 40)" in verdict(judged, default, "IoU")
+    assert "small classes" not in verdict(judged, default, "IoU")
+    assert "small classes" in verdict(judged, default, "macro F1")
+
+
 def test_what_always_says_the_same_has_failed() -> None:
     draw = np.random.default_rng(2)
     good = draw.uniform(0.5, 0.9, (3, 50)).astype(np.float32)
