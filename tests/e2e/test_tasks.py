@@ -40,6 +40,30 @@ class Net(nn.Module):
 """
 
 
+SEGMENTER = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def unit(a, b, stride):
+    return nn.Sequential(nn.Conv2d(a, b, 3, stride, 1), nn.BatchNorm2d(b), nn.ReLU())
+
+
+class Segmenter(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.fine = nn.Sequential(unit(3, 8, 1), unit(8, 8, 1))
+        self.coarse = nn.Sequential(unit(8, 16, 2), unit(16, 16, 1))
+        self.decoder, self.head = unit(24, 8, 1), nn.Conv2d(8, num_classes, 1)
+
+    def forward(self, x):
+        fine = self.fine(x)
+        coarse = F.interpolate(self.coarse(fine), size=fine.shape[-2:])
+        return {"aux": coarse, "out": self.head(self.decoder(torch.cat([fine, coarse], 1)))}
+"""
+
+
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> str:
     file = tmp_path_factory.mktemp("net") / "mine.py"
@@ -102,6 +126,35 @@ def test_values_of_an_image_come_out_in_their_own_units(images: np.ndarray, net:
     ).stdout
     values = [float(part.split()[-1]) for part in told.strip().split(": ", 1)[1].split(", ")]
     assert values == pytest.approx(found_NK[30].tolist(), rel=1e-3)
+
+
+def test_the_class_of_every_pixel(images: np.ndarray, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(SEGMENTER)
+    mask_NHW = (images[..., 0] > 120).astype(np.uint8)
+    mask_NHW[:, 0] = 255  # does not count
+    given = {**parts(images, mask_NHW), **SMALL, "retrain_epochs": 6, "cache_dir": tmp_path}
+    result = poolsearch.run(tmp_path / "run", net=f"{file}:Segmenter", task="dense", **given)
+    test = json.loads((result.folder / "test.json").read_text())
+    entry = test["trials"][0]
+    with torch.no_grad():
+        network = result.network(entry["placement"], entry["seed"])
+        outputs = network(torch.from_numpy(images[220:]).permute(0, 3, 1, 2) / 255)
+    seen_NHW, true_NHW = outputs["out"].argmax(1).numpy()[:, 1:], mask_NHW[220:, 1:]
+    iou_N = []
+    for seen, true in zip(seen_NHW, true_NHW, strict=True):
+        both = [((seen == k) & (true == k)).sum() for k in (0, 1)]
+        either = [((seen == k) | (true == k)).sum() for k in (0, 1)]
+        iou_N.append(np.mean([b / e for b, e in zip(both, either, strict=True) if e]))
+    assert entry["value"] == pytest.approx(np.mean(iou_N), abs=1e-6)
+    assert test["top1"] > 0.6  # brighter than a threshold: learnt in no time
+    Image.fromarray(images[250]).save(tmp_path / "image.png")
+    folder = poolsearch.export(result.folder, entry["placement"], entry["seed"])
+    told = subprocess.run(
+        [sys.executable, folder / "model.py", tmp_path / "image.png"], capture_output=True, text=True, check=True
+    ).stdout
+    share_2 = [float((outputs["out"][30].argmax(0) == number).float().mean()) for number in (0, 1)]
+    assert told.strip().endswith(", ".join(f"{number} {share:.1%}" for number, share in enumerate(share_2) if share))
 
 
 def loss(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -48,9 +48,22 @@ def main_output(outputs: Any) -> torch.Tensor:
     return outputs[0] if isinstance(outputs, (tuple, list)) else outputs
 
 
+class _MainOutput(torch.nn.Module):
+    """The network with one output: ONNX has no dictionaries."""
+
+    def __init__(self, net: torch.nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return main_output(self.net(images))
+
+
 def _write_onnx(net: torch.nn.Module, images: torch.Tensor, path: Path) -> None:
+    with torch.inference_mode():
+        is_one = isinstance(net(images[:2]), torch.Tensor)
     torch.onnx.export(
-        net, (images[:2],), path, dynamo=True, external_data=False, verbose=False,
+        net if is_one else _MainOutput(net), (images[:2],), path, dynamo=True, external_data=False, verbose=False,
         input_names=["images"], output_names=["logits"], dynamic_shapes=({0: torch.export.Dim("batch")},),
     )  # fmt: skip
 
