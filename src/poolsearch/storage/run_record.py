@@ -359,7 +359,7 @@ def check_same(run_dir: RunDir, record: dict[str, Any], data: dict[str, Any], sp
         PoolsearchError: it has not.
     """
     if record.get("data", data)["fingerprint"] != data["fingerprint"]:
-        changed = f"the images of {data['name']}"
+        changed = f"the images of {data['name']}, or what is to be learned of them,"
     elif record.get("split_hash", split_hash) != split_hash:
         changed = f"the groups, or the division of the images of {data['name']},"
     else:

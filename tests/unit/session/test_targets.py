@@ -29,6 +29,7 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.progress import SilentProgress
 from poolsearch.session.notes import classes_note, split_notes
 from poolsearch.session.objects import Objects, settings_with
+from poolsearch.session.open_run import open_run
 from poolsearch.session.prepare import images_of
 from poolsearch.settings import Settings
 from poolsearch.storage.run_dir import RunDir
@@ -158,3 +159,19 @@ def test_a_task_from_a_file_collates_where_the_user_names_it(tmp_path: Path, mon
     with pytest.raises(PoolsearchError, match="what their targets are is said by the run's task"):
         settings_with(None, tmp_path, Objects(), given, {}, SilentProgress())
     assert settings_with(None, tmp_path, Objects(), given, {"task": f"{file}:make"}, SilentProgress()) == found
+
+
+def test_a_run_is_not_gone_on_with_when_its_targets_changed(tmp_path: Path, tiny: Any) -> None:
+    """Of the same images."""
+    lines = ["file,x", *(f"{number}.npy,{number}" for number in range(COUNT))]
+    for number, pixels in enumerate(PIXELS):
+        np.save(tmp_path / f"{number}.npy", pixels)
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(lines))
+    settings = tiny(data=str(table), task="regression", batch=4, val_batch=4, retrain_batch=4)
+    with open_run(tmp_path / "run", settings, False, SilentProgress()) as opened:
+        assert opened.images.kind == "values"
+    table.write_text("\n".join([*lines[:-1], f"{COUNT - 1}.npy,0"]))
+    expected = pytest.raises(PoolsearchError, match="or what is to be learned of them, changed since")
+    with expected, open_run(tmp_path / "run", None, True, SilentProgress()):
+        pass
