@@ -137,6 +137,11 @@ def _logits(
 ) -> int | None:
     """Which of several outputs is the class logits; None: they are something else, such as maps."""
     shapes = [(*getattr(values.get(node), "shape", ()),) for _, node in outputs]
+    if not shapes:
+        raise PoolsearchError(
+            f"{name} gives nothing where it is traced: what hooks collect is not seen. Give a network that returns its "
+            "maps; of timm one made with features_only=True, feature_cls='fx'."
+        )
     fit = [i for i, shape in enumerate(shapes) if len(shape) == 2]
     if len(fit) > 1 and classes is not None:
         fit = [i for i in fit if shapes[i][1] == classes]

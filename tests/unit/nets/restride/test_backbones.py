@@ -1,6 +1,7 @@
 """Networks that give maps of several sizes, and segmenters: what is carried to the head keeps its size."""
 
 import copy
+import dataclasses
 import io
 from collections import OrderedDict, namedtuple
 
@@ -219,6 +220,26 @@ def test_costs_are_torchs_counts_of_the_whole_network_whatever_its_maps(name, si
             assert found.memory_A[number] == most
 
 
+def test_costs_of_more_combinations_of_maps_than_are_run_are_exact_or_above(small):
+    """Height and width apart: multiply-adds are counted for each, memory is that of a combination at least as large."""
+    net = small["segmenter"]
+    space = dataclasses.replace(net.space, axes="h,w")
+    blank = blank_copy(net).eval()
+    found = placement_costs(net, 32, space, batch=4)
+    with FakeTensorMode():
+        fake = copy_with(blank, _fake).train()
+        for number in range(0, space.size, 7):
+            placement = space[number]
+            now = most = 0
+            for change in run_step(fake, placement, 32, 32, 4, torch.float32):
+                most, now = max(most, now + change.rise), now + change.left
+            assert most <= found.memory_A[number] <= 1.5 * most
+    for number in range(0, space.size, 7):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            blank(torch.zeros(1, 3, 32, 32, device="meta"), space[number])
+        assert found.macs_A[number] == counter.get_total_flops() // 2
+
+
 @pytest.mark.parametrize("name", ["stages", "segmenter"])
 def test_the_memory_of_a_tree_counts_what_is_carried(name, small):
     blank = blank_copy(small[name])
@@ -268,6 +289,22 @@ def test_class_logits_beside_maps_are_taken_alone_unless_all_are_asked_for(image
     assert net.strides(net.default) == {"logits": None, "maps": [(2, 2), (4, 4), (8, 8)]}
     with pytest.raises(PoolsearchError, match=r"unknown choice of outputs.*logits"):
         restride(model, x, outputs="some")
+
+
+def test_maps_that_hooks_collect_are_not_seen(images):
+    class Hooked(Stages):
+        def __init__(self):
+            super().__init__()
+            self.found = []
+            self.body[2].register_forward_hook(lambda *given: self.found.append(given[-1]))
+
+        def forward(self, x):
+            self.found.clear()
+            super().forward(x)
+            return []
+
+    with pytest.raises(PoolsearchError, match=r"Hooked gives nothing where it is traced: what hooks collect"):
+        restride(Hooked(), images(32))
 
 
 def test_a_network_of_maps_cannot_be_relaxed(images, small):
