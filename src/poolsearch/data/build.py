@@ -16,19 +16,10 @@ from typing import Literal, TypeVar
 
 from PIL import Image
 
-from poolsearch.data.decode import (
-    Form,
-    OutOfRange,
-    Raw,
-    UnexpectedSize,
-    central_box,
-    channels_of_array,
-    decode,
-    drops_pages,
-    range_of,
-    size_of,
-)
+from poolsearch.data.decode import UnexpectedSize, decode, range_of
+from poolsearch.data.form import Form, OutOfRange, central_box
 from poolsearch.data.gate import PASSING, PIXELS_AT_ONCE, TooLarge, Unreadable
+from poolsearch.data.image_file import Raw, channels_of_array, drops_pages, size_of
 from poolsearch.data.items import Source
 from poolsearch.data.processes import DecoderPool, DecoderProcess
 from poolsearch.errors import PoolsearchError

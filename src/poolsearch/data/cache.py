@@ -50,7 +50,8 @@ from poolsearch.data.cache_folder import (
     write_meta,
 )
 from poolsearch.data.checks import check_classes, check_number
-from poolsearch.data.decode import Form, OutOfRange, UnexpectedSize
+from poolsearch.data.decode import UnexpectedSize
+from poolsearch.data.form import Form, OutOfRange
 from poolsearch.data.gate import size_text
 from poolsearch.data.image_hash import byte_hashes, image_hashes
 from poolsearch.data.items import PARTS, Source

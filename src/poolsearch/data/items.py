@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poolsearch.data.checks import check_classes, check_labels, check_number
-from poolsearch.data.decode import Raw
+from poolsearch.data.image_file import Raw
 from poolsearch.storage import files
 from poolsearch.texts import writable
 

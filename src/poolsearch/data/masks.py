@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from poolsearch.data.decode import Form, Raw, check_most, fitted, identified, is_npy, read_npy, upright
+from poolsearch.data.decode import upright
+from poolsearch.data.form import Form, fitted
 from poolsearch.data.gate import Unreadable, open_regular
+from poolsearch.data.image_file import Raw, check_most, identified, is_npy, read_npy
 from poolsearch.image_size import ImageSize
 
 IGNORED = 255

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from poolsearch.data.checks import as_labels, class_numbers
-from poolsearch.data.decode import channels_first
 from poolsearch.data.gate import ARRAY_BYTES, open_regular, size_text
+from poolsearch.data.image_file import channels_first
 from poolsearch.data.items import ArrayItems, JoinedItems, LabelledItems, Source, Targets, make_source, stamp
 from poolsearch.data.labels import checked_labels
 from poolsearch.errors import PoolsearchError

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from poolsearch.data.decode import upright_size
 from poolsearch.data.gate import Unreadable
+from poolsearch.data.image_file import upright_size
 from poolsearch.data.masks import as_mask, mask_of_image
 from poolsearch.data.parquet import LABEL_NAMES
 from poolsearch.errors import PoolsearchError

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from poolsearch.data.decode import check_shape
 from poolsearch.data.gate import PASSING, Unreadable
+from poolsearch.data.image_file import check_shape
 from poolsearch.data.items import PARTS
 from poolsearch.data.object_targets import Collate, Encoded, ObjectTargets, target_keys
 from poolsearch.data.parquet import TARGETS_FILE

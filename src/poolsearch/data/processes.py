@@ -20,7 +20,8 @@ from typing import TypeVar
 
 from PIL import Image
 
-from poolsearch.data.decode import Form, Raw
+from poolsearch.data.form import Form
+from poolsearch.data.image_file import Raw
 from poolsearch.data.worker import HELLO
 from poolsearch.errors import PoolsearchError
 from poolsearch.image_size import ImageSize

@@ -31,8 +31,9 @@ from poolsearch.data.cache_folder import (
     read_meta,
     write_meta,
 )
-from poolsearch.data.decode import Form, upright_size
+from poolsearch.data.form import Form
 from poolsearch.data.gate import PASSING, Unreadable
+from poolsearch.data.image_file import upright_size
 from poolsearch.data.items import Source, Targets
 from poolsearch.data.masks import IGNORED, fitted_mask, read_mask
 from poolsearch.errors import PoolsearchError

@@ -13,8 +13,10 @@ import warnings
 
 from PIL import Image
 
-from poolsearch.data.decode import Form, Raw, decode
+from poolsearch.data.decode import decode
+from poolsearch.data.form import Form
 from poolsearch.data.gate import PIXELS_AT_ONCE
+from poolsearch.data.image_file import Raw
 from poolsearch.image_size import ImageSize
 
 HELLO = "ready"

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from poolsearch.data.decode import Form, Raw, decode
+from poolsearch.data.decode import decode
+from poolsearch.data.form import Form
+from poolsearch.data.image_file import Raw
 from poolsearch.image_size import ImageSize
 
 WriteFolder = Callable[..., Path]

@@ -11,20 +11,10 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from poolsearch.data.decode import (
-    Form,
-    OutOfRange,
-    Raw,
-    UnexpectedSize,
-    WrongChannels,
-    central_box,
-    channels_of_array,
-    decode,
-    drops_pages,
-    range_of,
-    size_of,
-)
+from poolsearch.data.decode import UnexpectedSize, WrongChannels, decode, range_of
+from poolsearch.data.form import Form, OutOfRange, central_box
 from poolsearch.data.gate import Unreadable
+from poolsearch.data.image_file import Raw, channels_of_array, drops_pages, size_of
 from poolsearch.image_size import Fit, ImageSize
 from poolsearch.value_range import ValueRange
 

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from poolsearch.data.augment import central_part, centre, normalise
-from poolsearch.data.decode import Form, decode
+from poolsearch.data.decode import decode
+from poolsearch.data.form import Form
 from poolsearch.exporting.builtin_code import builtin_code
 from poolsearch.exporting.model_card import features_of
 from poolsearch.image_size import ImageSize
