@@ -236,6 +236,11 @@ def shows_text(fit: HoursFit) -> str:
     """
     if not fit.shows:
         return "It can show no difference: a verdict needs two seeds."
+    if all(one.difference >= 1 - one.accuracy for one in fit.shows):
+        return (
+            f"It can show no difference: {fit.images:,} test images and {fit.seeds} seeds tell nothing from chance. "
+            "Give more hours, or more test images."
+        )
     points = ", ".join(
         f"{100 * one.difference:.1f} points if the default reaches {one.accuracy:.0%}" for one in fit.shows
     )

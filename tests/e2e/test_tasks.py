@@ -216,7 +216,8 @@ def test_what_does_not_fit_the_task_is_refused_before_anything_is_trained(
     for task, message in (
         (big, r"the metric of the task gives values from .* It must be between 0 and 1"),
         (poolsearch.Task(loss, closeness), r"gives the shape \[\] for .* images; expected is"),
-        (poolsearch.Task(lambda o, _: o, closeness), r"does not train on a minibatch"),
+        (poolsearch.Task(lambda o, _: o, closeness), r"the loss of the task gives the shape"),
+        ("foo", r"unknown task 'foo'"),
     ):
         with pytest.raises(PoolsearchError, match=message):
             poolsearch.run(tmp_path / "run", net=net, task=task, cache_dir=tmp_path, **parts(images, target_N), **SMALL)

@@ -273,7 +273,7 @@ def _counts(mask_HW: npt.NDArray[np.uint8]) -> Ints:
 
 def _are_two(counts: Any) -> bool:
     """Whether nothing but 0 and 255 occurs: then 255 is the second class, and not what does not count."""
-    return bool(counts[IGNORED] and not counts[1:IGNORED].any())
+    return bool(counts[0] and counts[IGNORED] and not counts[1:IGNORED].any())
 
 
 def _pixel_classes(source: Source, targets: Targets, places: list[int], highest: int, stored: int) -> list[str]:

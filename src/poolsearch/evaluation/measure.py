@@ -30,6 +30,7 @@ class Measure(Protocol):
         per_image: whether images are a sample that intervals may rest on.
         class_N: the class of each image, where the metric counts every class alike; else None.
         kept_as: the type that responses are kept as.
+        chance_is: what a network does that has learnt nothing, in words.
     """
 
     @property
@@ -37,6 +38,9 @@ class Measure(Protocol):
 
     @property
     def kept_as(self) -> np.dtype[Any]: ...
+
+    @property
+    def chance_is(self) -> str: ...
 
     @property
     def images(self) -> int: ...
@@ -162,6 +166,11 @@ class ClassMeasure:
         return score(self.metric, self.true_N, response_N, len(self.class_names))
 
     @property
+    def chance_is(self) -> str:
+        """Naming one class always, or any alike."""
+        return "chance"
+
+    @property
     def kept_as(self) -> np.dtype[Any]:
         """The smallest integers that hold the classes."""
         return np.min_scalar_type(len(self.class_names) - 1)
@@ -208,6 +217,11 @@ class ImageMeasure:
 
     def score(self, response_N: Responses) -> Floats:
         return np.asarray(response_N, np.float64).mean(-1)
+
+    @property
+    def chance_is(self) -> str:
+        """The best of the guesses."""
+        return "the same output for every image"
 
     @property
     def kept_as(self) -> np.dtype[Any]:

@@ -56,6 +56,14 @@ class _MainOutput(torch.nn.Module):
         self.net = net
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Run the network.
+
+        Args:
+            images: (B, C, H, W).
+
+        Returns:
+            The output that counts.
+        """
         return main_output(self.net(images))
 
 

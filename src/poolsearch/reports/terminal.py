@@ -290,7 +290,7 @@ def _show_fit(found: Plan, fit: HoursFit) -> None:
         table.add_column(name)
     for one in fit.settings:
         value = " ".join(map(str, one.value)) if isinstance(one.value, tuple) else str(one.value)
-        table.add_row(f"--{one.name.replace('_', '-')}", value or "none", one.why)
+        table.add_row(f"--{one.name.replace('_', '-')}", value or "(none)", one.why)
     console.print(table)
     stages = Table(title="Takes", title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("stage", "takes", "range"):

@@ -23,6 +23,8 @@ _UNSEEN, _MUCH = 0.005, 0.4  # shares of the images' area that are cut away: wor
 UNEQUAL = 3
 """Where the largest class has more than so many times the images of the smallest, there is a warning of accuracy."""
 
+_FAR = 100  # times as far as half of the images
+
 _LOOKED_AT_BYTES = 8 << 20  # of masks, to tell what their pixels are
 
 CLASSES_SHOWN = 30
@@ -134,6 +136,7 @@ def split_notes(
         *_groups_across(split),
         *_copies_across(split, copies),
         *_unequal(images, split, settings.metric),
+        *_far_away(images, split, settings.task),
     ]
     for name, indices in named.items():
         absent = _absent(images, indices)
@@ -149,6 +152,25 @@ def split_notes(
     if images.skipped:
         warnings.append(f"{len(images.skipped)} files could not be used and were left out: see skipped.json.")
     return division, warnings
+
+
+def _far_away(images: Images, split: Split, task: str) -> list[str]:
+    """Values so far from the others that these become all alike when they are standardised."""
+    if task != "regression":
+        return []
+    value_NK = _targets(images).reshape(len(images.label_N), -1).astype(np.float64)
+    middle_K = np.median(value_NK[split.train_all], 0)
+    usual_K = np.median(np.abs(value_NK[split.train_all] - middle_K), 0)
+    far_NK = (usual_K > 0) & (np.abs(value_NK - middle_K) > _FAR * usual_K)
+    if not far_NK.any():
+        return []
+    image, column = map(int, np.argwhere(far_NK)[0])
+    count = int(far_NK.sum())
+    return [
+        f"{count:,} value{'s are' if count > 1 else ' is'} more than {_FAR} times as far from the median as those of "
+        f"half the images; the first is {value_NK[image, column]:g}, '{images.class_names[column]}' of "
+        f"{images.files[image]}. Beside such values all others are nearly alike: correct them, or learn logarithms."
+    ]
 
 
 def _absent(images: Images, indices: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -55,9 +55,10 @@ def check_values(settings: Settings) -> None:
         ValueRange.of(settings.data.value_range)
     metric = metric_of(settings.data.task, settings.data.metric)
     if settings.rank.rank_early_stop and metric != "accuracy":
+        other = f"--metric {metric}" if metric else f"--task {settings.data.task}"
         raise PoolsearchError(
-            f"--rank-early-stop rests on a bound for accuracy; there is none for --metric {metric}. "
-            "Leave one of them out, or rank fewer placements with --rank-all-up-to."
+            f"--rank-early-stop rests on a bound for accuracy; there is none for {other}. Leave one of them "
+            "out, or rank fewer placements with --rank-all-up-to."
         )
     _check_rank_by(settings)
     if settings.rank.rank_early_stop and settings.rank.rank_members == "mean":

@@ -48,8 +48,9 @@ class SearchSettings:
     )
     epochs: int | None = setting(
         None,
-        "Epochs per member: the search takes epochs x members in all. Default: 1.5 times --retrain-epochs, divided by "
-        "--members; with preset paper and official, and in methods other than mixture and spos, 75 (40 for digits), "
+        "Epochs per member: the search takes epochs x members in all. Only supernets have them: where no method is "
+        "given, it chooses mixture. Default: 1.5 times --retrain-epochs, divided by --members; with preset paper and "
+        "official, and in methods other than mixture and spos, 75 (40 for digits), "
         "with --init 10.",
         at_least=1,
         used_by=SUPERNETS,

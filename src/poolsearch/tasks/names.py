@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from poolsearch.settings import Settings
+from poolsearch.settings.tasks import metric_of
 from poolsearch.tasks.task import TargetKind
 
 _KINDS: dict[str, TargetKind] = {
@@ -18,5 +19,9 @@ def target_kind(settings: Settings) -> TargetKind:
 
     Returns:
         The kind of its targets.
+
+    Raises:
+        PoolsearchError: there is no such task.
     """
+    metric_of(settings.data.task, None)
     return _KINDS[settings.data.task]

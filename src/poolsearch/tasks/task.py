@@ -25,7 +25,7 @@ class Task:
         loss: (outputs, targets) of a minibatch to its mean loss, shape (). Outputs are what the network returns: a
             tensor, tuple, list or dictionary.
         metric: (outputs, targets) of a minibatch to a number for each image, shape (B,), from 0 to 1, higher is better;
-            of a metric that is no mean over images to one for the minibatch, shape (). NaN counts as 0.
+            of a metric that is no mean over images to one for the minibatch, shape () or a Python number. NaN is 0.
         collate: the targets of some images, as a dataset gives them, to an array (B, ...), read when the images are;
             None: they are stacked.
         targets: what they are. Those of an image are kept as int64, uint8 (K,), float32 (...) or uint8 (H, W). Masks
@@ -36,7 +36,7 @@ class Task:
     """
 
     loss: Callable[[Any, Tensor], Tensor]
-    metric: Callable[[Any, Tensor], Tensor]
+    metric: Callable[[Any, Tensor], Tensor | float]
     collate: Callable[[Sequence[Any]], Any] | None = None
     targets: TargetKind = "values"
     metric_name: str = "metric"
@@ -133,8 +133,45 @@ def minibatch_metric(task: Task, outputs: Any, targets: Tensor) -> Tensor:
 
 
 def _values(task: Task, outputs: Any, targets: Tensor) -> Tensor:
-    found = task.metric(outputs, targets)
+    found = torch.as_tensor(task.metric(outputs, targets), device=targets.device)
     return torch.nan_to_num(found.detach().float(), nan=0.0)
+
+
+def check_loss(task: Task, outputs: Any, targets: Tensor) -> None:
+    """See that the loss of a task is a number that can be learned from.
+
+    Args:
+        task, targets: as of :func:`responses`.
+        outputs: with gradients.
+
+    Raises:
+        PoolsearchError: it raises, or gives something else.
+    """
+    try:
+        loss: object = task.loss(outputs, targets)
+    except Exception as error:  # of the user's own function
+        raise PoolsearchError(
+            f"the loss of the task fails on outputs {_shape(outputs)} and targets {_shape(targets)}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(loss, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PoolsearchError(f"the loss of the task gives a {type(loss).__name__}. Give a tensor with one number.")
+    if loss.dim():
+        raise PoolsearchError(f"the loss of the task gives the shape {[*loss.shape]}. Give one number: loss.mean().")
+    if not loss.requires_grad:
+        raise PoolsearchError(
+            "the loss of the task has no gradient to the network's outputs: compute it from them by torch, without "
+            "detach(), item() or argmax()."
+        )
+    if not torch.isfinite(loss):
+        raise PoolsearchError(
+            f"the loss of the task is {float(loss)} on the first minibatch. Look at its divisions, logarithms and "
+            "roots, and at the network's outputs."
+        )
+
+
+def _shape(value: Any) -> str:
+    return f"of shape {[*value.shape]}" if isinstance(value, Tensor) else f"that are a {type(value).__name__}"
 
 
 def check_metric(task: Task, outputs: Any, targets: Tensor) -> None:
@@ -146,10 +183,11 @@ def check_metric(task: Task, outputs: Any, targets: Tensor) -> None:
     Raises:
         PoolsearchError: it gives no tensor, another shape than ``per_image`` says, or values outside of 0 to 1.
     """
-    found: object = task.metric(outputs, targets)
+    given: object = task.metric(outputs, targets)
     images = len(targets)
-    if not isinstance(found, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise PoolsearchError(f"the metric of the task gives a {type(found).__name__}. Give a tensor.")
+    if not isinstance(given, (Tensor, float, int)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PoolsearchError(f"the metric of the task gives a {type(given).__name__}. Give a tensor.")
+    found = torch.as_tensor(given)
     shape = [images] if task.per_image else []
     if class_metric_of(task) is None and [*found.shape] != shape:
         other = "per_image=False" if found.dim() == 0 else f"shape {shape}"

@@ -15,7 +15,7 @@ from poolsearch.nets.poolable import FixedPlacementNet, Poolable
 from poolsearch.nets.restride.trace import generators_kept
 from poolsearch.space import Placement
 from poolsearch.tasks.classification import classification
-from poolsearch.tasks.task import NamedTask, Task, check_metric, main_output
+from poolsearch.tasks.task import NamedTask, Task, check_loss, check_metric, main_output
 from poolsearch.train.machine import Machine
 from poolsearch.train.optim import sgd
 from poolsearch.train.step import backward, predict, train_step
@@ -140,6 +140,8 @@ def _train_and_evaluate(
         outputs = model(x_BCHW)
         if isinstance(task, NamedTask):
             _check_outputs(task, outputs, name, len(x_BCHW), classes)
+        elif torch.is_grad_enabled():
+            check_loss(task, outputs, targets)
         return outputs
 
     model.train()
@@ -177,7 +179,7 @@ def _check_outputs(task: NamedTask, outputs: Any, name: str, images: int, classe
         wanted = f"[{images}, {classes}, height, width]" if maps else f"[{images}, {classes}]"
         raise PoolsearchError(
             f"{name} gives a tensor of shape {[*out.shape]} for {images} images; it has to give {needed}, a tensor of "
-            f"shape {wanted}."
+            f"shape {wanted}." + (" Give a network for this task: --net FILE.py:FACTORY." if maps else "")
         )
     if out.shape[1] != classes:
         raise PoolsearchError(

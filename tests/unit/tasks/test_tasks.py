@@ -17,7 +17,7 @@ from poolsearch.tasks.by_name import check_task, task_by_name, task_of_file
 from poolsearch.tasks.dense import dense
 from poolsearch.tasks.multi_label import multi_label
 from poolsearch.tasks.regression import regression
-from poolsearch.tasks.task import Task, check_metric, main_output, minibatch_metric, responses
+from poolsearch.tasks.task import Task, check_loss, check_metric, main_output, minibatch_metric, responses
 
 
 def test_f1_of_labels_is_that_of_scikit_learn_and_one_where_there_are_none() -> None:
@@ -121,7 +121,8 @@ def test_of_a_task_of_ones_own_the_metric_of_each_image_is_kept() -> None:
 @pytest.mark.parametrize(
     ("metric", "per_image", "message"),
     [
-        (lambda *_: 0.5, True, r"gives a float. Give a tensor"),
+        (lambda *_: "0.5", True, r"gives a str. Give a tensor"),
+        (lambda *_: 0.5, True, r"gives the shape \[\] for 3 images; expected is \[3\].*per_image=False"),
         (lambda o, t: right(o, t).mean(), True, r"the shape \[\] for 3 images; expected is \[3\].*per_image=False"),
         (right, False, r"gives the shape \[3\] for 3 images; expected is \[\]"),
         (lambda o, t: right(o, t) * 100, True, r"values from 0 to 100. It must be between 0 and 1"),
@@ -132,6 +133,28 @@ def test_a_metric_that_is_none_is_named(metric, per_image: bool, message: str) -
     task = Task(loss=nn.functional.mse_loss, metric=metric, per_image=per_image)
     with pytest.raises(PoolsearchError, match=message):
         check_metric(task, torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([1.0, 0.0, 3.0]))
+
+
+def test_a_metric_may_be_a_number_of_python() -> None:
+    task = Task(loss=nn.functional.mse_loss, metric=lambda *_: 0.25, per_image=False)
+    check_metric(task, torch.zeros(3, 1), torch.zeros(3))
+    assert responses(task, torch.zeros(3, 1), torch.zeros(3)).tolist() == [0.25] * 3
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda o, t: (o[:, 0] - t) ** 2, r"gives the shape \[3\]. Give one number: loss.mean\(\)"),
+        (lambda *_: 1.0, r"gives a float. Give a tensor"),
+        (lambda o, t: (o.detach()[:, 0] - t).mean(), r"has no gradient to the network's outputs"),
+        (lambda o, t: (o[:, 0] - t).mean() * torch.inf, r"is -?inf|nan on the first minibatch"),
+        (lambda o, t: o @ t, r"fails on outputs of shape \[3, 1\] and targets of shape \[3\]: RuntimeError"),
+    ],
+)  # fmt: skip
+def test_a_loss_that_is_none_is_named(loss, message: str) -> None:
+    outputs = torch.tensor([[1.0], [2.0], [3.0]], requires_grad=True)
+    with pytest.raises(PoolsearchError, match=f"the loss of the task {message}"):
+        check_loss(Task(loss=loss, metric=right), outputs, torch.tensor([1.0, 0.0, 3.0]))
 
 
 def test_what_is_no_task_is_named(tmp_path) -> None:

@@ -33,13 +33,14 @@ def failure_of(measure: Measure, response_SN: Responses, diverged: bool) -> str:
     """
     value_S = measure.score(response_SN)
     least, margin = _chance(measure, response_SN)
-    told = f"{{:.2%}} of test {measure.name}" + ("" if least is None else f" (chance: {least:.2%})")
+    told = f"{{:.2%}} of test {measure.name}" + ("" if least is None else f" ({measure.chance_is}: {least:.2%})")
     if diverged:
         return f"diverged, and reached {told.format(value_S.mean())}"
     if least is None:
         return ""
     if value_S.mean() <= least + margin:
-        return f"reached {told.format(value_S.mean())}, which {measure.images:,} images do not tell from chance"
+        told = told.format(value_S.mean())
+        return f"reached {told}, which {measure.images:,} images do not tell from {measure.chance_is}"
     if value_S.min() <= least:
         return f"reached only {told.format(value_S.min())} with seed {int(value_S.argmin())}"
     return _never(measure, response_SN) if isinstance(measure, ClassMeasure) else ""
