@@ -29,6 +29,7 @@ from torch.utils._pytree import tree_leaves
 
 from poolsearch.cost.macs import BlockKey, CostTable
 from poolsearch.cost.routes import Grid, Routes, block_keys, covering_placements, head_of
+from poolsearch.errors import PoolsearchError
 from poolsearch.nets.live_bytes import LiveBytes
 from poolsearch.nets.poolable import HeadKey, Poolable
 from poolsearch.nets.restride.trace import copy_with
@@ -176,15 +177,25 @@ def run_step(
 def _loss(outputs: Any, label_B: Tensor) -> Tensor:
     """Cross entropy of the output that counts, of each pixel where it is a map: the loss of other tasks takes about as
     much. All others are summed up, and so are the maps of a backbone, whose loss is not known."""
-    main = main_output(outputs)
-    if isinstance(outputs, (tuple, list)) and main.dim() == 4:
-        return torch.stack([out.sum() for out in tree_leaves(outputs) if out.requires_grad]).sum()
+    rest = [out for out in tree_leaves(outputs) if isinstance(out, Tensor) and out.requires_grad]
+    main = _main(outputs)
+    if main is None:
+        return torch.stack([out.sum() for out in rest]).sum()
     pixels = main.shape[2:]
     loss = F.cross_entropy(main, label_B.view(-1, *(1 for _ in pixels)).expand(len(label_B), *pixels))
-    for out in tree_leaves(outputs):
-        if isinstance(out, Tensor) and out is not main and out.requires_grad:
+    for out in rest:
+        if out is not main:
             loss = loss + out.sum()
     return loss
+
+
+def _main(outputs: Any) -> Tensor | None:
+    """The output that counts; None of a list of maps, and of what has no tensor in front."""
+    try:
+        main = main_output(outputs)
+    except PoolsearchError:
+        return None
+    return None if isinstance(outputs, (tuple, list)) and main.dim() == 4 else main
 
 
 def _autocast(dtype: torch.dtype) -> AbstractContextManager[Any]:

@@ -220,6 +220,13 @@ def test_costs_are_torchs_counts_of_the_whole_network_whatever_its_maps(name, si
             assert found.memory_A[number] == most
 
 
+def test_memory_is_known_whatever_the_structure_of_the_maps(images):
+    nets = (restride(made(lambda form=form: Stages(form)), images(32)) for form in ("list", "nested"))
+    flat, nested = (placement_costs(net, 32, batch=4) for net in nets)
+    assert flat.memory_A is not None and nested.memory_A is not None
+    assert (abs(nested.memory_A / flat.memory_A - 1) < 0.05).all()  # the same maps, and a mean
+
+
 def test_costs_of_more_combinations_of_maps_than_are_run_are_exact_or_above(small):
     """Height and width apart: multiply-adds are counted for each, memory is that of a combination at least as large."""
     net = small["segmenter"]
