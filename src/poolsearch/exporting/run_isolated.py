@@ -42,7 +42,14 @@ def main(folder: Path, threads: int, onnx: bool) -> None:
 
 
 def main_output(outputs: Any) -> torch.Tensor:
-    """Of several outputs the one that counts, as in the exported file."""
+    """Of several outputs the one that counts, as in the exported file.
+
+    Args:
+        outputs: of a network: a tensor, dictionary, tuple or list.
+
+    Returns:
+        The tensor.
+    """
     if isinstance(outputs, dict):
         return outputs.get("out", outputs.get("logits", next(iter(outputs.values()))))
     return outputs[0] if isinstance(outputs, (tuple, list)) else outputs
