@@ -17,7 +17,7 @@ from poolsearch.settings import Settings
 from poolsearch.settings.tasks import OBJECT, is_own_task
 from poolsearch.tasks.by_name import task_by_name, task_of_file
 from poolsearch.tasks.names import target_kind
-from poolsearch.tasks.task import NamedTask, TargetKind, Task
+from poolsearch.tasks.task import NamedTask, TargetKind, Task, responses
 from poolsearch.user_code import file_of
 
 _CHUNK = 256
@@ -116,7 +116,7 @@ def values_of_guesses(task: Task, training_targets: Tensor, targets: Tensor) -> 
         return torch.zeros(0, len(targets))
     rows = [
         torch.cat([
-            task.metric(guess.expand(len(chunk), *guess.shape), chunk).expand(len(chunk))
+            responses(task, guess.expand(len(chunk), *guess.shape), chunk)
             for chunk in targets.split(_CHUNK)
         ])
         for guess in task.guesses(training_targets)
