@@ -37,7 +37,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +48,7 @@ from poolsearch.calibration.features import Features
 from poolsearch.calibration.model import Observations, posterior
 from poolsearch.cost import cost_table
 from poolsearch.evaluation.looks import ERROR, Look
-from poolsearch.evaluation.metrics import contributions, metric_name
+from poolsearch.evaluation.metrics import contributions
 from poolsearch.evaluation.stats import holm, kendall_tau, paired_difference, pooled_variance, wilson
 from poolsearch.evaluation.verdict import (
     FEW_IMAGES,
@@ -61,6 +60,7 @@ from poolsearch.evaluation.verdict import (
 )
 from poolsearch.nets.build import NetSpec, blank
 from poolsearch.settings.groups import Metric
+from poolsearch.settings.tasks import METRICS, metric_name
 from poolsearch.space import Placement
 from poolsearch.stages.retraining.finalists import Selection, choose_finalists
 
@@ -527,7 +527,7 @@ def rare(studies: int, seeds: Sequence[int], images: Sequence[int], processes: i
     print(f"\n| {' | '.join(head)} |\n|{' --- |' * len(head)}", flush=True)
     asked = [
         (metric, N, design)
-        for metric, N in product(get_args(Metric), images)
+        for metric, N in product(METRICS["classification"], images)
         for design in (designs(N)[:1] if metric == "accuracy" else designs(N))
     ]
     with ProcessPoolExecutor(processes) as pool:

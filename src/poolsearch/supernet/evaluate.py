@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from poolsearch.errors import PoolsearchError, add_note, unknown
 from poolsearch.evaluation.metrics import score
 from poolsearch.settings.groups import Metric
+from poolsearch.settings.tasks import METRICS
 from poolsearch.space import Placement
 from poolsearch.supernet.prefix_tree import run_tree
 from poolsearch.supernet.single_path import SinglePath
@@ -46,8 +47,8 @@ def evaluate_tree(
         PoolsearchError: there are no batches, a batch is no pair of images and targets, or the metric is unknown.
     """
     known = list(dict.fromkeys(placements))
-    if not callable(metric) and metric not in get_args(Metric):
-        raise unknown("metric", str(metric), get_args(Metric))
+    if not callable(metric) and metric not in METRICS["classification"]:
+        raise unknown("metric", str(metric), METRICS["classification"])
     tally = _Means(metric, len(known)) if callable(metric) else _Classes(metric, len(known))
     was_training, device = supernet.training, next(supernet.parameters()).device
     supernet.eval()

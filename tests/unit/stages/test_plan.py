@@ -254,7 +254,7 @@ def test_what_fits_is_told_in_a_terminal(capsys: pytest.CaptureFixture[str]) -> 
     show_plan(dataclasses.replace(made_up("spos"), fit=fit))
     said = " ".join(capsys.readouterr().out.split())
     for part in (
-        "--top-k 2 as many as fit", "--control none so", "all 60 s 50 s to 70 s",
+        "--top-k 2 as many as fit", "--control (none) so", "all 60 s 50 s to 70 s",
         "Fits into 0.5 h: poolsearch run --top-k 2",
         "2.1 points if the default reaches 90% (500 test images, 3 seeds, 2 answers",
     ):  # fmt: skip
