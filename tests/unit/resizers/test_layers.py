@@ -425,6 +425,7 @@ def test_resizers_learn_at_their_own_rate_and_without_decay() -> None:
     torch.optim.SGD(parameter_groups(net, lr=0.1))
 
 
+@pytest.mark.nightly  # compiling takes long
 def test_a_compiled_network_computes_the_same() -> None:
     net, x = plain_net().eval(), torch.rand(2, 1, 20, 24)
     compiled = torch.compile(net, backend="eager")
