@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from poolsearch.resizers.diffstride import DiffStride, stride_cost
 from poolsearch.resizers.dynopool import DynOPool, gmacs_cost
-from poolsearch.resizers.resizer import Resizer, freeze, map_sizes, parameter_groups, resizer_parameters
+from poolsearch.resizers.of_network import freeze, map_sizes, parameter_groups, resizer_parameters
+from poolsearch.resizers.resizer import Resizer
 from poolsearch.resizers.shape_adaptor import ShapeAdaptor, adaptor_count, common_scale
 
 if TYPE_CHECKING:

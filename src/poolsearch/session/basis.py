@@ -11,10 +11,7 @@ from poolsearch.nets.warm_start import (
     match_weights,
 )
 from poolsearch.session.apply_budget import CostedSpace
-from poolsearch.session.prepare import (
-    data_record,
-    duplicates_of,
-)
+from poolsearch.session.images import data_record, duplicates_of
 from poolsearch.session.run import Run
 from poolsearch.session.trusted import code_of
 from poolsearch.settings import Settings

@@ -10,8 +10,9 @@ from typing import Any
 from poolsearch.callbacks import Callbacks
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
+from poolsearch.session.images import data_record
 from poolsearch.session.open_run import assemble
-from poolsearch.session.prepare import absolute, data_record
+from poolsearch.session.prepare import absolute
 from poolsearch.session.run import Run
 from poolsearch.session.trusted import NAMED, FolderPermissions, Trust
 from poolsearch.settings import Settings

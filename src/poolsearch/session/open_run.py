@@ -18,6 +18,7 @@ from poolsearch.nets.warm_start import (
 from poolsearch.progress import Progress
 from poolsearch.session.apply_budget import CostedSpace, apply_budget
 from poolsearch.session.basis import write_basis
+from poolsearch.session.images import image_size_of, images_as_before, images_of, split_of
 from poolsearch.session.notes import shape_note, space_note, split_notes
 from poolsearch.session.objects import NO_OBJECTS, Objects
 from poolsearch.session.prepare import (
@@ -26,14 +27,10 @@ from poolsearch.session.prepare import (
     check_outside,
     check_sampler_file,
     check_sizes,
-    image_size_of,
-    images_as_before,
-    images_of,
     machine_settings,
     net_spec,
     resolved,
     space_of,
-    split_of,
     try_training,
 )
 from poolsearch.session.run import Run

@@ -29,13 +29,9 @@ from poolsearch.nets.warm_start import (
     object_weights,
 )
 from poolsearch.progress import Progress, SilentProgress
+from poolsearch.session.images import augment_of, image_size_of, images_of
 from poolsearch.session.objects import NO_OBJECTS, Objects
-from poolsearch.session.prepare import (
-    augment_of,
-    image_size_of,
-    images_of,
-    net_spec,
-)
+from poolsearch.session.prepare import net_spec
 from poolsearch.session.task import kind_of_targets, own_task, targets_of, task_of, values_of_guesses
 from poolsearch.settings import ResolvedSettings
 from poolsearch.settings.methods import kind_of

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from poolsearch.progress import SilentProgress
+from poolsearch.session.images import image_size_of, images_as_before, images_of, split_of
 from poolsearch.session.notes import shape_note, split_notes
-from poolsearch.session.prepare import image_size_of, images_as_before, images_of, split_of
 from poolsearch.session.trusted import NAMED, FolderPermissions
 from poolsearch.settings import Settings
 

@@ -27,10 +27,10 @@ from poolsearch.data.objects import write_images
 from poolsearch.data.source import find_source
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import SilentProgress
+from poolsearch.session.images import images_of
 from poolsearch.session.notes import classes_note, split_notes
 from poolsearch.session.objects import Objects, settings_with
 from poolsearch.session.open_run import open_run
-from poolsearch.session.prepare import images_of
 from poolsearch.settings import Settings
 from poolsearch.storage.run_dir import RunDir
 

@@ -12,7 +12,8 @@ from poolsearch.errors import PoolsearchError
 from poolsearch.nets.build import blank
 from poolsearch.progress import Progress
 from poolsearch.research.recipes.folder import run_options
-from poolsearch.session.prepare import absolute, image_size_of, images_of, net_spec, resolved, space_of, split_of
+from poolsearch.session.images import image_size_of, images_of, split_of
+from poolsearch.session.prepare import absolute, net_spec, resolved, space_of
 from poolsearch.session.trusted import NAMED, Trust
 from poolsearch.settings import Settings
 from poolsearch.settings.check import check
