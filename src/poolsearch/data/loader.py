@@ -13,11 +13,11 @@ from torch import Tensor
 
 from poolsearch.data.augment import centre, normalise, pad_crop_flip, random_resized_crop_flip
 from poolsearch.data.cache import Images
-from poolsearch.data.masks import IGNORED
 from poolsearch.data.prefetch import Batch, Feed, ImageSubset, batch_source, choose_transfer, free_bytes
 from poolsearch.errors import PoolsearchError, unknown
 from poolsearch.image_size import ImageSize
 from poolsearch.rng import generator
+from poolsearch.tasks.dense import IGNORED
 
 Augment = Literal["none", "crop", "crop-flip", "resized-crop-flip"]
 Ints = npt.NDArray[np.int64]

@@ -14,9 +14,7 @@ from poolsearch.data.form import Form, fitted
 from poolsearch.data.gate import Unreadable, open_regular
 from poolsearch.data.image_file import Raw, check_most, identified, is_npy, read_npy
 from poolsearch.image_size import ImageSize
-
-IGNORED = 255
-"""The number of a pixel that does not count."""
+from poolsearch.tasks.dense import IGNORED
 
 MASK_KINDS = frozenset([".png", ".npy", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".pbm", ".pnm", ".tga"])
 """Endings of files without loss, in which the numbers of classes stay what they are."""

@@ -35,11 +35,12 @@ from poolsearch.data.form import Form
 from poolsearch.data.gate import PASSING, Unreadable
 from poolsearch.data.image_file import upright_size
 from poolsearch.data.items import Source, Targets
-from poolsearch.data.masks import IGNORED, fitted_mask, read_mask
+from poolsearch.data.masks import fitted_mask, read_mask
 from poolsearch.errors import PoolsearchError
 from poolsearch.progress import Progress
 from poolsearch.resources import available_cores
 from poolsearch.storage import files
+from poolsearch.tasks.dense import IGNORED
 
 FORMAT = 1
 """Part of the key: raised when what is kept changes, so that it is made again."""

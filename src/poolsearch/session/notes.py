@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolsearch.data import Images, Split, unread_kinds
-from poolsearch.data.masks import IGNORED
 from poolsearch.image_size import ImageSize
 from poolsearch.nets.restride.loading import COLOURS
 from poolsearch.settings import ResolvedSettings
 from poolsearch.settings.groups import DataSettings, Metric
 from poolsearch.settings.halvings import read_halvings
 from poolsearch.space import Space
+from poolsearch.tasks.dense import IGNORED
 
 _UNSEEN, _MUCH = 0.005, 0.4  # shares of the images' area that are cut away: worth a word, worth a warning
 

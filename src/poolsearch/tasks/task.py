@@ -165,7 +165,7 @@ def check_loss(task: Task, outputs: Any, targets: Tensor) -> None:
         )
     if not torch.isfinite(loss):
         raise PoolsearchError(
-            f"the loss of the task is {float(loss)} on the first minibatch. Look at its divisions, logarithms and "
+            f"the loss of the task is {loss.item()} on the first minibatch. Look at its divisions, logarithms and "
             "roots, and at the network's outputs."
         )
 
